@@ -1,0 +1,68 @@
+# Everything runs in .venv, which is made from the requirements files when one of them has changed.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+# A stamp is named by the content of what it was installed from: an unchanged .venv costs no time, whatever the clock says.
+sum = $(shell cat $(1) | cksum | tr -s ' ' '-')
+RUNTIME := $(VENV)/.installed-$(call sum,requirements.txt)
+DEV := $(VENV)/.installed-dev-$(call sum,requirements.txt requirements-dev.txt)
+
+PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --prefer-binary
+
+# make demo SEED=1 is another run, beside runs/demo.
+SEED ?=
+DEMO := --workdir=runs/demo$(if $(SEED),-$(SEED) --config.seed=$(SEED))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format clean
+
+help:
+	@echo 'make demo       the whole pipeline on made-up street scenes: teacher, pseudo labels, student (SEED=1 for another seed)'
+	@echo 'make test       linters and all tests'
+	@echo 'make test-fast  the tests that take no more than a few seconds each'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make format     rewrites the code as the linter wants it'
+	@echo 'make clean      removes .venv and all caches, and leaves data/ and runs/'
+	@echo 'PYTHON=python3.12 chooses the interpreter for .venv (3.11 to 3.13; default python3)'
+
+demo: $(RUNTIME)
+	$(RUN) -m data_prep.synthetic --data_dir=data
+	$(RUN) -m csst_jax.main --config=configs/demo.py $(DEMO)
+
+test: lint
+	$(RUN) -m pytest
+
+test-fast: $(DEV)
+	$(RUN) -m pytest -m 'not slow'
+
+lint: $(DEV)
+	$(RUN) -m ruff check --quiet
+	$(RUN) -m ruff format --check --quiet
+	$(RUN) -m mypy
+
+format: $(DEV)
+	$(RUN) -m ruff check --fix --quiet
+	$(RUN) -m ruff format
+
+clean:
+	rm -rf $(VENV) .jax_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUN):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "error: $(PYTHON) must be Python 3.11, 3.12 or 3.13 and is: $$($(PYTHON) --version 2>&1)." \
+	    "Choose another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	  echo "error: $(PYTHON) -m venv failed (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+
+$(RUNTIME): | $(RUN)
+	@echo 'Installing requirements.txt into $(VENV) (a minute or two) ...'
+	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(DEV): | $(RUN)
+	@echo 'Installing requirements-dev.txt into $(VENV) (a minute or two) ...'
+	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@ $(RUNTIME)

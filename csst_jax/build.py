@@ -1,0 +1,197 @@
+"""From configuration to objects: the only reader of ConfigDict below the pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from csst_jax.data.augment import Augmentation
+from csst_jax.data.pseudo_labels import PseudoLabelled
+from csst_jax.data.selection import Selection, png_size, select
+from csst_jax.data.store import DataSet
+from csst_jax.evaluation.whole_image import WholeImagePredictor
+from csst_jax.methods.supervised import Supervised
+from csst_jax.models import nnx_io, zoo
+from csst_jax.precision import compute_dtype
+from csst_jax.samplers.centroid import CentroidSampler
+from csst_jax.samplers.plan import concatenate, pool_from_index
+from csst_jax.samplers.uniform import UniformImageSampler
+from csst_jax.schedules import crops
+from csst_jax.schedules.learning_rate import learning_rate
+from csst_jax.train import sharding
+from csst_jax.train.step import Recipe, sgd
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ml_collections import ConfigDict
+
+    from csst_jax.data.batches import Sampler, Source
+    from csst_jax.data.centroid_index import CentroidIndex
+    from csst_jax.types import Phase
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledSource:
+    """Images with labels, and where their components lie.
+
+    Attributes:
+      source: encoded images and labels.
+      records: the records that may be used.
+      index: components of the source's labels.
+      min_area_px: smallest component that may be a crop's centre.
+    """
+
+    source: Source
+    records: Sequence[int]
+    index: CentroidIndex
+    min_area_px: int
+
+
+def dataset(config: ConfigDict) -> DataSet:
+    """The prepared data set that `data.dir` names."""
+    if not config.data.dir:
+        raise CsstError("data.dir is empty; set --config.data.dir=DIR to a prepared data set (see data_prep).")
+    return DataSet.open(config.data.dir)
+
+
+def training_selection(config: ConfigDict, data: DataSet) -> Selection:
+    """The training split, divided into labelled and unlabelled images."""
+    return select(data, config.data.train_split, config.data.labelled_ids)
+
+
+def validation_selection(config: ConfigDict, data: DataSet) -> Selection:
+    """The labelled images of the validation split."""
+    return select(data, config.data.val_split, "")
+
+
+def real_labels(selection: Selection, stage: ConfigDict) -> LabelledSource:
+    """The labelled images as a source of crops; the index is checked against the labels."""
+    index = selection.dataset.centroids(selection.split)
+    return LabelledSource(selection.source, selection.labelled, index, stage.sampler.min_area_px)
+
+
+def pseudo_labels(
+    labelled: PseudoLabelled, index: CentroidIndex, stage: ConfigDict
+) -> LabelledSource:
+    """Pseudo-labelled images as a source of crops."""
+    return LabelledSource(labelled, range(len(labelled)), index, stage.sampler.pseudo_min_area_px)
+
+
+def sampler(stage: ConfigDict, sources: Sequence[LabelledSource], classes: Sequence[str]) -> Sampler:
+    """Which crops an epoch takes (paper §3.2).
+
+    Raises:
+      CsstError: unknown sampler, nothing to sample, or a crop that is larger than every image.
+    """
+    known = ("centroid", "uniform")
+    if stage.sampler.name not in known:
+        raise CsstError(f"unknown sampler {stage.sampler.name!r}; known are: {', '.join(known)}.")
+    sizes = [
+        (number, record, *png_size(labelled.source.label_bytes(record)))
+        for number, labelled in enumerate(sources)
+        for record in labelled.records
+    ]
+    largest = max(max(height, width) for _, _, height, width in sizes)
+    if stage.crop_px > largest:
+        raise CsstError(
+            f"crop_px={stage.crop_px} is larger than every training image (the longest side is {largest} px); "
+            f"set crop_px to {largest // 32 * 32 or largest} or less."
+        )
+    if stage.sampler.name == "uniform":
+        return UniformImageSampler(sizes)
+    pool = concatenate(
+        [
+            pool_from_index(labelled.index, number, labelled.records, labelled.min_area_px)
+            for number, labelled in enumerate(sources)
+        ]
+    )
+    real_share = None if stage.sampler.real_share < 0 else stage.sampler.real_share
+    return CentroidSampler(pool, len(classes), classes, real_share=real_share)
+
+
+def mesh(config: ConfigDict) -> jax.sharding.Mesh:
+    """All devices of all processes as (`data`, `spatial`)."""
+    return sharding.make_mesh(jax.devices(), config.mesh.spatial)
+
+
+def phases(stage: ConfigDict, num_images: int, device_mesh: jax.sharding.Mesh) -> list[Phase]:
+    """One phase an epoch (paper §3.3)."""
+    return crops.phases(
+        stage.schedule.kind,
+        stage.crop_px,
+        stage.batch_size,
+        stage.epochs,
+        stage.samples_per_epoch or num_images,
+        num_sizes=stage.schedule.num_sizes,
+        stride=stage.schedule.stride,
+        max_batch_factor=stage.schedule.max_batch_factor,
+        data_axis=device_mesh.shape[sharding.DATA],
+    )
+
+
+def lengthened(stage: ConfigDict, num_images: int, steps: int, device_mesh: jax.sharding.Mesh) -> ConfigDict:
+    """The stage with as many epochs as come nearest to `steps` steps."""
+    own = sum(phase.steps for phase in phases(stage, num_images, device_mesh))
+    longer = stage.copy_and_resolve_references()
+    longer.epochs = max(1, round(stage.epochs * steps / own))
+    return longer
+
+
+def learning_rates(stage: ConfigDict, planned: Sequence[Phase]) -> np.ndarray:
+    """float32 [total steps]: the schedule at every step."""
+    at_step = learning_rate(
+        planned,
+        base_lr=stage.lr.base,
+        power=stage.lr.power,
+        per=stage.lr.per,
+        batch_rule=stage.lr.batch_rule,
+        base_batch=stage.batch_size,
+        warmup_steps=stage.lr.warmup_steps,
+    )
+    return np.asarray(jax.vmap(at_step)(jnp.arange(sum(phase.steps for phase in planned))))
+
+
+def network(stage: ConfigDict, num_classes: int, seed: int) -> nnx_io.Network:
+    """The stage's network with its own initial values."""
+    build = zoo.builder(stage.network, num_classes, width=stage.width, dtype=compute_dtype(stage.dtype))
+    return nnx_io.create(build, seed)
+
+
+def recipe(config: ConfigDict, stage: ConfigDict, net: nnx_io.Network, device_mesh: jax.sharding.Mesh) -> Recipe:
+    """What the stage's training step is made of."""
+    augment, loss = stage.augment, stage.loss
+    return Recipe(
+        network=net,
+        method=Supervised(loss.ohem, loss.ohem_threshold, loss.ohem_min_kept, loss.aux_weight),
+        augmentation=Augmentation(
+            augment.flip, augment.jitter, augment.blur, tuple(config.normalisation.mean), tuple(config.normalisation.std)
+        ),
+        optimizer=sgd(stage.momentum, stage.weight_decay),
+        mesh=device_mesh,
+    )
+
+
+def predictor(config: ConfigDict, how: ConfigDict, net: nnx_io.Network, weights: Any) -> WholeImagePredictor:
+    """Whole-image prediction with a trained network.
+
+    Args:
+      config: the run's.
+      how: `config.label` or `config.evaluate`: scales and flip.
+      net: the network.
+      weights: its trained (params, batch_stats).
+    """
+    return WholeImagePredictor(
+        net,
+        *weights,
+        mean=tuple(config.normalisation.mean),
+        std=tuple(config.normalisation.std),
+        scales=tuple(how.scales),
+        flip=how.flip,
+        batch_size=config.evaluate.batch_size,
+    )

@@ -1,0 +1,112 @@
+"""Photometry on the device, inside the compiled step (paper §4.2): flip, colour jitter, Gaussian blur, normalisation.
+
+The host hands over uint8 crops; everything here is batched arithmetic on them. A sample's draws depend on (seed, epoch,
+position in the epoch) alone, so that a resumed run and a run on more devices see the same pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, UInt8
+
+_BLUR_RADIUS = 3  # pixels: covers 2.3 deviations of the widest blur
+_BLUR_SIGMA = (0.15, 1.3)  # the range of the teacher's recipe (VPLR's RandomGaussianBlur); the paper gives none
+_GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
+_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What the device does to a crop.
+
+    Attributes:
+      flip: probability of a horizontal flip.
+      jitter: brightness, contrast and saturation are multiplied by U(1 - jitter, 1 + jitter), hue is turned by
+        U(-jitter, jitter) half turns (paper §4.2: 0.1).
+      blur: probability of a Gaussian blur.
+      mean: per channel, in 0 to 1, subtracted at the end.
+      std: per channel, in 0 to 1, divided by at the end.
+    """
+
+    flip: float
+    jitter: float
+    blur: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(
+        self, images: UInt8[Array, "b h w 3"], labels: UInt8[Array, "b h w"], samples: Int[Array, "b 2"], key: Array
+    ) -> tuple[Float[Array, "b h w 3"], UInt8[Array, "b h w"]]:
+        """Augmented, normalised images and their labels.
+
+        Args:
+          images: RGB crops.
+          labels: class indices, 255 = ignored.
+          samples: (epoch, position in the epoch) of each crop.
+          key: the run's key.
+        """
+        u = jax.vmap(lambda s: _uniforms(key, s))(samples)
+        flip = u[:, 0] < self.flip
+        x = images.astype(jnp.float32) * (1.0 / 255.0)
+        x = jnp.where(flip[:, None, None, None], x[:, :, ::-1], x)
+        labels = jnp.where(flip[:, None, None], labels[:, :, ::-1], labels)
+        if self.jitter > 0:
+            x = _jitter(x, self.jitter * (2.0 * u[:, 1:5] - 1.0))
+        if self.blur > 0:
+            low, high = _BLUR_SIGMA
+            x = _blur(x, u[:, 5] < self.blur, low + (high - low) * u[:, 6])
+        return normalise(x, self.mean, self.std), labels
+
+
+def normalise(
+    images: Float[Array, "b h w 3"], mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> Float[Array, "b h w 3"]:
+    """(images - mean) / std per channel, images in 0 to 1."""
+    return (images - jnp.asarray(mean, jnp.float32)) * (1.0 / jnp.asarray(std, jnp.float32))
+
+
+def _uniforms(key: Array, sample: Int[Array, "2"]) -> Float[Array, "7"]:
+    return jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, sample[0]), sample[1]), (7,))
+
+
+def _jitter(x: Float[Array, "b h w 3"], amounts: Float[Array, "b 4"]) -> Float[Array, "b h w 3"]:
+    """Brightness, contrast, saturation and hue as one colour matrix and one offset per image."""
+    brightness, contrast, saturation = 1.0 + amounts[:, 0], 1.0 + amounts[:, 1], 1.0 + amounts[:, 2]
+    angle = jnp.pi * amounts[:, 3]
+    grey, to_yiq = jnp.asarray(_GREY), jnp.asarray(_TO_YIQ)
+    cos, sin = jnp.cos(angle) * saturation, jnp.sin(angle) * saturation
+    zero, one = jnp.zeros_like(cos), jnp.ones_like(cos)
+    turn = jnp.stack(
+        [jnp.stack([one, zero, zero], -1), jnp.stack([zero, cos, -sin], -1), jnp.stack([zero, sin, cos], -1)], 1
+    )
+    matrix = jnp.einsum("ij,bjk,kl->bil", jnp.linalg.inv(to_yiq), turn, to_yiq)
+    matrix = matrix * (brightness * contrast)[:, None, None]
+    mean_grey = jnp.mean(x, (1, 2)) @ grey * brightness
+    # Three multiply-adds, not a product: with three channels there is nothing for a matrix unit to do.
+    x = sum(x[..., c : c + 1] * matrix[:, None, None, :, c] for c in range(3))
+    x = x + ((1.0 - contrast) * mean_grey)[:, None, None, None]
+    return jnp.clip(x, 0.0, 1.0)
+
+
+def _blur(x: Float[Array, "b h w 3"], active: Array, sigma: Float[Array, "b"]) -> Float[Array, "b h w 3"]:
+    offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
+    weights = jnp.exp(-0.5 * jnp.square(offsets[None] / sigma[:, None]))
+    weights = weights / jnp.sum(weights, 1, keepdims=True)
+    identity = (offsets == 0).astype(jnp.float32)
+    weights = jnp.where(active[:, None], weights, identity)
+    for axis in (1, 2):
+        r, size = _BLUR_RADIUS, x.shape[axis]
+        pad = [(0, 0)] * 4
+        pad[axis] = (r, r)
+        padded = jnp.pad(x, pad, mode="edge")
+        x = sum(
+            jax.lax.slice_in_dim(padded, i, i + size, axis=axis) * weights[:, i, None, None, None]
+            for i in range(2 * r + 1)
+        )
+    return x

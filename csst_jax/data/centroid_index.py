@@ -1,0 +1,229 @@
+"""The centroid index: class, centroid and area of every connected component of every label map (paper §3.2).
+
+Centroid sampling draws crops around these points. The index is made once, in the pass that writes the labels, and is
+kept as TFRecords: a header `tf.train.Example` (format version, number of images and classes, hash of the labels), then
+one Example an image. The hash ties an index to its labels; reading one that was made from others is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from csst_jax.data.components import components
+from csst_jax.types import CsstError
+
+FORMAT_VERSION = 1
+_COLUMNS = (("klass", np.int32), ("y", np.float32), ("x", np.float32), ("area", np.int32))
+
+
+class StaleIndexError(CsstError):
+    """The centroid index is missing, or was made from other labels than those it is used with."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CentroidIndex:
+    """All connected components of a list of label maps, ordered by image, then by component.
+
+    Attributes:
+      ids: one id an image, in record order; images without any component are here too.
+      num_classes: number of classes C.
+      labels_sha256: hash of the encoded label maps, see `labels_sha256`.
+      record: int32[n], the record number of each component's image in its source.
+      klass: int32[n], class in [0, C).
+      y: float32[n], row of the centroid in pixels: the arithmetic mean of the component's pixel indices.
+      x: float32[n], column of the centroid in pixels.
+      area: int32[n], pixels of the component.
+    """
+
+    ids: tuple[str, ...]
+    num_classes: int
+    labels_sha256: str
+    record: np.ndarray
+    klass: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+    area: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of components."""
+        return len(self.record)
+
+
+class _LabelHash:
+    """SHA-256 over (id, encoded label) pairs; lengths are hashed too, so that pairs cannot run into each other."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def add(self, image_id: str, label_bytes: bytes) -> None:
+        for part in (image_id.encode(), label_bytes):
+            self._sha256.update(len(part).to_bytes(8, "little"))
+            self._sha256.update(part)
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def labels_sha256(labels: Iterable[tuple[str, bytes]]) -> str:
+    """Hash (hexadecimal SHA-256) of (id, encoded label map) pairs in record order."""
+    total = _LabelHash()
+    for image_id, label_bytes in labels:
+        total.add(image_id, label_bytes)
+    return total.hexdigest()
+
+
+class IndexBuilder:
+    """Builds a `CentroidIndex` and the hash of the labels in one pass over them."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._ids: list[str] = []
+        self._hash = _LabelHash()
+        self._columns: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, record: int, image_id: str, label: np.ndarray, label_bytes: bytes) -> None:
+        """Adds the next image.
+
+        Args:
+          record: number of the image in its source: 0, 1, 2, … from call to call.
+          image_id: the image's id.
+          label: uint8[h, w] class indices, 255 = void.
+          label_bytes: the encoded form of `label` as it is stored; it enters the hash.
+
+        Raises:
+          CsstError: a label value is neither a class nor 255; names the id, the value and the count.
+          ValueError: the records are out of order, or `label` is not uint8[h, w].
+        """
+        if record != len(self._ids):
+            raise ValueError(f"record {record} ({image_id}) was added where record {len(self._ids)} was due.")
+        try:
+            found = components(label, self._num_classes)
+        except CsstError as error:
+            raise CsstError(f"{image_id}: {error}") from error
+        self._ids.append(image_id)
+        self._hash.add(image_id, label_bytes)
+        self._columns.append((np.full(len(found[0]), record, np.int32), *found))
+
+    def finish(self) -> CentroidIndex:
+        """The index of everything added so far."""
+        return _assemble(tuple(self._ids), self._num_classes, self._hash.hexdigest(), self._columns)
+
+
+def _assemble(
+    ids: tuple[str, ...], num_classes: int, sha256: str, columns: list[tuple[np.ndarray, ...]]
+) -> CentroidIndex:
+    empty = [np.zeros(0, np.int32), *(np.zeros(0, dtype) for _, dtype in _COLUMNS)]
+    whole = [np.concatenate(parts) for parts in zip(empty, *columns, strict=True)]
+    return CentroidIndex(ids, num_classes, sha256, *whole)
+
+
+def write(path: str | os.PathLike[str], index: CentroidIndex) -> None:
+    """Writes `index` to `path` atomically: a reader sees the old file or the whole new one.
+
+    Raises:
+      OSError: the file system refused; the old file is still there.
+    """
+    import tensorflow as tf  # takes seconds to import, and only the file needs it
+
+    path = pathlib.Path(path)
+    bounds = np.searchsorted(index.record, np.arange(len(index.ids) + 1))
+    header = {"format_version": [FORMAT_VERSION], "num_images": [len(index.ids)], "num_classes": [index.num_classes]}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with tf.io.TFRecordWriter(os.fspath(unfinished)) as writer:
+            writer.write(_serialize(tf, header | {"labels_sha256": index.labels_sha256}))
+            for record, image_id in enumerate(index.ids):
+                rows = slice(bounds[record], bounds[record + 1])
+                features = {name: getattr(index, name)[rows] for name, _ in _COLUMNS}
+                writer.write(_serialize(tf, features | {"id": image_id, "record": [record]}))
+        os.replace(unfinished, path)
+    except tf.errors.OpError as error:
+        raise OSError(f"cannot write {path}: {error.message}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _serialize(tf: Any, features: Mapping[str, Any]) -> bytes:
+    """A `tf.train.Example`: strings become bytes, float arrays floats, everything else integers."""
+    example = tf.train.Example()
+    for name, value in features.items():
+        feature = example.features.feature[name]
+        if isinstance(value, str):
+            feature.bytes_list.value.append(value.encode())
+        elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            feature.float_list.value.extend(value.tolist())
+        else:
+            feature.int64_list.value.extend(np.asarray(value, np.int64).tolist())
+    return example.SerializeToString()
+
+
+def read(
+    path: str | os.PathLike[str], expected_sha256: str | None = None, rebuild_command: str | None = None
+) -> CentroidIndex:
+    """Reads an index and checks that it was made from the expected labels.
+
+    Args:
+      path: the TFRecord file.
+      expected_sha256: hash of the labels the index will be used with (`labels_sha256`); None skips the check.
+      rebuild_command: what the error tells the user to run; by default the command for a prepared data set.
+
+    Raises:
+      StaleIndexError: the file is missing, or was made from other labels; names both hashes and the mend.
+      CsstError: the file is damaged, or of another format version.
+    """
+    import tensorflow as tf  # takes seconds to import, and only the file needs it
+
+    path = pathlib.Path(path)
+    mend = f"Rebuild it: {rebuild_command or f'python -m data_prep.reindex --data_dir={path.parent}'}"
+    if not path.is_file():
+        raise StaleIndexError(f"{path}: no centroid index for the labels with hash {expected_sha256}. {mend}")
+    header: Mapping[str, Any] = {}
+    ids: list[str] = []
+    columns = []
+    try:
+        for serialized in tf.data.TFRecordDataset(os.fspath(path), buffer_size=1 << 20).as_numpy_iterator():
+            features = tf.train.Example.FromString(serialized).features.feature
+            if not header:
+                header = _check_header(path, features, expected_sha256, mend)
+                continue
+            found = [
+                np.array((features[name].float_list if kind is np.float32 else features[name].int64_list).value, kind)
+                for name, kind in _COLUMNS
+            ]
+            columns.append((np.full(len(found[0]), features["record"].int64_list.value[0], np.int32), *found))
+            ids.append(features["id"].bytes_list.value[0].decode())
+    except (tf.errors.DataLossError, DecodeError) as error:
+        raise CsstError(f"{path}: the centroid index is damaged ({error}). {mend}") from error
+    if not header or len(ids) != header["num_images"]:
+        raise CsstError(
+            f"{path}: the centroid index is cut off after {len(ids)} of {header.get('num_images', '?')} images. {mend}"
+        )
+    return _assemble(tuple(ids), header["num_classes"], header["labels_sha256"], columns)
+
+
+def _check_header(
+    path: pathlib.Path, features: Mapping[str, Any], expected_sha256: str | None, mend: str
+) -> dict[str, Any]:
+    """The header record as a dict; raises as `read` does."""
+    version = list(features["format_version"].int64_list.value) if "format_version" in features else None
+    if version != [FORMAT_VERSION]:
+        raise CsstError(f"{path}: centroid index of format {version}, expected [{FORMAT_VERSION}]. {mend}")
+    found = features["labels_sha256"].bytes_list.value[0].decode()
+    if expected_sha256 is not None and found != expected_sha256:
+        raise StaleIndexError(
+            f"{path}: the centroid index is stale: it was made from labels with hash {found}, "
+            f"but the labels have hash {expected_sha256}. {mend}"
+        )
+    return {
+        "num_images": features["num_images"].int64_list.value[0],
+        "num_classes": features["num_classes"].int64_list.value[0],
+        "labels_sha256": found,
+    }

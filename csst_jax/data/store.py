@@ -1,0 +1,191 @@
+"""Prepared data sets on disk: random access to undecoded images and labels, and their centroid index.
+
+`data_prep` writes a directory `DATA_DIR/<name>/<version>/` with a TFDS data set in array_record files, `dataset.json`
+(ids and what the label values mean) and one centroid index a split. Reading needs neither TensorFlow nor a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from csst_jax.data import centroid_index
+from csst_jax.types import CsstError, DatasetDescription
+
+METADATA_FILE = "dataset.json"
+_HASHES: dict[
+    tuple[Any, ...], str
+] = {}  # labels_sha256 by the record files' (path, size, mtime); reading takes a while
+
+
+def index_path(directory: str | os.PathLike[str], split: str) -> pathlib.Path:
+    """Where the centroid index of `split` lies."""
+    return pathlib.Path(directory) / f"centroids-{split}.tfrecord"
+
+
+class Source:
+    """Random access to the records of one split, undecoded; any number of threads may read at once.
+
+    array_record shares one thread-safe reader a file among the threads.
+    """
+
+    def __init__(self, records: Any) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self._records)
+
+    def image_bytes(self, record: int) -> bytes:
+        """The encoded image (PNG or JPEG), as it was in the raw data."""
+        return self._records[record]["image"]
+
+    def label_bytes(self, record: int) -> bytes:
+        """The encoded label: PNG, uint8[h, w], classes 0..C-1, 255 = void; all 255 for an image without a mask."""
+        return self._records[record]["label"]
+
+    def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
+        """(image_bytes, label_bytes) for the price of one read."""
+        example = self._records[record]
+        return example["image"], example["label"]
+
+
+class DataSet:
+    """One prepared data set. Make it with `DataSet.open`."""
+
+    def __init__(self, directory: pathlib.Path, description: DatasetDescription, splits: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self.description = description
+        self._splits = splits
+        self._sources: dict[str, Source] = {}
+        self._builder: Any = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str]) -> DataSet:
+        """Opens a prepared data set.
+
+        Args:
+          directory: the data set's version directory, or a directory above it (`DATA_DIR/<name>`, `DATA_DIR`) that
+            holds exactly one prepared data set.
+
+        Raises:
+          CsstError: nothing prepared is there, or several data sets are, or `dataset.json` is damaged.
+        """
+        found = find_prepared(directory)
+        try:
+            metadata = json.loads((found / METADATA_FILE).read_text(encoding="utf-8"))
+            description = DatasetDescription(
+                metadata["name"], tuple(metadata["classes"]), tuple(tuple(colour) for colour in metadata["palette"])
+            )
+            splits = {
+                name: {"ids": tuple(split["ids"]), "labelled_ids": tuple(split["labelled_ids"])}
+                for name, split in metadata["splits"].items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CsstError(
+                f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}); "
+                f"delete {found} and prepare the data set again."
+            ) from error
+        return cls(found, description, splits)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+        return tuple(self._splits)
+
+    def ids(self, split: str) -> tuple[str, ...]:
+        """Ids of all images of `split`, in record order (sorted)."""
+        return self._split(split)["ids"]
+
+    def labelled_ids(self, split: str) -> tuple[str, ...]:
+        """Ids of the images that came with a mask, in record order."""
+        return self._split(split)["labelled_ids"]
+
+    def labels_sha256(self, split: str) -> str:
+        """Hash of the labels as they are stored now (read and hashed once a process)."""
+        source = self.source(split)
+        files = sorted(self.directory.glob(f"*-{split}.array_record-*"))
+        key = (split, *((str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+        if key not in _HASHES:
+            labels = ((image_id, source.label_bytes(record)) for record, image_id in enumerate(self.ids(split)))
+            _HASHES[key] = centroid_index.labels_sha256(labels)
+        return _HASHES[key]
+
+    def source(self, split: str) -> Source:
+        """Random access to the records of `split`.
+
+        Raises:
+          CsstError: no such split, or the record files are missing or do not match `dataset.json`.
+        """
+        ids = self.ids(split)
+        with self._lock:
+            if split not in self._sources:
+                self._sources[split] = self._open_source(split, len(ids))
+            return self._sources[split]
+
+    def centroids(self, split: str) -> centroid_index.CentroidIndex:
+        """The centroid index of `split`, checked against the labels as they are stored now.
+
+        Raises:
+          centroid_index.StaleIndexError: the index is missing or was made from other labels.
+        """
+        return centroid_index.read(index_path(self.directory, split), expected_sha256=self.labels_sha256(split))
+
+    def _split(self, split: str) -> Mapping[str, tuple[str, ...]]:
+        if split not in self._splits:
+            raise CsstError(f"{self.directory}: no split {split!r}; there are: {', '.join(self._splits)}.")
+        return self._splits[split]
+
+    def _open_source(self, split: str, num_ids: int) -> Source:
+        import tensorflow_datasets as tfds  # half a second to import; it does not import TensorFlow
+
+        undecoded = {"image": tfds.decode.SkipDecoding(), "label": tfds.decode.SkipDecoding()}
+        mend = f"Delete {self.directory} and prepare the data set again."
+        try:
+            if self._builder is None:
+                self._builder = tfds.builder_from_directory(self.directory)
+            records = self._builder.as_data_source(split, decoders=undecoded)
+            records[0]  # opens a record file now, where a failure can still be explained
+        except Exception as error:  # TFDS and array_record raise bare Exception subclasses of many kinds
+            raise CsstError(f"{self.directory}: cannot read split {split!r} ({error}). {mend}") from error
+        if len(records) != num_ids:
+            raise CsstError(
+                f"{self.directory}: split {split!r} stores {len(records)} records, "
+                f"but {METADATA_FILE} lists {num_ids} ids. {mend}"
+            )
+        return Source(records)
+
+
+def find_prepared(directory: str | os.PathLike[str]) -> pathlib.Path:
+    """The one prepared version directory at or up to two levels below `directory`.
+
+    Raises:
+      CsstError: there is none, or more than one; names what to do.
+    """
+    directory = pathlib.Path(directory)
+    if (directory / METADATA_FILE).is_file():
+        return directory
+    # A directory whose name starts with a dot is a preparation under way, or one that was killed.
+    depths = (f"*/{METADATA_FILE}", f"*/*/{METADATA_FILE}")
+    found = sorted(
+        file.parent
+        for pattern in depths
+        for file in directory.glob(pattern)
+        if not any(part.startswith(".") for part in file.relative_to(directory).parts)
+    )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(str(path) for path in found)
+        raise CsstError(f"{directory} holds {len(found)} prepared data sets; name one of them: {listed}.")
+    reason = "holds no prepared data set" if directory.is_dir() else "does not exist"
+    raise CsstError(
+        f"data set directory {directory} {reason}. Prepare one: `python -m data_prep.synthetic --data_dir=DIR` "
+        "(made up, needs no download), `python -m data_prep.camvid --source_dir=RAW --data_dir=DIR` or "
+        "`python -m data_prep.folder --images_dir=… --masks_dir=… --data_dir=DIR` (your own images)."
+    )

@@ -1,0 +1,119 @@
+"""Confusion matrix and intersection over union, as the Cityscapes benchmark defines them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float64, Int32, Integer
+
+from csst_jax.types import IGNORE_LABEL, CsstError
+
+
+def confusion(
+    labels: Integer[Array, "b h w"], predictions: Integer[Array, "b h w"], num_classes: int
+) -> Int32[Array, "c c"]:
+    """Pixel counts, rows = ground truth, columns = prediction; traceable, at most 2**31 pixels a call.
+
+    Pixels whose label is IGNORE_LABEL are not counted, whatever the prediction (so they are no false positives).
+    Neither are pixels whose label or prediction is outside the classes: `ConfusionMatrix.update` reports those.
+    """
+    labels, predictions = labels.astype(jnp.int32), predictions.astype(jnp.int32)
+    # A scatter-add takes 1 ms on CPU where the product takes 46 (4x360x480, 11 classes); accelerators serialise it.
+    return jax.lax.platform_dependent(
+        labels,
+        predictions,
+        cpu=functools.partial(_by_scatter, num_classes=num_classes),
+        default=functools.partial(_by_product, num_classes=num_classes),
+    )
+
+
+def _by_scatter(labels: jax.Array, predictions: jax.Array, num_classes: int) -> jax.Array:
+    inside = (labels >= 0) & (labels < num_classes) & (predictions >= 0) & (predictions < num_classes)
+    cell = jnp.where(inside, labels * num_classes + predictions, num_classes**2)
+    counts = jnp.zeros(num_classes**2 + 1, jnp.int32).at[cell.reshape(-1)].add(1)
+    return counts[:-1].reshape(num_classes, num_classes)
+
+
+def _by_product(labels: jax.Array, predictions: jax.Array, num_classes: int) -> jax.Array:
+    # One product an image: float32 sums of at most 2**24 ones are exact, and zeros and ones are exact in
+    # bfloat16, to which a TPU may round the factors. `one_hot` is all zero outside the classes.
+    truth = jax.nn.one_hot(labels, num_classes, dtype=jnp.bfloat16)
+    guess = jax.nn.one_hot(predictions, num_classes, dtype=jnp.bfloat16)
+    counts = jnp.einsum("bhwc,bhwd->bcd", truth, guess, preferred_element_type=jnp.float32)
+    return counts.astype(jnp.int32).sum(axis=0)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _counted(labels: jax.Array, predictions: jax.Array, num_classes: int) -> tuple[jax.Array, jax.Array]:
+    return confusion(labels, predictions, num_classes), (labels != IGNORE_LABEL).sum(dtype=jnp.int32)
+
+
+def iou(matrix: Integer[Array | np.ndarray, "c c"]) -> Float64[np.ndarray, " c"]:
+    """TP / (TP + FP + FN) of each class; NaN where the class has no ground-truth pixel.
+
+    This is `getIouScoreForLabel` of cityscapesscripts, but for one case: a class without ground truth that is
+    predicted somewhere counts there as 0. Here it is dropped, so that a mean over few images does not hinge on classes
+    that they do not show. Cityscapes' own splits show all classes.
+    """
+    matrix = np.asarray(matrix, dtype=np.int64)
+    true_positive = np.diag(matrix)
+    truth = matrix.sum(axis=1)
+    union = truth + matrix.sum(axis=0) - true_positive
+    return np.where(truth > 0, true_positive / np.maximum(union, 1), np.nan)
+
+
+def miou(matrix: Integer[Array | np.ndarray, "c c"]) -> float:
+    """Mean of the IoU over the classes with ground truth; NaN if there is none."""
+    scores = iou(matrix)
+    present = ~np.isnan(scores)
+    return float(scores[present].mean()) if present.any() else float("nan")
+
+
+class ConfusionMatrix:
+    """Evaluator of semantic segmentation: a confusion matrix over any number of images, kept in host int64."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        """Starts empty; class_names are the classes in the order of their label values."""
+        self.class_names = tuple(class_names)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        self.matrix = np.zeros((len(self.class_names),) * 2, np.int64)
+
+    def update(
+        self, labels: Integer[Array | np.ndarray, "b h w"], predictions: Integer[Array | np.ndarray, "b h w"]
+    ) -> None:
+        """Counts a batch of images.
+
+        Raises:
+          CsstError: a label or a prediction is outside the classes and is not IGNORE_LABEL.
+        """
+        matrix, valid = _counted(jnp.asarray(labels), jnp.asarray(predictions), len(self.class_names))
+        counts = np.asarray(matrix, dtype=np.int64)
+        if counts.sum() != int(valid):
+            raise CsstError(
+                f"{int(valid) - counts.sum()} of {int(valid)} pixels have a label or a prediction outside the "
+                f"{len(self.class_names)} classes (0..{len(self.class_names) - 1}, {IGNORE_LABEL} = ignored); "
+                "check the label map of the data set."
+            )
+        self.add(counts)
+
+    def add(self, matrix: Integer[Array | np.ndarray, "c c"]) -> None:
+        """Adds a confusion matrix that was counted elsewhere, for example inside a compiled evaluation step."""
+        self.matrix += np.asarray(matrix, dtype=np.int64)
+
+    def result(self) -> dict:
+        """{"miou": float, "iou": {class name: float, or None if absent from the ground truth}}, ready for JSON.
+
+        Raises:
+          CsstError: no pixel was counted.
+        """
+        if not self.matrix.any():
+            raise CsstError("nothing to evaluate: the images have no pixel with a class; check the split's masks.")
+        scores = [None if np.isnan(s) else float(s) for s in iou(self.matrix)]
+        return {"miou": miou(self.matrix), "iou": dict(zip(self.class_names, scores, strict=True))}

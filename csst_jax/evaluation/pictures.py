@@ -1,0 +1,154 @@
+"""Pictures for people: coloured label maps, confidence maps, and contact sheets of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Integer, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
+
+_CONFIDENCE_RAMP = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
+"""Viridis at 0, 1/4, ... 1 (matplotlib): lightness rises evenly, also in grey and for the colour blind."""
+_PAPER, _INK, _MARGIN, _TEXT_PX = (255, 255, 255), (34, 34, 34), 8, 14
+
+
+def colour(label: Integer[np.ndarray, "h w"], palette: Sequence[tuple[int, int, int]]) -> UInt8[np.ndarray, "h w 3"]:
+    """RGB picture of a label map; void (IGNORE_LABEL) is black.
+
+    Raises:
+      CsstError: a value is neither a class nor IGNORE_LABEL.
+    """
+    label = np.asarray(label)
+    outside = (label != IGNORE_LABEL) & ((label < 0) | (label >= len(palette)))
+    if outside.any():
+        raise CsstError(
+            f"{int(outside.sum())} pixels have labels outside 0..{len(palette) - 1}, for example "
+            f"{int(label[outside][0])}; a palette needs a colour for each class."
+        )
+    table = np.zeros((IGNORE_LABEL + 1, 3), np.uint8)
+    table[: len(palette)] = palette
+    return table[label]
+
+
+def colour_confidence(confidence: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """RGB picture of a map of values from 0 (dark violet) to 1 (yellow); values beyond are clipped, NaN is black."""
+    place = np.clip(np.nan_to_num(confidence), 0, 1) * (len(_CONFIDENCE_RAMP) - 1)
+    anchors = np.arange(len(_CONFIDENCE_RAMP))
+    rgb = np.stack([np.interp(place, anchors, channel) for channel in _CONFIDENCE_RAMP.T], axis=-1)
+    rgb[np.isnan(confidence)] = 0
+    return rgb.round().astype(np.uint8)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[tuple[str, np.ndarray]]],
+    path: str | os.PathLike[str],
+    *,
+    description: DatasetDescription | None = None,
+    tile_width_px: int = 360,
+) -> None:
+    """Writes a PNG of captioned pictures in rows, with a legend below; the file appears only when complete.
+
+    Args:
+      rows: pictures with captions, each uint8 RGB "h w 3" or a float confidence map "h w" in 0 to 1.
+      path: the file; missing directories are made.
+      description: classes and palette for the legend; None for no class legend.
+      tile_width_px: width of each picture on the sheet; heights follow the pictures.
+
+    Raises:
+      CsstError: there is no picture.
+      ValueError: an array is neither of the two kinds.
+    """
+    rows = [row for row in rows if row]
+    if not rows:
+        raise CsstError(f"no picture for the contact sheet {os.fspath(path)}: there is no image to show.")
+    font = ImageFont.load_default(_TEXT_PX)
+    caption_px = _TEXT_PX + 8
+    tiles = [[(caption, _tile(array, tile_width_px)) for caption, array in row] for row in rows]
+    heights = [max(tile.height for _, tile in row) + caption_px + _MARGIN for row in tiles]
+    width = max(len(row) for row in tiles) * (tile_width_px + _MARGIN) + _MARGIN
+    has_confidence = any(np.ndim(array) == 2 for row in rows for _, array in row)
+    entries = _legend_entries(description, has_confidence, font)
+    lines = _wrap(entries, width - 2 * _MARGIN)
+    sheet = Image.new("RGB", (width, _MARGIN + sum(heights) + len(lines) * caption_px + _MARGIN), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    y = _MARGIN
+    for row, height in zip(tiles, heights, strict=True):
+        for column, (caption, tile) in enumerate(row):
+            x = _MARGIN + column * (tile_width_px + _MARGIN)
+            draw.text((x, y + 2), _shorten(caption, font, tile_width_px), _INK, font)
+            sheet.paste(tile, (x, y + caption_px))
+        y += height
+    for line in lines:
+        x = _MARGIN
+        for name, swatch, entry_width in line:
+            sheet.paste(swatch, (x, y + 3))
+            draw.rectangle((x - 1, y + 2, x + swatch.width, y + 3 + swatch.height), outline=_INK)
+            draw.text((x + swatch.width + 5, y + 2), name, _INK, font)
+            x += entry_width
+        y += caption_px
+    _save(sheet, pathlib.Path(path))
+
+
+def _tile(array: np.ndarray, width: int) -> Image.Image:
+    array = np.asarray(array)
+    if array.ndim == 2 and np.issubdtype(array.dtype, np.floating):
+        array = colour_confidence(array)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ValueError(f"a picture is uint8 h w 3 or float h w, not {array.dtype} of shape {array.shape}")
+    image = Image.fromarray(array)
+    size = (width, max(round(image.height * width / image.width), 1))
+    # Averaging when shrinking; plain copies when enlarging, so that label borders stay as the network drew them.
+    return image.resize(size, Image.Resampling.BOX if width < image.width else Image.Resampling.NEAREST)
+
+
+def _legend_entries(
+    description: DatasetDescription | None, has_confidence: bool, font: ImageFont.FreeTypeFont
+) -> list[tuple[str, Image.Image, int]]:
+    """(name, swatch, width in pixels) of each entry."""
+    pairs = []
+    if description is not None:
+        colours = [*zip(description.classes, description.palette, strict=True), ("void", (0, 0, 0))]
+        pairs += [(name, Image.new("RGB", (_TEXT_PX, _TEXT_PX), tuple(rgb))) for name, rgb in colours]
+    if has_confidence:
+        ramp = np.broadcast_to(np.linspace(0, 1, 120), (_TEXT_PX, 120))
+        pairs.append(("confidence 0 to 1", Image.fromarray(colour_confidence(ramp))))
+    return [(name, swatch, swatch.width + 5 + round(font.getlength(name)) + 18) for name, swatch in pairs]
+
+
+def _wrap(entries: list[tuple[str, Image.Image, int]], width: int) -> list[list[tuple[str, Image.Image, int]]]:
+    lines, used = [], width
+    for entry in entries:
+        if used + entry[2] > width:
+            lines.append([])
+            used = 0
+        lines[-1].append(entry)
+        used += entry[2]
+    return lines
+
+
+def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The text, its middle left out if it is too wide: both ends of a file name tell images apart."""
+    shown = text
+    for left_out in range(1, len(text)):
+        if font.getlength(shown) <= width:
+            break
+        begin = (len(text) - left_out) // 2
+        shown = f"{text[:begin]}…{text[begin + left_out :]}"
+    return shown
+
+
+def _save(image: Image.Image, path: pathlib.Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        image.save(temporary, format="PNG")
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()

@@ -1,0 +1,49 @@
+"""`python -m csst_jax.main --config=FILE --workdir=DIR [--config.KEY=VALUE …]`: the whole pipeline."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow only feeds here; its start-up notes are noise
+
+import jax
+from absl import app, flags
+
+from csst_jax import start
+from csst_jax.train.progress import Preempted
+from csst_jax.types import CsstError
+
+_CONFIG = start.define_config()
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory for checkpoints, pseudo labels and results.", required=True)
+
+
+def main(_: list[str]) -> int:
+    """Runs the pipeline.
+
+    Returns:
+      The exit status: 0 when it is finished or was stopped by SIGTERM, 2 when there is something for the user to mend.
+    """
+    workdir = pathlib.Path(_WORKDIR.value).expanduser().resolve()
+    try:
+        with start.claimed(workdir):
+            start.start_logging(workdir)
+            start.start_jax(_CONFIG.value)
+            if jax.process_index() == 0:
+                resolved = json.dumps(_CONFIG.value.to_dict(), indent=2)
+                (workdir / start.CONFIG_FILE).write_text(resolved + "\n", encoding="utf-8")
+            from csst_jax import pipeline  # TensorFlow takes seconds to import: not before the checks above
+
+            pipeline.run(_CONFIG.value, workdir)
+    except Preempted as stopped:
+        print(f"{stopped} Run the same command again to go on.")
+    except CsstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=start.parse_flags)

@@ -1,0 +1,155 @@
+"""The layers whose numbers matter: convolution, batch normalisation, pooling, dropout.
+
+Conventions are PyTorch's where networks' published numbers depend on them (facts: `docs/adr/0002-own-layers.md`):
+explicit integer padding, running statistics with momentum 0.1 and unbiased variance. Layouts are JAX's: images are
+`b h w c`, kernels `h w i o`. Each layer takes the compute dtype; parameters and statistics are float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from csst_jax.models.convolution import conv2d
+
+if TYPE_CHECKING:
+    from jax.typing import DTypeLike
+    from jaxtyping import Array, Float
+
+
+class Conv(nnx.Module):
+    """Convolution with symmetric integer padding; weights drawn as He et al. (fan out, ReLU), biases zero."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        rngs: nnx.Rngs,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        dtype: DTypeLike = jnp.float32,
+    ):
+        shape = (kernel_size, kernel_size, in_channels // groups, out_channels)
+        deviation = math.sqrt(2.0 / (kernel_size * kernel_size * out_channels / groups))
+        self.kernel = nnx.Param(deviation * jax.random.normal(rngs.params(), shape, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((out_channels,), jnp.float32)) if bias else None
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
+        """Input in any float dtype; output in the compute dtype."""
+        pad = (self.padding, self.padding)
+        y = conv2d(
+            x.astype(self.dtype),
+            self.kernel[...].astype(self.dtype),
+            (self.stride, self.stride),
+            (pad, pad),
+            (self.dilation, self.dilation),
+            self.groups,
+        )
+        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation over the global batch (paper §4.2: synchronised batch normalisation).
+
+    Under `jit` on a batch that is sharded over devices the sums below are sums over all of it, so statistics are those of
+    one device holding everything. Statistics are float32 whatever the compute dtype; the running variance is the unbiased
+    one and moves by `momentum` towards the batch's, as in PyTorch.
+    """
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs, momentum: float = 0.1, epsilon: float = 1e-5):
+        del rngs  # nothing is drawn; kept so that all layers are built alike
+        self.scale = nnx.Param(jnp.ones((channels,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros((channels,), jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones((channels,), jnp.float32))
+        self.momentum, self.epsilon = momentum, epsilon
+        self.use_running_average = False
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Normalises per channel; keeps the input's dtype. In training mode the running statistics move."""
+        wide = x.astype(jnp.float32)
+        if self.use_running_average:
+            mean, var = self.mean[...], self.var[...]
+        else:
+            count = x.size // x.shape[-1]
+            # The running mean is close to the batch's, so subtracting it first keeps E[x^2] - E[x]^2 well conditioned.
+            shift = jax.lax.stop_gradient(self.mean[...])
+            centred = wide - shift
+            offset = jnp.mean(centred, (0, 1, 2))
+            var = jnp.maximum(jnp.mean(jnp.square(centred), (0, 1, 2)) - jnp.square(offset), 0.0)
+            mean = offset + shift
+            unbiased = var * (count / max(1, count - 1))
+            self.mean[...] += self.momentum * (mean - self.mean[...])
+            self.var[...] += self.momentum * (unbiased - self.var[...])
+        gain = self.scale[...] * jax.lax.rsqrt(var + self.epsilon)
+        return ((wide - mean) * gain + self.bias[...]).astype(x.dtype)
+
+
+class ConvBN(nnx.Module):
+    """Convolution without bias, batch normalisation and, unless told otherwise, ReLU."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        *,
+        rngs: nnx.Rngs,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        relu: bool = True,
+        dtype: DTypeLike = jnp.float32,
+    ):
+        self.conv = Conv(
+            in_channels, out_channels, kernel_size, rngs=rngs, stride=stride, padding=padding, groups=groups, dtype=dtype
+        )
+        self.bn = BatchNorm(out_channels, rngs=rngs)
+        self.relu = relu
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
+        """Output in the compute dtype."""
+        x = self.bn(self.conv(x))
+        return jax.nn.relu(x) if self.relu else x
+
+
+class Dropout(nnx.Module):
+    """Element-wise dropout; the key comes with `nnx_io.apply`, so that a step's draw depends on the step alone."""
+
+    def __init__(self, rate: float, *, rngs: nnx.Rngs):
+        self.dropout = nnx.Dropout(rate, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Zeroes elements with the layer's rate in training mode; the identity in evaluation mode."""
+        return self.dropout(x)
+
+
+def _pooling_matrix(size: int, bins: int) -> np.ndarray:
+    """Row i averages the positions floor(i*size/bins) to ceil((i+1)*size/bins), as PyTorch's adaptive pooling does."""
+    matrix = np.zeros((bins, size), np.float32)
+    for i in range(bins):
+        start, end = (i * size) // bins, -((-(i + 1) * size) // bins)
+        matrix[i, start:end] = 1.0 / (end - start)
+    return matrix
+
+
+def adaptive_average_pool(x: Float[Array, "b h w c"], bins: int) -> Float[Array, "b n n c"]:
+    """Average pooling to `bins` x `bins`, with bins that overlap where the size is no multiple (PyTorch's definition).
+
+    Computed as two products with fixed matrices, so that it is static for export and for sharding; accumulates in float32.
+    """
+    rows, columns = _pooling_matrix(x.shape[1], bins), _pooling_matrix(x.shape[2], bins)
+    y = jnp.einsum("ih,bhwc,jw->bijc", rows, x.astype(jnp.float32), columns)
+    return y.astype(x.dtype)

@@ -1,0 +1,114 @@
+"""The only place that takes NNX modules apart and puts them together; everything else sees flat dicts of arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+from flax import nnx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxtyping import Array, Float
+
+Arrays = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network as pure functions of flat `{dotted name: array}` dicts.
+
+    Attributes:
+      params: shapes and dtypes (or values) of the trainable parameters.
+      batch_stats: those of the running statistics.
+    """
+
+    _train_def: Any
+    _eval_def: Any
+    _rng_state: Any
+    params: Arrays
+    batch_stats: Arrays
+
+    def apply_train(
+        self, params: Arrays, batch_stats: Arrays, images: Float[Array, "b h w 3"], key: Array
+    ) -> tuple[dict[str, Any], Arrays]:
+        """The network in training mode: batch statistics, dropout drawn from `key`.
+
+        Returns:
+          The network's outputs (`logits`, `aux`, `features`) and the new running statistics.
+        """
+        rng_state = _rekey(self._rng_state, key)
+        model = nnx.merge(self._train_def, _nested(params), _nested(batch_stats), rng_state, copy=True)
+        outputs = model(images)
+        _, _, stats, _ = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+        return outputs, _flat(stats)
+
+    def apply_eval(self, params: Arrays, batch_stats: Arrays, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+        """The network in evaluation mode: running statistics, no dropout, no auxiliary heads."""
+        model = nnx.merge(self._eval_def, _nested(params), _nested(batch_stats), self._rng_state, copy=True)
+        return model(images)
+
+
+def create(build: Callable[..., nnx.Module], seed: int) -> Network:
+    """Builds a module from `build(rngs=…)` and returns it as a `Network` with initial values."""
+
+    # The key is an argument, so that all seeds share one compiled program.
+    @jax.jit
+    def initial(key: Array) -> tuple[Arrays, Arrays]:
+        _, params, stats, _ = _split(build(rngs=nnx.Rngs(key)))
+        return _flat(params), _flat(stats)
+
+    network = abstract(build)
+    params, stats = initial(jax.random.key(seed))
+    return dataclasses.replace(network, params=params, batch_stats=stats)
+
+
+def abstract(build: Callable[..., nnx.Module]) -> Network:
+    """As `create`, but `params` and `batch_stats` are shapes: nothing is computed."""
+    model = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
+    train_def, params, stats, rng_state = _split(model)
+    model.eval()
+    eval_def = _split(model)[0]
+    # Keys and counters are replaced at each call; concrete zeros let a module be merged outside a trace as well.
+    rng_state = jax.tree.map(_zero_rng, rng_state)
+    return Network(train_def, eval_def, rng_state, _flat(params), _flat(stats))
+
+
+def _split(model: nnx.Module) -> tuple[Any, Any, Any, Any]:
+    return nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _zero_rng(leaf: Any) -> Array:
+    return jax.random.key(0) if _is_key(leaf) else jax.numpy.zeros(leaf.shape, leaf.dtype)
+
+
+def _rekey(rng_state: Any, key: Array) -> Any:
+    # Each dropout layer holds a key of its own: fold the leaf's number in, or all layers would draw the same mask.
+    leaves, treedef = jax.tree.flatten(rng_state)
+    keyed = [jax.random.fold_in(key, i) if _is_key(leaf) else leaf for i, leaf in enumerate(leaves)]
+    return jax.tree.unflatten(treedef, keyed)
+
+
+def _flat(state: Any) -> Arrays:
+    return {".".join(str(p) for p in path): leaf for path, leaf in _paths(state)}
+
+
+def _paths(state: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    return [(path, leaf.get_value() if hasattr(leaf, "get_value") else leaf) for path, leaf in nnx.to_flat_state(state)]
+
+
+def _nested(flat: Arrays) -> dict[Any, Any]:
+    nested: dict[Any, Any] = {}
+    for name, leaf in flat.items():
+        *parents, last = [int(p) if p.isdigit() else p for p in name.split(".")]
+        at = nested
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[last] = leaf
+    return nested

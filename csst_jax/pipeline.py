@@ -1,0 +1,216 @@
+"""The paper at a glance: train a teacher, label the pool, train a student on both, evaluate.
+
+    labelled images ─▶ teacher ─▶ pseudo labels of the unlabelled images ─▶ student ─▶ results.json
+
+Each box is a stage with a directory of its own in the workdir. A finished one is skipped, an interrupted one goes on where it
+stopped, and one that was made by other settings or from other inputs is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from csst_jax import build
+from csst_jax.data import centroid_index
+from csst_jax.evaluation.table import format_table
+from csst_jax.report import write_report
+from csst_jax.stages import evaluate, label, train
+from csst_jax.stages.artifact import Artifact, fingerprint, write_json
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ml_collections import ConfigDict
+
+    from csst_jax.build import LabelledSource
+    from csst_jax.data.selection import Selection
+    from csst_jax.stages.train import Trained
+
+log = logging.getLogger(__name__)
+
+STAGES = ("teacher", "label", "student", "baseline", "evaluate")
+RESULTS_FILE = "results.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What all stages share.
+
+    Attributes:
+      config: the resolved configuration.
+      workdir: where artifacts lie.
+      pool: the training split: labelled and unlabelled images.
+      validation: the labelled images that networks are judged on.
+      classes: class names.
+    """
+
+    config: ConfigDict
+    workdir: pathlib.Path
+    pool: Selection
+    validation: Selection
+    classes: Sequence[str]
+
+
+def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Runs the stages that the configuration asks for (paper §3.1, Fig. 2).
+
+    Args:
+      config: a resolved configuration (see `configs/base.py`).
+      workdir: directory for all artifacts.
+
+    Returns:
+      What `results.json` holds; None if the evaluate stage was not asked for.
+
+    Raises:
+      CsstError: something the user can mend.
+      Preempted: SIGTERM came; everything so far is saved.
+    """
+    stages = wanted_stages(config.stages)
+    data = build.dataset(config)
+    this = Run(
+        config,
+        workdir,
+        build.training_selection(config, data),
+        build.validation_selection(config, data),
+        data.description.classes,
+    )
+    log.info(
+        "data set %s: %d labelled and %d unlabelled images, %d for validation",
+        data.description.name,
+        len(this.pool.labelled),
+        len(this.pool.unlabelled),
+        len(this.validation.labelled),
+    )
+    if "student" in stages or "label" in stages:
+        label.check_pool(this.pool)
+
+    # Stage one: a teacher on the real labels alone (eq. 1).
+    real = build.real_labels(this.pool, config.teacher)
+    teacher = train_network(this, "teacher", config.teacher, [real], seed=config.seed)
+    networks = {"teacher": teacher}
+
+    # Stage two: hard pseudo labels for the unlabelled images (eq. 2).
+    if "label" in stages or "student" in stages:
+        pseudo = label_pool(this, teacher)
+
+    # Stage three: a student of its own initialisation on both (eq. 3).
+    if "student" in stages:
+        both = [build.real_labels(this.pool, config.student), pseudo]
+        networks["student"] = train_network(this, "student", config.student, both, seed=config.seed + 1)
+
+    # The control (Table 1b): the teacher's recipe for as many steps as the student took.
+    if "baseline" in stages:
+        longer = build.lengthened(config.teacher, len(this.pool.labelled), networks["student"].steps, build.mesh(config))
+        networks["baseline"] = train_network(this, "baseline", longer, [real], seed=config.seed)
+
+    if "evaluate" not in stages:
+        return None
+    scores = {name: evaluate_network(this, name, network) for name, network in networks.items()}
+    return conclude(this, networks, scores)
+
+
+def wanted_stages(text: str) -> set[str]:
+    """The stages that `config.stages` lists.
+
+    Raises:
+      CsstError: an unknown stage, or one without the stage it needs.
+    """
+    wanted = {name.strip() for name in text.split(",") if name.strip()}
+    unknown = sorted(wanted - set(STAGES))
+    if unknown or not wanted:
+        raise CsstError(f"stages={text!r}: give a comma-separated list of {', '.join(STAGES)}.")
+    if "baseline" in wanted and "student" not in wanted:
+        raise CsstError(f"stages={text!r}: baseline trains for the student's number of steps; add student.")
+    return wanted
+
+
+def train_network(
+    this: Run, name: str, stage: ConfigDict, sources: Sequence[LabelledSource], seed: int
+) -> Trained:
+    """One training stage in `workdir/<name>`."""
+    request = {
+        "seed": seed,
+        "settings": stage.to_dict(),
+        "normalisation": this.config.normalisation.to_dict(),
+        "spatial": this.config.mesh.spatial,
+        "labels_sha256": [labelled.index.labels_sha256 for labelled in sources],
+        "records_sha256": [fingerprint(list(labelled.records)) for labelled in sources],
+    }
+    artifact = Artifact(this.workdir / name, request)
+    return train.run(artifact, this.config, stage, sources, this.classes, seed)
+
+
+def label_pool(this: Run, teacher: Trained) -> LabelledSource:
+    """The label stage in `workdir/pseudo_labels`."""
+    request = {
+        "teacher_sha256": teacher.sha256,
+        "settings": this.config.label.to_dict(),
+        "normalisation": this.config.normalisation.to_dict(),
+        "images_sha256": fingerprint(this.pool.ids(this.pool.unlabelled)),
+    }
+    artifact = Artifact(this.workdir / "pseudo_labels", request)
+    labelled, index = label.run(artifact, this.config, this.pool, teacher)
+    return build.pseudo_labels(labelled, index, this.config.student)
+
+
+def evaluate_network(this: Run, name: str, network: Trained) -> dict[str, Any]:
+    """One network's evaluation in `workdir/<name>/evaluation`."""
+    labels = this.validation.source
+    ids = this.validation.ids(this.validation.labelled)
+    request = {
+        "weights_sha256": network.sha256,
+        "settings": this.config.evaluate.to_dict(),
+        "normalisation": this.config.normalisation.to_dict(),
+        "labels_sha256": centroid_index.labels_sha256(
+            (image_id, labels.label_bytes(record)) for image_id, record in zip(ids, this.validation.labelled, strict=True)
+        ),
+    }
+    artifact = Artifact(this.workdir / name / "evaluation", request)
+    return evaluate.run(artifact, this.config, this.validation, network)
+
+
+def conclude(this: Run, networks: dict[str, Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Writes results.json, the contact sheet and the report; returns the results."""
+    stages = {name: evaluate.read_result(this.workdir / name) for name in (*networks, "pseudo_labels")}
+    results: dict[str, Any] = {}
+    for name in networks:
+        done = stages[name] or {}
+        results[name] = {
+            "miou": scores[name]["miou"],
+            "iou": scores[name]["iou"],
+            "network": done["network"],
+            "steps": done["steps"],
+            "weights_sha256": done["weights_sha256"],
+        }
+    manifest = stages.pop("pseudo_labels")
+    if manifest is not None and "student" in networks:
+        results["pseudo_labels"] = {key: value for key, value in manifest.items() if key != "wall_s"}
+    results["data"] = {
+        "name": this.pool.dataset.description.name,
+        "labelled": len(this.pool.labelled),
+        "unlabelled": len(this.pool.unlabelled),
+        "validation": len(this.validation.labelled),
+    }
+    results["compilations"] = {name: done["compilations"] for name, done in stages.items() if done}
+    results["wall_s"] = {name: done["wall_s"] for name, done in stages.items() if done}
+    if manifest is not None and "student" in networks:
+        results["wall_s"]["pseudo_labels"] = manifest["wall_s"]
+    results["wall_s"]["evaluate"] = sum(score["wall_s"] for score in scores.values())
+    if jax.process_index() == 0:
+        sheet = this.workdir / "pictures" / "validation.png"
+        path = this.workdir / RESULTS_FILE
+        if not path.exists() or not sheet.exists() or fingerprint(results) != fingerprint(evaluate.read_json(path)):
+            evaluate.draw(sheet, this.config, this.validation, networks)
+            write_json(path, results)
+            write_report(this.workdir)
+        print(format_table(results))
+        print(f"\nresults   {path}\nreport    {this.workdir / 'report.html'}\npictures  {sheet}")
+        if "pseudo_labels" in results:
+            print(f"          {this.workdir / 'pseudo_labels' / label.SHEET_FILE}")
+    return results

@@ -1,0 +1,95 @@
+"""Centroid sampling (paper §3.2): every class is the centre of the same number of crops in every epoch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from csst_jax.samplers import plan as plans
+from csst_jax.types import CsstError
+
+_log = logging.getLogger(__name__)
+
+
+class CentroidSampler:
+    """Draws N/C centroids from each class, without replacement until a class is exhausted, then over again.
+
+    Classes without a centroid are named once in a warning, and their share goes to the others: an epoch always has
+    exactly the number of samples asked for. Where N is not a multiple of the number of classes, the remainder goes to
+    classes drawn anew each epoch.
+    """
+
+    def __init__(
+        self, pool: np.ndarray, num_classes: int, class_names: Sequence[str], *, real_share: float | None = None
+    ) -> None:
+        """Sorts the pool by class.
+
+        Args:
+          pool: every component that may be drawn, array of PLAN_DTYPE, shape [n].
+          num_classes: C.
+          class_names: C names, for messages.
+          real_share: share of a class's draws that come from source 0 (real labels) where source 0 and another source
+            both have the class; None draws from their union, as the paper does.
+
+        Raises:
+          CsstError: the pool is empty, holds a class outside 0..C-1, or real_share is outside 0..1.
+        """
+        if len(class_names) != num_classes:
+            raise CsstError(f"{len(class_names)} class names for {num_classes} classes; give one each.")
+        if real_share is not None and not 0 <= real_share <= 1:
+            raise CsstError(f"real_share is {real_share}; give a share between 0 and 1, or None for the union.")
+        if len(pool) == 0:
+            raise CsstError(
+                "there is no centroid to sample: the labels have no pixel of any class, or every component is smaller "
+                "than the minimum area. Check the labels, or lower the minimum area."
+            )
+        klass = pool["klass"]
+        outside = (klass < 0) | (klass >= num_classes)
+        if outside.any():
+            raise CsstError(
+                f"the centroid index has {int(outside.sum())} components of class {int(klass[outside][0])}, outside "
+                f"0..{num_classes - 1}; make the index again with this data set's classes."
+            )
+        # Within a class real components come first, so that both the class and its real part are ranges.
+        self._pool = pool[np.lexsort((pool["source"] != 0, klass))]
+        self._size = np.bincount(klass, minlength=num_classes)
+        self._real = np.bincount(klass[pool["source"] == 0], minlength=num_classes)
+        self._start = np.cumsum(self._size) - self._size
+        self._present = np.flatnonzero(self._size)
+        self._real_share = real_share
+        missing = [class_names[c] for c in np.flatnonzero(self._size == 0)]
+        if missing:
+            _log.warning("no centroid of %s: their share of each epoch goes to the other classes.", ", ".join(missing))
+
+    def plan(self, epoch: int, seed: int, num_samples: int) -> np.ndarray:
+        """The samples of one epoch; depends on the arguments alone.
+
+        The order goes round the classes: each round has every class once, in random order, so that a global batch of
+        any size mixes classes evenly, and a class's components repeat only after all of them were seen.
+
+        Returns:
+          Array of PLAN_DTYPE, shape [num_samples].
+        """
+        rng = plans.generator(epoch, seed)
+        quota, rest = divmod(num_samples, len(self._present))
+        counts = np.full(len(self._present), quota)
+        counts[rng.choice(len(self._present), rest, replace=False)] += 1
+        drawn = [self._draw(rng, c, n) for c, n in zip(self._present, counts, strict=True)]
+        rounds = np.concatenate([np.arange(n) for n in counts])
+        order = np.lexsort((rng.random(num_samples), rounds))
+        return self._pool[np.concatenate(drawn)[order]]
+
+    def _draw(self, rng: np.random.Generator, c: int, count: int) -> np.ndarray:
+        """Positions in the sorted pool of `count` components of class c, in the order of their use."""
+        size, real = int(self._size[c]), int(self._real[c])
+        if self._real_share is None or real == 0 or real == size:
+            return self._start[c] + plans.repeated_permutations(rng, size, count)
+        # The added uniform number makes the share exact on average even where a class has few draws an epoch.
+        real_count = min(count, int(self._real_share * count + rng.random()))
+        is_real = rng.permutation(count) < real_count
+        drawn = np.empty(count, np.int64)
+        drawn[is_real] = plans.repeated_permutations(rng, real, real_count)
+        drawn[~is_real] = real + plans.repeated_permutations(rng, size - real, count - real_count)
+        return self._start[c] + drawn

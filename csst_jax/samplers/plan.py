@@ -1,0 +1,109 @@
+"""A plan says which crop goes where: one record a sample, in the order that the epoch sees them.
+
+A plan is data, not an iterator: it depends on (epoch, seed, number of samples) alone, every process computes the whole
+of it and takes its slice, and resuming is seeking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from csst_jax.types import CsstError
+
+PLAN_DTYPE = np.dtype([("source", "i4"), ("record", "i4"), ("y", "f4"), ("x", "f4"), ("klass", "i4")])
+"""One sample: `source` indexes the list of data sources (0 = real labels, 1 = pseudo labels), `record` the image within
+the source, (`y`, `x`) is the point to crop around in pixels of the original image, and `klass` the class that the point
+was drawn for (-1: none)."""
+
+
+class Components(Protocol):
+    """The columns of a centroid index that a pool is made of; all of shape [n]."""
+
+    record: np.ndarray
+    klass: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+    area: np.ndarray
+
+
+def pool_from_index(
+    index: Components, source: int, keep_records: Iterable[int] | None = None, min_area_px: int = 0
+) -> np.ndarray:
+    """Connected components of one source that may be sampled.
+
+    Args:
+      index: components, one row each; areas in pixels.
+      source: number of this source in the plan.
+      keep_records: records (images) to keep, for example those of a label fraction; None keeps all.
+      min_area_px: components with fewer pixels are dropped (specks of pseudo labels crowd the index); 0 keeps all.
+
+    Returns:
+      Array of PLAN_DTYPE, shape [components kept], in the index's order.
+    """
+    record = np.asarray(index.record)
+    keep = np.asarray(index.area) >= min_area_px
+    if keep_records is not None:
+        keep &= np.isin(record, np.fromiter(keep_records, dtype=np.int64))
+    pool = np.empty(int(keep.sum()), PLAN_DTYPE)
+    pool["source"] = source
+    pool["record"] = record[keep]
+    pool["y"] = np.asarray(index.y)[keep]
+    pool["x"] = np.asarray(index.x)[keep]
+    pool["klass"] = np.asarray(index.klass)[keep]
+    return pool
+
+
+def concatenate(pools: Sequence[np.ndarray]) -> np.ndarray:
+    """Union of the pools (paper §3.2: real and pseudo labels share one dictionary); no pool gives an empty one."""
+    return np.concatenate([np.empty(0, PLAN_DTYPE), *pools])
+
+
+def process_slice(plan_for_batch: np.ndarray, process_index: int, process_count: int) -> np.ndarray:
+    """The part of one global batch that a process reads: contiguous, in process order, without overlap.
+
+    Args:
+      plan_for_batch: the plan of one global batch, shape [global_batch].
+      process_index: this process, 0 <= process_index < process_count.
+      process_count: number of processes.
+
+    Returns:
+      A view of shape [global_batch / process_count].
+
+    Raises:
+      CsstError: the batch is not divisible by the number of processes.
+    """
+    if not 0 <= process_index < process_count:
+        raise CsstError(f"process {process_index} is outside the {process_count} processes of this run.")
+    size, rest = divmod(len(plan_for_batch), process_count)
+    if rest:
+        raise CsstError(
+            f"a global batch of {len(plan_for_batch)} is not divisible by {process_count} processes; "
+            f"make the batch a multiple of {process_count}."
+        )
+    return plan_for_batch[process_index * size : (process_index + 1) * size]
+
+
+def generator(epoch: int, seed: int) -> np.random.Generator:
+    """Random numbers of one epoch: Philox keyed by (seed, epoch), so that epochs need no history.
+
+    Both are taken modulo 2**64.
+    """
+    key = np.array([seed % 2**64, epoch % 2**64], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+def repeated_permutations(rng: np.random.Generator, size: int, count: int) -> np.ndarray:
+    """`count` draws from range(size) without replacement until all are used, then again by a new permutation.
+
+    Returns:
+      int64 indices of shape [count]; every run of `size` draws that starts at a multiple of `size` is a permutation.
+    """
+    if count == 0:
+        return np.empty(0, np.int64)
+    passes = -(-count // size)
+    # One vectorised call: a rare class with a single component is drawn thousands of times in an epoch.
+    order = rng.permuted(np.broadcast_to(np.arange(size), (passes, size)), axis=1)
+    return order.reshape(-1)[:count]

@@ -1,0 +1,47 @@
+"""Uniform image sampling: the paper's "without centroid sampling" (table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from csst_jax.samplers import plan as plans
+from csst_jax.types import CsstError
+
+
+class UniformImageSampler:
+    """Draws each image once, in random order, until all are used, then over again; the crop's place is uniform."""
+
+    def __init__(self, images: Sequence[tuple[int, int, int, int]]) -> None:
+        """Takes the images.
+
+        Args:
+          images: (source, record, height, width) of each, sizes in pixels.
+
+        Raises:
+          CsstError: there is no image, or one has no pixel.
+        """
+        table = np.asarray(images, dtype=np.int64).reshape(-1, 4)
+        if len(table) == 0:
+            raise CsstError("there is no image to sample: the split or the id list is empty.")
+        if (table[:, 2:] < 1).any():
+            source, record, height, width = table[(table[:, 2:] < 1).any(axis=1)][0]
+            raise CsstError(f"image {record} of source {source} has the size {height}x{width}; it has no pixel.")
+        self._images = table
+
+    def plan(self, epoch: int, seed: int, num_samples: int) -> np.ndarray:
+        """The samples of one epoch; depends on the arguments alone.
+
+        Returns:
+          Array of PLAN_DTYPE, shape [num_samples]; `klass` is -1, and (y, x) is uniform between the centres of the
+          image's first and last pixels.
+        """
+        rng = plans.generator(epoch, seed)
+        images = self._images[plans.repeated_permutations(rng, len(self._images), num_samples)]
+        point = rng.random((num_samples, 2)) * (images[:, 2:] - 1)
+        plan = np.empty(num_samples, plans.PLAN_DTYPE)
+        plan["source"], plan["record"] = images[:, 0], images[:, 1]
+        plan["y"], plan["x"] = point[:, 0], point[:, 1]
+        plan["klass"] = -1
+        return plan

@@ -1,0 +1,101 @@
+"""Crop schedules (paper §3.3, fig. 5): smaller crops in larger batches make training faster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from csst_jax.types import CsstError, Phase
+
+KINDS = ("constant", "coarse2fine", "fine2coarse", "coarse2fine+", "fine2coarse+")
+"""coarse2fine grows the crop in equal blocks of epochs; with "+" the crop changes every epoch, over and over again;
+fine2coarse is the reverse."""
+
+
+def phases(
+    kind: str,
+    crop_px: int,
+    global_batch: int,
+    epochs: int,
+    samples_per_epoch: int,
+    *,
+    num_sizes: int = 6,
+    stride: int = 32,
+    max_batch_factor: int | float = 4,
+    data_axis: int = 1,
+) -> list[Phase]:
+    """One phase for each epoch.
+
+    The sizes are evenly spaced from half of crop_px to crop_px. The full size stays as given (769 suits networks with
+    align_corners), the others are rounded to a multiple of the stride, ties to the even multiple, and sizes that
+    coincide are merged. With fewer epochs than sizes, only as many sizes as there are epochs are used, evenly spaced
+    again, the full one among them. The batch grows as the crop's area shrinks (paper §4.2: 16 to 64), so that pixels
+    per step stay about constant. An epoch has as many whole batches as it takes to hold samples_per_epoch samples:
+    at least one, and steps * global_batch may exceed samples_per_epoch by less than one batch.
+
+    Args:
+      kind: one of KINDS.
+      crop_px: side of the full crop, in pixels.
+      global_batch: crops per step at the full size, over all devices.
+      epochs: number of epochs, at least 1.
+      samples_per_epoch: crops per epoch, at least 1.
+      num_sizes: number of crop sizes (paper: 6 from 400 to 800).
+      stride: the network's output stride, in pixels.
+      max_batch_factor: no batch is larger than this times global_batch.
+      data_axis: number of devices that share a batch; every batch is a multiple of it.
+
+    Raises:
+      CsstError: unknown kind, a number below 1, or global_batch is not divisible by data_axis.
+    """
+    if kind not in KINDS:
+        raise CsstError(f"unknown crop schedule {kind!r}; known are {', '.join(KINDS)}.")
+    for name, value in {
+        "crop_px": crop_px,
+        "global_batch": global_batch,
+        "epochs": epochs,
+        "samples_per_epoch": samples_per_epoch,
+        "num_sizes": num_sizes,
+        "stride": stride,
+        "max_batch_factor": max_batch_factor,
+        "data_axis": data_axis,
+    }.items():
+        if value < 1:
+            raise CsstError(f"crop schedule: {name} is {value}; it must be at least 1.")
+    if global_batch % data_axis:
+        raise CsstError(
+            f"a global batch of {global_batch} is not divisible by the {data_axis} devices of the data axis; "
+            f"make it a multiple of {data_axis}."
+        )
+    sizes = [crop_px] if kind == "constant" else _sizes(crop_px, min(num_sizes, epochs), stride)
+    if kind.startswith("fine2coarse"):
+        sizes.reverse()
+    result = []
+    for epoch in range(epochs):
+        size = sizes[epoch % len(sizes)] if kind.endswith("+") else sizes[epoch * len(sizes) // epochs]
+        batch = min(global_batch * crop_px**2 // size**2, int(max_batch_factor * global_batch))
+        batch = max(batch // data_axis, 1) * data_axis
+        result.append(Phase(crop_px=size, global_batch=batch, steps=-(-samples_per_epoch // batch)))
+    return result
+
+
+def _sizes(crop_px: int, num_sizes: int, stride: int) -> list[int]:
+    """Distinct sizes from small to full."""
+    sizes = {crop_px}
+    for i in range(num_sizes - 1):
+        size = crop_px / 2 * (1 + i / (num_sizes - 1))
+        # A crop smaller than the full size may round up past it: then it is the full size.
+        sizes.add(min(max(round(size / stride), 1) * stride, crop_px))
+    return sorted(sizes)
+
+
+def pixels(phases: Sequence[Phase]) -> int:
+    """Input pixels of all crops of all phases."""
+    return sum(p.steps * p.global_batch * p.crop_px**2 for p in phases)
+
+
+def speedup(phases: Sequence[Phase]) -> float:
+    """Pixels of a constant schedule for the same number of samples, over the pixels of this one (paper table 4: 1.7).
+
+    The constant schedule's crop is the largest one here.
+    """
+    samples = sum(p.steps * p.global_batch for p in phases)
+    return samples * max(p.crop_px for p in phases) ** 2 / pixels(phases)

@@ -1,0 +1,95 @@
+"""A stage's directory: what it was asked for, whether it is finished, and the refusal to mix it with something else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+from csst_jax.types import CsstError
+
+STAGE_FILE = "stage.json"
+DONE_FILE = "DONE"
+
+
+class StaleArtifactError(CsstError):
+    """A stage's directory was made by other settings or from other inputs than the ones asked for now."""
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file atomically: readers see the old one or the new one, whole."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+      CsstError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CsstError(f"cannot read {path}: {error}. Delete its directory and run the stage again.") from error
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a JSON-able value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+class Artifact:
+    """One stage's directory.
+
+    `stage.json` holds what the stage was asked for, from its first moment on: settings and the fingerprints of its inputs.
+    `DONE` holds its result, and is written last.
+    """
+
+    def __init__(self, directory: pathlib.Path, request: dict[str, Any]):
+        """Claims the directory for `request`.
+
+        Raises:
+          StaleArtifactError: it belongs to another request; names both hashes and what differs.
+        """
+        self.directory = directory
+        self.request = json.loads(json.dumps(request))
+        self.hash = fingerprint(self.request)
+        path = directory / STAGE_FILE
+        if path.exists():
+            found = read_json(path)
+            if found["hash"] != self.hash:
+                differences = ", ".join(_differences(found["request"], self.request)) or "its inputs"
+                raise StaleArtifactError(
+                    f"{directory} was made for another request: hash {found['hash'][:12]} there, {self.hash[:12]} now "
+                    f"(differs in {differences}). Use another --workdir, or delete {directory} to make it again."
+                )
+        else:
+            directory.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"hash": self.hash, "request": self.request})
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage is finished."""
+        return (self.directory / DONE_FILE).exists()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the finished stage reported."""
+        return read_json(self.directory / DONE_FILE)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Marks the stage as finished."""
+        write_json(self.directory / DONE_FILE, result)
+
+
+def _differences(old: Any, new: Any, at: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [d for key in sorted({*old, *new}) for d in _differences(old.get(key), new.get(key), f"{at}.{key}")]
+    if old == new:
+        return []
+    short = [text if len(text) <= 40 else text[:37] + "..." for text in (json.dumps(old), json.dumps(new))]
+    return [f"{at[1:]}: {short[0]} there, {short[1]} now"]

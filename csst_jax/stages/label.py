@@ -1,0 +1,199 @@
+"""The label stage: hard pseudo labels for the unlabelled pool (paper §3.1, eq. 2), and their centroid index."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pathlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from csst_jax import build
+from csst_jax.data import centroid_index
+from csst_jax.data.pseudo_labels import PseudoLabelled, shard_path, write_shard
+from csst_jax.evaluation.pictures import colour, contact_sheet
+from csst_jax.evaluation.whole_image import encode_label
+from csst_jax.stages.artifact import read_json, write_json
+from csst_jax.train.progress import Preempted, StopRequest
+from csst_jax.types import IGNORE_LABEL, CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ml_collections import ConfigDict
+
+    from csst_jax.data.centroid_index import CentroidIndex
+    from csst_jax.data.selection import Selection
+    from csst_jax.evaluation.whole_image import WholeImagePredictor
+    from csst_jax.stages.artifact import Artifact
+    from csst_jax.stages.train import Trained
+
+log = logging.getLogger(__name__)
+
+INDEX_FILE = "centroids.tfrecord"
+MANIFEST_FILE = "manifest.json"
+SHEET_FILE = "contact_sheet.png"
+
+
+def run(
+    artifact: Artifact, config: ConfigDict, selection: Selection, teacher: Trained
+) -> tuple[PseudoLabelled, CentroidIndex]:
+    """Labels the pool, or goes on after the last whole shard, or opens what is labelled.
+
+    Processes take turns at shards; the first one writes the index and the manifest at the end.
+
+    Raises:
+      Preempted: SIGTERM came; whole shards are kept.
+    """
+    size = config.label.shard_size
+    if not artifact.done:
+        begin = time.perf_counter()
+        predictor = build.predictor(config, config.label, teacher.network, teacher.weights)
+        _write_shards(artifact.directory, config, selection, predictor)
+        multihost_utils.sync_global_devices("pseudo labels written")
+        if jax.process_index() == 0:
+            manifest = _finish(artifact.directory, config, selection, teacher, predictor)
+            artifact.finish({**manifest, "wall_s": time.perf_counter() - begin})
+        multihost_utils.sync_global_devices("pseudo labels finished")
+    else:
+        log.info("%s: done, skipped", artifact.directory.name)
+    labelled = PseudoLabelled(artifact.directory, selection.source, selection.unlabelled, size)
+    ids = selection.ids(selection.unlabelled)
+    sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
+    rebuild = f"delete {artifact.directory} and run the label stage again"
+    return labelled, centroid_index.read(artifact.directory / INDEX_FILE, sha256, rebuild_command=rebuild)
+
+
+def check_pool(selection: Selection) -> None:
+    """Refuses an empty pool before a teacher is trained for it.
+
+    Raises:
+      CsstError: there is no unlabelled image.
+    """
+    if not selection.unlabelled:
+        raise CsstError(
+            f"the unlabelled pool is empty: all {len(selection.labelled)} images of split {selection.split!r} in "
+            f"{selection.dataset.directory} are labelled. Add images without masks, name fewer ids in "
+            "data.labelled_ids, or train with --config.stages=teacher,evaluate."
+        )
+
+
+def _shards(total: int, size: int) -> list[range]:
+    return [range(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def _part(directory: pathlib.Path, shard: int, suffix: str) -> pathlib.Path:
+    return directory / "parts" / f"{shard:05d}.{suffix}"
+
+
+def _write_shards(
+    directory: pathlib.Path, config: ConfigDict, selection: Selection, predictor: WholeImagePredictor
+) -> None:
+    """One shard after another: label maps, their components, their statistics; the last written marks it whole."""
+    num_classes = len(selection.dataset.description.classes)
+    shards = _shards(len(selection.unlabelled), config.label.shard_size)
+    ids = selection.ids(selection.unlabelled)
+    (directory / "parts").mkdir(exist_ok=True)
+    with StopRequest() as stop:
+        for shard, positions in enumerate(shards):
+            if shard % jax.process_count() != jax.process_index() or _part(directory, shard, "json").exists():
+                continue
+            builder = centroid_index.IndexBuilder(num_classes)
+            encoded: list[bytes] = []
+            counts, confidences, ignored = np.zeros(num_classes, np.int64), np.zeros(num_classes), 0
+            records = [selection.unlabelled[i] for i in positions]
+            for row, prediction in enumerate(predictor(selection.source, records)):
+                # The mean is over the pixels as predicted, before any threshold, or it would hide what was dropped.
+                counts += np.bincount(prediction.classes.ravel(), minlength=num_classes)
+                confidences += np.bincount(
+                    prediction.classes.ravel(), prediction.confidence.ravel().astype(np.float64), minlength=num_classes
+                )
+                below = prediction.confidence < config.label.confidence_threshold
+                label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
+                ignored += int(below.sum())
+                encoded.append(encode_label(label))
+                builder.add(row, ids[positions[row]], label, encoded[-1])
+                if stop.requested:
+                    raise Preempted(f"{directory.name}: SIGTERM; {shard} of {len(shards)} shards are kept.")
+            write_shard(shard_path(directory, shard, len(shards)), encoded)
+            centroid_index.write(_part(directory, shard, "tfrecord"), builder.finish())
+            statistics = {"pixels": counts.tolist(), "confidence": confidences.tolist(), "ignored": ignored}
+            write_json(_part(directory, shard, "json"), statistics)
+            log.info("%s: %d of %d images labelled", directory.name, positions[-1] + 1, len(ids))
+
+
+def _finish(
+    directory: pathlib.Path,
+    config: ConfigDict,
+    selection: Selection,
+    teacher: Trained,
+    predictor: WholeImagePredictor,
+) -> dict[str, Any]:
+    """Joins the shards' parts into one index and one manifest; draws the contact sheet."""
+    description = selection.dataset.description
+    shards = _shards(len(selection.unlabelled), config.label.shard_size)
+    labelled = PseudoLabelled(directory, selection.source, selection.unlabelled, config.label.shard_size)
+    ids = selection.ids(selection.unlabelled)
+    sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
+    parts = [centroid_index.read(_part(directory, shard, "tfrecord")) for shard in range(len(shards))]
+    centroid_index.write(directory / INDEX_FILE, _joined(parts, [s.start for s in shards], sha256))
+    statistics = [read_json(_part(directory, shard, "json")) for shard in range(len(shards))]
+    pixels = np.sum([s["pixels"] for s in statistics], axis=0)
+    confidence = np.sum([s["confidence"] for s in statistics], axis=0)
+    ignored = sum(s["ignored"] for s in statistics)
+    manifest = {
+        "teacher_sha256": teacher.sha256,
+        "labels_sha256": sha256,
+        "images": len(ids),
+        "shards": len(shards),
+        "class_share": _by_class(description.classes, pixels / pixels.sum()),
+        "mean_confidence": _by_class(description.classes, confidence / np.maximum(pixels, 1), pixels > 0),
+        "ignored_share": ignored / int(pixels.sum()),
+        "settings": config.label.to_dict(),
+    }
+    _draw_sheet(directory / SHEET_FILE, config, selection, predictor)
+    write_json(directory / MANIFEST_FILE, manifest)
+    return manifest
+
+
+def _joined(parts: Sequence[CentroidIndex], starts: Sequence[int], sha256: str) -> CentroidIndex:
+    """One index from shards' indices, whose records count from each shard's start."""
+    columns = {
+        column: np.concatenate([getattr(part, column) for part in parts]) for column in ("klass", "y", "x", "area")
+    }
+    record = np.concatenate([part.record + start for part, start in zip(parts, starts, strict=True)])
+    ids = tuple(image_id for part in parts for image_id in part.ids)
+    return dataclasses.replace(
+        parts[0], ids=ids, labels_sha256=sha256, record=record.astype(np.int32), **columns
+    )
+
+
+def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | None = None) -> dict[str, Any]:
+    shown = np.ones(len(classes), bool) if present is None else present
+    return {name: float(v) if ok else None for name, v, ok in zip(classes, values, shown, strict=True)}
+
+
+def _draw_sheet(
+    path: str | os.PathLike[str], config: ConfigDict, selection: Selection, predictor: WholeImagePredictor
+) -> None:
+    description = selection.dataset.description
+    count = min(config.evaluate.num_pictures, len(selection.unlabelled))
+    chosen = [selection.unlabelled[i] for i in np.linspace(0, len(selection.unlabelled) - 1, count).round().astype(int)]
+    names = selection.dataset.ids(selection.split)
+    rows = []
+    for prediction in predictor(selection.source, chosen):
+        below = prediction.confidence < config.label.confidence_threshold
+        label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
+        rows.append(
+            [
+                (names[prediction.record], prediction.image),
+                ("pseudo label", colour(label, description.palette)),
+                ("confidence", prediction.confidence),
+            ]
+        )
+    contact_sheet(rows, path, description=description)

@@ -1,0 +1,155 @@
+"""The training stage. Teacher and student are the same stage with other inputs (paper eqs. 1 and 3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from clu import parameter_overview
+
+from csst_jax import build
+from csst_jax.data.batches import batch_specs, batches
+from csst_jax.train import sharding
+from csst_jax.train.checkpoint import Checkpoints, abstract_state
+from csst_jax.train.compile import distinct_phases
+from csst_jax.train.loop import TrainingRun, train
+from csst_jax.train.metrics import make_writer
+from csst_jax.train.state import initial_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ml_collections import ConfigDict
+
+    from csst_jax.build import LabelledSource
+    from csst_jax.models.nnx_io import Arrays, Network
+    from csst_jax.stages.artifact import Artifact
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A finished training stage.
+
+    Attributes:
+      network: the network as pure functions.
+      weights: trained (params, batch_stats).
+      sha256: hash of the weights.
+      steps: optimizer steps it took.
+    """
+
+    network: Network
+    weights: tuple[Arrays, Arrays]
+    sha256: str
+    steps: int
+
+
+def run(
+    artifact: Artifact,
+    config: ConfigDict,
+    stage: ConfigDict,
+    sources: Sequence[LabelledSource],
+    classes: Sequence[str],
+    seed: int,
+) -> Trained:
+    """Trains, or goes on training, or loads what is trained.
+
+    Args:
+      artifact: the stage's directory.
+      config: the run's configuration.
+      stage: this stage's part of it (`config.teacher` or `config.student`).
+      sources: labelled images: the real ones first, then pseudo-labelled ones.
+      classes: class names.
+      seed: of the initial values, the samples and the augmentation.
+    """
+    name = artifact.directory.name
+    mesh = build.mesh(config)
+    phases = build.phases(stage, sum(len(labelled.records) for labelled in sources), mesh)
+    net = build.network(stage, len(classes), seed)
+    recipe = build.recipe(config, stage, net, mesh)
+    checkpoints = Checkpoints(artifact.directory / "checkpoints", config.checkpoint.keep)
+    steps = sum(phase.steps for phase in phases)
+    try:
+        if artifact.done:
+            log.info("%s: done, skipped", name)
+            like = jax.eval_shape(functools.partial(initial_state, net, recipe.optimizer))
+            state = checkpoints.restore(abstract_state(like, sharding.replicated(mesh)), steps)
+        else:
+            sampler = build.sampler(stage, sources, classes)
+            _announce(name, net, phases, sources)
+            begin = time.perf_counter()
+
+            def input_from(start_step: int) -> Iterator[dict[str, np.ndarray]]:
+                scale_range = (stage.augment.scale_min, stage.augment.scale_max)
+                here = (jax.process_index(), jax.process_count())
+                specs = batch_specs(sampler, phases, seed, scale_range, start_step, *here)
+                readers = [labelled.source for labelled in sources]
+                how = {"parallel_batches": config.input.parallel_batches, "prefetch": config.input.prefetch}
+                return batches(specs, readers, **how)
+
+            state, compilations = train(
+                TrainingRun(
+                    name=name,
+                    recipe=recipe,
+                    phases=phases,
+                    learning_rates=build.learning_rates(stage, phases),
+                    seed=seed,
+                    batches=input_from,
+                    checkpoints=checkpoints,
+                    make_writer=functools.partial(
+                        make_writer, artifact.directory, write=jax.process_index() == 0
+                    ),
+                    log_every_steps=config.log_every_steps,
+                    checkpoint_every_s=config.checkpoint.every_s,
+                )
+            )
+    finally:
+        checkpoints.close()
+    weights = (state.params, state.batch_stats)
+    trained = Trained(net, weights, weights_sha256(weights), steps)
+    if not artifact.done:
+        artifact.finish(
+            {
+                "network": stage.network,
+                "steps": steps,
+                "weights_sha256": trained.sha256,
+                "wall_s": time.perf_counter() - begin,
+                "compilations": _compilations(distinct_phases(phases), compilations),
+            }
+        )
+    return trained
+
+
+def weights_sha256(weights: tuple[Arrays, Arrays]) -> str:
+    """Hash of all names and values, in the order of the names."""
+    sha256 = hashlib.sha256()
+    for arrays in weights:
+        for name in sorted(arrays):
+            sha256.update(name.encode())
+            sha256.update(np.asarray(arrays[name]).tobytes())
+    return sha256.hexdigest()
+
+
+def _compilations(planned: Sequence[Any], made: Sequence[Any]) -> dict[str, Any]:
+    """How many steps were compiled in the process that finished the stage, out of how many distinct phases."""
+    return {
+        "distinct_phases": len(planned),
+        "count": len(made),
+        "phases": [dataclasses.asdict(compilation) for compilation in made],
+    }
+
+
+def _announce(name: str, net: Network, phases: Sequence[Any], sources: Sequence[LabelledSource]) -> None:
+    devices = ", ".join(f"{d.platform}:{d.id}" for d in jax.devices())
+    log.info("%s: %d devices (%s), %d processes", name, jax.device_count(), devices, jax.process_count())
+    log.info("%s parameters:\n%s", name, parameter_overview.get_parameter_overview(net.params, include_stats=False))
+    images = " + ".join(f"{len(labelled.records)} {kind}" for labelled, kind in zip(sources, ("real", "pseudo")))
+    sizes = ", ".join(f"{p.crop_px} px x {p.global_batch}" for p in distinct_phases(phases))
+    log.info("%s: %s images, %d epochs, %d steps, crops %s", name, images, len(phases), sum(p.steps for p in phases), sizes)

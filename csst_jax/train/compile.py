@@ -1,0 +1,100 @@
+"""One compiled step per distinct (crop, batch), made ahead of time in the background (paper §3.3)."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from csst_jax.train.step import step_program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from csst_jax.train.step import Recipe
+    from csst_jax.types import Phase
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compilation:
+    """What compiling one phase cost and gave.
+
+    Attributes:
+      crop_px: the phase's crop.
+      global_batch: the phase's batch.
+      seconds: wall seconds to trace, lower and compile, or to load from the persistent cache.
+      flops: floating point operations of one step per device, as the compiler counts them; None where it does not say.
+      memory_bytes: arguments, outputs and temporaries of one step per device; None where it does not say.
+    """
+
+    crop_px: int
+    global_batch: int
+    seconds: float
+    flops: float | None
+    memory_bytes: int | None
+
+
+def distinct_phases(phases: Sequence[Phase]) -> list[Phase]:
+    """The first phase of every compile key, in the order in which they are needed."""
+    first: dict[tuple[int, int], Phase] = {}
+    for phase in phases:
+        first.setdefault(phase.compile_key, phase)
+    return list(first.values())
+
+
+class StepBank:
+    """Compiled steps by phase. Compiling starts at construction, in one background thread, in order of need.
+
+    Calling a compiled step with other shapes is an error, so what is compiled here is all that is ever compiled.
+    """
+
+    def __init__(self, recipe: Recipe, phases: Sequence[Phase]):
+        self.compilations: list[Compilation] = []
+        self._executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile")
+        self._steps = {
+            phase.compile_key: self._executor.submit(self._compile, recipe, phase) for phase in distinct_phases(phases)
+        }
+
+    def __getitem__(self, phase: Phase) -> Any:
+        """The compiled step of a phase; waits until it is there and raises what compiling raised."""
+        return self._steps[phase.compile_key].result()
+
+    def close(self) -> None:
+        """Drops compilations that have not begun."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _compile(self, recipe: Recipe, phase: Phase) -> Any:
+        start = time.perf_counter()
+        compiled = step_program(recipe, phase).lower().compile()
+        made = Compilation(
+            phase.crop_px, phase.global_batch, time.perf_counter() - start, _flops(compiled), _memory_bytes(compiled)
+        )
+        self.compilations.append(made)
+        log.info(
+            "compiled step for %d x %d px, batch %d: %.1f s%s%s",
+            made.crop_px,
+            made.crop_px,
+            made.global_batch,
+            made.seconds,
+            "" if made.flops is None else f", {made.flops / 1e9:.1f} GFLOP",
+            "" if made.memory_bytes is None else f", {made.memory_bytes / 2**20:.0f} MiB",
+        )
+        return compiled
+
+
+def _flops(compiled: Any) -> float | None:
+    analysis = compiled.cost_analysis()
+    return None if not analysis or "flops" not in analysis else float(analysis["flops"])
+
+
+def _memory_bytes(compiled: Any) -> int | None:
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return None
+    # Donated arguments share their memory with outputs.
+    used = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return int(used - memory.alias_size_in_bytes)

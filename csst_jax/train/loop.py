@@ -1,0 +1,188 @@
+"""The training loop: from the newest checkpoint to the last step of the last phase."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from csst_jax.train.compile import Compilation, StepBank
+from csst_jax.train.progress import Preempted, Progress, StopRequest
+from csst_jax.train.sharding import batch_shardings, replicated
+from csst_jax.train.state import TrainState, initial_state
+from csst_jax.train.checkpoint import abstract_state
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from clu import metric_writers
+
+    from csst_jax.train.checkpoint import Checkpoints
+    from csst_jax.train.step import Recipe
+    from csst_jax.types import Phase
+
+log = logging.getLogger(__name__)
+
+Batch = dict[str, np.ndarray]
+
+_STEPS_BETWEEN_AGREEMENTS = 10  # an exchange between hosts costs about a millisecond; a preemption notice is 30 s long
+
+
+class NonFiniteLoss(CsstError):
+    """The loss became infinite or NaN."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRun:
+    """One stage's training, ready to go.
+
+    Attributes:
+      name: the stage, for messages.
+      recipe: what a step is made of.
+      phases: one an epoch.
+      learning_rates: float32 [total steps], the schedule evaluated at every step.
+      seed: seed of the device's random numbers.
+      batches: from a step to the input from that step on, one process's share.
+      checkpoints: where states are saved.
+      make_writer: from the step that training starts at to the metric writer.
+      log_every_steps: steps between two progress lines.
+      checkpoint_every_s: seconds between two checkpoints.
+    """
+
+    name: str
+    recipe: Recipe
+    phases: Sequence[Phase]
+    learning_rates: np.ndarray
+    seed: int
+    batches: Callable[[int], Iterator[Batch]]
+    checkpoints: Checkpoints
+    make_writer: Callable[[int], metric_writers.MetricWriter]
+    log_every_steps: int
+    checkpoint_every_s: float
+
+
+def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
+    """Trains to the end and saves the last state.
+
+    Returns:
+      The final state and what was compiled in this process.
+
+    Raises:
+      NonFiniteLoss: names the step and the last good checkpoint.
+      Preempted: SIGTERM came; the state is saved.
+      CheckpointError: saving failed; earlier checkpoints are intact.
+    """
+    everywhere = replicated(run.recipe.mesh)
+    steps = [(epoch, phase) for epoch, phase in enumerate(run.phases) for _ in range(phase.steps)]
+    state = jax.device_put(initial_state(run.recipe.network, run.recipe.optimizer), everywhere)
+    saved = run.checkpoints.latest_step()
+    if saved is not None:
+        state = run.checkpoints.restore(abstract_state(state, everywhere), saved)
+        log.info("%s: resuming at step %d of %d", run.name, saved, len(steps))
+    start = saved or 0
+    # The donated state must own its memory: a restored or device_put array may share it with the host's copy.
+    state = jax.tree.map(lambda x: x.copy(), state)
+    # Epochs that are over need no step.
+    bank = StepBank(run.recipe, [phase for _, phase in steps[start:]])
+    writer = run.make_writer(start)
+    monitor = _Monitor(run, steps, writer, start)
+    last_save = time.monotonic()
+    try:
+        with StopRequest() as stop:
+            batches = run.batches(start)
+            for step in range(start, len(steps)):
+                _, phase = steps[step]
+                before = time.perf_counter()
+                batch = _device_batch(run, next(batches), step)
+                monitor.progress.waited(time.perf_counter() - before)
+                state, metrics = bank[phase](state, batch)
+                monitor.stepped(step, phase, metrics)
+                done = step + 1
+                stop_now, save_now = _agree(done, stop.requested, _due(last_save, run.checkpoint_every_s))
+                if stop_now or save_now:
+                    monitor.check()
+                    run.checkpoints.save(state)
+                    last_save = time.monotonic()
+                if stop_now and done < len(steps):
+                    raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {len(steps)}.")
+        monitor.check()
+        run.checkpoints.save(state)
+    finally:
+        bank.close()
+        writer.close()
+    return state, bank.compilations
+
+
+def _due(last_save: float, every_s: float) -> bool:
+    return time.monotonic() - last_save >= every_s
+
+
+def _agree(step: int, stop: bool, save: bool) -> tuple[bool, bool]:
+    """What all processes do after this step: saving is collective, but signals and clocks are each process's own."""
+    if jax.process_count() == 1:
+        return stop, save
+    if step % _STEPS_BETWEEN_AGREEMENTS:
+        return False, False
+    votes = multihost_utils.process_allgather(np.asarray([stop, save]))
+    return bool(votes[:, 0].any()), bool(votes[:, 1].any())
+
+
+def _device_batch(run: TrainingRun, batch: Batch, step: int) -> dict[str, jax.Array]:
+    batch = batch | {
+        "seed": np.asarray(run.seed, np.uint32),
+        "learning_rate": np.asarray(run.learning_rates[step], np.float32),
+    }
+    shardings = batch_shardings(run.recipe.mesh)
+    return {name: jax.make_array_from_process_local_data(shardings[name], batch[name]) for name in batch}
+
+
+class _Monitor:
+    """Fetches metrics some steps late, so that the device never waits for the host; stops at a non-finite loss."""
+
+    def __init__(
+        self, run: TrainingRun, steps: list[tuple[int, Phase]], writer: metric_writers.MetricWriter, start: int
+    ):
+        self._run, self._steps, self._writer = run, steps, writer
+        self._pending: list[tuple[int, dict[str, jax.Array]]] = []
+        self.progress = Progress(run.name, run.phases, start)
+
+    def stepped(self, step: int, phase: Phase, metrics: dict[str, jax.Array]) -> None:
+        self._pending.append((step, metrics))
+        self.progress.stepped(step, phase.global_batch)
+        if len(self._pending) > 2:
+            # Bounds how far dispatch runs ahead of the device, and with it the memory that queued batches hold.
+            jax.block_until_ready(self._pending[-3][1]["loss"])
+        if (step + 1) % self._run.log_every_steps == 0 or step + 1 == len(self._steps):
+            self._report(phase)
+
+    def check(self) -> None:
+        """Raises at the first pending step whose loss is not finite."""
+        for step, metrics in self._pending:
+            if not math.isfinite(float(metrics["loss"])):
+                good = self._run.checkpoints.latest_step()
+                kept = f"the last good checkpoint is of step {good}" if good is not None else "no checkpoint was saved yet"
+                raise NonFiniteLoss(
+                    f"{self._run.name}: the loss is {float(metrics['loss'])} at step {step + 1}; {kept} in "
+                    f"{self._run.checkpoints.directory}. Lower the learning rate, or raise lr.warmup_steps."
+                )
+
+    def _report(self, phase: Phase) -> None:
+        self.check()
+        fetched = [{name: float(value) for name, value in metrics.items()} for _, metrics in self._pending]
+        scalars = {name: sum(m[name] for m in fetched) / len(fetched) for name in fetched[0]}
+        step = self._pending[-1][0]
+        scalars["learning_rate"] = float(self._run.learning_rates[step])
+        scalars["epoch"] = self._steps[step][0]
+        scalars["crop_px"] = phase.crop_px
+        scalars["global_batch"] = phase.global_batch
+        scalars |= self.progress.line(step + 1, phase, scalars)
+        self._writer.write_scalars(step + 1, scalars)
+        self._writer.flush()
+        self._pending.clear()

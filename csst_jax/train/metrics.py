@@ -1,0 +1,88 @@
+"""Where metrics go: CLU's TensorBoard writer, and a JSON-lines file that a script can read without any library."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from clu import metric_writers
+
+LINES_FILE = "metrics.jsonl"
+
+
+class JsonLinesWriter(metric_writers.MetricWriter):
+    """CLU metric writer: one JSON object a call, `{"step": …, name: value, …}`; scalars and texts alone.
+
+    A run that resumes at step k drops the lines after k first: they are about to be written again.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], resume_step: int):
+        self._path = pathlib.Path(directory) / LINES_FILE
+        if self._path.exists():
+            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if _step_of(line) is not None and (_step_of(line) or 0) <= resume_step]
+            temporary = self._path.with_suffix(".tmp")
+            temporary.write_text("".join(kept), encoding="utf-8")
+            os.replace(temporary, self._path)
+        self._file = self._path.open("a", encoding="utf-8")
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Appends one line."""
+        self._write(step, {name: float(value) for name, value in scalars.items()})
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Appends one line."""
+        self._write(step, texts)
+
+    def write_summaries(self, step: int, values: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+        """Not kept in this file."""
+
+    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
+        """Not kept in this file."""
+
+    def write_videos(self, step: int, videos: Mapping[str, Any]) -> None:
+        """Not kept in this file."""
+
+    def write_audios(self, step: int, audios: Mapping[str, Any], *, sample_rate: int) -> None:
+        """Not kept in this file."""
+
+    def write_histograms(
+        self, step: int, arrays: Mapping[str, Any], num_buckets: Mapping[str, int] | None = None
+    ) -> None:
+        """Not kept in this file."""
+
+    def write_pointcloud(self, step: int, point_clouds: Any, **_: Any) -> None:
+        """Not kept in this file."""
+
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+        """Not kept in this file: the stage's `stage.json` holds its settings."""
+
+    def flush(self) -> None:
+        """Hands lines to the operating system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flushes and closes the file."""
+        self._file.close()
+
+    def _write(self, step: int, values: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps({"step": int(step), **values}) + "\n")
+
+
+def _step_of(line: str) -> int | None:
+    """None for a line that a killed run left unfinished."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def make_writer(directory: str | os.PathLike[str], resume_step: int, *, write: bool) -> metric_writers.MetricWriter:
+    """TensorBoard events and JSON lines in `directory`; nothing where `write` is false (processes other than the first)."""
+    if not write:
+        return metric_writers.MultiWriter([])
+    writers = [metric_writers.SummaryWriter(os.fspath(directory)), JsonLinesWriter(directory, resume_step)]
+    return metric_writers.MultiWriter(writers)

@@ -1,0 +1,106 @@
+"""The progress line, and the flag that a SIGTERM raises."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from csst_jax.types import Phase
+
+log = logging.getLogger(__name__)
+
+
+class Preempted(Exception):
+    """SIGTERM came and the state is saved; the message says where. Running the same command again goes on from there."""
+
+
+class StopRequest:
+    """Turns SIGTERM into a flag while a stage runs, so that it can save at the end of a step.
+
+    Only the main thread may set signal handlers; elsewhere (tests, notebooks) the flag stays down.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: Any = None
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
+
+    def _request(self, *_: object) -> None:
+        self.requested = True
+
+
+class Progress:
+    """Counts what passed since the last line and what is left.
+
+    Time left is estimated by pixels, not steps: steps of different phases cost differently.
+    """
+
+    def __init__(self, name: str, phases: Sequence[Phase], start_step: int):
+        self._name = name
+        self._pixels = [p.global_batch * p.crop_px**2 for p in phases for _ in range(p.steps)]
+        self._total = len(self._pixels)
+        self._first = start_step
+        self._begin = self._since = time.perf_counter()
+        self._waited = 0.0
+        self._images = 0
+        self._left = sum(self._pixels[start_step:])
+        self._done = 0
+
+    def waited(self, seconds: float) -> None:
+        """Adds time that a step waited for input."""
+        self._waited += seconds
+
+    def stepped(self, step: int, images: int) -> None:
+        """Notes that the step numbered `step` (from 0) was dispatched with `images` crops."""
+        self._images += images
+        self._done += self._pixels[step]
+
+    def line(self, step: int, phase: Phase, scalars: dict[str, float]) -> dict[str, float]:
+        """Logs the line after `step` steps and returns its rates as metrics.
+
+        Returns:
+          `images_per_s` and `input_wait_share` since the last line, and `left_s`.
+        """
+        now = time.perf_counter()
+        elapsed = max(now - self._since, 1e-9)
+        per_pixel = (now - self._begin) / max(self._done, 1)
+        rates = {
+            "images_per_s": self._images / elapsed,
+            "input_wait_share": min(1.0, self._waited / elapsed),
+            "left_s": per_pixel * (self._left - self._done),
+        }
+        log.info(
+            "%s %d/%d  loss %.3f  lr %.2e  crop %d x batch %d  %.1f images/s  input wait %.0f%%  left %s",
+            self._name,
+            step,
+            self._total,
+            scalars["loss"],
+            scalars["learning_rate"],
+            phase.crop_px,
+            phase.global_batch,
+            rates["images_per_s"],
+            100 * rates["input_wait_share"],
+            _duration(rates["left_s"]),
+        )
+        self._since, self._waited, self._images = now, 0.0, 0
+        return rates
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

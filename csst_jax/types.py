@@ -1,0 +1,58 @@
+"""Values that cross the seams of the code base: phases, data set descriptions, and the error a user sees."""
+
+from __future__ import annotations
+
+import dataclasses
+
+IGNORE_LABEL = 255
+"""Label of pixels that no loss and no metric counts (void, padding); every data set is stored with this value."""
+
+
+class CsstError(Exception):
+    """Something the user can mend: the message names the file, key or value and says how.
+
+    `csst_jax.main` and the commands of `data_prep` print it without a traceback and exit with status 2.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One epoch's shape (paper §3.3): what a training step is compiled for, and how often it runs.
+
+    Attributes:
+      crop_px: side of the square crop, in pixels.
+      global_batch: crops per step over all devices and processes.
+      steps: steps in this epoch.
+    """
+
+    crop_px: int
+    global_batch: int
+    steps: int
+
+    @property
+    def compile_key(self) -> tuple[int, int]:
+        """(crop_px, global_batch): phases that agree here share one compiled step."""
+        return (self.crop_px, self.global_batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetDescription:
+    """What a data set's label values mean.
+
+    Attributes:
+      name: the data set's name, as in its directory.
+      classes: class names; a class's position is its label value.
+      palette: one RGB colour (0 to 255) a class, for pictures.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.classes) <= IGNORE_LABEL:
+            raise CsstError(f"data set {self.name!r} has {len(self.classes)} classes; give 2 to {IGNORE_LABEL}.")
+        if len(self.palette) != len(self.classes):
+            raise CsstError(
+                f"data set {self.name!r}: {len(self.palette)} palette colours for {len(self.classes)} classes; give one each."
+            )

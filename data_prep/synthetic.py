@@ -1,0 +1,126 @@
+"""Makes the embedded data set: procedural street scenes, few with masks, many without (nothing is downloaded).
+
+Scenes beyond the labelled ones keep no mask at all: their true label never reaches the disk, so nothing can leak into
+training.
+
+  python -m data_prep.synthetic --data_dir=DIR
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import io
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from csst_jax.data.descriptions import SYNTHETIC
+from csst_jax.types import IGNORE_LABEL, CsstError
+from data_prep import cli, raw
+from data_prep.street_scene import render
+
+FIRST_VAL_INDEX = 1_000_000
+"""Validation scenes are numbered from here on, training scenes from 0: no scene is ever in both."""
+
+
+def scene(seed: int, index: int, labelled: bool) -> raw.RawExample:
+    """Renders scene `index`; without `labelled`, its label is all void."""
+    image, label = render(seed, index)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, format="PNG", compress_level=4)
+    label = label if labelled else np.full_like(label, IGNORE_LABEL)
+    return raw.RawExample(f"scene_{index:07d}", stream.getvalue(), label, labelled)
+
+
+def plan(num_labelled: int, num_unlabelled: int, num_val: int) -> dict[str, list[tuple[int, bool]]]:
+    """(scene index, labelled) of every scene of every split; the first `num_labelled` training scenes have masks.
+
+    Raises:
+      CsstError: no labelled or no validation scene, a negative number, or more training scenes than there are numbers.
+    """
+    if num_labelled < 1 or num_val < 1 or num_unlabelled < 0 or num_labelled + num_unlabelled > FIRST_VAL_INDEX:
+        raise CsstError(
+            f"--num_labelled={num_labelled} --num_unlabelled={num_unlabelled} --num_val={num_val}: give at least "
+            f"1 labelled, 0 unlabelled and 1 validation scene, and at most {FIRST_VAL_INDEX} for training."
+        )
+    return {
+        "train": [(index, index < num_labelled) for index in range(num_labelled + num_unlabelled)],
+        "val": [(FIRST_VAL_INDEX + index, True) for index in range(num_val)],
+    }
+
+
+def fingerprint(seed: int, scenes: dict[str, list[tuple[int, bool]]]) -> str:
+    """What the data set is made from: the scenes asked for, and how the renderer draws the first of them today."""
+    total = hashlib.sha256(repr((seed, scenes, SYNTHETIC)).encode())
+    for array in render(seed, 0):
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def _start_worker() -> None:
+    """Ties a worker to its parent: Ctrl-C is the parent's to handle, and a killed parent takes its workers along."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def leave_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _renderer(num_workers: int) -> Iterator[Callable[..., Iterator[raw.RawExample]]]:
+    """A `map` that keeps order, over processes if there is more than one."""
+    if num_workers == 1:
+        yield map
+        return
+    with concurrent.futures.ProcessPoolExecutor(
+        num_workers,
+        mp_context=multiprocessing.get_context("spawn"),  # forking a process with threads (TFDS has some) can hang
+        initializer=_start_worker,
+    ) as pool:
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point; see the module's docstring."""
+    arguments = cli.parser(__doc__)
+    cli.add_output_arguments(arguments)
+    arguments.add_argument("--num_labelled", type=int, default=12, help="training scenes with a mask (default 12)")
+    arguments.add_argument("--num_unlabelled", type=int, default=150, help="training scenes without (default 150)")
+    arguments.add_argument("--num_val", type=int, default=40, help="validation scenes (default 40)")
+    arguments.add_argument("--seed", type=int, default=0, help="another seed draws other scenes (default 0)")
+    arguments.add_argument(
+        "--num_workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
+    )
+    flags = arguments.parse_args(argv)
+    if flags.seed < 0 or flags.num_workers < 1:
+        raise CsstError(f"--seed={flags.seed} must be 0 or more, --num_workers={flags.num_workers} 1 or more.")
+
+    from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
+
+    scenes = plan(flags.num_labelled, flags.num_unlabelled, flags.num_val)
+    source_sha256 = fingerprint(flags.seed, scenes)
+    if builder.is_finished(flags.data_dir, SYNTHETIC, source_sha256, flags.overwrite):
+        return
+    with _renderer(min(flags.num_workers, len(scenes["train"]))) as parallel_map:
+        examples = {
+            split: parallel_map(scene, [flags.seed] * len(wanted), *zip(*wanted, strict=True))
+            for split, wanted in scenes.items()
+        }
+        builder.prepare(SYNTHETIC, examples, flags.data_dir, source_sha256=source_sha256, overwrite=flags.overwrite)
+
+
+if __name__ == "__main__":
+    cli.run(main)

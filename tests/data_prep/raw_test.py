@@ -1,0 +1,184 @@
+"""Every kind of bad raw file and what the user is told about it."""
+
+import io
+import re
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from csst_jax.types import CsstError
+from data_prep import problems as problems_module
+from data_prep import raw
+from data_prep.problems import Problems
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A good 8x6 pair with classes 0..2; tests spoil one of its files."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(rng.integers(0, 3, (6, 8)).astype(np.uint8)).save(tmp_path / "a_mask.png")
+    return raw.RawPair("a", tmp_path / "a.png", tmp_path / "a_mask.png")
+
+
+def read(*pairs, num_classes=3, void=(255,)):
+    problems = Problems()
+    found = list(raw.read_examples(pairs, num_classes, problems, void))
+    problems.raise_if_any()
+    return found
+
+
+def message(*pairs, **settings):
+    with pytest.raises(CsstError) as error:
+        read(*pairs, **settings)
+    return str(error.value)
+
+
+def test_a_good_pair_keeps_its_bytes_and_maps_void(pair):
+    mask = np.asarray(Image.open(pair.mask)).copy()
+    mask[0, 0] = 11
+    Image.fromarray(mask).save(pair.mask)
+    (example,) = read(pair, void=(11,))
+    assert (example.id, example.labelled) == ("a", True)
+    assert example.image_bytes == pair.image.read_bytes()
+    expected = mask.copy()
+    expected[0, 0] = 255
+    assert example.label.dtype == np.uint8
+    np.testing.assert_array_equal(example.label, expected)
+
+
+def test_an_unlabelled_image_is_all_void(pair):
+    (example,) = read(raw.RawPair("a", pair.image, None))
+    assert not example.labelled
+    np.testing.assert_array_equal(example.label, np.full((6, 8), 255, np.uint8))
+
+
+def test_a_palette_mask_gives_its_indices(pair):
+    mask = np.asarray(Image.open(pair.mask))
+    palette_mask = Image.fromarray(mask)
+    palette_mask.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200])
+    assert palette_mask.mode == "P"
+    palette_mask.save(pair.mask)
+    np.testing.assert_array_equal(read(pair)[0].label, mask)
+
+
+def test_a_16_bit_mask_is_fine_if_its_values_are(pair):
+    Image.fromarray(np.full((6, 8), 2, np.uint16)).save(pair.mask)
+    assert read(pair)[0].label.dtype == np.uint8
+    Image.fromarray(np.full((6, 8), 700, np.uint16)).save(pair.mask)
+    assert "label value 700 (48 pixels)" in message(pair)
+
+
+def test_mask_of_another_size(pair):
+    Image.fromarray(np.zeros((5, 4), np.uint8)).save(pair.mask)
+    text = message(pair)
+    assert f"{pair.mask}: the mask is 4x5 but its image {pair.image} is 8x6" in text and "resize" in text
+
+
+def test_value_outside_the_classes_names_file_value_and_count(pair):
+    mask = np.zeros((6, 8), np.uint8)
+    mask[0, :5], mask[1, :2] = 7, 9
+    Image.fromarray(mask).save(pair.mask)
+    text = message(pair)
+    assert f"{pair.mask}: label value 7 (5 pixels), 9 (2 pixels) outside the 3 classes 0..2 and void (255)" in text
+
+
+@pytest.mark.parametrize("which", ["image", "mask"])
+@pytest.mark.parametrize("keep", [0, 20, 60])
+def test_truncated_png(pair, which, keep):
+    path = getattr(pair, which)
+    path.write_bytes(path.read_bytes()[:keep])
+    assert f"{path}: unreadable or truncated {which} ({keep} bytes" in message(pair)
+
+
+def test_truncated_jpeg(pair):
+    stream = io.BytesIO()
+    Image.open(pair.image).resize((80, 60)).save(stream, format="JPEG")
+    pair.image.write_bytes(stream.getvalue()[:-40])
+    assert f"{pair.image}: unreadable or truncated image" in message(pair)
+
+
+def test_rgb_mask(pair):
+    Image.new("RGB", (8, 6)).save(pair.mask)
+    text = message(pair)
+    assert f"{pair.mask}: the mask has 3 channels (mode RGB)" in text and "single-channel index mask" in text
+
+
+def test_jpeg_mask_is_refused_because_it_is_lossy(pair):
+    Image.new("L", (8, 6)).save(pair.mask, format="JPEG")
+    assert f"{pair.mask}: unreadable or truncated mask" in message(pair)
+
+
+def test_image_of_another_colour_mode_or_turned_by_exif(pair, tmp_path):
+    Image.new("CMYK", (8, 6)).save(tmp_path / "cmyk.jpg")
+    assert "colour mode CMYK; convert it" in message(raw.RawPair("b", tmp_path / "cmyk.jpg", None))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 6)).save(tmp_path / "turned.jpg", exif=exif)
+    assert "turned.jpg: EXIF orientation 6" in message(raw.RawPair("b", tmp_path / "turned.jpg", None))
+
+
+def test_check_pairs_reports_everything_at_once(pair, tmp_path):
+    problems = Problems()
+    pairs = [
+        pair,
+        raw.RawPair("a", tmp_path / "sub" / "a.png", pair.mask),
+        raw.RawPair("b", pair.image, tmp_path / "b_mask.png"),
+        raw.RawPair("c", tmp_path / "c.png", pair.mask),
+    ]
+    assert [p.id for p in raw.check_pairs("train", pairs[::-1], Problems())] == ["a", "b", "c"]
+    raw.check_pairs("train", pairs, problems)
+    raw.check_pairs("val", [], problems)
+    with pytest.raises(CsstError) as error:
+        problems.raise_if_any()
+    for part in (
+        "4 problems:",
+        f"duplicate id 'a' in split 'train': {pair.image} and {tmp_path / 'sub' / 'a.png'}",
+        f"{tmp_path / 'b_mask.png'}: missing mask of image {pair.image}",
+        f"{tmp_path / 'c.png'}: missing image",
+        "split 'val' is empty",
+    ):
+        assert part in str(error.value)
+
+
+def test_ten_problems_are_enough(pair, tmp_path):
+    pairs = []
+    for i in range(30):
+        (tmp_path / f"{i:02d}.png").write_bytes(b"not a picture")
+        pairs.append(raw.RawPair(f"{i:02d}", tmp_path / f"{i:02d}.png", None))
+    text = message(*pairs)
+    assert text.startswith("10 problems (stopped looking here):")
+    assert len(re.findall("unreadable or truncated", text)) == problems_module.MAX_PROBLEMS
+    assert "00.png" in text and "10.png" not in text
+
+
+def test_order_is_kept_however_long_a_file_takes(pair, monkeypatch):
+    real = raw._read_pair
+
+    def slow_at_first(item, *rest):
+        time.sleep(0.05 if item.id == "00" else 0.0)
+        return real(item, *rest)
+
+    monkeypatch.setattr(raw, "_read_pair", slow_at_first)
+    pairs = [raw.RawPair(f"{i:02d}", pair.image, pair.mask) for i in range(40)]
+    assert [example.id for example in read(*pairs)] == [p.id for p in pairs]
+
+
+def test_fingerprint_changes_with_files_and_settings(pair):
+    before = raw.source_sha256([("train", [pair])], 11)
+    assert before == raw.source_sha256([("train", [pair])], 11)
+    assert before != raw.source_sha256([("train", [pair])], 12)
+    assert before != raw.source_sha256([("val", [pair])], 11)
+    pair.mask.write_bytes(pair.mask.read_bytes() + b"x")
+    assert before != raw.source_sha256([("train", [pair])], 11)
+
+
+def test_unreadable_list_file(tmp_path):
+    problems = Problems()
+    (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00train")
+    problems_module.read_list(tmp_path / "train.txt", problems)
+    problems_module.read_list(tmp_path / "val.txt", problems)
+    with pytest.raises(CsstError, match=r"(?s)train\.txt: unreadable list file.*val\.txt: unreadable list file"):
+        problems.raise_if_any()

@@ -1,0 +1,73 @@
+"""Coloured label maps, the confidence ramp and contact sheets."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from csst_jax.evaluation.pictures import colour, colour_confidence, contact_sheet
+from csst_jax.types import CsstError, DatasetDescription
+
+PALETTE = ((200, 10, 10), (10, 200, 10), (10, 10, 200))
+DESCRIPTION = DatasetDescription("three", ("red", "green", "blue"), PALETTE)
+
+
+def test_colour():
+    rgb = colour(np.array([[0, 2], [255, 1]]), PALETTE)
+    assert rgb.dtype == np.uint8
+    assert rgb.tolist() == [[[200, 10, 10], [10, 10, 200]], [[0, 0, 0], [10, 200, 10]]]
+
+
+@pytest.mark.parametrize("bad", [3, 254, 300, -1])
+def test_colour_of_a_value_outside_the_classes(bad):
+    with pytest.raises(CsstError, match=f"1 pixels have labels outside 0..2, for example {bad}"):
+        colour(np.array([[0, bad]]), PALETTE)
+
+
+def test_confidence_ramp_rises_in_lightness():
+    rgb = colour_confidence(np.linspace(0, 1, 101)[None])[0].astype(float)
+    lightness = rgb @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(lightness) > 0).all()
+    assert colour_confidence(np.array([[np.nan, -1, 2]]))[0].tolist() == [[0, 0, 0], [68, 1, 84], [253, 231, 37]]
+
+
+def test_contact_sheet(tmp_path):
+    photo = np.full((30, 40, 3), 77, np.uint8)
+    label = colour(np.tile(np.arange(3).repeat(4), (6, 1)), PALETTE)
+    confidence = np.full((30, 40), 1.0, np.float32)
+    rows = [[("image", photo), ("label", label), ("confidence", confidence)], [("a long name " * 20, photo)], []]
+    path = tmp_path / "new" / "sheet.png"
+    contact_sheet(rows, path, description=DESCRIPTION, tile_width_px=120)
+    assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
+    sheet = np.asarray(Image.open(path))
+    assert sheet.shape[1] == 3 * 128 + 8
+    tile_top = 8 + 22
+    assert (sheet[tile_top : tile_top + 90, 8:128] == 77).all()
+    assert (sheet[tile_top : tile_top + 60, 136:176] == PALETTE[0]).all(), "enlarged labels keep sharp borders"
+    assert (sheet[tile_top : tile_top + 90, 264:384] == (253, 231, 37)).all()
+    assert (sheet[8:tile_top, 8:128] < 100).any(), "no caption"
+    legend = sheet[8 + 2 * (90 + 22 + 8) :].reshape(-1, 3)
+    for rgb in (*PALETTE, (0, 0, 0), (253, 231, 37)):
+        assert (legend == rgb).all(axis=1).any(), f"{rgb} is missing from the legend"
+
+
+def test_failed_write_leaves_the_old_sheet(tmp_path, monkeypatch):
+    path = tmp_path / "sheet.png"
+    contact_sheet([[("a", np.zeros((4, 4, 3), np.uint8))]], path)
+    before = path.read_bytes()
+
+    def full_disk(self, target, **kwargs):
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        contact_sheet([[("b", np.ones((4, 4, 3), np.uint8))]], path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["sheet.png"]
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(CsstError, match="no picture for the contact sheet .*sheet.png"):
+        contact_sheet([[]], tmp_path / "sheet.png")
+    with pytest.raises(ValueError, match="not int64 of shape"):
+        contact_sheet([[("a", np.zeros((4, 4), np.int64))]], tmp_path / "sheet.png")
