@@ -57,12 +57,12 @@ $(RUN):
 	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
 	  echo "error: $(PYTHON) -m venv failed (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
 
-$(RUNTIME): | $(RUN)
+$(RUNTIME): $(RUN)
 	@echo 'Installing requirements.txt into $(VENV) (a minute or two) ...'
 	@$(PIP_INSTALL) -r requirements.txt
 	@touch $@
 
-$(DEV): | $(RUN)
+$(DEV): $(RUN)
 	@echo 'Installing requirements-dev.txt into $(VENV) (a minute or two) ...'
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@ $(RUNTIME)

@@ -24,7 +24,7 @@ from PIL import Image
 from csst_jax.data.descriptions import SYNTHETIC
 from csst_jax.types import IGNORE_LABEL, CsstError
 from data_prep import cli, raw
-from data_prep.street_scene import render
+from data_prep.street.scene import render
 
 FIRST_VAL_INDEX = 1_000_000
 """Validation scenes are numbered from here on, training scenes from 0: no scene is ever in both."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int, UInt8
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 _BLUR_RADIUS = 3  # pixels: covers 2.3 deviations of the widest blur
 _BLUR_SIGMA = (0.15, 1.3)  # the range of the teacher's recipe (VPLR's RandomGaussianBlur); the paper gives none
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
-_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+_TO_YIQ = np.array([(0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
+_FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +81,15 @@ def _jitter(x: Float[Array, "b h w 3"], amounts: Float[Array, "b 4"]) -> Float[A
     """Brightness, contrast, saturation and hue as one colour matrix and one offset per image."""
     brightness, contrast, saturation = 1.0 + amounts[:, 0], 1.0 + amounts[:, 1], 1.0 + amounts[:, 2]
     angle = jnp.pi * amounts[:, 3]
-    grey, to_yiq = jnp.asarray(_GREY), jnp.asarray(_TO_YIQ)
+    grey = jnp.asarray(_GREY)
     cos, sin = jnp.cos(angle) * saturation, jnp.sin(angle) * saturation
     zero, one = jnp.zeros_like(cos), jnp.ones_like(cos)
     turn = jnp.stack(
         [jnp.stack([one, zero, zero], -1), jnp.stack([zero, cos, -sin], -1), jnp.stack([zero, sin, cos], -1)], 1
     )
-    matrix = jnp.einsum("ij,bjk,kl->bil", jnp.linalg.inv(to_yiq), turn, to_yiq)
+    # "highest": a TPU would round the factors of these products to bfloat16.
+    from_yiq, to_yiq = jnp.asarray(_FROM_YIQ, jnp.float32), jnp.asarray(_TO_YIQ, jnp.float32)
+    matrix = jnp.einsum("ij,bjk,kl->bil", from_yiq, turn, to_yiq, precision="highest")
     matrix = matrix * (brightness * contrast)[:, None, None]
     mean_grey = jnp.mean(x, (1, 2)) @ grey * brightness
     # Three multiply-adds, not a product: with three channels there is nothing for a matrix unit to do.

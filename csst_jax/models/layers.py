@@ -151,5 +151,5 @@ def adaptive_average_pool(x: Float[Array, "b h w c"], bins: int) -> Float[Array,
     Computed as two products with fixed matrices, so that it is static for export and for sharding; accumulates in float32.
     """
     rows, columns = _pooling_matrix(x.shape[1], bins), _pooling_matrix(x.shape[2], bins)
-    y = jnp.einsum("ih,bhwc,jw->bijc", rows, x.astype(jnp.float32), columns)
+    y = jnp.einsum("ih,bhwc,jw->bijc", rows, x.astype(jnp.float32), columns, precision="highest")
     return y.astype(x.dtype)

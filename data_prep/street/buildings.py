@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.street_canvas import BUILDING, Camera, Canvas, noise
-from data_prep.street_layout import Light
-from data_prep.street_walls import STONE, Wall, view_wall
+from data_prep.street.canvas import BUILDING, Camera, Canvas, noise
+from data_prep.street.layout import Light
+from data_prep.street.walls import STONE, Wall, view_wall
 
 # Materials of a facade: rows of its palette. Shop paints fill the rows from _SHOP on.
 _WALL, _TRIM, _GLASS, _CURTAIN, _SLATE, _DOOR, _GOODS, _TEXT, _GLOW, _SHOP = range(10)

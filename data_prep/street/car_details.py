@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.street_canvas import Camera, Sprite
-from data_prep.street_layout import Light
+from data_prep.street.canvas import Camera, Sprite
+from data_prep.street.layout import Light
 
 
 class Shell:

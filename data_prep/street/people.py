@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.street_canvas import BICYCLIST, PEDESTRIAN, Camera, Canvas, Sprite, noise
-from data_prep.street_layout import Light
+from data_prep.street.canvas import BICYCLIST, PEDESTRIAN, Camera, Canvas, Sprite, noise
+from data_prep.street.layout import Light
 
 _SKIN = ((0.82, 0.62, 0.5), (0.7, 0.5, 0.38), (0.45, 0.3, 0.2), (0.88, 0.7, 0.58))
 

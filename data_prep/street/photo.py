@@ -7,8 +7,8 @@ import io
 import numpy as np
 from PIL import Image, ImageFilter
 
-from data_prep.street_canvas import PAVEMENT, ROAD, VOID, Camera, Canvas, gaussian, mix, noise
-from data_prep.street_layout import Light
+from data_prep.street.canvas import PAVEMENT, ROAD, VOID, Camera, Canvas, gaussian, mix, noise
+from data_prep.street.layout import Light
 
 
 def add_air(canvas: Canvas, camera: Camera, light: Light, rng: np.random.Generator) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep import street_ground, street_photo, street_plots, street_traffic
-from data_prep.street_canvas import VOID, Canvas
-from data_prep.street_layout import Light, pick_camera, pick_light, pick_street
+from data_prep.street import ground, photo, plots, traffic
+from data_prep.street.canvas import VOID, Canvas
+from data_prep.street.layout import Light, pick_camera, pick_light, pick_street
 
 WIDTH, HEIGHT = 480, 360
 _SCALE = 1.1  # drawn larger, then reduced: soft edges at little cost
@@ -27,21 +27,21 @@ def render(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
     light, street = pick_light(rng), pick_street(rng)
     camera = pick_camera(rng, street, width, height)
     canvas = Canvas(width, height)
-    scene = street_plots.Scene(canvas, camera, light, street, rng)
-    street_plots.rows_of_houses(scene)
-    street_plots.greenery(scene)
-    street_traffic.vehicles(scene)
-    street_traffic.furniture(scene)
-    street_traffic.people(scene)
-    street_ground.paint_sky(canvas, camera, light, rng)
-    street_ground.paint_skyline(canvas, camera, light, rng)
-    street_ground.paint_ground(canvas, camera, street, light, scene.shadows, rng)
+    scene = plots.Scene(canvas, camera, light, street, rng)
+    plots.rows_of_houses(scene)
+    plots.greenery(scene)
+    traffic.add_vehicles(scene)
+    traffic.add_furniture(scene)
+    traffic.add_people(scene)
+    ground.paint_sky(canvas, camera, light, rng)
+    ground.paint_skyline(canvas, camera, light, rng)
+    ground.paint_ground(canvas, camera, street, light, scene.shadows, rng)
     for _, paint in sorted(scene.things, key=lambda thing: -thing[0]):
         paint()
-    street_photo.add_air(canvas, camera, light, rng)
+    photo.add_air(canvas, camera, light, rng)
     if rng.random() < 0.15:
         _bonnet(canvas, light, rng)
-    return street_photo.photograph(canvas, light, rng, WIDTH, HEIGHT)
+    return photo.photograph(canvas, light, rng, WIDTH, HEIGHT)
 
 
 def _bonnet(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:

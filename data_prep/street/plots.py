@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep import street_buildings, street_plants, street_walls
-from data_prep.street_canvas import Camera, Canvas
-from data_prep.street_layout import Light, Street
-from data_prep.street_walls import Wall
+from data_prep.street import buildings, plants, walls
+from data_prep.street.canvas import Camera, Canvas
+from data_prep.street.layout import Light, Street
+from data_prep.street.walls import Wall
 
 
 class Scene:
@@ -19,7 +19,7 @@ class Scene:
         self.canvas, self.camera, self.light, self.street, self.rng = canvas, camera, light, street, rng
         self.things: list[tuple[float, Callable[[], None]]] = []
         self.shadows: list[tuple[np.ndarray, float]] = []
-        self.season = street_plants.pick_season(rng)
+        self.season = plants.pick_season(rng)
 
     def stream(self) -> np.random.Generator:
         """A random stream of its own for one thing: what a painter skips does not change the others."""
@@ -43,11 +43,11 @@ class Scene:
     def fence(self, side: int, at: list, kind: str, tall: float) -> None:
         """A fence between two plan points."""
         wall = Wall(at[1], at[0], tall) if side > 0 else Wall(at[0], at[1], tall)
-        self.add(*at[0], street_walls.paint_fence, wall, kind, self.stream())
+        self.add(*at[0], walls.paint_fence, wall, kind, self.stream())
 
     def tree(self, x: float, z: float, tall: float) -> None:
         """A tree and the shadow of its crown."""
-        self.add(x, z, street_plants.paint_tree, x, z, tall, self.season, self.stream())
+        self.add(x, z, plants.paint_tree, x, z, tall, self.season, self.stream())
         if self.light.sun > 0.2:
             turn = np.linspace(0, 2 * np.pi, 9, endpoint=False)
             slide = self.light.sun_dir * (0.65 * tall / max(self.light.sun_dir[1], 0.2))
@@ -85,13 +85,13 @@ def rows_of_houses(scene: Scene) -> None:
 
 
 def _house(scene: Scene, side: int, z: float, end: float, front: list, tall: float, shops: bool) -> None:
-    style, deep = street_buildings.pick_style(scene.rng, shops), scene.rng.uniform(7, 12)
+    style, deep = buildings.pick_style(scene.rng, shops), scene.rng.uniform(7, 12)
     a, b, back = (front[0], z), (front[1], end), (front[0] + side * deep, z)
     wall = Wall(b, a, tall) if side > 0 else Wall(a, b, tall)
-    scene.add(*wall.middle, street_buildings.paint_building, wall, style)
+    scene.add(*wall.middle, buildings.paint_building, wall, style)
     if z > 1:
         gable = Wall(a, back, tall) if side > 0 else Wall(back, a, tall)
-        scene.add(front[0] + side, z, street_buildings.paint_building, gable, style, True)
+        scene.add(front[0] + side, z, buildings.paint_building, gable, style, True)
     base = [[a[0], 0, a[1]], [b[0], 0, b[1]], [b[0] + side * deep, 0, b[1]], [a[0] + side * deep, 0, a[1]]]
     scene.shadow(np.array(base), tall + 0.5 * style["roof"])
 
@@ -103,7 +103,7 @@ def _boundary(scene: Scene, side: int, z: float, end: float) -> None:
     at = [(scene.street.front(side, p), p) for p in (z, end)]
     if kind == "hedge":
         tall = rng.uniform(0.8, 2.0)
-        scene.add(*at[0], street_plants.paint_hedge, tuple(at), tall, scene.season, scene.stream())
+        scene.add(*at[0], plants.paint_hedge, tuple(at), tall, scene.season, scene.stream())
     elif kind != "none":
         scene.fence(side, at, kind, rng.uniform(0.7, 1.2) if kind != "boards" else rng.uniform(1.3, 1.9))
 

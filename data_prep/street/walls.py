@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.street_canvas import FENCE, NEAR_M, Camera, Canvas, mix, noise
-from data_prep.street_layout import Light
+from data_prep.street.canvas import FENCE, NEAR_M, Camera, Canvas, mix, noise
+from data_prep.street.layout import Light
 
 STONE = (
     (0.62, 0.56, 0.45),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.street_canvas import Camera
+from data_prep.street.canvas import Camera
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from data_prep.street_canvas import BUILDING, PAVEMENT, ROAD, SKY, TREE, Camera, Canvas, mix, noise
-from data_prep.street_layout import Light, Street
+from data_prep.street.canvas import BUILDING, PAVEMENT, ROAD, SKY, TREE, Camera, Canvas, mix, noise
+from data_prep.street.layout import Light, Street
 
 _ASPHALT, _PAINT, _YELLOW, _SLAB, _LAWN = range(5)  # rows of the ground's palette
 

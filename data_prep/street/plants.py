@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.street_canvas import TREE, Camera, Canvas, Sprite, noise
-from data_prep.street_layout import Light
+from data_prep.street.canvas import TREE, Camera, Canvas, Sprite, noise
+from data_prep.street.layout import Light
 
 _LEAVES = (
     (0.24, 0.32, 0.12),

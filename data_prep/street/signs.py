@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.street_canvas import SIGN, Camera, Canvas, Sprite, noise
-from data_prep.street_furniture import gain_of, paint_post
-from data_prep.street_layout import Light
+from data_prep.street.canvas import SIGN, Camera, Canvas, Sprite, noise
+from data_prep.street.furniture import gain_of, paint_post
+from data_prep.street.layout import Light
 
 _RED, _BLUE, _WHITE, _YELLOW, _GREEN = (
     (0.72, 0.08, 0.08),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.street_canvas import CAR, Camera, Canvas, Sprite, noise
-from data_prep.street_car_details import Shell, front, rear, side_details
-from data_prep.street_car_shapes import BODIES
-from data_prep.street_layout import Light
+from data_prep.street.canvas import CAR, Camera, Canvas, Sprite, noise
+from data_prep.street.car_details import Shell, front, rear, side_details
+from data_prep.street.car_shapes import BODIES
+from data_prep.street.layout import Light
 
 
 def paint_car(canvas: Canvas, camera: Camera, light: Light, x: float, z: float, heading: float, car: dict) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.street_canvas import POLE, VOID, Camera, Canvas, Sprite, noise
-from data_prep.street_layout import Light
+from data_prep.street.canvas import POLE, VOID, Camera, Canvas, Sprite, noise
+from data_prep.street.layout import Light
 
 
 def gain_of(light: Light) -> np.ndarray:

@@ -13,14 +13,14 @@ import pytest
 
 from csst_jax.data.descriptions import SYNTHETIC
 from csst_jax.types import IGNORE_LABEL
-from data_prep import street_scene
+from data_prep.street import scene
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @functools.cache
 def _scene(index: int) -> tuple[np.ndarray, np.ndarray]:
-    return street_scene.render(11, index)
+    return scene.render(11, index)
 
 
 def _digest(image: np.ndarray, label: np.ndarray) -> str:
@@ -36,9 +36,9 @@ def test_shape_dtype_values():
 
 def test_same_bytes_in_any_order_and_process():
     expected = [_digest(*_scene(index)) for index in (0, 1)]
-    assert _digest(*street_scene.render(11, 1)) == expected[1]  # not after scene 0 this time
+    assert _digest(*scene.render(11, 1)) == expected[1]  # not after scene 0 this time
     code = (
-        "import hashlib; from data_prep import street_scene as s;"
+        "import hashlib; from data_prep.street import scene as s;"
         "print(*[hashlib.sha256(a.tobytes() + b.tobytes()).hexdigest() for a, b in (s.render(11, i) for i in (1, 0))])"
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True).stdout
@@ -46,18 +46,18 @@ def test_same_bytes_in_any_order_and_process():
 
 
 def test_seed_and_index_change_the_scene():
-    assert len({_digest(*_scene(0)), _digest(*_scene(1)), _digest(*street_scene.render(12, 0))}) == 3
+    assert len({_digest(*_scene(0)), _digest(*_scene(1)), _digest(*scene.render(12, 0))}) == 3
 
 
 def test_global_random_state_is_untouched():
     before = np.random.get_state()[1].copy()
-    street_scene.render(1, 2)
+    scene.render(1, 2)
     np.testing.assert_array_equal(before, np.random.get_state()[1])
 
 
 def test_negative_seed_is_refused():
     with pytest.raises(ValueError):
-        street_scene.render(-1, 0)
+        scene.render(-1, 0)
 
 
 @functools.cache

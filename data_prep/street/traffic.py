@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep import street_cars, street_furniture, street_people, street_signs
-from data_prep.street_car_shapes import footprint, height, pick_car
-from data_prep.street_plots import Scene
+from data_prep.street import cars, furniture, people, signs
+from data_prep.street.car_shapes import footprint, height, pick_car
+from data_prep.street.plots import Scene
 
 
-def vehicles(scene: Scene) -> None:
+def add_vehicles(scene: Scene) -> None:
     """Parked rows, moving traffic (on the left) and now and then a car across the junction."""
     rng, street = scene.rng, scene.street
     taken: list[tuple[float, float, float]] = []
@@ -22,7 +22,7 @@ def vehicles(scene: Scene) -> None:
         if blocked or (car["kind"] == "bus" and z < 14):
             return
         taken.append((x, z, reach))
-        scene.add(x, z, street_cars.paint_car, x, z, heading, car)
+        scene.add(x, z, cars.paint_car, x, z, heading, car)
         scene.shadow(footprint(x, z, heading, car, -0.1), height(car) * 0.8, 0.95)
         scene.shadows.append((footprint(x, z, heading, car, 0.25), 0.6))
 
@@ -44,7 +44,7 @@ def vehicles(scene: Scene) -> None:
         put(rng.uniform(-1, 1) * street.half_road[1], rng.uniform(*street.junction), across)
 
 
-def furniture(scene: Scene) -> None:
+def add_furniture(scene: Scene) -> None:
     """Lamp posts, signs, traffic lights, guard railings at the kerb, clutter without class."""
     rng, street = scene.rng, scene.street
     for side in (-1, 1):
@@ -52,16 +52,16 @@ def furniture(scene: Scene) -> None:
         while z < 100:
             x = street.kerb(side, z) + side * rng.uniform(0.3, 0.8)
             if rng.random() < 0.75:
-                scene.add(x, z, street_furniture.paint_lamp, x, z, side, scene.stream())
+                scene.add(x, z, furniture.paint_lamp, x, z, side, scene.stream())
             z += step
         for _ in range(rng.integers(1, 4)):
             z = rng.uniform(9, 50)
             x = street.kerb(side, z) + side * rng.uniform(0.25, 1.2)
-            scene.add(x, z, street_signs.paint_sign, x, z, scene.stream())
+            scene.add(x, z, signs.paint_sign, x, z, scene.stream())
         if street.junction is not None and rng.random() < 0.6:
             z = street.junction[0] - rng.uniform(1, 3)
             x = street.kerb(side, z) + side * 0.5
-            scene.add(x, z, street_signs.paint_traffic_light, x, z, scene.stream())
+            scene.add(x, z, signs.paint_traffic_light, x, z, scene.stream())
         if rng.random() < 0.28:
             z = rng.uniform(4, 25)
             at = [(street.kerb(side, p) + side * 0.35, p) for p in (z, z + rng.uniform(4, 14))]
@@ -69,10 +69,10 @@ def furniture(scene: Scene) -> None:
         for _ in range(rng.integers(0, 4)):
             z = rng.uniform(9, 50)
             x = street.kerb(side, z) + side * rng.uniform(0.3, street.pavement[side > 0])
-            scene.add(x, z, street_furniture.paint_clutter, x, z, scene.stream())
+            scene.add(x, z, furniture.paint_clutter, x, z, scene.stream())
 
 
-def people(scene: Scene) -> None:
+def add_people(scene: Scene) -> None:
     """Pedestrians alone and in groups (some in the road), bicyclists at the roadside."""
     rng, street = scene.rng, scene.street
     for _ in range(rng.integers(1, 6)):
@@ -83,13 +83,13 @@ def people(scene: Scene) -> None:
             at = z + rng.uniform(-0.7, 0.7)
             crossing = (rng.random() < 0.12) * rng.uniform(1, 4)
             x = street.kerb(side, at) + side * (lane + rng.uniform(-0.4, 0.4) - crossing)
-            scene.add(x, at, street_people.paint_pedestrian, x, at, scene.stream())
+            scene.add(x, at, people.paint_pedestrian, x, at, scene.stream())
             _stand(scene, x, at, 0.22)
     for _ in range(rng.choice([0, 1, 2], p=[0.44, 0.44, 0.12])):
         side = int(rng.choice([-1, 1]))
         z = 11 + rng.exponential(9)
         x = street.centre(z) + side * street.half_road[side > 0] * rng.uniform(0.45, 0.95)
-        scene.add(x, z, street_people.paint_bicyclist, x, z, scene.stream())
+        scene.add(x, z, people.paint_bicyclist, x, z, scene.stream())
         _stand(scene, x, z, 0.35)
 
 

@@ -1,0 +1,1 @@
+"""Procedural street scenes: what `data_prep.synthetic` renders."""

@@ -1,0 +1,137 @@
+"""Batch normalisation, pooling, dropout and convolution against numbers worked out by hand, and over eight devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from csst_jax.models.layers import BatchNorm, Conv, ConvBN, Dropout, adaptive_average_pool
+from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
+
+RNGS = nnx.Rngs(0)
+
+
+def state_of(module):
+    graph, params, stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+    return graph, params, stats
+
+
+def test_conv_pads_strides_and_adds_the_bias_as_pytorch_does():
+    conv = Conv(1, 1, 3, rngs=nnx.Rngs(0), stride=2, padding=1, bias=True)
+    conv.kernel[...] = jnp.arange(9.0).reshape(3, 3, 1, 1)
+    conv.bias[...] = jnp.array([0.5])
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    # Cross-correlation around (0, 0), (0, 2), (2, 0), (2, 2): "SAME" would start at (1, 1).
+    expected = [
+        [4 * 0 + 5 * 1 + 7 * 4 + 8 * 5, 3 * 1 + 4 * 2 + 5 * 3 + 6 * 5 + 7 * 6 + 8 * 7],
+        [1 * 4 + 2 * 5 + 4 * 8 + 5 * 9 + 7 * 12 + 8 * 13, sum(k * v for k, v in enumerate([5, 6, 7, 9, 10, 11, 13, 14, 15]))],
+    ]
+    np.testing.assert_allclose(conv(x)[0, :, :, 0], np.array(expected) + 0.5)
+
+
+def test_conv_weights_are_drawn_by_fan_out():
+    dense = Conv(64, 32, 3, rngs=nnx.Rngs(0)).kernel[...]
+    assert dense.shape == (3, 3, 64, 32)
+    np.testing.assert_allclose(np.std(dense), np.sqrt(2 / (9 * 32)), rtol=0.03)
+    depthwise = Conv(512, 512, 3, rngs=nnx.Rngs(0), groups=512).kernel[...]
+    assert depthwise.shape == (3, 3, 1, 512)
+    np.testing.assert_allclose(np.std(depthwise), np.sqrt(2 / 9), rtol=0.05)
+
+
+def test_batch_norm_worked_out_by_hand():
+    bn = BatchNorm(1, rngs=RNGS)
+    bn.scale[...], bn.bias[...] = jnp.array([2.0]), jnp.array([0.5])
+    x = jnp.array([1.0, 2.0, 3.0, 6.0]).reshape(1, 2, 2, 1)
+    # mean 3, biased variance (4 + 1 + 0 + 9) / 4 = 3.5, unbiased 14 / 3
+    y = bn(x)
+    np.testing.assert_allclose(y.ravel(), 2 * (np.array([1, 2, 3, 6]) - 3) / np.sqrt(3.5 + 1e-5) + 0.5, rtol=1e-6)
+    np.testing.assert_allclose(bn.mean[...], [0.1 * 3], rtol=1e-6)
+    np.testing.assert_allclose(bn.var[...], [0.9 * 1 + 0.1 * 14 / 3], rtol=1e-6)
+    bn(x)
+    np.testing.assert_allclose(bn.mean[...], [0.3 + 0.1 * (3 - 0.3)], rtol=1e-6)
+    bn.eval()
+    before = bn.mean[...], bn.var[...]
+    y = bn(x)
+    np.testing.assert_allclose(
+        y.ravel(), 2 * (np.array([1, 2, 3, 6]) - before[0]) / np.sqrt(before[1] + 1e-5) + 0.5, rtol=1e-6
+    )
+    assert (bn.mean[...], bn.var[...]) == before
+
+
+def test_batch_norm_of_large_offsets_keeps_the_variance():
+    """E[x^2] - E[x]^2 in float32 would lose it: here they differ by a millionth."""
+    bn = BatchNorm(1, rngs=RNGS)
+    bn.mean[...] = jnp.array([1000.0])
+    x = 1000 + np.random.default_rng(0).normal(size=(4, 16, 16, 1)).astype(np.float32)
+    np.testing.assert_allclose(bn(jnp.asarray(x)), (x - x.mean()) / x.std(), atol=2e-3)
+
+
+def test_batch_norm_of_one_value_has_no_infinite_variance():
+    bn = BatchNorm(2, rngs=RNGS)
+    bn(jnp.ones((1, 1, 1, 2)))
+    assert np.isfinite(bn.var[...]).all()
+
+
+def test_statistics_stay_float32_under_bfloat16():
+    layer = ConvBN(3, 4, 3, rngs=nnx.Rngs(0), dtype=jnp.bfloat16)
+    x = 3 + jax.random.normal(jax.random.key(0), (4, 9, 9, 3))
+    y = layer(x)
+    assert y.dtype == jnp.bfloat16
+    assert layer.bn.mean[...].dtype == layer.bn.var[...].dtype == layer.conv.kernel[...].dtype == jnp.float32
+    wide = layer.conv(x).astype(jnp.float32)
+    np.testing.assert_allclose(layer.bn.mean[...], 0.1 * wide.mean((0, 1, 2)), rtol=1e-5)
+    # As if rounded once at the end, not at each step of the arithmetic.
+    exact = np.maximum((wide - wide.mean((0, 1, 2))) / np.sqrt(wide.var((0, 1, 2)) + 1e-5), 0)
+    np.testing.assert_allclose(y.astype(np.float32), exact, rtol=2**-8, atol=1e-5)
+
+
+@pytest.mark.parametrize("spatial", [1, 2])
+def test_batch_norm_over_eight_devices_is_that_of_one(spatial):
+    """The paper's synchronised batch normalisation: forward, gradients and running statistics."""
+    bn = BatchNorm(3, rngs=RNGS)
+    bn.mean[...] = jnp.array([0.5, -1.0, 2.0])
+    graph, params, stats = state_of(bn)
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(8, 6, 5, 3)) * [1, 2, 3] + np.arange(8)[:, None, None, None]).astype(np.float32)
+    weight = rng.normal(size=x.shape).astype(np.float32)
+
+    def forward(params, x):
+        module = nnx.merge(graph, params, stats, copy=True)
+        y = module(x)
+        return jnp.sum(y * weight), (y, nnx.state(module, nnx.BatchStat))
+
+    step = jax.value_and_grad(forward, (0, 1), has_aux=True)
+    one = jax.jit(step)(params, x)
+    mesh = make_mesh(jax.devices()[:8], spatial)
+    pixels = batch_shardings(mesh)["image"]
+    eight = jax.jit(step, in_shardings=(replicated(mesh), pixels))(params, x)
+    assert len(eight[0][1][0].sharding.device_set) == 8
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-5), eight, one)
+    # and not those of a device's own part, which differ here
+    assert np.abs(x[:1].mean((0, 1, 2)) - x.mean((0, 1, 2))).max() > 1
+
+
+@pytest.mark.parametrize("shape,bins", [((7, 5), 3), ((6, 6), 6), ((4, 9), 6), ((1, 2), 3), ((10, 12), 1), ((13, 17), 2)])
+def test_adaptive_pooling_agrees_with_a_loop(shape, bins):
+    x = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype(np.float32)
+    expected = np.zeros((2, bins, bins, 3))
+    for i in range(bins):
+        for j in range(bins):
+            rows = slice(int(np.floor(i * shape[0] / bins)), int(np.ceil((i + 1) * shape[0] / bins)))
+            columns = slice(int(np.floor(j * shape[1] / bins)), int(np.ceil((j + 1) * shape[1] / bins)))
+            expected[:, i, j] = x[:, rows, columns].mean((1, 2))
+    np.testing.assert_allclose(adaptive_average_pool(jnp.asarray(x), bins), expected, rtol=1e-5, atol=1e-6)
+    assert adaptive_average_pool(jnp.asarray(x, jnp.bfloat16), bins).dtype == jnp.bfloat16
+
+
+def test_dropout_keeps_the_mean_and_is_the_identity_in_evaluation_mode():
+    dropout = Dropout(0.25, rngs=nnx.Rngs(0))
+    x = jnp.ones((4, 50, 50, 4))
+    y = dropout(x)
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+    np.testing.assert_allclose(y.mean(), 1, atol=0.02)
+    dropout.eval()
+    np.testing.assert_array_equal(dropout(x), x)
