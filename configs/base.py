@@ -129,6 +129,8 @@ def options(arg: str, **defaults: str) -> dict[str, str]:
     for pair in filter(None, arg.split(",")):
         name, equals, value = pair.partition("=")
         if not equals or name not in defaults:
-            raise CsstError(f"option {pair!r} after the config's colon: give name=value, name one of {', '.join(defaults)}.")
+            raise CsstError(
+                f"option {pair!r} after the config's colon: give name=value, name one of {', '.join(defaults)}."
+            )
         chosen[name] = value
     return chosen

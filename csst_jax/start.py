@@ -125,8 +125,8 @@ def start_logging(workdir: pathlib.Path) -> None:
 def start_jax(config: ConfigDict) -> None:
     """Joins the run's other processes, if it has any, and turns on the persistent compilation cache.
 
-    On a TPU pod slice the runtime knows the other processes. Elsewhere `CSST_COORDINATOR` (host:port), `CSST_PROCESSES` and
-    `CSST_PROCESS_ID` name them (`launch/` sets them).
+    On a TPU pod slice the runtime knows the other processes. Elsewhere `CSST_COORDINATOR` (host:port),
+    `CSST_PROCESSES` and `CSST_PROCESS_ID` name them (`launch/` sets them).
     """
     if config.compilation_cache_dir:
         cache = pathlib.Path(config.compilation_cache_dir).expanduser()
@@ -136,8 +136,6 @@ def start_jax(config: ConfigDict) -> None:
     coordinator = os.environ.get("CSST_COORDINATOR")
     if coordinator:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(
-            coordinator, int(os.environ["CSST_PROCESSES"]), int(os.environ["CSST_PROCESS_ID"])
-        )
+        jax.distributed.initialize(coordinator, int(os.environ["CSST_PROCESSES"]), int(os.environ["CSST_PROCESS_ID"]))
     elif len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
         jax.distributed.initialize()

@@ -54,5 +54,6 @@ class DatasetDescription:
             raise CsstError(f"data set {self.name!r} has {len(self.classes)} classes; give 2 to {IGNORE_LABEL}.")
         if len(self.palette) != len(self.classes):
             raise CsstError(
-                f"data set {self.name!r}: {len(self.palette)} palette colours for {len(self.classes)} classes; give one each."
+                f"data set {self.name!r}: {len(self.palette)} palette colours for {len(self.classes)} classes; "
+                "give one each."
             )

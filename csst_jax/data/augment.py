@@ -73,7 +73,7 @@ def normalise(
     return (images - jnp.asarray(mean, jnp.float32)) * (1.0 / jnp.asarray(std, jnp.float32))
 
 
-def _uniforms(key: Array, sample: Int[Array, "2"]) -> Float[Array, "7"]:
+def _uniforms(key: Array, sample: Int[Array, 2]) -> Float[Array, 7]:
     return jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, sample[0]), sample[1]), (7,))
 
 
@@ -98,7 +98,7 @@ def _jitter(x: Float[Array, "b h w 3"], amounts: Float[Array, "b 4"]) -> Float[A
     return jnp.clip(x, 0.0, 1.0)
 
 
-def _blur(x: Float[Array, "b h w 3"], active: Array, sigma: Float[Array, "b"]) -> Float[Array, "b h w 3"]:
+def _blur(x: Float[Array, "b h w 3"], active: Array, sigma: Float[Array, b]) -> Float[Array, "b h w 3"]:
     offsets = jnp.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
     weights = jnp.exp(-0.5 * jnp.square(offsets[None] / sigma[:, None]))
     weights = weights / jnp.sum(weights, 1, keepdims=True)

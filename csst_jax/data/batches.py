@@ -1,7 +1,7 @@
 """The training input: from a plan of samples to uint8 batches, one tf.data pipeline for the whole run.
 
-The plan is data: which component of which image goes where, for every step from any step on. A pipeline that starts at step
-k yields exactly what an uninterrupted one yields from there, so resuming is seeking.
+The plan is data: which component of which image goes where, for every step from any step on. A pipeline that starts at
+step k yields exactly what an uninterrupted one yields from there, so resuming is seeking.
 """
 
 from __future__ import annotations

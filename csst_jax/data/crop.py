@@ -17,16 +17,16 @@ _PADDING_RGB = (124, 116, 104)  # ImageNet's mean colour: close to zero after no
 def scaled_crop(
     image: UInt8[tf.Tensor, "h w 3"],
     label: UInt8[tf.Tensor, "h w 1"],
-    centre: Float[tf.Tensor, "2"],
+    centre: Float[tf.Tensor, 2],
     scale: Float[tf.Tensor, ""],
     crop_px: Int[tf.Tensor, ""],
     anywhere: Bool[tf.Tensor, ""],
 ) -> tuple[UInt8[tf.Tensor, "s s 3"], UInt8[tf.Tensor, "s s"]]:
     """Cuts a square of `crop_px` from the image as if it had been scaled by `scale` first.
 
-    The window in the source, crop_px / scale pixels wide, is centred on `centre` and shifted to stay inside the image; where
-    the image is smaller than the window, image and label are padded evenly on both sides, the label with 255. Only the
-    window is resized: bilinear for the image, nearest for the label, both with half-pixel centres.
+    The window in the source, crop_px / scale pixels wide, is centred on `centre` and shifted to stay inside the image;
+    where the image is smaller than the window, image and label are padded evenly on both sides, the label with 255.
+    Only the window is resized: bilinear for the image, nearest for the label, both with half-pixel centres.
 
     Args:
       image: RGB.
@@ -44,7 +44,9 @@ def scaled_crop(
     share = centre / tf.maximum(tf.cast(size - 1, tf.float32), 1.0) * tf.cast(size - taken, tf.float32)
     start = tf.cast(tf.round(tf.where(anywhere, share, around)), tf.int32)
     start = tf.clip_by_value(start, 0, size - taken)
-    target = tf.cast(tf.round(tf.cast(taken, tf.float32) * tf.cast(crop_px, tf.float32) / tf.cast(window, tf.float32)), tf.int32)
+    target = tf.cast(
+        tf.round(tf.cast(taken, tf.float32) * tf.cast(crop_px, tf.float32) / tf.cast(window, tf.float32)), tf.int32
+    )
     target = tf.clip_by_value(target, 1, crop_px)
     image = image[start[0] : start[0] + taken[0], start[1] : start[1] + taken[1]]
     label = label[start[0] : start[0] + taken[0], start[1] : start[1] + taken[1]]

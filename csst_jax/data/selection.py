@@ -73,7 +73,9 @@ def _read_ids(path: pathlib.Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise CsstError(f"data.labelled_ids={path}: cannot be read ({error.strerror}); give a text file of ids.") from error
+        raise CsstError(
+            f"data.labelled_ids={path}: cannot be read ({error.strerror}); give a text file of ids."
+        ) from error
     ids = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not ids:
         raise CsstError(f"{path} holds no id; write one id a line, or set data.labelled_ids='' to use every mask.")

@@ -69,8 +69,9 @@ def _depthwise_kernel_gradient(
     """Weight gradient of a depthwise convolution, in one pass over the rows of the image.
 
     XLA's own reduction of nine shifted products reads both arrays nine times, strided. Here all taps of a few rows are
-    accumulated together while the rows are in cache; the batch stays a parallel dimension, so that a batch that is sharded
-    over devices is not gathered.
+    accumulated together while the rows are in cache; the batch stays a parallel dimension, so that a batch that is
+    sharded over devices is not gathered. Sums are float32 whatever the inputs are: a running sum in bfloat16 stops
+    growing early.
     """
     kh, kw = kernel_shape
     b, oh, ow, c = g.shape
@@ -93,12 +94,13 @@ def _depthwise_kernel_gradient(
                 for r in range(k):
                     row = rows_x[:, r * stride[0] + i * dilation[0]]
                     x0 = j * dilation[1]
-                    total = total + row[:, x0 : x0 + columns : stride[1]] * rows_g[:, r]
+                    shifted = row[:, x0 : x0 + columns : stride[1]]
+                    total = total + shifted.astype(jnp.float32) * rows_g[:, r].astype(jnp.float32)
                 new.append(total)
         return tuple(new)
 
-    sums = lax.fori_loop(0, iterations, body, (jnp.zeros((b, ow, c), g.dtype),) * (kh * kw))
-    return jnp.stack([jnp.sum(s, (0, 1)) for s in sums]).reshape(kh, kw, 1, c)
+    sums = lax.fori_loop(0, iterations, body, (jnp.zeros((b, ow, c), jnp.float32),) * (kh * kw))
+    return jnp.stack([jnp.sum(s, (0, 1)) for s in sums]).reshape(kh, kw, 1, c).astype(x.dtype)
 
 
 def _depthwise_gradients(

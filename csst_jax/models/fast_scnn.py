@@ -1,4 +1,4 @@
-"""FastSCNN (Poudel et al., 2019), in the form of gluon-cv's `fastscnn.py`, the paper's authors' toolkit (Table 3, Table 6)."""
+"""FastSCNN (Poudel et al., 2019) as gluon-cv, the paper's authors' toolkit, has it (Tables 3 and 6)."""
 
 from __future__ import annotations
 

@@ -63,9 +63,9 @@ class Conv(nnx.Module):
 class BatchNorm(nnx.Module):
     """Batch normalisation over the global batch (paper §4.2: synchronised batch normalisation).
 
-    Under `jit` on a batch that is sharded over devices the sums below are sums over all of it, so statistics are those of
-    one device holding everything. Statistics are float32 whatever the compute dtype; the running variance is the unbiased
-    one and moves by `momentum` towards the batch's, as in PyTorch.
+    Under `jit` on a batch that is sharded over devices the sums below are sums over all of it, so statistics are those
+    of one device holding everything. Statistics are float32 whatever the compute dtype; the running variance is the
+    unbiased one and moves by `momentum` towards the batch's, as in PyTorch.
     """
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, momentum: float = 0.1, epsilon: float = 1e-5):
@@ -114,7 +114,14 @@ class ConvBN(nnx.Module):
         dtype: DTypeLike = jnp.float32,
     ):
         self.conv = Conv(
-            in_channels, out_channels, kernel_size, rngs=rngs, stride=stride, padding=padding, groups=groups, dtype=dtype
+            in_channels,
+            out_channels,
+            kernel_size,
+            rngs=rngs,
+            stride=stride,
+            padding=padding,
+            groups=groups,
+            dtype=dtype,
         )
         self.bn = BatchNorm(out_channels, rngs=rngs)
         self.relu = relu
@@ -148,7 +155,8 @@ def _pooling_matrix(size: int, bins: int) -> np.ndarray:
 def adaptive_average_pool(x: Float[Array, "b h w c"], bins: int) -> Float[Array, "b n n c"]:
     """Average pooling to `bins` x `bins`, with bins that overlap where the size is no multiple (PyTorch's definition).
 
-    Computed as two products with fixed matrices, so that it is static for export and for sharding; accumulates in float32.
+    Computed as two products with fixed matrices, so that it is static for export and for sharding; accumulates in
+    float32.
     """
     rows, columns = _pooling_matrix(x.shape[1], bins), _pooling_matrix(x.shape[2], bins)
     y = jnp.einsum("ih,bhwc,jw->bijc", rows, x.astype(jnp.float32), columns, precision="highest")

@@ -1,7 +1,7 @@
 """Bilinear resizing with both conventions of `align_corners`, as two products with fixed matrices.
 
-`jax.image.resize` knows half-pixel centres only (PyTorch's `align_corners=False`) and, when it shrinks, antialiases, which
-PyTorch's `interpolate` does not. Matrices are made at trace time; a product is what TPUs are built for.
+`jax.image.resize` knows half-pixel centres only (PyTorch's `align_corners=False`) and, when it shrinks, antialiases,
+which PyTorch's `interpolate` does not. Matrices are made at trace time; a product is what TPUs are built for.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def resize(x: Float[Array, "b h w c"], size: tuple[int, int], align_corners: boo
         return x
     rows = bilinear_matrix(x.shape[1], size[0], align_corners)
     columns = bilinear_matrix(x.shape[2], size[1], align_corners)
-    # Across first, then down: the large product is then one contiguous matrix product an image, without a transposition.
-    y = jnp.matmul(columns, x.astype(jnp.float32))
+    # Across first, then down: the large product is then one contiguous matrix product an image, without a
+    # transposition. "highest": a TPU rounds the factors of a float32 product to bfloat16 unless told otherwise.
+    y = jnp.matmul(columns, x.astype(jnp.float32), precision="highest")
     b, h, q, c = y.shape
-    y = jnp.matmul(jnp.broadcast_to(rows, (b, *rows.shape)), y.reshape(b, h, q * c)).reshape(b, size[0], q, c)
-    return y.astype(x.dtype)
+    y = jnp.matmul(jnp.broadcast_to(rows, (b, *rows.shape)), y.reshape(b, h, q * c), precision="highest")
+    return y.reshape(b, size[0], q, c).astype(x.dtype)

@@ -45,8 +45,8 @@ def fingerprint(value: Any) -> str:
 class Artifact:
     """One stage's directory.
 
-    `stage.json` holds what the stage was asked for, from its first moment on: settings and the fingerprints of its inputs.
-    `DONE` holds its result, and is written last.
+    `stage.json` holds what the stage was asked for, from its first moment on: settings and the fingerprints of its
+    inputs. `DONE` holds its result, and is written last.
     """
 
     def __init__(self, directory: pathlib.Path, request: dict[str, Any]):

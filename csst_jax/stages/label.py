@@ -168,9 +168,7 @@ def _joined(parts: Sequence[CentroidIndex], starts: Sequence[int], sha256: str) 
     }
     record = np.concatenate([part.record + start for part, start in zip(parts, starts, strict=True)])
     ids = tuple(image_id for part in parts for image_id in part.ids)
-    return dataclasses.replace(
-        parts[0], ids=ids, labels_sha256=sha256, record=record.astype(np.int32), **columns
-    )
+    return dataclasses.replace(parts[0], ids=ids, labels_sha256=sha256, record=record.astype(np.int32), **columns)
 
 
 def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | None = None) -> dict[str, Any]:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PARAMETERS_FILE = "parameters.txt"
+
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
@@ -83,7 +85,7 @@ def run(
             state = checkpoints.restore(abstract_state(like, sharding.replicated(mesh)), steps)
         else:
             sampler = build.sampler(stage, sources, classes)
-            _announce(name, net, phases, sources)
+            _announce(artifact, net, phases, sources)
             begin = time.perf_counter()
 
             def input_from(start_step: int) -> Iterator[dict[str, np.ndarray]]:
@@ -103,9 +105,7 @@ def run(
                     seed=seed,
                     batches=input_from,
                     checkpoints=checkpoints,
-                    make_writer=functools.partial(
-                        make_writer, artifact.directory, write=jax.process_index() == 0
-                    ),
+                    make_writer=functools.partial(make_writer, artifact.directory, write=jax.process_index() == 0),
                     log_every_steps=config.log_every_steps,
                     checkpoint_every_s=config.checkpoint.every_s,
                 )
@@ -146,10 +146,27 @@ def _compilations(planned: Sequence[Any], made: Sequence[Any]) -> dict[str, Any]
     }
 
 
-def _announce(name: str, net: Network, phases: Sequence[Any], sources: Sequence[LabelledSource]) -> None:
-    devices = ", ".join(f"{d.platform}:{d.id}" for d in jax.devices())
-    log.info("%s: %d devices (%s), %d processes", name, jax.device_count(), devices, jax.process_count())
-    log.info("%s parameters:\n%s", name, parameter_overview.get_parameter_overview(net.params, include_stats=False))
-    images = " + ".join(f"{len(labelled.records)} {kind}" for labelled, kind in zip(sources, ("real", "pseudo")))
+def _announce(artifact: Artifact, net: Network, phases: Sequence[Any], sources: Sequence[LabelledSource]) -> None:
+    """Devices, parameters and plan; the parameters' full table goes to a file, as it is longer than a screen."""
+    name = artifact.directory.name
+    overview = parameter_overview.get_parameter_overview(net.params, include_stats=False)
+    (artifact.directory / PARAMETERS_FILE).write_text(overview + "\n", encoding="utf-8")
+    by_module: dict[str, int] = {}
+    for path, value in net.params.items():
+        module = path.partition(".")[0]
+        by_module[module] = by_module.get(module, 0) + value.size
+    devices = ", ".join(f"{d.device_kind} {d.id}" for d in jax.devices())
+    images = " + ".join(
+        f"{len(labelled.records)} {kind}" for labelled, kind in zip(sources, ("real", "pseudo"), strict=False)
+    )
     sizes = ", ".join(f"{p.crop_px} px x {p.global_batch}" for p in distinct_phases(phases))
-    log.info("%s: %s images, %d epochs, %d steps, crops %s", name, images, len(phases), sum(p.steps for p in phases), sizes)
+    log.info("%s: %d devices (%s), %d processes", name, jax.device_count(), devices, jax.process_count())
+    log.info(
+        "%s: %s parameters (%s); all of them in %s",
+        name,
+        f"{sum(by_module.values()):,}",
+        ", ".join(f"{module} {count:,}" for module, count in by_module.items()),
+        PARAMETERS_FILE,
+    )
+    steps = sum(p.steps for p in phases)
+    log.info("%s: %s images, %d epochs, %d steps, crops %s", name, images, len(phases), steps, sizes)

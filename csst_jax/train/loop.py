@@ -12,11 +12,11 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from csst_jax.train.checkpoint import abstract_state
 from csst_jax.train.compile import Compilation, StepBank
 from csst_jax.train.progress import Preempted, Progress, StopRequest
 from csst_jax.train.sharding import batch_shardings, replicated
 from csst_jax.train.state import TrainState, initial_state
-from csst_jax.train.checkpoint import abstract_state
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -167,7 +167,9 @@ class _Monitor:
         for step, metrics in self._pending:
             if not math.isfinite(float(metrics["loss"])):
                 good = self._run.checkpoints.latest_step()
-                kept = f"the last good checkpoint is of step {good}" if good is not None else "no checkpoint was saved yet"
+                kept = (
+                    f"the last good checkpoint is of step {good}" if good is not None else "no checkpoint was saved yet"
+                )
                 raise NonFiniteLoss(
                     f"{self._run.name}: the loss is {float(metrics['loss'])} at step {step + 1}; {kept} in "
                     f"{self._run.checkpoints.directory}. Lower the learning rate, or raise lr.warmup_steps."

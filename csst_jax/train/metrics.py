@@ -81,7 +81,7 @@ def _step_of(line: str) -> int | None:
 
 
 def make_writer(directory: str | os.PathLike[str], resume_step: int, *, write: bool) -> metric_writers.MetricWriter:
-    """TensorBoard events and JSON lines in `directory`; nothing where `write` is false (processes other than the first)."""
+    """TensorBoard events and JSON lines in `directory`; nothing where `write` is false (all processes but one)."""
     if not write:
         return metric_writers.MultiWriter([])
     writers = [metric_writers.SummaryWriter(os.fspath(directory)), JsonLinesWriter(directory, resume_step)]

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Preempted(Exception):
-    """SIGTERM came and the state is saved; the message says where. Running the same command again goes on from there."""
+    """SIGTERM came and the state is saved; the message says where. The same command goes on from there."""
 
 
 class StopRequest:

@@ -73,8 +73,8 @@ class StepProgram:
 def sgd(momentum: float, weight_decay: float) -> optax.GradientTransformationExtraArgs:
     """SGD as the paper's (§4.2): decay is added to the gradient of every parameter before the momentum, as in PyTorch.
 
-    The learning rate is an argument of `update`, not a constant of the program: teacher, student and every seed then share
-    one compiled step per phase.
+    The learning rate is an argument of `update`, not a constant of the program: teacher, student and every seed then
+    share one compiled step per phase.
     """
 
     def scale(updates: Any, state: Any, params: Any = None, *, learning_rate: jax.Array, **_: Any) -> tuple[Any, Any]:
@@ -91,7 +91,8 @@ def train_step(recipe: Recipe, state: TrainState, batch: dict[str, jax.Array]) -
     Args:
       recipe: what the step is made of.
       state: where training stands; donated when compiled.
-      batch: `image` uint8 [b, h, w, 3], `label` uint8 [b, h, w] (255 = ignored), `sample` int32 [b, 2] (epoch, position),
+      batch: `image` uint8 [b, h, w, 3], `label` uint8 [b, h, w] (255 = ignored), `sample` int32 [b, 2] (epoch,
+      position),
         `seed` uint32 scalar, `learning_rate` float32 scalar (the schedule's value at this step).
 
     Returns:

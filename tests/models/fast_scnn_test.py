@@ -1,5 +1,6 @@
 """FastSCNN: size, shapes, modes, precision, and the same result on any layout over devices."""
 
+import dataclasses
 import functools
 
 import jax
@@ -12,12 +13,26 @@ from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
 
 
 def create(**options):
-    return nnx_io.create(functools.partial(fast_scnn.build, 5, width=0.25, **options), seed=0)
+    """Drawn by numpy: compiling the initialisation of a whole network takes seconds."""
+    network = nnx_io.abstract(functools.partial(fast_scnn.build, 5, width=0.25, **options))
+    rng = np.random.default_rng(0)
+    params = {}
+    for name, like in network.params.items():
+        normal = rng.normal(size=like.shape) * np.sqrt(2 / max(np.prod(like.shape[:-1]), 1))
+        params[name] = jnp.asarray(normal if name.endswith("kernel") else "scale" in name, jnp.float32)
+        params[name] = jnp.broadcast_to(params[name], like.shape)
+    stats = {name: jnp.full(like.shape, name.endswith("var"), jnp.float32) for name, like in network.batch_stats.items()}
+    return dataclasses.replace(network, params=params, batch_stats=stats)
 
 
 @pytest.fixture(scope="module")
 def network():
     return create()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).normal(size=(4, 64, 48, 3)).astype(np.float32)
 
 
 def count(arrays):
@@ -43,50 +58,42 @@ def test_logits_have_the_size_of_the_image_and_features_their_stride(size):
     assert {n: s.shape for n, s in stats.items()} == {n: s.shape for n, s in network.batch_stats.items()}
 
 
-def test_evaluation_ignores_the_auxiliary_head_and_is_deterministic(network):
-    images = jax.random.normal(jax.random.key(0), (2, 40, 48, 3))
+def test_evaluation_is_deterministic_and_ignores_the_auxiliary_head_and_the_rest_of_the_batch(network, images):
     apply = jax.jit(network.apply_eval)
     out = apply(network.params, network.batch_stats, images)
     assert out["aux"] == {}
     spoiled = {n: jnp.full_like(v, np.nan) if n.startswith("aux_") else v for n, v in network.params.items()}
     assert any(n.startswith("aux_") for n in network.params)
-    again = apply(spoiled, network.batch_stats, images)
-    np.testing.assert_array_equal(out["logits"], again["logits"])
-    # An image's prediction does not depend on its batch.
-    np.testing.assert_allclose(
-        network.apply_eval(network.params, network.batch_stats, images[:1])["logits"], out["logits"][:1], atol=1e-5
-    )
+    others = np.concatenate([images[:1], 2 * images[1:]])
+    again = apply(spoiled, network.batch_stats, others)
+    np.testing.assert_array_equal(out["logits"][0], again["logits"][0])
+    assert not np.array_equal(out["logits"][1], again["logits"][1])
 
 
-def test_training_uses_the_batch_and_dropout_and_has_the_auxiliary_head(network):
-    images = jax.random.normal(jax.random.key(0), (2, 40, 48, 3))
-    apply = jax.jit(network.apply_train)
-    out = [apply(network.params, network.batch_stats, images, jax.random.key(k))[0] for k in (0, 0, 1)]
-    np.testing.assert_array_equal(out[0]["logits"], out[1]["logits"])
-    for name in ("logits", "aux"):
-        a, b = (o[name] if name == "logits" else o[name]["stride8"] for o in (out[0], out[2]))
-        assert not np.array_equal(a, b), f"no dropout before {name}"
-
-
-def test_rows_split_over_devices_give_the_same_logits(network):
-    images = np.random.default_rng(0).normal(size=(4, 64, 48, 3)).astype(np.float32)
+def test_training_draws_dropout_by_key_and_gives_the_same_on_any_layout_over_devices(network, images):
     mesh = make_mesh(jax.devices()[:8], 2)
-    layout = (replicated(mesh), replicated(mesh), batch_shardings(mesh)["image"])
 
-    def logits(params, stats, images):
-        return network.apply_train(params, stats, images, jax.random.key(0))[0]["logits"]
+    def outputs(params, stats, images, seed):
+        out, stats = network.apply_train(params, stats, images, jax.random.key(seed))
+        return {"main": out["logits"], "aux": out["aux"]["stride8"], "stats": stats}
 
-    one = jax.jit(logits)(network.params, network.batch_stats, images)
-    eight = jax.jit(logits, in_shardings=layout)(network.params, network.batch_stats, images)
-    assert len(eight.sharding.device_set) == 8
-    np.testing.assert_allclose(eight, one, rtol=1e-4, atol=1e-4)
+    one = jax.jit(outputs)
+    first, same, other = (one(network.params, network.batch_stats, images, seed) for seed in (0, 0, 1))
+    for head in ("main", "aux"):
+        np.testing.assert_array_equal(first[head], same[head])
+        assert not np.array_equal(first[head], other[head]), f"no dropout before {head}"
+    everywhere = replicated(mesh)
+    layout = (everywhere, everywhere, batch_shardings(mesh)["image"], everywhere)
+    eight = jax.jit(outputs, in_shardings=layout)(network.params, network.batch_stats, images, 0)
+    assert len(eight["main"].sharding.device_set) == 8
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), eight, first)
 
 
-def test_bfloat16_computes_close_to_float32_and_returns_float32(network):
-    images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
+@pytest.mark.slow
+def test_bfloat16_computes_close_to_float32_and_returns_float32(network, images):
     half = create(dtype=jnp.bfloat16)
     out = jax.jit(half.apply_eval)(network.params, network.batch_stats, images)
     exact = jax.jit(network.apply_eval)(network.params, network.batch_stats, images)
     assert out["features"]["fused"].dtype == jnp.bfloat16 and out["logits"].dtype == jnp.float32
     error = np.abs(out["logits"] - exact["logits"]).max() / np.abs(exact["logits"]).max()
-    assert 1e-6 < error < 0.05
+    assert 1e-5 < error < 0.1
