@@ -1,6 +1,6 @@
 """Writes a results page from runs' results.json, which it copies beside the page so that every figure can be traced.
 
-  python -m benchmarks.results_table --out=docs/results/camvid.md --title="CamVid, 46 masks" \
+python -m benchmarks.results_table --out=docs/results/camvid.md --title="CamVid, 46 masks" \
       "with centroid sampling=runs/camvid" "without=runs/camvid-uniform"
 """
 

@@ -20,6 +20,8 @@ def get_config(arg: str = "") -> ConfigDict:
     c.data.dir = "data/camvid"
     if options["fraction"] != "full":
         c.data.labelled_ids = str(_SPLITS / f"{options['fraction']}.txt")
+        # Four crops of each of 46 images an epoch: 90 epochs of one would be 500 steps, too few from random weights.
+        c.teacher.samples_per_epoch = 184
     for stage in (c.teacher, c.student):
         stage.network = options["net"]
         stage.sampler.name = options["sampler"]

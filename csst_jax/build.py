@@ -27,7 +27,7 @@ from csst_jax.train.step import Recipe, sgd
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ml_collections import ConfigDict
 
@@ -81,26 +81,54 @@ def pseudo_labels(labelled: PseudoLabelled, index: CentroidIndex, stage: ConfigD
     return LabelledSource(labelled, range(len(labelled)), index, stage.sampler.pseudo_min_area_px)
 
 
+def check_stage(
+    stage: ConfigDict, selection: Selection, records: Sequence[int], num_classes: int, device_mesh: jax.sharding.Mesh
+) -> None:
+    """Refuses settings that a stage would stumble over, before the stages ahead of it take hours.
+
+    Args:
+      stage: its settings.
+      selection: the training split.
+      records: the images of the split that the stage trains on.
+      num_classes: classes of the data set.
+      device_mesh: the devices.
+
+    Raises:
+      CsstError: names the key or value and the mend.
+    """
+    zoo.builder(stage.network, num_classes)
+    compute_dtype(stage.dtype)
+    planned = phases(stage, len(records), device_mesh)
+    for phase in planned:
+        sharding.check_divisible(phase.global_batch, phase.crop_px, device_mesh)
+    _learning_rate(stage, planned)
+    _check_sampler(stage, [png_size(selection.source.label_bytes(record)) for record in records])
+
+
+def _check_sampler(stage: ConfigDict, sizes: Sequence[tuple[int, int]]) -> None:
+    known = ("centroid", "uniform")
+    if stage.sampler.name not in known:
+        raise CsstError(f"unknown sampler {stage.sampler.name!r}; known are: {', '.join(known)}.")
+    largest = max(max(size) for size in sizes)
+    if stage.crop_px > largest:
+        raise CsstError(
+            f"crop_px={stage.crop_px} is larger than every training image (the longest side is {largest} px); "
+            f"set crop_px to {largest // 32 * 32 or largest} or less."
+        )
+
+
 def sampler(stage: ConfigDict, sources: Sequence[LabelledSource], classes: Sequence[str]) -> Sampler:
     """Which crops an epoch takes (paper §3.2).
 
     Raises:
       CsstError: unknown sampler, nothing to sample, or a crop that is larger than every image.
     """
-    known = ("centroid", "uniform")
-    if stage.sampler.name not in known:
-        raise CsstError(f"unknown sampler {stage.sampler.name!r}; known are: {', '.join(known)}.")
     sizes = [
         (number, record, *png_size(labelled.source.label_bytes(record)))
         for number, labelled in enumerate(sources)
         for record in labelled.records
     ]
-    largest = max(max(height, width) for _, _, height, width in sizes)
-    if stage.crop_px > largest:
-        raise CsstError(
-            f"crop_px={stage.crop_px} is larger than every training image (the longest side is {largest} px); "
-            f"set crop_px to {largest // 32 * 32 or largest} or less."
-        )
+    _check_sampler(stage, [(height, width) for _, _, height, width in sizes])
     if stage.sampler.name == "uniform":
         return UniformImageSampler(sizes)
     pool = concatenate(
@@ -143,7 +171,12 @@ def lengthened(stage: ConfigDict, num_images: int, steps: int, device_mesh: jax.
 
 def learning_rates(stage: ConfigDict, planned: Sequence[Phase]) -> np.ndarray:
     """float32 [total steps]: the schedule at every step."""
-    at_step = learning_rate(
+    at_step = _learning_rate(stage, planned)
+    return np.asarray(jax.vmap(at_step)(jnp.arange(sum(phase.steps for phase in planned))))
+
+
+def _learning_rate(stage: ConfigDict, planned: Sequence[Phase]) -> Callable[[jax.typing.ArrayLike], jax.Array]:
+    return learning_rate(
         planned,
         base_lr=stage.lr.base,
         power=stage.lr.power,
@@ -152,7 +185,6 @@ def learning_rates(stage: ConfigDict, planned: Sequence[Phase]) -> np.ndarray:
         base_batch=stage.batch_size,
         warmup_steps=stage.lr.warmup_steps,
     )
-    return np.asarray(jax.vmap(at_step)(jnp.arange(sum(phase.steps for phase in planned))))
 
 
 def network(stage: ConfigDict, num_classes: int, seed: int) -> nnx_io.Network:

@@ -13,7 +13,7 @@ import jax
 from absl import app, flags
 
 from csst_jax import start
-from csst_jax.train.progress import Preempted
+from csst_jax.train.progress import Preempted, stop_between_stages
 from csst_jax.types import CsstError
 
 _CONFIG = start.define_config()
@@ -27,10 +27,11 @@ def main(_: list[str]) -> int:
       The exit status: 0 when it is finished or was stopped by SIGTERM, 2 when there is something for the user to mend.
     """
     workdir = pathlib.Path(_WORKDIR.value).expanduser().resolve()
+    stop_between_stages()
     try:
+        start.start_jax(_CONFIG.value)
         with start.claimed(workdir):
             start.start_logging(workdir)
-            start.start_jax(_CONFIG.value)
             if jax.process_index() == 0:
                 resolved = json.dumps(_CONFIG.value.to_dict(), indent=2)
                 (workdir / start.CONFIG_FILE).write_text(resolved + "\n", encoding="utf-8")

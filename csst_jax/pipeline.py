@@ -44,6 +44,7 @@ class Run:
 
     Attributes:
       config: the resolved configuration.
+      stages: the boxes to run; what others made is used as it is.
       workdir: where artifacts lie.
       pool: the training split: labelled and unlabelled images.
       validation: the labelled images that networks are judged on.
@@ -51,6 +52,7 @@ class Run:
     """
 
     config: ConfigDict
+    stages: set[str]
     workdir: pathlib.Path
     pool: Selection
     validation: Selection
@@ -75,6 +77,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     data = build.dataset(config)
     this = Run(
         config,
+        stages,
         workdir,
         build.training_selection(config, data),
         build.validation_selection(config, data),
@@ -89,6 +92,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     )
     if "student" in stages or "label" in stages:
         label.check_pool(this.pool)
+    check_settings(this)
 
     # Stage one: a teacher on the real labels alone (eq. 1).
     real = build.real_labels(this.pool, config.teacher)
@@ -132,6 +136,32 @@ def wanted_stages(text: str) -> set[str]:
     return wanted
 
 
+def check_settings(this: Run) -> None:
+    """Refuses what the student would stumble over before a teacher is trained for it.
+
+    Raises:
+      CsstError: names the key or value and the mend.
+    """
+    mesh, num_classes = build.mesh(this.config), len(this.classes)
+    build.check_stage(this.config.teacher, this.pool, this.pool.labelled, num_classes, mesh)
+    if "student" in this.stages:
+        both = (*this.pool.labelled, *this.pool.unlabelled)
+        build.check_stage(this.config.student, this.pool, both, num_classes, mesh)
+
+
+def check_made(this: Run, stage: str, artifact: Artifact) -> None:
+    """Refuses to make in passing what `config.stages` does not ask for.
+
+    Raises:
+      CsstError: the stage is needed, is not finished, and was not asked for.
+    """
+    if stage not in this.stages and not artifact.done:
+        raise CsstError(
+            f"stages={this.config.stages!r} needs the {stage} stage, and {artifact.directory} is not finished; "
+            f"add {stage} to --config.stages."
+        )
+
+
 def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[LabelledSource], seed: int) -> Trained:
     """One training stage in `workdir/<name>`."""
     request = {
@@ -143,6 +173,7 @@ def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[Lab
         "records_sha256": [fingerprint(list(labelled.records)) for labelled in sources],
     }
     artifact = Artifact(this.workdir / name, request)
+    check_made(this, name, artifact)
     return train.run(artifact, this.config, stage, sources, this.classes, seed)
 
 
@@ -155,6 +186,7 @@ def label_pool(this: Run, teacher: Trained) -> LabelledSource:
         "images_sha256": fingerprint(this.pool.ids(this.pool.unlabelled)),
     }
     artifact = Artifact(this.workdir / "pseudo_labels", request)
+    check_made(this, "label", artifact)
     labelled, index = label.run(artifact, this.config, this.pool, teacher)
     return build.pseudo_labels(labelled, index, this.config.student)
 

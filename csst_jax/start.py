@@ -83,11 +83,13 @@ def leaf_keys(config: ConfigDict, prefix: str = "") -> list[str]:
 def claimed(workdir: pathlib.Path) -> Iterator[None]:
     """Holds the workdir's lock, which the operating system drops with the process, however it ends.
 
+    The processes of one run share a workdir: the first one holds the lock, so JAX must have been started.
+
     Raises:
       CsstError: another run holds it.
     """
-    if int(os.environ.get("CSST_PROCESS_ID", "0")) > 0:
-        yield  # the processes of one run share a workdir; the first one holds the lock
+    if jax.process_index() > 0:
+        yield
         return
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / LOCK_FILE).open("a+") as lock:
@@ -107,14 +109,15 @@ def claimed(workdir: pathlib.Path) -> Iterator[None]:
 
 
 def start_logging(workdir: pathlib.Path) -> None:
-    """Log lines to the terminal, short, and to `log.txt` in the workdir; warnings alone from libraries."""
+    """Log lines of the first process to the terminal and to `log.txt` in the workdir; of libraries, warnings alone."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
     absl_logging.set_verbosity(absl_logging.WARNING)
     root.setLevel(logging.WARNING)
-    ours = logging.getLogger("csst_jax")
-    ours.setLevel(logging.INFO)
+    if jax.process_index() > 0:
+        return
+    logging.getLogger("csst_jax").setLevel(logging.INFO)
     terminal: logging.Handler = logging.StreamHandler(sys.stdout)
     file = logging.FileHandler(workdir / "log.txt", encoding="utf-8")
     for handler in (terminal, file):

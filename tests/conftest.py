@@ -7,23 +7,17 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pytest
-from PIL import Image
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-# Inherited by the processes that tests start.
+# Read when JAX is imported; the processes that tests start inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).resolve().parent.parent / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import jax
-
-# Of this process alone: with XLA_FLAGS the processes that tests start would see eight devices as well.
-jax.config.update("jax_num_cpu_devices", 8)
+import numpy as np
+import pytest
+from PIL import Image
 
 from tests import shape_check  # noqa: F401  jaxtyping's import hook (pyproject.toml) looks it up by name
 
@@ -32,6 +26,10 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
+# In this process alone: XLA_FLAGS in the environment would give eight devices to the processes that tests start, too.
+jax.config.update("jax_num_cpu_devices", 8)
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY_CLASSES = ("ground", "box", "post", "sign")
 TINY_SIZE = (96, 128)  # height, width
 
@@ -75,7 +73,7 @@ def tiny_examples(first_seed: int, count: int, labelled: int) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A prepared data set, read-only: train with 4 labelled and 4 unlabelled images, val with 3; 96 x 128 px, 4 classes."""
+    """A prepared data set, read-only: 4 labelled and 4 unlabelled images in train, 3 in val; 96 x 128 px, 4 classes."""
     from csst_jax.types import DatasetDescription
     from data_prep import builder
 
@@ -90,7 +88,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> Callable[[pathlib.Path], ConfigDict]:
-    """A function of the data directory: a whole run of seconds (a quarter of the width, two epochs, crops of 32 and 64)."""
+    """A function of the data directory: a run of seconds (a quarter of the width, two epochs, crops of 32 and 64)."""
     from configs import base
 
     def config(data_dir: pathlib.Path) -> ConfigDict:

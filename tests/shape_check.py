@@ -1,9 +1,9 @@
 """Enforces the array shapes and dtypes of jaxtyping annotations while tests run.
 
-pyproject.toml gives `checked` to jaxtyping's pytest plugin (`--jaxtyping-packages`), which wraps every function of csst_jax with
-it. beartype itself is not named there, for it would check all other annotations as well, and abstract evaluation breaks those: a
-dict of arrays may hold shapes instead. jaxtyping leaves out, without a word, annotations whose names are imported
-`if TYPE_CHECKING`; layering_test.py sees to it that none are.
+pyproject.toml gives `checked` to jaxtyping's pytest plugin (`--jaxtyping-packages`), which wraps every function of
+csst_jax with it. beartype itself is not named there, for it would check all other annotations as well, and abstract
+evaluation breaks those: a dict of arrays may hold shapes instead. jaxtyping leaves out, without a word, annotations
+whose names are imported `if TYPE_CHECKING`; layering_test.py sees to it that none are.
 """
 
 from __future__ import annotations

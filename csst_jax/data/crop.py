@@ -40,7 +40,7 @@ def scaled_crop(
     size = tf.shape(label)[:2]
     window = tf.cast(tf.round(tf.cast(crop_px, tf.float32) / scale), tf.int32)
     taken = tf.minimum(window, size)
-    around = centre - tf.cast(window, tf.float32) / 2.0
+    around = centre - tf.cast(window - 1, tf.float32) / 2.0  # pixel n's own centre is at n
     share = centre / tf.maximum(tf.cast(size - 1, tf.float32), 1.0) * tf.cast(size - taken, tf.float32)
     start = tf.cast(tf.round(tf.where(anywhere, share, around)), tf.int32)
     start = tf.clip_by_value(start, 0, size - taken)

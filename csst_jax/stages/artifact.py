@@ -8,6 +8,8 @@ import os
 import pathlib
 from typing import Any
 
+import jax
+
 from csst_jax.types import CsstError
 
 STAGE_FILE = "stage.json"
@@ -67,7 +69,7 @@ class Artifact:
                     f"{directory} was made for another request: hash {found['hash'][:12]} there, {self.hash[:12]} now "
                     f"(differs in {differences}). Use another --workdir, or delete {directory} to make it again."
                 )
-        else:
+        elif jax.process_index() == 0:  # several writers would take each other's temporary file away
             directory.mkdir(parents=True, exist_ok=True)
             write_json(path, {"hash": self.hash, "request": self.request})
 
@@ -82,8 +84,9 @@ class Artifact:
         return read_json(self.directory / DONE_FILE)
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Marks the stage as finished."""
-        write_json(self.directory / DONE_FILE, result)
+        """Marks the stage as finished; of several processes, the first one does."""
+        if jax.process_index() == 0:
+            write_json(self.directory / DONE_FILE, result)
 
 
 def _differences(old: Any, new: Any, at: str = "") -> list[str]:

@@ -98,7 +98,7 @@ def _write_shards(
     num_classes = len(selection.dataset.description.classes)
     shards = _shards(len(selection.unlabelled), config.label.shard_size)
     ids = selection.ids(selection.unlabelled)
-    (directory / "parts").mkdir(exist_ok=True)
+    (directory / "parts").mkdir(parents=True, exist_ok=True)
     with StopRequest() as stop:
         for shard, positions in enumerate(shards):
             if shard % jax.process_count() != jax.process_index() or _part(directory, shard, "json").exists():

@@ -112,8 +112,8 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                     last_save = time.monotonic()
                 if stop_now and done < len(steps):
                     raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {len(steps)}.")
-        monitor.check()
-        run.checkpoints.save(state)
+            monitor.check()
+            run.checkpoints.save(state)
     finally:
         bank.close()
         writer.close()

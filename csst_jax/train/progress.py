@@ -20,9 +20,19 @@ class Preempted(Exception):
     """SIGTERM came and the state is saved; the message says where. The same command goes on from there."""
 
 
+def stop_between_stages() -> None:
+    """Lets SIGTERM raise `Preempted` wherever the main thread is; a stage that has something to save takes over."""
+
+    def stop(*_: object) -> None:
+        raise Preempted("SIGTERM between two stages; all that is finished is kept.")
+
+    signal.signal(signal.SIGTERM, stop)
+
+
 class StopRequest:
     """Turns SIGTERM into a flag while a stage runs, so that it can save at the end of a step.
 
+    A request that the stage did not get round to (it was at its end) is delivered again to the handler from before.
     Only the main thread may set signal handlers; elsewhere (tests, notebooks) the flag stays down.
     """
 
@@ -35,9 +45,11 @@ class StopRequest:
             self._previous = signal.signal(signal.SIGTERM, self._request)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
+        if self.requested and kind is None:
+            signal.raise_signal(signal.SIGTERM)
 
     def _request(self, *_: object) -> None:
         self.requested = True

@@ -1,0 +1,102 @@
+"""FastSCNN's training step on this machine, with the convolution layer's own choice of form and with plain XLA.
+
+python -m benchmarks.convolution --out=docs/results/convolution.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import pathlib
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+import jax
+import numpy as np
+
+from csst_jax.data.augment import Augmentation
+from csst_jax.methods.supervised import Supervised
+from csst_jax.models import convolution, fast_scnn, nnx_io
+from csst_jax.train.sharding import make_mesh
+from csst_jax.train.state import initial_state
+from csst_jax.train.step import Recipe, sgd, step_program
+from csst_jax.types import Phase
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Times both, in turn, and writes or prints the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crop_px", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--out", type=pathlib.Path, help="Markdown file to write; without it the page is printed")
+    options = parser.parse_args(arguments)
+    phase = Phase(options.crop_px, options.batch, 1)
+    chosen = compiled_step(phase)
+    with mock.patch.object(convolution, "_cpu_form", lambda *_: None):
+        plain = compiled_step(phase)
+    seconds: dict[str, list[float]] = {"chosen": [], "plain": []}
+    # In turn, so that both see the same machine; ratios are of neighbours.
+    for _ in range(options.repeats):
+        seconds["chosen"].append(timed(*chosen))
+        seconds["plain"].append(timed(*plain))
+    ratios = [p / c for p, c in zip(seconds["plain"], seconds["chosen"], strict=True)]
+    text = "\n".join(
+        [
+            "# The convolution layer's choice of form on CPU",
+            "",
+            "Written by `python -m benchmarks.convolution`; do not edit.",
+            "",
+            f"FastSCNN's whole training step, {options.batch} crops of {options.crop_px} px, float32, "
+            f"{jax.device_count()} CPU device, median of {options.repeats} pairs.",
+            "",
+            "| form | ms a step |",
+            "| --- | --: |",
+            f"| chosen by platform | {1e3 * statistics.median(seconds['chosen']):.0f} |",
+            f"| plain `feature_group_count` | {1e3 * statistics.median(seconds['plain']):.0f} |",
+            "",
+            f"Plain over chosen, pair by pair: median {statistics.median(ratios):.1f}, "
+            f"range {min(ratios):.1f} to {max(ratios):.1f}.",
+        ]
+    )
+    if options.out:
+        options.out.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    return 0
+
+
+def compiled_step(phase: Phase) -> tuple[Any, Any, dict[str, np.ndarray]]:
+    """(compiled step, state, batch) of FastSCNN at 11 classes."""
+    network = nnx_io.create(functools.partial(fast_scnn.build, 11), 0)
+    augmentation = Augmentation(0.5, 0.1, 0.5, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    recipe = Recipe(
+        network, Supervised(True, 0.7, 1 / 16, 0.4), augmentation, sgd(0.9, 1e-4), make_mesh(jax.devices(), 1)
+    )
+    rng = np.random.default_rng(0)
+    b, s = phase.global_batch, phase.crop_px
+    batch = {
+        "image": rng.integers(0, 256, (b, s, s, 3), dtype=np.uint8),
+        "label": rng.integers(0, 11, (b, s, s), dtype=np.uint8),
+        "sample": np.stack([np.zeros(b, np.int32), np.arange(b, dtype=np.int32)], axis=1),
+        "seed": np.uint32(0),
+        "learning_rate": np.float32(0.01),
+    }
+    compiled = step_program(recipe, phase).lower().compile()
+    state = jax.tree.map(np.asarray, initial_state(network, recipe.optimizer))
+    return compiled, state, batch
+
+
+def timed(compiled: Any, state: Any, batch: dict[str, np.ndarray]) -> float:
+    """Seconds of one step, its inputs already on the device."""
+    state, batch = jax.block_until_ready(jax.device_put((state, batch)))
+    begin = time.perf_counter()
+    jax.block_until_ready(compiled(state, batch))
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    sys.exit(main())

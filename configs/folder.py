@@ -1,0 +1,20 @@
+"""Your own folder of images and masks, prepared by `data_prep/folder.py`: `configs/folder.py:net=fast_scnn`.
+
+`--config.data.dir=DIR` names the prepared data set. The paper's recipe for small data sets (§4.2, PASCAL VOC: crops of 480);
+set `crop_px` to what your images allow and the devices hold.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Option: `net`, of teacher and student."""
+    options = base.options(arg, net="fast_scnn")
+    c = base.get_config()
+    for stage in (c.teacher, c.student):
+        stage.network = options["net"]
+        stage.epochs = 90
+        stage.crop_px = 480
+    return c

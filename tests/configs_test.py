@@ -1,0 +1,148 @@
+"""Every configuration is loaded as the command line does, resolved into phases, and one step is traced abstractly."""
+
+import importlib
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from configs import base
+from csst_jax import build, start
+from csst_jax.models import nnx_io
+from csst_jax.models.zoo import NETWORKS
+from csst_jax.train.sharding import make_mesh
+from csst_jax.train.step import step_program
+from csst_jax.types import CsstError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FILES = sorted(path.stem for path in (ROOT / "configs").glob("[!_]*.py"))
+# The values of each option after a config's colon.
+OPTIONS = {
+    "camvid": {
+        "net": tuple(NETWORKS),
+        "fraction": ("1_8", "1_4", "1_2", "full"),
+        "sampler": ("centroid", "uniform"),
+    },
+}
+ARGUMENTS = [(name, "") for name in FILES] + [
+    (name, f"{option}={value}") for name in OPTIONS for option, values in OPTIONS[name].items() for value in values
+]
+NUM_CLASSES, NUM_IMAGES = 11, 367
+
+
+def load(name, argument=""):
+    found = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "", flag_values=found)
+    found(["test", f"--config={ROOT / 'configs' / name}.py" + (f":{argument}" if argument else "")])
+    return found["config"].value
+
+
+def takes_options(name):
+    return bool(inspect.signature(importlib.import_module(f"configs.{name}").get_config).parameters)
+
+
+def test_there_are_configs_and_this_test_knows_their_options():
+    assert {"base", "camvid", "demo"} <= set(FILES)
+    assert {name for name in FILES if takes_options(name)} == set(OPTIONS)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_options_are_those_that_are_documented(name):
+    module = importlib.import_module(f"configs.{name}")
+    with pytest.raises(CsstError, match="option 'nonsense=1'") as unknown:
+        module.get_config("nonsense=1")
+    listed = str(unknown.value).rpartition(" one of ")[2].rstrip(".").split(", ")
+    assert set(listed) == set(OPTIONS[name])
+    documentation = f"{module.__doc__} {module.get_config.__doc__}"
+    for option, values in OPTIONS[name].items():
+        assert f"`{option}`" in documentation
+        assert option == "net" or all(value in documentation for value in values)
+
+
+@pytest.mark.parametrize("name,argument", ARGUMENTS)
+def test_config_resolves_to_a_training_step(name, argument, monkeypatch):
+    config = load(name, argument)
+    assert start.leaf_keys(config) == start.leaf_keys(base.get_config()), "every key is defined in configs/base.py"
+    if config.data.labelled_ids:
+        assert pathlib.Path(config.data.labelled_ids).read_text(encoding="utf-8").split()
+    monkeypatch.setattr(nnx_io, "create", lambda build, seed: nnx_io.abstract(build))  # shapes alone
+    for stage in (config.teacher, config.student):
+        settings = (stage.to_json(), config.normalisation.to_json())
+        if settings not in TRACED:  # most options change the data alone, and tracing takes seconds
+            trace(config, stage)
+            TRACED.add(settings)
+
+
+TRACED = set()
+
+
+def trace(config, stage):
+    mesh = make_mesh(jax.devices()[:1], 1)
+    phases = build.phases(stage, NUM_IMAGES, mesh)
+    assert len(phases) == stage.epochs
+    assert max(phase.crop_px for phase in phases) == stage.crop_px and all(phase.steps > 0 for phase in phases)
+    rates = build.learning_rates(stage, phases)
+    assert rates.shape == (sum(phase.steps for phase in phases),)
+    assert np.all(np.isfinite(rates)) and np.all(rates >= 0) and rates.max() > 0
+    network = build.network(stage, NUM_CLASSES, seed=0)
+    smallest = min(phases, key=lambda phase: phase.global_batch * phase.crop_px**2)
+    program = step_program(build.recipe(config, stage, network, mesh), smallest)
+    state, metrics = jax.eval_shape(program.fn, *program.abstract_args)
+    before = program.abstract_args[0]
+    assert jax.tree.structure(state) == jax.tree.structure(before)
+    same = jax.tree.map(lambda a, b: a.shape == b.shape and a.dtype == b.dtype, state, before)
+    assert all(jax.tree.leaves(same)), "a step's state must fit the next step"
+    assert metrics["loss"].shape == ()
+
+
+def test_options_reach_the_config():
+    camvid = load("camvid", "fraction=1_4,sampler=uniform")
+    assert camvid.student.sampler.name == camvid.teacher.sampler.name == "uniform"
+    assert pathlib.Path(camvid.data.labelled_ids).name == "1_4.txt"
+    assert load("camvid", "fraction=full").data.labelled_ids == ""
+
+
+def rejected(capsys, *arguments):
+    with pytest.raises(SystemExit) as exit_:
+        start.parse_flags(["main", *arguments])
+    assert exit_.value.code == 2
+    return capsys.readouterr().err
+
+
+DEMO = f"--config={ROOT / 'configs' / 'demo.py'}"
+
+
+def test_unknown_key_lists_the_near_ones(capsys):
+    message = rejected(capsys, DEMO, "--workdir=w", "--config.student.epoch=3")
+    assert "unknown configuration key 'student.epoch'" in message and "student.epochs" in message
+    message = rejected(capsys, DEMO, "--workdir=w", "--config.studnet.epochs=3")
+    assert "'studnet.epochs'" in message and "student.epochs" in message
+
+
+def test_unknown_option_lists_the_known(capsys):
+    message = rejected(capsys, f"--config={ROOT / 'configs' / 'camvid.py'}:frac=1_8", "--workdir=w")
+    assert "option 'frac=1_8'" in message and "net, fraction, sampler" in message
+
+
+def test_missing_config_file_is_named(capsys):
+    assert "--config=configs/none.py: no such file" in rejected(capsys, "--config=configs/none.py", "--workdir=w")
+    assert "--config is missing" in rejected(capsys, "--workdir=w")
+
+
+def test_unknown_network_lists_the_known():
+    with pytest.raises(CsstError, match=r"unknown network 'fast_scn'; known are: .*Did you mean 'fast_scnn'"):
+        build.network(load("camvid", "net=fast_scn").teacher, NUM_CLASSES, seed=0)
+
+
+@pytest.mark.slow
+def test_command_line_refuses_a_wrong_value_without_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "csst_jax.main", DEMO, f"--workdir={tmp_path}"]
+    done = subprocess.run([*command, "--config.student.epochs=many"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr and "student.epochs" in done.stderr and "many" in done.stderr

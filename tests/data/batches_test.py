@@ -1,0 +1,134 @@
+"""The training input: the same samples from any step on, on any number of processes, after any restart."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from csst_jax.data.batches import batch_specs, batches
+from csst_jax.samplers.plan import PLAN_DTYPE
+from csst_jax.schedules import crops
+from csst_jax.types import CsstError, Phase
+
+
+class Marked:
+    """A sampler whose rows tell epoch, position and seed."""
+
+    def plan(self, epoch, seed, num_samples):
+        plan = np.zeros(num_samples, PLAN_DTYPE)
+        plan["source"] = np.arange(num_samples) % 2
+        plan["record"] = np.arange(num_samples) % 3
+        plan["y"], plan["x"], plan["klass"] = epoch, np.arange(num_samples), seed
+        return plan
+
+
+PHASES = crops.phases("coarse2fine+", 64, 4, 5, 24, num_sizes=3, stride=8, data_axis=4)
+TOTAL = sum(phase.steps for phase in PHASES)
+
+
+def specs(start=0, seed=5, process=(0, 1), phases=PHASES):
+    return list(batch_specs(Marked(), phases, seed, (0.5, 2.0), start, *process))
+
+
+def as_tuple(spec):
+    return spec.crop_px, spec.rows.tobytes(), spec.scales.tobytes(), spec.samples.tobytes()
+
+
+def test_steps_follow_the_phases():
+    whole = specs()
+    expected = [(phase.crop_px, phase.global_batch, epoch) for epoch, phase in enumerate(PHASES) for _ in range(phase.steps)]
+    assert [(s.crop_px, len(s.rows), int(s.samples[0, 0])) for s in whole] == expected
+    for epoch in range(len(PHASES)):
+        positions = np.concatenate([s.samples[:, 1] for s in whole if s.samples[0, 0] == epoch])
+        np.testing.assert_array_equal(positions, np.arange(len(positions)))
+        # Row and draws belong to the same position.
+        np.testing.assert_array_equal(np.concatenate([s.rows["x"] for s in whole if s.samples[0, 0] == epoch]), positions)
+
+
+@pytest.mark.parametrize("start", range(TOTAL + 1))
+def test_resuming_at_any_step_goes_on_as_if_nothing_had_happened(start):
+    assert [as_tuple(s) for s in specs(start)] == [as_tuple(s) for s in specs()[start:]]
+
+
+@pytest.mark.parametrize("start", [0, TOTAL // 2])
+def test_four_processes_together_are_one(start):
+    parts = [specs(start, process=(index, 4)) for index in range(4)]
+    for whole, *shares in zip(specs(start), *parts, strict=True):
+        for name in ("rows", "scales", "samples"):
+            np.testing.assert_array_equal(np.concatenate([getattr(s, name) for s in shares]), getattr(whole, name))
+        assert {s.crop_px for s in shares} == {whole.crop_px}
+
+
+def test_batch_that_processes_cannot_share_is_refused():
+    with pytest.raises(CsstError, match="a global batch of 6 is not divisible by 4 processes"):
+        specs(process=(0, 4), phases=[Phase(32, 6, 1)])
+
+
+def test_scales_are_uniform_and_drawn_anew_by_epoch_and_seed():
+    phases = [Phase(32, 4000, 1)] * 2
+    first, second = (s.scales for s in specs(phases=phases))
+    assert first.dtype == np.float32 and first.min() >= 0.5 and first.max() <= 2.0
+    np.testing.assert_allclose(np.quantile(first, [0.25, 0.5, 0.75]), [0.875, 1.25, 1.625], atol=0.05)
+    assert np.abs(np.corrcoef(first, second)[0, 1]) < 0.1
+    assert not np.array_equal(first, specs(phases=phases, seed=6)[0].scales)
+
+
+def png(array):
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "PNG")
+    return stream.getvalue()
+
+
+class Colours:
+    """Three images of different size and of one colour each, told apart by `base`."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def __len__(self):
+        return 3
+
+    def image_bytes(self, record):
+        return png(np.full((40 + record, 50, 3), self.base + record, np.uint8))
+
+    def label_bytes(self, record):
+        return png(np.full((40 + record, 50), self.base + record, np.uint8))
+
+
+def read(start=0, parallel_batches=2):
+    return list(batches(iter(specs(start)), [Colours(10), Colours(20)], parallel_batches=parallel_batches, prefetch=2))
+
+
+def test_batches_hold_the_right_images_and_are_the_same_after_a_restart():
+    whole = read()
+    for spec, batch in zip(specs(), whole, strict=True):
+        b, s = len(spec.rows), spec.crop_px
+        assert {n: (a.shape, a.dtype) for n, a in batch.items()} == {
+            "image": ((b, s, s, 3), np.uint8), "label": ((b, s, s), np.uint8), "sample": ((b, 2), np.int32),
+        }  # fmt: skip
+        np.testing.assert_array_equal(batch["sample"], spec.samples)
+        expected = 10 + 10 * spec.rows["source"] + spec.rows["record"]
+        for label, image, value in zip(batch["label"], batch["image"], expected, strict=True):
+            assert set(np.unique(label)) - {255} == {value}
+            assert (image[label != 255] == value).all()
+    resumed = read(start=TOTAL - 3, parallel_batches=1)
+    for ours, theirs in zip(resumed, whole[-3:], strict=True):
+        for name in theirs:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_jpeg_and_grey_images_become_rgb():
+    grey = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+
+    class Grey(Colours):
+        def image_bytes(self, record):
+            stream = io.BytesIO()
+            Image.fromarray(grey).save(stream, "JPEG" if record else "PNG", quality=95)
+            return stream.getvalue()
+
+        def label_bytes(self, record):
+            return png(np.zeros((64, 64), np.uint8))
+
+    for batch in batches(iter(specs()[:2]), [Grey(0), Grey(0)], parallel_batches=1, prefetch=1):
+        assert (batch["image"][..., 0] == batch["image"][..., 2]).mean() > 0.99

@@ -1,0 +1,182 @@
+"""The whole pipeline on a tiny data set, in this process, with the toy network."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from csst_jax import pipeline
+from csst_jax.models import zoo
+from csst_jax.stages import train
+from csst_jax.stages.artifact import StaleArtifactError
+from csst_jax.types import CsstError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy_in_the_zoo():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.NETWORKS, "toy", "tests.toy_network:build")
+        yield
+
+
+@pytest.fixture
+def config(tiny_config, tiny_data):
+    return toy_config(tiny_config, tiny_data)
+
+
+def toy_config(tiny_config, tiny_data):
+    c = tiny_config(tiny_data)
+    for stage in (c.teacher, c.student):
+        stage.network = "toy"
+        stage.schedule.kind = "constant"
+        stage.augment.jitter = stage.augment.blur = 0.0
+    return c
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_config, tiny_data, tmp_path_factory):
+    """A finished run's workdir and results; read-only."""
+    workdir = tmp_path_factory.mktemp("run")
+    config = toy_config(tiny_config, tiny_data)
+    config.stages = "teacher,label,student,baseline,evaluate"
+    return workdir, pipeline.run(config, workdir)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A finished run that a test may spoil."""
+    return shutil.copytree(finished[0], tmp_path / "run")
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a stage was trained")
+
+    monkeypatch.setattr(train, "train", refuse)
+
+
+def all_stages(config):
+    config.stages = "teacher,label,student,baseline,evaluate"
+    return config
+
+
+def test_results_say_what_the_readers_of_results_json_rely_on(finished):
+    workdir, returned = finished
+    results = json.loads((workdir / "results.json").read_text())
+    assert results == json.loads(json.dumps(returned))
+    assert set(results) == {"teacher", "student", "baseline", "pseudo_labels", "data", "compilations", "wall_s"}
+    for name in ("teacher", "student", "baseline"):
+        model = results[name]
+        assert set(model["iou"]) == {"ground", "box", "post", "sign"}
+        shown = [v for v in model["iou"].values() if v is not None]
+        assert model["miou"] == pytest.approx(np.mean(shown)) and 0 <= model["miou"] <= 1
+        assert model["network"] == "toy" and len(model["weights_sha256"]) == 64
+        assert results["compilations"][name]["count"] == results["compilations"][name]["distinct_phases"] == 1
+        (phase,) = results["compilations"][name]["phases"]
+        assert phase["crop_px"] == 64 and phase["seconds"] > 0 and phase["flops"] > 0 and phase["memory_bytes"] > 0
+    assert results["teacher"]["steps"] == results["student"]["steps"] == results["baseline"]["steps"] == 4
+    assert results["student"]["weights_sha256"] != results["teacher"]["weights_sha256"]
+    assert results["baseline"]["weights_sha256"] == results["teacher"]["weights_sha256"], "the same recipe and seed"
+    assert results["pseudo_labels"]["teacher_sha256"] == results["teacher"]["weights_sha256"]
+    assert results["data"] == {"name": "tiny", "labelled": 4, "unlabelled": 4, "validation": 3}
+    assert set(results["wall_s"]) == {"teacher", "student", "baseline", "pseudo_labels", "evaluate"}
+    for file in ("report.html", "pictures/validation.png", "pseudo_labels/contact_sheet.png", "teacher/metrics.jsonl"):
+        assert (workdir / file).stat().st_size > 100, file
+
+
+def test_second_run_skips_everything_and_leaves_results_as_they_are(copy, config, no_training, capsys):
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in copy.rglob("*") if p.is_file()}
+    results = pipeline.run(all_stages(config), copy)
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in copy.rglob("*") if p.is_file()} == before
+    printed = capsys.readouterr().out
+    assert "mIoU" in printed and str(copy / "results.json") in printed
+    assert results["student"]["miou"] == json.loads((copy / "results.json").read_text())["student"]["miou"]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, config, tmp_path):
+    config.stages = "teacher,evaluate"
+    same = pipeline.run(config, tmp_path / "same")
+    assert same["teacher"] == finished[1]["teacher"]
+    assert "student" not in same and "pseudo_labels" not in same
+    config.seed = 1
+    other = pipeline.run(config, tmp_path / "other")
+    assert other["teacher"]["weights_sha256"] != same["teacher"]["weights_sha256"]
+
+
+def test_changed_settings_are_refused_by_the_stage_that_they_belong_to(copy, config, no_training):
+    config.student.lr.base = 0.123
+    with pytest.raises(StaleArtifactError) as error:
+        pipeline.run(all_stages(config), copy)
+    message = str(error.value)
+    hashes = [json.loads((copy / "student" / "stage.json").read_text())["hash"][:12]]
+    assert f"{copy / 'student'} was made for another request: hash {hashes[0]} there" in message
+    assert "settings.lr.base: 0.02 there, 0.123 now" in message and "--workdir" in message
+    assert (copy / "student" / "DONE").exists(), "something was lost"
+
+
+def test_labels_of_another_teacher_are_refused(copy, config):
+    shutil.rmtree(copy / "teacher")
+    config.seed = 1
+    with pytest.raises(StaleArtifactError, match=r"pseudo_labels was made for another request.*differs in teacher_sha256"):
+        pipeline.run(config, copy)
+
+
+def test_killed_between_the_last_checkpoint_and_the_mark_it_only_sets_the_mark(copy, config, finished):
+    (copy / "student" / "DONE").unlink()
+    shutil.rmtree(copy / "student" / "evaluation")
+    (copy / "results.json").unlink()
+    results = pipeline.run(config, copy)
+    assert results["student"] == finished[1]["student"]
+    assert results["compilations"]["student"]["count"] == 0
+
+
+def test_lost_checkpoint_of_a_finished_stage_is_explained(copy, config):
+    shutil.rmtree(copy / "teacher" / "checkpoints")
+    with pytest.raises(CsstError, match="could not read the checkpoint of step 4"):
+        pipeline.run(config, copy)
+
+
+def test_uniform_sampling_runs_too(config, tmp_path):
+    config.stages = "teacher,evaluate"
+    config.teacher.sampler.name = "uniform"
+    assert pipeline.run(config, tmp_path)["teacher"]["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"data.dir": ""}, "data.dir is empty; set --config.data.dir=DIR"),
+        ({"data.dir": "nowhere"}, "data set directory nowhere does not exist"),
+        ({"data.train_split": "val"}, "the unlabelled pool is empty: all 3 images of split 'val'"),
+        ({"data.val_split": "test"}, "no split 'test'; there are: train, val"),
+        ({"stages": "teacher,studnet"}, "stages='teacher,studnet': give a comma-separated list of teacher, label"),
+        ({"stages": "teacher,baseline"}, "baseline trains for the student's number of steps; add student"),
+        ({"teacher.network": "fastscnn"}, "unknown network 'fastscnn'; known are: fast_scnn.*Did you mean 'fast_scnn'"),
+        ({"student.network": "fastscnn"}, "unknown network 'fastscnn'"),
+        ({"teacher.crop_px": 160}, r"crop_px=160 is larger than every training image \(the longest side is 128 px\)"),
+        ({"student.crop_px": 160}, "crop_px=160 is larger than every training image"),
+        ({"teacher.batch_size": 6}, "a global batch of 6 is not divisible by the 8 devices of the data axis"),
+        ({"student.batch_size": 6}, "a global batch of 6 is not divisible by the 8 devices of the data axis"),
+        ({"mesh.spatial": 3}, "mesh.spatial=3 does not divide the 8 devices"),
+        ({"teacher.dtype": "float16"}, "model.dtype='float16' is unknown; use one of float32, bfloat16"),
+        ({"teacher.sampler.name": "random"}, "unknown sampler 'random'; known are: centroid, uniform"),
+        ({"teacher.sampler.min_area_px": 10**6}, "there is no centroid to sample: .* lower the minimum area"),
+        ({"teacher.schedule.kind": "fast"}, "unknown crop schedule 'fast'; known are constant, coarse2fine"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_trained(config, tmp_path, no_training, change, message):
+    config.update_from_flattened_dict(change)
+    with pytest.raises(CsstError, match=message):
+        pipeline.run(config, tmp_path)
+
+
+def test_class_without_a_pixel_is_named_and_the_run_goes_on(config, tmp_path, caplog):
+    config.stages = "teacher"
+    config.teacher.sampler.min_area_px = 200  # the signs are 12 x 12
+    assert pipeline.run(config, tmp_path) is None
+    assert "no centroid of sign: their share of each epoch goes to the other classes" in caplog.text
+    assert (tmp_path / "teacher" / "DONE").exists()
+    assert jax.process_count() == 1

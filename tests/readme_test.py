@@ -1,0 +1,180 @@
+"""README.md's commands exist, with their flags, keys and files; every command of the repository answers --help."""
+
+import ast
+import importlib
+import importlib.util
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from csst_jax import start
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+PACKAGES = ("benchmarks", "configs", "csst_jax", "data_prep")
+ENTRY_POINTS = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if re.search(r"^if __name__ == ['\"]__main__['\"]:", path.read_text(encoding="utf-8"), re.M)
+)
+
+
+def commands(text):
+    """The shell commands in a Markdown text's code blocks as lists of words, without prompts and comments."""
+    found = []
+    for block in re.findall(r"^[ ]*```[^\n]*\n(.*?)^[ ]*```", text, re.M | re.S):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            for part in re.split(r"&&|;|\|", re.sub(r"(^|\s)#.*", "", line)):
+                try:
+                    words = shlex.split(part.strip().removeprefix("$ "))
+                except ValueError:  # not a command
+                    continue
+                while words and re.fullmatch(r"[A-Za-z_]+=.*", words[0]):
+                    words.pop(0)
+                if words:
+                    found.append(words)
+    return found
+
+
+def python_commands(text):
+    """(module, arguments) of every `python -m module arguments`."""
+    return [
+        (words[2], words[3:])
+        for words in commands(text)
+        if len(words) > 2 and re.fullmatch(r"(.*/)?python[0-9.]*", words[0]) and words[1] == "-m"
+    ]
+
+
+def make_targets(text):
+    """Every target of a `make target VARIABLE=value`."""
+    return [
+        word
+        for words in commands(text)
+        if words[0] == "make"
+        for word in words[1:]
+        if "=" not in word and not word.startswith("-")
+    ]
+
+
+def defined_flags(module, deep=True):
+    """Names of the flags in the source of `module` and of the modules of ours that it imports itself."""
+    tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called == "add_argument" and str(node.args[0].value).startswith("--"):
+                names.add(node.args[0].value[2:])
+            elif called.startswith("DEFINE_"):
+                names.add(node.args[0].value)
+        if deep and isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in PACKAGES:
+            for candidate in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                if (ROOT / (candidate.replace(".", "/") + ".py")).is_file():
+                    names |= defined_flags(candidate, deep=False)
+    return names
+
+
+def problems(text):
+    """What is wrong with a README's commands, one line each."""
+    found = []
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    found += [f"make {target}: no such target" for target in make_targets(text) if target not in targets]
+    for module, arguments in python_commands(text):
+        if module.split(".")[0] not in PACKAGES:
+            if importlib.util.find_spec(module.split(".")[0]) is None:
+                found.append(f"python -m {module}: no such module")
+            continue
+        if module not in ENTRY_POINTS:
+            found.append(f"python -m {module}: no such command")
+            continue
+        known = defined_flags(module)
+        for argument in arguments:
+            if argument.startswith("--"):
+                found += argument_problems(module, known, argument)
+    return found
+
+
+def argument_problems(module, known, argument):
+    name, _, value = argument[2:].partition("=")
+    if name.startswith("config.") and "config" in known:
+        keys = start.leaf_keys(importlib.import_module("configs.base").get_config())
+        return [] if name.removeprefix("config.") in keys else [f"python -m {module} {argument}: no such key"]
+    if name not in known and name.removeprefix("no") not in known:
+        return [f"python -m {module} {argument}: no such flag"]
+    path, _, options = value.partition(":")
+    if name == "config" and re.fullmatch(r"configs/\w+\.py", path):
+        if not (ROOT / path).is_file():
+            return [f"python -m {module} {argument}: no such file"]
+        get_config = importlib.import_module(path.removesuffix(".py").replace("/", ".")).get_config
+        get_config(options) if options else get_config()
+    return []
+
+
+def test_the_parser_sees_what_is_wrong():
+    text = """
+```bash
+$ make demo SEED=1   # fine
+make dmeo && make test
+.venv/bin/python -m data_prep.synthetic --data_dir=data --num_labeled=3
+PYTHONPATH=. python3 -m csst_jax.main --config=configs/demo.py \\
+    --workdir=w --config.student.epoch=3 --config.student.epochs=4
+```
+text: make nothing
+   ```
+   python -m csst_jax.man --workdir=w
+   python -m csst_jax.main --config=configs/none.py --wrkdir=w
+   python -m pytest -q
+   ```
+"""
+    assert problems(text) == [
+        "make dmeo: no such target",
+        "python -m data_prep.synthetic --num_labeled=3: no such flag",
+        "python -m csst_jax.main --config.student.epoch=3: no such key",
+        "python -m csst_jax.man: no such command",
+        "python -m csst_jax.main --config=configs/none.py: no such file",
+        "python -m csst_jax.main --wrkdir=w: no such flag",
+    ]
+    assert make_targets(text) == ["demo", "dmeo", "test"]
+
+
+def test_every_command_in_the_readme_exists():
+    text = README.read_text(encoding="utf-8")
+    assert "demo" in make_targets(text), "README.md shows `make demo` in a code block"
+    assert "csst_jax.main" in {module for module, _ in python_commands(text)}
+    assert problems(text) == []
+
+
+def test_make_help_explains_every_target():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = set(re.search(r"^\.PHONY:(.*)", makefile, re.M).group(1).split())
+    explained = set(re.findall(r"'make ([a-z-]+) ", makefile))
+    assert explained == phony - {"help"}
+
+
+def test_there_are_commands():
+    assert {"csst_jax.main", "data_prep.camvid", "data_prep.synthetic"} <= set(ENTRY_POINTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ENTRY_POINTS)
+def test_help_names_the_flags_that_the_readme_uses(module):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout + done.stderr
+    assert "Traceback" not in shown
+    used = {
+        argument[2:].partition("=")[0].partition(".")[0]
+        for name, arguments in python_commands(README.read_text(encoding="utf-8") if README.is_file() else "")
+        if name == module
+        for argument in arguments
+        if argument.startswith("--")
+    }
+    missing = {flag for flag in used if not re.search(rf"--(\[no\])?{flag}\b", shown)}
+    assert not missing, f"python -m {module} --help does not show {missing}"

@@ -1,0 +1,192 @@
+"""The label stage: what it writes, what it leaves out, and that it goes on where it stopped."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from csst_jax import build
+from csst_jax.data import centroid_index
+from csst_jax.data.pseudo_labels import shard_path
+from csst_jax.data.store import DataSet
+from csst_jax.evaluation.whole_image import Prediction
+from csst_jax.stages import label
+from csst_jax.stages.artifact import Artifact
+from csst_jax.stages.train import Trained
+from csst_jax.types import CsstError
+
+
+class Guesser:
+    """Predicts by record, without a network: class `record % 4` on a patch of 5 x 4, class 0 around it."""
+
+    def __init__(self, selection):
+        self.selection = selection
+
+    def __call__(self, source, records):
+        for record in records:
+            classes = np.zeros((96, 128), np.uint8)
+            classes[10:15, 20:24] = record % 4
+            confidence = np.full((96, 128), 0.9, np.float32)
+            confidence[10, 20] = 0.4
+            confidence[90:] = 0.25 + 0.01 * record
+            yield Prediction(record, np.zeros((96, 128, 3), np.uint8), classes, confidence)
+
+
+@pytest.fixture
+def config(tiny_config, tiny_data):
+    return tiny_config(tiny_data)
+
+
+@pytest.fixture
+def selection(config, tiny_data):
+    return build.training_selection(config, DataSet.open(tiny_data))
+
+
+@pytest.fixture
+def run(config, selection, tmp_path, monkeypatch):
+    """Runs the stage with predictions that need no network."""
+    monkeypatch.setattr(label.build, "predictor", lambda *_: Guesser(selection))
+
+    def run(directory="pseudo_labels"):
+        artifact = Artifact(tmp_path / directory, {"settings": config.label.to_dict()})
+        return label.run(artifact, config, selection, Trained(None, None, "teacherhash", 1))
+
+    return run
+
+
+def decoded(labelled, i):
+    return np.asarray(Image.open(io.BytesIO(labelled.label_bytes(i))))
+
+
+def files(directory):
+    """Everything that the stage leaves, but for its times."""
+    found = {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+    done = json.loads(found.pop("DONE"))
+    del done["wall_s"]
+    return found | {"DONE": done}
+
+
+def test_labels_index_and_manifest_tell_the_same(run, selection, config, tmp_path):
+    labelled, index = run()
+    assert len(labelled) == 4
+    assert index.ids == selection.ids(selection.unlabelled) == ("image04", "image05", "image06", "image07")
+    for i, record in enumerate(selection.unlabelled):
+        expected = np.zeros((96, 128), np.uint8)
+        expected[10:15, 20:24] = record % 4
+        np.testing.assert_array_equal(decoded(labelled, i), expected)
+        assert labelled.image_bytes(i) == selection.source.image_bytes(record)
+        klass, y, x, area = centroid_index.components(expected, 4)
+        mine = index.record == i
+        np.testing.assert_array_equal(np.sort(index.klass[mine]), np.sort(klass))
+        np.testing.assert_array_equal(np.sort(index.area[mine]), np.sort(area))
+    manifest = json.loads((tmp_path / "pseudo_labels" / label.MANIFEST_FILE).read_text())
+    patch, whole = 20, 4 * 96 * 128
+    assert manifest["class_share"]["post"] == pytest.approx(patch / whole)  # class 2, in one image
+    assert sum(manifest["class_share"].values()) == pytest.approx(1)
+    assert manifest["mean_confidence"]["post"] == pytest.approx((19 * 0.9 + 0.4) / 20)
+    assert (manifest["teacher_sha256"], manifest["images"], manifest["shards"]) == ("teacherhash", 4, 2)
+    assert manifest["ignored_share"] == 0 and manifest["settings"]["shard_size"] == 2
+    assert (tmp_path / "pseudo_labels" / label.SHEET_FILE).stat().st_size > 1000
+
+
+def test_confidence_threshold_makes_void(run, config, tmp_path):
+    config.label.confidence_threshold = 0.5
+    labelled, index = run()
+    for i in range(4):
+        got = decoded(labelled, i)
+        assert (got[90:] == 255).all() and got[10, 20] == 255 and (got == 255).sum() == 6 * 128 + 1
+    assert index.area.sum() == 4 * (96 * 128 - 6 * 128 - 1)
+    manifest = json.loads((tmp_path / "pseudo_labels" / label.MANIFEST_FILE).read_text())
+    assert manifest["ignored_share"] == pytest.approx((6 * 128 + 1) / (96 * 128))
+    # what was dropped stays visible in the statistics
+    assert manifest["mean_confidence"]["post"] == pytest.approx((19 * 0.9 + 0.4) / 20)
+
+
+def test_small_components_are_no_centres_of_crops(run, config):
+    config.student.sampler.pseudo_min_area_px = 21
+    source = build.pseudo_labels(*run(), config.student)
+    plan = build.sampler(config.student, [source], ("ground", "box", "post", "sign")).plan(0, 0, 50)
+    assert set(plan["klass"]) == {0}
+    config.student.sampler.pseudo_min_area_px = 20
+    source = build.pseudo_labels(*run(), config.student)
+    plan = build.sampler(config.student, [source], ("ground", "box", "post", "sign")).plan(0, 0, 50)
+    assert set(plan["klass"]) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("function", ["write_shard", "write_json", "_draw_sheet"])
+def test_interrupted_labelling_goes_on_after_the_last_whole_shard(run, function, tmp_path, monkeypatch):
+    run("whole")
+    original, calls = getattr(label, function), []
+
+    def fail_at_the_second(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2 or function == "_draw_sheet":
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(label, function, fail_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped")
+    assert not (tmp_path / "stopped" / "DONE").exists()
+    first = shard_path(tmp_path / "stopped", 0, 2)
+    written = first.stat().st_mtime_ns
+    monkeypatch.setattr(label, function, original)
+    run("stopped")
+    assert first.stat().st_mtime_ns == written, "the first shard was made again"
+    assert files(tmp_path / "stopped") == files(tmp_path / "whole")
+
+
+def test_sigterm_keeps_whole_shards(run, tmp_path, monkeypatch):
+    import os
+    import signal
+
+    from csst_jax.train.progress import Preempted
+
+    run("whole")
+    original = label.write_shard
+
+    def write_and_signal(path, encoded):
+        original(path, encoded)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(label, "write_shard", write_and_signal)
+    with pytest.raises(Preempted, match="stopped: SIGTERM; 1 of 2 shards are kept"):
+        run("stopped")
+    monkeypatch.setattr(label, "write_shard", original)
+    run("stopped")
+    assert files(tmp_path / "stopped") == files(tmp_path / "whole")
+
+
+def test_finished_labels_are_opened_not_made(run, monkeypatch):
+    _, first = run()
+
+    def no_predictor(*_):
+        raise AssertionError("labelled again")
+
+    monkeypatch.setattr(label.build, "predictor", no_predictor)
+    _, again = run()
+    assert again.labels_sha256 == first.labels_sha256
+
+
+def test_lost_or_changed_shards_are_refused(run, tmp_path):
+    run()
+    second = shard_path(tmp_path / "pseudo_labels", 1, 2)
+    whole = second.read_bytes()
+    second.write_bytes(shard_path(tmp_path / "pseudo_labels", 0, 2).read_bytes())
+    with pytest.raises(centroid_index.StaleIndexError, match=r"is stale.*delete .*pseudo_labels and run the label stage again"):
+        run()
+    second.unlink()
+    with pytest.raises(CsstError, match=r"labels-00001-of-00002.array_record is missing; delete .*pseudo_labels"):
+        run()
+    second.write_bytes(whole)
+    (tmp_path / "pseudo_labels" / label.INDEX_FILE).unlink()
+    with pytest.raises(centroid_index.StaleIndexError, match="no centroid index for the labels.*run the label stage again"):
+        run()
+
+
+def test_empty_pool_is_refused(config, tiny_data):
+    selection = build.validation_selection(config, DataSet.open(tiny_data))
+    with pytest.raises(CsstError, match="the unlabelled pool is empty: all 3 images of split 'val'.*stages=teacher,evaluate"):
+        label.check_pool(selection)

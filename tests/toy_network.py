@@ -1,0 +1,32 @@
+"""A network that compiles in seconds where FastSCNN takes tens; tests name it `toy` in the zoo."""
+
+import jax.numpy as jnp
+from flax import nnx
+
+from csst_jax.models.layers import Conv, ConvBN, Dropout
+from csst_jax.models.resize import resize
+
+
+class Toy(nnx.Module):
+    """Every kind of layer once: strided, depthwise and 1x1 convolution, batch normalisation, dropout, two heads."""
+
+    def __init__(self, num_classes=3, *, rngs, dtype=jnp.float32, depthwise=True):
+        self.stem = ConvBN(3, 8, 3, rngs=rngs, stride=2, padding=1, dtype=dtype)
+        kernel_size, padding, groups = (3, 1, 8) if depthwise else (1, 0, 1)
+        self.middle = ConvBN(8, 8, kernel_size, rngs=rngs, padding=padding, groups=groups, dtype=dtype)
+        self.dropout = Dropout(0.1, rngs=rngs)
+        self.classifier = Conv(8, num_classes, 1, rngs=rngs, bias=True, dtype=dtype)
+        self.aux = Conv(8, num_classes, 1, rngs=rngs, bias=True, dtype=dtype)
+
+    def __call__(self, images):
+        size = images.shape[1:3]
+        low = self.stem(images)
+        main = self.classifier(self.dropout(self.middle(low)))
+        logits, aux = (resize(y.astype(jnp.float32), size, True) for y in (main, self.aux(low)))
+        return {"logits": logits, "aux": {"early": aux}, "features": {}}
+
+
+def build(num_classes, *, rngs, width=1.0, dtype=jnp.float32):
+    """As the zoo's builders; the width is fixed."""
+    del width
+    return Toy(num_classes, rngs=rngs, dtype=dtype, depthwise=False)

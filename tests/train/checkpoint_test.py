@@ -1,0 +1,106 @@
+"""Checkpoints: exact, few, and never lost to a failed write."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from csst_jax.train.checkpoint import CheckpointError, Checkpoints, abstract_state
+from csst_jax.train.sharding import make_mesh, replicated
+from csst_jax.train.state import TrainState
+
+
+def state_at(step, size=1000):
+    values = np.random.default_rng(step).normal(size=(size,)).astype(np.float32)
+    values[:3] = np.float32(1e-42), -0.0, np.nextafter(np.float32(1), np.float32(2))  # a subnormal among them
+    return TrainState(
+        jnp.int32(step),
+        {"a.kernel": jnp.asarray(values), "b.0.bias": jnp.asarray(values[:2])},
+        {"a.mean": jnp.asarray(values[::-1].copy())},
+        ((), {"a.kernel": jnp.asarray(2 * values)}),
+    )
+
+
+@pytest.fixture
+def everywhere():
+    return replicated(make_mesh(jax.devices()[:8], 1))
+
+
+def test_round_trip_is_exact_to_the_bit_and_laid_out_as_asked(tmp_path, everywhere):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.latest_step() is None
+    state = state_at(7)
+    checkpoints.save(state)
+    checkpoints.close()
+    again = Checkpoints(tmp_path, keep=2)
+    assert again.latest_step() == 7
+    restored = again.restore(abstract_state(state, everywhere))
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
+        assert ours.dtype == theirs.dtype and ours.sharding == everywhere
+        assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+
+
+def test_keeps_the_newest_few(tmp_path, everywhere):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 5, 9):
+        checkpoints.save(state_at(step))
+        checkpoints.save(state_at(step))  # the same step again is no error
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["5", "9"]
+    assert int(checkpoints.restore(abstract_state(state_at(0), everywhere), 5).step) == 5
+
+
+def test_another_structure_or_shape_is_refused_with_the_mend(tmp_path, everywhere):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(state_at(3))
+    for other in (state_at(3, size=500), dataclasses.replace(state_at(3), params={"c": jnp.zeros(3)})):
+        with pytest.raises(CheckpointError, match="could not read the checkpoint of step 3 in") as error:
+            checkpoints.restore(abstract_state(other, everywhere))
+        assert f"Delete {tmp_path}/3" in str(error.value)
+
+
+_FULL_DISK = """
+import resource, sys
+import numpy as np, jax.numpy as jnp
+from csst_jax.train.checkpoint import CheckpointError, Checkpoints
+from csst_jax.train.state import TrainState
+
+def state(step, size):
+    values = jnp.asarray(np.random.default_rng(step).normal(size=size).astype(np.float32))
+    return TrainState(jnp.int32(step), {"a": values}, {}, ())
+
+checkpoints = Checkpoints(sys.argv[1], keep=1)
+checkpoints.save(state(4, 1000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))  # as a full disk: writes fail
+try:
+    checkpoints.save(state(8, 1_000_000))
+except CheckpointError as error:
+    print(error)
+else:
+    sys.exit("saving did not fail")
+"""
+
+
+def test_failed_save_leaves_the_previous_checkpoint_and_names_it(tmp_path, everywhere):
+    script = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" + textwrap.dedent(_FULL_DISK)
+    done = subprocess.run(
+        [sys.executable, "-c", script, os.fspath(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"could not save the checkpoint of step 8 in {tmp_path}" in done.stdout
+    assert "the checkpoint of step 4 is intact" in done.stdout
+    after = Checkpoints(tmp_path, keep=1)
+    assert after.latest_step() == 4
+    like = TrainState(jnp.int32(0), {"a": jnp.zeros(1000)}, {}, ())
+    restored = after.restore(abstract_state(like, everywhere))
+    np.testing.assert_array_equal(restored.params["a"], np.random.default_rng(4).normal(size=1000).astype(np.float32))
+    big = TrainState(jnp.int32(8), {"a": jnp.ones(1_000_000)}, {}, ())
+    after.save(big)  # the same step, now that there is room
+    assert after.latest_step() == 8
+    np.testing.assert_array_equal(after.restore(abstract_state(big, everywhere)).params["a"], np.ones(1_000_000))

@@ -1,0 +1,101 @@
+"""Training steps and runs of the toy network."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from csst_jax.data.augment import Augmentation
+from csst_jax.methods.supervised import Supervised
+from csst_jax.models import nnx_io
+from csst_jax.schedules import crops
+from csst_jax.train.checkpoint import Checkpoints
+from csst_jax.train.loop import TrainingRun
+from csst_jax.train.metrics import make_writer
+from csst_jax.train.sharding import make_mesh
+from csst_jax.train.step import Recipe, sgd
+from tests.toy_network import Toy
+
+NUM_CLASSES = 3
+
+
+def toy_network(**options):
+    """Drawn by numpy: compiling the initialisation would take longer than the tests."""
+    network = nnx_io.abstract(functools.partial(Toy, **options))
+    rng = np.random.default_rng(0)
+    values = {
+        name: rng.normal(size=like.shape) * 0.3 if name.endswith("kernel") else np.full(like.shape, "scale" in name)
+        for name, like in network.params.items()
+    }
+    params = {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
+    stats = {name: jnp.full(like.shape, name.endswith("var"), jnp.float32) for name, like in network.batch_stats.items()}
+    return dataclasses.replace(network, params=params, batch_stats=stats)
+
+
+def toy_recipe(devices=1, spatial=1, network=None, jitter=0.1, blur=0.5):
+    """A whole training step over some devices."""
+    return Recipe(
+        network=network or toy_network(),
+        method=Supervised(ohem=True, ohem_threshold=0.7, ohem_min_kept=1 / 16, aux_weight=0.4),
+        augmentation=Augmentation(0.5, jitter, blur, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+        optimizer=sgd(0.9, 1e-4),
+        mesh=make_mesh(jax.devices()[:devices], spatial),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_network():
+    return toy_network
+
+
+@pytest.fixture(scope="session")
+def make_recipe():
+    return toy_recipe
+
+
+def sample_batch(step, crop_px, global_batch):
+    """Input of a step, a pure function of it: the class of a pixel can be seen in its colour."""
+    rng = np.random.default_rng(step)
+    label = rng.integers(0, NUM_CLASSES, (global_batch, crop_px // 8, crop_px // 8)).repeat(8, 1).repeat(8, 2)
+    image = (80 * label[..., None] + rng.integers(0, 60, (*label.shape, 3))).astype(np.uint8)
+    label = label.astype(np.uint8)
+    label[:, :2] = 255
+    sample = np.stack([np.full(global_batch, 7), step * 100 + np.arange(global_batch)], 1).astype(np.int32)
+    return {"image": image, "label": label, "sample": sample}
+
+
+@pytest.fixture(scope="session")
+def make_batch():
+    return sample_batch
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """A function that gives a `TrainingRun` in the test's directory; keywords replace its attributes."""
+    opened = []
+
+    def make(kind="coarse2fine+", epochs=5, num_sizes=3, devices=1, directory=tmp_path, **changes):
+        recipe = toy_recipe(devices, network=toy_network(depthwise=False), jitter=0, blur=0)
+        phases = crops.phases(kind, 48, 8, epochs, 16, num_sizes=num_sizes, stride=8, data_axis=devices)
+        shapes = [(p.crop_px, p.global_batch) for p in phases for _ in range(p.steps)]
+        directory.mkdir(exist_ok=True)
+        opened.append(Checkpoints(directory / "checkpoints", keep=2))
+        run = TrainingRun(
+            name="teacher",
+            recipe=recipe,
+            phases=phases,
+            learning_rates=np.linspace(0.1, 0.01, len(shapes), dtype=np.float32),
+            seed=3,
+            batches=lambda start: (sample_batch(step, *shapes[step]) for step in range(start, len(shapes))),
+            checkpoints=opened[-1],
+            make_writer=lambda start: make_writer(directory, start, write=True),
+            log_every_steps=2,
+            checkpoint_every_s=1e9,
+        )
+        return dataclasses.replace(run, **changes)
+
+    yield make
+    for checkpoints in opened:
+        checkpoints.close()

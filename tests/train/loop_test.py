@@ -1,0 +1,129 @@
+"""The loop: it compiles once a phase, resumes exactly, stops when asked, and refuses to go on without a finite loss."""
+
+import json
+import logging
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from csst_jax.train import loop
+from csst_jax.train.progress import Preempted
+
+BACKEND_COMPILE = "/jax/core/compile/backend_compile_duration"  # jax._src.dispatch.BACKEND_COMPILE_EVENT
+
+
+@pytest.fixture
+def compiled_programs():
+    """Names of the programs that XLA compiles, or loads from the persistent cache, while the test runs."""
+    names = []
+
+    def note(event, _, **metadata):
+        if event == BACKEND_COMPILE:
+            names.append(metadata.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+def assert_same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def lines(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_whole_coarse2fine_plus_run_compiles_one_step_for_each_distinct_phase(make_run, compiled_programs, tmp_path):
+    loop.train(make_run("constant", epochs=1, directory=tmp_path / "first"))  # whatever else JAX needs, once a process
+    assert "train_step_48px_8" in " ".join(compiled_programs)
+    compiled_programs.clear()
+    run = make_run("coarse2fine+", epochs=5, num_sizes=3, directory=tmp_path / "second")
+    assert [phase.crop_px for phase in run.phases] == [24, 32, 48, 24, 32]
+    state, compilations = loop.train(run)
+    assert int(state.step) == sum(phase.steps for phase in run.phases)
+    assert len(compiled_programs) == 3, compiled_programs
+    assert [c.crop_px for c in compilations] == [24, 32, 48]
+    assert all(c.seconds > 0 and c.flops > 0 and c.memory_bytes > 0 for c in compilations)
+
+
+def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, tmp_path):
+    whole = make_run(directory=tmp_path / "whole")
+    expected, _ = loop.train(whole)
+    total = int(expected.step)
+
+    class Killed(Exception):
+        pass
+
+    def until(step, run):
+        def batches(start):
+            for i, batch in enumerate(run.batches(start)):
+                if start + i == step:
+                    raise Killed
+                yield batch
+
+        return batches
+
+    for stop in (3, 4, total - 1):
+        run = make_run(directory=tmp_path / "stopped", checkpoint_every_s=0)
+        with pytest.raises(Killed):
+            loop.train(make_run(directory=tmp_path / "stopped", checkpoint_every_s=0, batches=until(stop, run)))
+        assert run.checkpoints.latest_step() is None or run.checkpoints.latest_step() <= stop
+    state, compilations = loop.train(make_run(directory=tmp_path / "stopped"))
+    assert_same(state, expected)
+    assert len(compilations) == 1, "epochs that are over were compiled again"
+    again, none = loop.train(make_run(directory=tmp_path / "stopped"))
+    assert_same(again, expected)
+    assert not none
+    assert [line["step"] for line in lines(tmp_path / "stopped")] == [line["step"] for line in lines(tmp_path / "whole")]
+
+
+def test_sigterm_saves_and_stops_and_the_handler_is_put_back(make_run, tmp_path):
+    expected, _ = loop.train(make_run(directory=tmp_path / "whole"))
+    before = signal.getsignal(signal.SIGTERM)
+    run = make_run(directory=tmp_path / "stopped")
+
+    def batches(start):
+        for i, batch in enumerate(run.batches(start)):
+            if i == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    stopped = make_run(directory=tmp_path / "stopped", batches=batches)
+    total = sum(phase.steps for phase in run.phases)
+    with pytest.raises(Preempted, match=f"teacher: SIGTERM; saved step 3 of {total}"):
+        loop.train(stopped)
+    assert stopped.checkpoints.latest_step() == 3
+    assert signal.getsignal(signal.SIGTERM) == before
+    state, _ = loop.train(make_run(directory=tmp_path / "stopped"))
+    assert_same(state, expected)
+
+
+@pytest.mark.parametrize("every_s,good", [(0, "the last good checkpoint is of step 3"), (1e9, "no checkpoint was saved")])
+def test_non_finite_loss_names_the_step_and_the_last_good_checkpoint(make_run, every_s, good):
+    run = make_run("constant", epochs=3)
+    rates = run.learning_rates.copy()
+    rates[2] = np.inf  # step 3 is still computed from finite parameters; the loss of step 4 is not finite
+    run = make_run("constant", epochs=3, learning_rates=rates, checkpoint_every_s=every_s)
+    with pytest.raises(loop.NonFiniteLoss) as error:
+        loop.train(run)
+    assert "at step 4" in str(error.value) and good in str(error.value)
+    assert str(run.checkpoints.directory) in str(error.value)
+
+
+def test_metrics_and_progress_line(make_run, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "csst_jax")
+    run = make_run("constant", epochs=2)
+    loop.train(run)
+    total = sum(phase.steps for phase in run.phases)
+    assert [line["step"] for line in lines(tmp_path)] == list(range(2, total + 1, 2))
+    first = lines(tmp_path)[0]
+    assert {"loss", "loss_main", "loss_early", "kept", "learning_rate", "images_per_s", "input_wait_share", "left_s"} < set(first)
+    assert first["learning_rate"] == pytest.approx(run.learning_rates[1])
+    assert 0 < first["kept"] <= 1 and first["crop_px"] == 48 and first["global_batch"] == 8
+    assert any(tmp_path.glob("events.out.tfevents*"))
+    assert f"teacher 2/{total}  loss {first['loss']:.3f}" in caplog.text
+    assert "crop 48 x batch 8" in caplog.text and "input wait" in caplog.text

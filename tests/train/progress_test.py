@@ -1,0 +1,71 @@
+"""The stop request and the rates of the progress line."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from csst_jax.train import progress
+from csst_jax.train.progress import Preempted, Progress, StopRequest
+from csst_jax.types import Phase
+
+
+def test_sigterm_raises_the_flag_inside_and_only_there():
+    seen = []
+    previous = signal.signal(signal.SIGTERM, lambda *_: seen.append("outer"))
+    try:
+        with pytest.raises(Preempted), StopRequest() as stop:
+            assert not stop.requested
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.requested and not seen
+            raise Preempted
+        assert not seen
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == ["outer"]
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def test_request_that_came_too_late_is_delivered_again():
+    seen = []
+    previous = signal.signal(signal.SIGTERM, lambda *_: seen.append("outer"))
+    try:
+        with StopRequest():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == ["outer"]
+        with pytest.raises(ValueError, match="mine"), StopRequest():  # an error is not hidden by it
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise ValueError("mine")
+        assert seen == ["outer"]
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def test_other_threads_do_without():
+    requests = []
+
+    def work():
+        with StopRequest() as stop:
+            requests.append(stop.requested)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert requests == [False]
+
+
+def test_time_left_goes_by_pixels(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    phases = [Phase(32, 4, 2), Phase(64, 4, 2)]
+    shown = Progress("teacher", phases, start_step=0)
+    now[0] = 10.0
+    shown.stepped(0, 4)
+    shown.waited(2.5)
+    rates = shown.line(1, phases[0], {"loss": 1.0, "learning_rate": 0.1})
+    assert rates == {"images_per_s": 0.4, "input_wait_share": 0.25, "left_s": 10.0 * (1 + 4 + 4)}
+    now[0] = 12.0
+    shown.stepped(1, 4)
+    rates = shown.line(2, phases[0], {"loss": 1.0, "learning_rate": 0.1})
+    assert rates["images_per_s"] == 2.0 and rates["input_wait_share"] == 0.0

@@ -1,0 +1,138 @@
+"""The training step: optimizer, layout over devices, precision, and that it learns."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from csst_jax.models import fast_scnn, nnx_io
+from csst_jax.train import step as steps
+from csst_jax.train.state import initial_state
+from csst_jax.types import CsstError, Phase
+
+
+def with_scalars(batch, learning_rate=0.05, seed=3):
+    return batch | {"seed": np.uint32(seed), "learning_rate": np.float32(learning_rate)}
+
+
+def compiled(recipe, phase):
+    return steps.step_program(recipe, phase).lower().compile()
+
+
+def start(recipe):
+    state = jax.tree.map(jnp.copy, initial_state(recipe.network, recipe.optimizer))
+    return jax.device_put(state, jax.sharding.NamedSharding(recipe.mesh, jax.sharding.PartitionSpec()))
+
+
+def run(recipe, make_batch, phase, num_steps):
+    step, state = compiled(recipe, phase), start(recipe)
+    layout = steps.step_program(recipe, phase).in_shardings[1]
+    metrics = {}
+    for i in range(num_steps):
+        batch = with_scalars(make_batch(i, phase.crop_px, phase.global_batch))
+        state, metrics = step(state, jax.device_put(batch, layout))
+    return state, metrics
+
+
+def test_eight_devices_take_the_same_step_as_one(make_recipe, make_batch):
+    phase = Phase(crop_px=32, global_batch=8, steps=1)
+    one, one_metrics = run(make_recipe(1), make_batch, phase, 2)
+    eight, eight_metrics = run(make_recipe(8, spatial=2), make_batch, phase, 2)
+    assert int(one.step) == int(eight.step) == 2
+    assert set(one_metrics) == {"loss", "loss_main", "loss_early", "kept", "gradient_norm"}
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), eight_metrics, one_metrics)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), eight, one)
+    assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(eight))
+
+
+def test_sgd_is_pytorchs():
+    """v = momentum * v + (gradient + decay * p); p = p - rate * v, with another rate each step."""
+    optimizer = steps.sgd(0.9, 0.01)
+    params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[3.0]])}
+    expected = {name: np.array(value, np.float64) for name, value in params.items()}
+    velocity = {name: np.zeros_like(value) for name, value in expected.items()}
+    state = optimizer.init(params)
+    for rate, seed in ((0.5, 0), (0.1, 1), (0.2, 2)):
+        rng = np.random.default_rng(seed)
+        gradient = {name: rng.normal(size=value.shape) for name, value in expected.items()}
+        given = jax.tree.map(lambda g: jnp.asarray(g, jnp.float32), gradient)
+        updates, state = optimizer.update(given, state, params, learning_rate=jnp.float32(rate))
+        params = jax.tree.map(jnp.add, params, updates)
+        for name in expected:
+            velocity[name] = 0.9 * velocity[name] + gradient[name] + 0.01 * expected[name]
+            expected[name] = expected[name] - rate * velocity[name]
+            np.testing.assert_allclose(params[name], expected[name], rtol=1e-5)
+
+
+def test_step_takes_its_rate_from_the_batch(make_recipe, make_batch):
+    recipe = make_recipe(1)
+    phase = Phase(crop_px=32, global_batch=8, steps=1)
+    step = compiled(recipe, phase)
+    moved = {}
+    for rate in (0.0, 0.1, 0.2):
+        after, _ = step(start(recipe), with_scalars(make_batch(0, 32, 8), learning_rate=rate))
+        moved[rate] = np.asarray(after.params["classifier.kernel"] - recipe.network.params["classifier.kernel"])
+    assert not moved[0.0].any() and moved[0.1].any()
+    np.testing.assert_allclose(moved[0.2], 2 * moved[0.1], rtol=1e-4, atol=1e-7)
+
+
+def test_draws_follow_seed_and_step(make_recipe, make_batch):
+    recipe = make_recipe(1)
+    step = compiled(recipe, Phase(crop_px=32, global_batch=8, steps=1))
+    batch = make_batch(0, 32, 8)
+    losses = [float(step(start(recipe), with_scalars(batch, seed=seed))[1]["loss"]) for seed in (3, 3, 4)]
+    assert losses[0] == losses[1] != losses[2]
+    later = steps.TrainState(**{**vars(start(recipe)), "step": jnp.int32(1)})
+    assert float(step(later, with_scalars(batch))[1]["loss"]) != losses[0], "the same dropout at every step"
+
+
+def test_only_ignored_pixels_give_a_finite_step(make_recipe, make_batch):
+    batch = make_batch(0, 32, 8)
+    batch["label"][:] = 255
+    recipe = make_recipe(1)
+    state, metrics = compiled(recipe, Phase(crop_px=32, global_batch=8, steps=1))(start(recipe), with_scalars(batch))
+    assert float(metrics["loss"]) == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_overfits_one_batch(make_recipe, make_batch):
+    recipe = make_recipe(1)
+    step, state = compiled(recipe, Phase(crop_px=32, global_batch=8, steps=1)), start(recipe)
+    losses = []
+    for _ in range(60):
+        state, metrics = step(state, with_scalars(make_batch(0, 32, 8), learning_rate=0.2))
+        losses.append(float(metrics["loss_main"]))
+    assert losses[-1] < 0.6 * losses[0]
+
+
+@pytest.mark.slow
+def test_fast_scnn_overfits_one_batch_in_both_precisions_and_keeps_float32_state(make_recipe, make_batch):
+    for dtype in (jnp.float32, jnp.bfloat16):
+        network = nnx_io.create(functools.partial(fast_scnn.build, 3, width=0.25, dtype=dtype), seed=0)
+        recipe = make_recipe(1, network=network)
+        step, state = compiled(recipe, Phase(crop_px=64, global_batch=8, steps=1)), start(recipe)
+        losses = []
+        for _ in range(60):
+            state, metrics = step(state, with_scalars(make_batch(0, 64, 8)))
+            losses.append(float(metrics["loss"]))
+        assert np.mean(losses[-5:]) < 0.5 * losses[0], dtype
+        assert {leaf.dtype for leaf in jax.tree.leaves(state) if leaf.ndim} == {jnp.dtype(jnp.float32)}
+
+
+def test_bfloat16_keeps_parameters_statistics_and_momentum_in_float32(make_recipe, make_network, make_batch):
+    recipe = make_recipe(1, network=make_network(dtype=jnp.bfloat16, depthwise=False), jitter=0, blur=0)
+    phase = Phase(crop_px=32, global_batch=8, steps=1)
+    assert "bf16" in steps.step_program(recipe, phase).lower().as_text()
+    state, metrics = run(recipe, make_batch, phase, 1)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state) if leaf.ndim} == {jnp.dtype(jnp.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(metrics)} == {jnp.dtype(jnp.float32)}
+
+
+def test_batch_or_crop_that_devices_cannot_split_is_refused(make_recipe):
+    recipe = make_recipe(8, spatial=2)
+    with pytest.raises(CsstError, match="batch size 6 is not divisible by the 4 devices of the data axis.*example 8"):
+        steps.step_program(recipe, Phase(crop_px=32, global_batch=6, steps=1))
+    with pytest.raises(CsstError, match=r"crop of 33 px is not divisible by mesh.spatial=2.*example 34"):
+        steps.step_program(recipe, Phase(crop_px=33, global_batch=8, steps=1))
