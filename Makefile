@@ -28,7 +28,7 @@ help:
 	@echo 'PYTHON=python3.12 chooses the interpreter for .venv (3.11 to 3.13; default python3)'
 
 demo: $(RUNTIME)
-	$(RUN) -m data_prep.synthetic --data_dir=data
+	$(RUN) -m data_prep.synthetic --data_dir=data --overwrite
 	$(RUN) -m csst_jax.main --config=configs/demo.py $(DEMO)
 
 test: lint

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def compiled_step(phase: Phase) -> tuple[Any, Any, dict[str, np.ndarray]]:
+def compiled_step(phase: Phase) -> tuple[Any, Any, dict[str, np.ndarray | np.generic]]:
     """(compiled step, state, batch) of FastSCNN at 11 classes."""
     network = nnx_io.create(functools.partial(fast_scnn.build, 11), 0)
     augmentation = Augmentation(0.5, 0.1, 0.5, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -78,7 +78,7 @@ def compiled_step(phase: Phase) -> tuple[Any, Any, dict[str, np.ndarray]]:
     )
     rng = np.random.default_rng(0)
     b, s = phase.global_batch, phase.crop_px
-    batch = {
+    batch: dict[str, np.ndarray | np.generic] = {
         "image": rng.integers(0, 256, (b, s, s, 3), dtype=np.uint8),
         "label": rng.integers(0, 11, (b, s, s), dtype=np.uint8),
         "sample": np.stack([np.zeros(b, np.int32), np.arange(b, dtype=np.int32)], axis=1),
@@ -90,7 +90,7 @@ def compiled_step(phase: Phase) -> tuple[Any, Any, dict[str, np.ndarray]]:
     return compiled, state, batch
 
 
-def timed(compiled: Any, state: Any, batch: dict[str, np.ndarray]) -> float:
+def timed(compiled: Any, state: Any, batch: dict[str, np.ndarray | np.generic]) -> float:
     """Seconds of one step, its inputs already on the device."""
     state, batch = jax.block_until_ready(jax.device_put((state, batch)))
     begin = time.perf_counter()

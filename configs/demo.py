@@ -15,8 +15,8 @@ def get_config() -> ConfigDict:
         stage.schedule.num_sizes = 3  # each size is a program to compile: 96, 128 and 192 px
         stage.lr.base = 0.05
     # Eight crops of each of 12 images an epoch: a network that starts from random weights needs steps.
-    c.teacher.epochs = 40
+    c.teacher.epochs = 30
     c.teacher.samples_per_epoch = 96
-    c.student.epochs = 50
+    c.student.epochs = 35
     c.checkpoint.every_s = 60.0
     return c

@@ -1,7 +1,7 @@
 """Your own folder of images and masks, prepared by `data_prep/folder.py`: `configs/folder.py:net=fast_scnn`.
 
-`--config.data.dir=DIR` names the prepared data set. The paper's recipe for small data sets (§4.2, PASCAL VOC: crops of 480);
-set `crop_px` to what your images allow and the devices hold.
+`--config.data.dir=DIR` names the prepared data set. The paper's recipe for small data sets (§4.2, PASCAL VOC: crops of
+480); set `crop_px` to what your images allow and the devices hold.
 """
 
 from ml_collections import ConfigDict

@@ -35,6 +35,12 @@ def define_config() -> flags.FlagHolder[ConfigDict]:
 
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; exits with status 2 and one line for a flag, file, key or value that is wrong."""
+    if {"--help", "-help", "-h"} & set(argv):
+        print(sys.modules["__main__"].__doc__)
+        for name in ("config", "workdir"):
+            print(f"  --{name}: {flags.FLAGS[name].help}")
+        print("  --config.KEY=VALUE: overrides a key; configs/base.py explains every one.")
+        sys.exit(0)
     try:
         _check_config(argv)
         return flags.FLAGS(argv)

@@ -28,7 +28,8 @@ VERSION = "1.0.0"
 _PROGRESS_S = 10.0
 
 
-class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+# mypy does not follow tensorflow_datasets, so it cannot know the class argument.
+class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Any semantic segmentation data set: `id`, encoded `image`, single-channel PNG `label` (255 = void)."""
 
     VERSION = tfds.core.Version(VERSION)

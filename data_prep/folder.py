@@ -32,7 +32,7 @@ def distinct_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     colours = (
         colorsys.hsv_to_rgb(0.618034 * k % 1.0, 0.85 - 0.3 * (k % 2), brightness[k % 3]) for k in range(num_classes)
     )
-    return tuple(tuple(round(255 * channel) for channel in colour) for colour in colours)
+    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours)
 
 
 def read_classes(text: str) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
@@ -58,7 +58,7 @@ def read_classes(text: str) -> tuple[tuple[str, ...], tuple[tuple[int, int, int]
                 f"{path}: line {' '.join(odd)!r} has no colour `r g b` while others have; give all or none."
             )
         names = [" ".join(line[:-3] if coloured else line) for line in lines]
-        colours = [tuple(map(int, line[-3:])) for line in coloured]
+        colours = [(int(r), int(g), int(b)) for *_, r, g, b in coloured]
         for name, colour in zip(names, colours, strict=False):
             if max(colour) > 255:
                 raise CsstError(f"{path}: colour {colour} of class {name!r} is outside 0 to 255.")

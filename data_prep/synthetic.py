@@ -68,6 +68,7 @@ def _start_worker() -> None:
     """Ties a worker to its parent: Ctrl-C is the parent's to handle, and a killed parent takes its workers along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a worker
 
     def leave_with_parent() -> None:
         parent.join()

@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = sorted(path.stem for path in (ROOT / "configs").glob("[!_]*.py"))
 # The values of each option after a config's colon.
 OPTIONS = {
+    "folder": {"net": tuple(NETWORKS)},
     "camvid": {
         "net": tuple(NETWORKS),
         "fraction": ("1_8", "1_4", "1_2", "full"),
@@ -73,16 +74,13 @@ def test_config_resolves_to_a_training_step(name, argument, monkeypatch):
         assert pathlib.Path(config.data.labelled_ids).read_text(encoding="utf-8").split()
     monkeypatch.setattr(nnx_io, "create", lambda build, seed: nnx_io.abstract(build))  # shapes alone
     for stage in (config.teacher, config.student):
-        settings = (stage.to_json(), config.normalisation.to_json())
-        if settings not in TRACED:  # most options change the data alone, and tracing takes seconds
-            trace(config, stage)
-            TRACED.add(settings)
+        resolve(config, stage)
 
 
 TRACED = set()
 
 
-def trace(config, stage):
+def resolve(config, stage):
     mesh = make_mesh(jax.devices()[:1], 1)
     phases = build.phases(stage, NUM_IMAGES, mesh)
     assert len(phases) == stage.epochs
@@ -90,6 +88,11 @@ def trace(config, stage):
     rates = build.learning_rates(stage, phases)
     assert rates.shape == (sum(phase.steps for phase in phases),)
     assert np.all(np.isfinite(rates)) and np.all(rates >= 0) and rates.max() > 0
+    # What a step is made of; most options change the data or the schedule alone, and tracing takes seconds.
+    parts = (stage.network, stage.width, stage.dtype, stage.loss.to_json(), stage.augment.to_json())
+    if parts in TRACED:
+        return
+    TRACED.add(parts)
     network = build.network(stage, NUM_CLASSES, seed=0)
     smallest = min(phases, key=lambda phase: phase.global_batch * phase.crop_px**2)
     program = step_program(build.recipe(config, stage, network, mesh), smallest)

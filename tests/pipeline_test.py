@@ -120,7 +120,9 @@ def test_changed_settings_are_refused_by_the_stage_that_they_belong_to(copy, con
 def test_labels_of_another_teacher_are_refused(copy, config):
     shutil.rmtree(copy / "teacher")
     config.seed = 1
-    with pytest.raises(StaleArtifactError, match=r"pseudo_labels was made for another request.*differs in teacher_sha256"):
+    with pytest.raises(
+        StaleArtifactError, match=r"pseudo_labels was made for another request.*differs in teacher_sha256"
+    ):
         pipeline.run(config, copy)
 
 

@@ -7,14 +7,11 @@ position in the epoch) alone, so that a resumed run and a run on more devices se
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-if TYPE_CHECKING:
-    from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 _BLUR_RADIUS = 3  # pixels: covers 2.3 deviations of the widest blur
 _BLUR_SIGMA = (0.15, 1.3)  # the range of the teacher's recipe (VPLR's RandomGaussianBlur); the paper gives none
@@ -93,7 +90,7 @@ def _jitter(x: Float[Array, "b h w 3"], amounts: Float[Array, "b 4"]) -> Float[A
     matrix = matrix * (brightness * contrast)[:, None, None]
     mean_grey = jnp.mean(x, (1, 2)) @ grey * brightness
     # Three multiply-adds, not a product: with three channels there is nothing for a matrix unit to do.
-    x = sum(x[..., c : c + 1] * matrix[:, None, None, :, c] for c in range(3))
+    x = sum((x[..., c : c + 1] * matrix[:, None, None, :, c] for c in range(3)), jnp.zeros_like(x))
     x = x + ((1.0 - contrast) * mean_grey)[:, None, None, None]
     return jnp.clip(x, 0.0, 1.0)
 
@@ -109,8 +106,6 @@ def _blur(x: Float[Array, "b h w 3"], active: Array, sigma: Float[Array, b]) -> 
         pad = [(0, 0)] * 4
         pad[axis] = (r, r)
         padded = jnp.pad(x, pad, mode="edge")
-        x = sum(
-            jax.lax.slice_in_dim(padded, i, i + size, axis=axis) * weights[:, i, None, None, None]
-            for i in range(2 * r + 1)
-        )
+        shifted = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(2 * r + 1))
+        x = sum((s * weights[:, i, None, None, None] for i, s in enumerate(shifted)), jnp.zeros_like(x))
     return x

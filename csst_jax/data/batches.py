@@ -114,7 +114,7 @@ def batches(
         "sample": tf.TensorSpec((None, 2), tf.int32),
     }
 
-    def elements() -> Iterator[dict[str, np.ndarray]]:
+    def elements() -> Iterator[dict[str, np.ndarray | np.int32]]:
         for spec in specs:
             yield {
                 "crop_px": np.int32(spec.crop_px),

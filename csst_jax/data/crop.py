@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
+from jaxtyping import Bool, Float, Int, UInt8
 
 from csst_jax.types import IGNORE_LABEL
-
-if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int, UInt8
 
 _PADDING_RGB = (124, 116, 104)  # ImageNet's mean colour: close to zero after normalisation
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,19 +48,23 @@ def make_predictor(
     if not scales or min(scales) <= 0:
         raise CsstError(f"prediction scales are {tuple(scales)}; give at least one, each above 0.")
 
+    def rounded(side: float) -> int:
+        return max(round(side / stride), 1) * stride
+
     def predict(
-        images: UInt8[Array | np.ndarray, "b h w 3"], mean: _PerChannel, std: _PerChannel, *state
+        images: UInt8[Array | np.ndarray, "b h w 3"], mean: _PerChannel, std: _PerChannel, *state: Any
     ) -> Float[Array, "b h w c"]:
-        full = images.shape[1:3]
-        normalised = (images.astype(jnp.float32) / 255 - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+        _, height, width, _ = images.shape
+        x = jnp.asarray(images.astype(jnp.float32) / 255)
+        normalised = (x - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
         total = jnp.float32(0)
         for scale in scales:
-            size = full if scale == 1 else tuple(max(round(side * scale / stride), 1) * stride for side in full)
+            size = (height, width) if scale == 1 else (rounded(height * scale), rounded(width * scale))
             scaled = _resize(normalised, size, align_corners)
             at_scale = _probabilities(apply_fn, scaled, state)
             if flip:
                 at_scale = at_scale + _probabilities(apply_fn, scaled[:, :, ::-1], state)[:, :, ::-1]
-            total = total + _resize(at_scale, full, align_corners)
+            total = total + _resize(at_scale, (height, width), align_corners)
         return total / (len(scales) * (2 if flip else 1))
 
     return predict

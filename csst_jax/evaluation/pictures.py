@@ -15,6 +15,7 @@ from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 
 _CONFIDENCE_RAMP = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
 """Viridis at 0, 1/4, ... 1 (matplotlib): lightness rises evenly, also in grey and for the colour blind."""
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _PAPER, _INK, _MARGIN, _TEXT_PX = (255, 255, 255), (34, 34, 34), 8, 14
 
 
@@ -108,7 +109,7 @@ def _tile(array: np.ndarray, width: int) -> Image.Image:
 
 
 def _legend_entries(
-    description: DatasetDescription | None, has_confidence: bool, font: ImageFont.FreeTypeFont
+    description: DatasetDescription | None, has_confidence: bool, font: _Font
 ) -> list[tuple[str, Image.Image, int]]:
     """(name, swatch, width in pixels) of each entry."""
     pairs = []
@@ -122,7 +123,8 @@ def _legend_entries(
 
 
 def _wrap(entries: list[tuple[str, Image.Image, int]], width: int) -> list[list[tuple[str, Image.Image, int]]]:
-    lines, used = [], width
+    lines: list[list[tuple[str, Image.Image, int]]] = []
+    used = width
     for entry in entries:
         if used + entry[2] > width:
             lines.append([])
@@ -132,7 +134,7 @@ def _wrap(entries: list[tuple[str, Image.Image, int]], width: int) -> list[list[
     return lines
 
 
-def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def _shorten(text: str, font: _Font, width: int) -> str:
     """The text, its middle left out if it is too wide: both ends of a file name tell images apart."""
     shown = text
     for left_out in range(1, len(text)):

@@ -34,8 +34,8 @@ def format_table(results: Mapping) -> str:
 def _row(name: str, values: Mapping[str, float | None], others: list[str]) -> list[str]:
     shown = [_ABSENT if v is None else f"{100 * v:.1f}" for v in values.values()]
     for other in others:
-        pair = values["student"], values[other]
-        shown.append(_ABSENT if None in pair else f"{100 * (pair[0] - pair[1]):+.1f}")
+        ours, theirs = values["student"], values[other]
+        shown.append(_ABSENT if ours is None or theirs is None else f"{100 * (ours - theirs):+.1f}")
     return [name, *shown]
 
 

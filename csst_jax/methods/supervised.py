@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
 
 from csst_jax.losses.cross_entropy import cross_entropy, sum_and_count, valid_pixels
 from csst_jax.losses.ohem import ohem_mask
-
-if TYPE_CHECKING:
-    from jaxtyping import Array, Float, UInt8
 
 SumAndCount = tuple["Float[Array, '']", "Float[Array, '']"]
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxtyping import Array, Float
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -106,9 +106,10 @@ def _depthwise_kernel_gradient(
 def _depthwise_gradients(
     x: Array, kernel: Array, g: Array, stride: Pair, padding: Padding, dilation: Pair
 ) -> tuple[Array, Array]:
+    kh, kw = kernel.shape[:2]
     _, vjp = jax.vjp(lambda x: _depthwise(x, kernel, stride, padding, dilation), x)
     (dx,) = vjp(g)
-    return dx, _depthwise_kernel_gradient(x, g, kernel.shape[:2], stride, padding, dilation)
+    return dx, _depthwise_kernel_gradient(x, g, (kh, kw), stride, padding, dilation)
 
 
 def _cpu_form(x: Array, kernel: Array, stride: Pair, padding: Padding, groups: int) -> str | None:

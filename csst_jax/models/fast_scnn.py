@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from csst_jax.models.layers import BatchNorm, Conv, ConvBN, Dropout, adaptive_average_pool
 from csst_jax.models.resize import resize
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
-    from jaxtyping import Array, Float
 
 _PYRAMID_BINS = (1, 2, 3, 6)
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 from flax import nnx
+from jaxtyping import Array, Float
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxtyping import Array, Float
 
 Arrays = dict[str, jax.Array]
 
@@ -42,7 +42,7 @@ class Network:
         rng_state = _rekey(self._rng_state, key)
         model = nnx.merge(self._train_def, _nested(params), _nested(batch_stats), rng_state, copy=True)
         outputs = model(images)
-        _, _, stats, _ = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+        _, _, stats, _ = _split(model)
         return outputs, _flat(stats)
 
     def apply_eval(self, params: Arrays, batch_stats: Arrays, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
@@ -77,7 +77,9 @@ def abstract(build: Callable[..., nnx.Module]) -> Network:
 
 
 def _split(model: nnx.Module) -> tuple[Any, Any, Any, Any]:
-    return nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+    graph_def, params, *rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+    stats, others = rest
+    return graph_def, params, stats, others
 
 
 def _is_key(leaf: Any) -> bool:

@@ -6,13 +6,9 @@ which PyTorch's `interpolate` does not. Matrices are made at trace time; a produ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import jax.numpy as jnp
 import numpy as np
-
-if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+from jaxtyping import Array, Float
 
 
 def bilinear_matrix(size: int, new_size: int, align_corners: bool) -> np.ndarray:

@@ -59,7 +59,7 @@ class CentroidSampler:
         self._start = np.cumsum(self._size) - self._size
         self._present = np.flatnonzero(self._size)
         self._real_share = real_share
-        missing = [class_names[c] for c in np.flatnonzero(self._size == 0)]
+        missing = [class_names[c] for c in np.flatnonzero(self._size == 0).tolist()]
         if missing:
             _log.warning("no centroid of %s: their share of each epoch goes to the other classes.", ", ".join(missing))
 
@@ -76,7 +76,7 @@ class CentroidSampler:
         quota, rest = divmod(num_samples, len(self._present))
         counts = np.full(len(self._present), quota)
         counts[rng.choice(len(self._present), rest, replace=False)] += 1
-        drawn = [self._draw(rng, c, n) for c, n in zip(self._present, counts, strict=True)]
+        drawn = [self._draw(rng, c, n) for c, n in zip(self._present.tolist(), counts.tolist(), strict=True)]
         rounds = np.concatenate([np.arange(n) for n in counts])
         order = np.lexsort((rng.random(num_samples), rounds))
         return self._pool[np.concatenate(drawn)[order]]

@@ -22,11 +22,25 @@ was drawn for (-1: none)."""
 class Components(Protocol):
     """The columns of a centroid index that a pool is made of; all of shape [n]."""
 
-    record: np.ndarray
-    klass: np.ndarray
-    y: np.ndarray
-    x: np.ndarray
-    area: np.ndarray
+    @property
+    def record(self) -> np.ndarray:
+        """Record (image) of each component in its source."""
+
+    @property
+    def klass(self) -> np.ndarray:
+        """Class of each component."""
+
+    @property
+    def y(self) -> np.ndarray:
+        """Row of each centroid in pixels."""
+
+    @property
+    def x(self) -> np.ndarray:
+        """Column of each centroid in pixels."""
+
+    @property
+    def area(self) -> np.ndarray:
+        """Pixels of each component."""
 
 
 def pool_from_index(

@@ -163,12 +163,18 @@ def _finish(
 
 def _joined(parts: Sequence[CentroidIndex], starts: Sequence[int], sha256: str) -> CentroidIndex:
     """One index from shards' indices, whose records count from each shard's start."""
-    columns = {
-        column: np.concatenate([getattr(part, column) for part in parts]) for column in ("klass", "y", "x", "area")
-    }
     record = np.concatenate([part.record + start for part, start in zip(parts, starts, strict=True)])
     ids = tuple(image_id for part in parts for image_id in part.ids)
-    return dataclasses.replace(parts[0], ids=ids, labels_sha256=sha256, record=record.astype(np.int32), **columns)
+    return dataclasses.replace(
+        parts[0],
+        ids=ids,
+        labels_sha256=sha256,
+        record=record.astype(np.int32),
+        klass=np.concatenate([part.klass for part in parts]),
+        y=np.concatenate([part.y for part in parts]),
+        x=np.concatenate([part.x for part in parts]),
+        area=np.concatenate([part.area for part in parts]),
+    )
 
 
 def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | None = None) -> dict[str, Any]:

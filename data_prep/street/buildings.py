@@ -49,7 +49,7 @@ def paint_building(canvas: Canvas, camera: Camera, light: Light, wall: Wall, sty
     canvas.paint(seen.row, seen.col, ((v > 0) & (v < top)).astype(np.float32), colour, BUILDING, depth)
 
 
-def _outline(s, wall: Wall, style: dict, rise: float, plain: bool):
+def _outline(s: np.ndarray, wall: Wall, style: dict, rise: float, plain: bool) -> np.ndarray:
     """Height [1,w] of the silhouette: gables, hipped or straight roof, chimneys."""
     if plain:
         return wall.height + rise * (1 - np.abs(2 * s / wall.length - 1))
@@ -78,7 +78,9 @@ def _palette(style: dict) -> np.ndarray:
     return np.concatenate([np.asarray(rows, np.float32), style["shop_colours"]])
 
 
-def _windows(tone, kind, s, v, wall: Wall, style: dict, plain: bool, lamps: bool) -> None:
+def _windows(
+    tone: np.ndarray, kind: np.ndarray, s: np.ndarray, v: np.ndarray, wall: Wall, style: dict, plain: bool, lamps: bool
+) -> None:
     bays = max(round(wall.length / style["bay"]), 1)
     x, y = s * (bays / wall.length), (v - style["plinth"]) / style["storey"]
     i, j = np.floor(x).astype(np.int32) & 15, np.floor(y)
@@ -99,12 +101,8 @@ def _windows(tone, kind, s, v, wall: Wall, style: dict, plain: bool, lamps: bool
         np.copyto(tone, 0.85, where=frame)
     else:
         tone *= 1 - 0.3 * ((x < wide / 2 + 0.03) & (off < tall / 2 + 0.03) & zone)
-    glass = (
-        0.1
-        + 0.22 * cell
-        + (0.25 * style["sheen"]) * y
-        + 0.5 * np.maximum(noise("soft", v * 10 + 90 * cell, s * 16) - 0.55, 0)
-    )
+    clouds = np.maximum(noise("soft", v * 10 + 90 * cell, s * 16) - 0.55, 0)
+    glass = 0.1 + 0.22 * cell + (0.25 * style["sheen"]) * y + 0.5 * clouds
     glass *= 1 - 0.5 * (y > middle + tall / 2 - 0.06)  # shade of the lintel
     np.copyto(tone, glass, where=hole)
     kind[hole] = _GLASS
@@ -120,7 +118,9 @@ def _windows(tone, kind, s, v, wall: Wall, style: dict, plain: bool, lamps: bool
     np.copyto(tone, 0.7, where=bars)
 
 
-def _ground_floor(tone, kind, s, v, wall: Wall, style: dict, lamps: bool) -> None:
+def _ground_floor(
+    tone: np.ndarray, kind: np.ndarray, s: np.ndarray, v: np.ndarray, wall: Wall, style: dict, lamps: bool
+) -> None:
     """Shop fronts with a fascia, or doors."""
     floor = style["plinth"]
     if not style["shop"]:

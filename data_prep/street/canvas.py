@@ -10,12 +10,16 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 VOID = 255
 NEAR_M = 0.6
 _SIDE = 512
+
+Colour = Sequence[float] | np.ndarray  # RGB in 0..1
+Pixels = Sequence[tuple[float, float]]  # (column, row) of points of the picture
 
 
 @functools.cache
@@ -36,20 +40,14 @@ def _table(kind: str) -> np.ndarray:
     return np.clip(0.5 + 0.22 * total, 0, 1)
 
 
-def noise(kind: str, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+def noise(kind: str, y: ArrayLike, x: ArrayLike) -> np.ndarray:
     """Looks the noise up at `y`, `x` (texels, broadcast against each other); float32 in 0..1."""
     rows = np.asarray(y).astype(np.int32) & (_SIDE - 1)
     cols = np.asarray(x).astype(np.int32) & (_SIDE - 1)
     return np.take(_table(kind).reshape(-1), (rows << 9) + cols, mode="clip")
 
 
-@functools.cache
-def gaussian() -> np.ndarray:
-    """Standard normal noise, float32 [900,900]; cut at random offsets, which costs less than drawing it anew."""
-    return np.random.Generator(np.random.Philox(key=77)).standard_normal((900, 900), np.float32)
-
-
-def mix(a, b, weight):
+def mix(a: np.ndarray, b: np.ndarray | np.floating | float, weight: np.ndarray | np.floating | float) -> np.ndarray:
     """Linear blend a..b by `weight`."""
     return a + (b - a) * weight
 
@@ -66,13 +64,13 @@ class Camera:
         self.ray_z = self.cos - right * self.sin
         self.ray_y = ((horizon - np.arange(height) - 0.5) / focal).astype(np.float32)
 
-    def to_camera(self, points) -> np.ndarray:
+    def to_camera(self, points: ArrayLike) -> np.ndarray:
         """World points [...,3] -> camera points (right, up, depth)."""
         p = np.asarray(points, np.float64)
         x, y, z = p[..., 0] - self.x, p[..., 1] - self.up, p[..., 2]
         return np.stack([x * self.cos - z * self.sin, y, x * self.sin + z * self.cos], -1)
 
-    def polygon(self, points) -> list[tuple[float, float]]:
+    def polygon(self, points: ArrayLike) -> list[tuple[float, float]]:
         """Projects a world polygon [n,3], clipped at the near plane; fewer than 3 points: nothing to see."""
         p = self.to_camera(points)
         kept = []
@@ -83,17 +81,16 @@ class Camera:
                 kept.append(a + (b - a) * ((NEAR_M - a[2]) / (b[2] - a[2])))
         return [self._pixel(k) for k in kept]
 
-    def _pixel(self, p) -> tuple[float, float]:
+    def _pixel(self, p: np.ndarray) -> tuple[float, float]:
         return float(self.width / 2 + self.focal * p[0] / p[2]), float(self.horizon - self.focal * p[1] / p[2])
 
-    def project(self, points) -> np.ndarray | None:
+    def project(self, points: ArrayLike) -> np.ndarray | None:
         """Columns and rows [n,2] of world points [n,3]; None if one lies behind the near plane."""
         p = self.to_camera(points)
         if p[:, 2].min() < NEAR_M:
             return None
-        return np.stack(
-            [self.width / 2 + self.focal * p[:, 0] / p[:, 2], self.horizon - self.focal * p[:, 1] / p[:, 2]], -1
-        )
+        column = self.width / 2 + self.focal * p[:, 0] / p[:, 2]
+        return np.stack([column, self.horizon - self.focal * p[:, 1] / p[:, 2]], -1)
 
     def point(self, x: float, y: float, z: float) -> tuple[float, float, float] | None:
         """(column, row, depth) of a world point, None behind the near plane."""
@@ -110,7 +107,16 @@ class Canvas:
         self.label = np.full((height, width), VOID, np.uint8)
         self.depth = np.full((height, width), 1e4, np.float32)
 
-    def paint(self, row: int, col: int, alpha: np.ndarray, colour, label: int, depth, solid=None) -> None:
+    def paint(
+        self,
+        row: int,
+        col: int,
+        alpha: np.ndarray,
+        colour: Colour,
+        label: int,
+        depth: float | np.ndarray,
+        solid: np.ndarray | None = None,
+    ) -> None:
         """Blends `colour` ([h,w,3] or [3]) by `alpha` [h,w] at (row, col) where nothing nearer stands.
 
         `solid` [h,w] bool says which pixels get `label` and `depth` (default: alpha > 0.45).
@@ -131,7 +137,7 @@ class Canvas:
 class Sprite:
     """A small Pillow drawing over the box (x0, y0, x1, y1) of a canvas; coordinates stay those of the canvas."""
 
-    def __init__(self, canvas: Canvas, box: Sequence[float], factor: int = 1, base=(0.2, 0.2, 0.2)):
+    def __init__(self, canvas: Canvas, box: Sequence[float], factor: int = 1, base: Colour = (0.2, 0.2, 0.2)):
         self.canvas, self.factor = canvas, factor
         self.x0, self.y0 = max(int(np.floor(box[0])) - 1, 0), max(int(np.floor(box[1])) - 1, 0)
         self.x1 = min(int(np.ceil(box[2])) + 2, canvas.width)
@@ -142,25 +148,25 @@ class Sprite:
             self._rgb, self._mask = Image.new("RGB", size, _bytes(base)), Image.new("L", size, 0)
             self._colours, self._masks = ImageDraw.Draw(self._rgb), ImageDraw.Draw(self._mask)
 
-    def _local(self, points):
+    def _local(self, points: Pixels) -> list[tuple[float, float]]:
         return [((x - self.x0) * self.factor, (y - self.y0) * self.factor) for x, y in points]
 
-    def polygon(self, points, colour) -> None:
+    def polygon(self, points: Pixels, colour: Colour) -> None:
         """Fills a polygon with an RGB colour in 0..1."""
         if len(points) >= 3:
             points = self._local(points)
             self._colours.polygon(points, fill=_bytes(colour))
             self._masks.polygon(points, fill=255)
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float, colour) -> None:
+    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
         """Fills an axis-parallel ellipse."""
         (a, b), (c, d) = self._local([(x - rx, y - ry), (x + rx, y + ry)])
         self._colours.ellipse((a, b, c, d), fill=_bytes(colour))
         self._masks.ellipse((a, b, c, d), fill=255)
 
-    def line(self, points, width: float, colour) -> None:
+    def line(self, points: Pixels, width: float, colour: Colour) -> None:
         """Draws a polyline with rounded joints, `width` pixels wide (at least about one)."""
-        points, w = self._local(points), max(int(round(width * self.factor)), 1)
+        points, w = self._local(points), max(round(width * self.factor), 1)
         self._colours.line(points, fill=_bytes(colour), width=w, joint="curve")
         self._masks.line(points, fill=255, width=w, joint="curve")
         if w > 3:
@@ -169,7 +175,9 @@ class Sprite:
                 self._colours.ellipse(end, fill=_bytes(colour))
                 self._masks.ellipse(end, fill=255)
 
-    def finish(self, label: int, depth: float, texture=None, opacity: float = 1.0, threshold: float = 0.45) -> None:
+    def finish(
+        self, label: int, depth: float, texture: np.ndarray | None = None, opacity: float = 1.0, threshold: float = 0.45
+    ) -> None:
         """Blends the drawing into the canvas; `texture` ([h,w] or [h,w,1], a gain) is multiplied in."""
         rgb, mask = self._rgb, self._mask
         if self.factor > 1:
@@ -182,10 +190,10 @@ class Sprite:
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """Row [h,1] and column [1,w] coordinates of the sprite's pixels."""
-        return np.arange(self.y0, self.y1, dtype=np.float32)[:, None], np.arange(self.x0, self.x1, dtype=np.float32)[
-            None
-        ]
+        rows, columns = (np.arange(*ends, dtype=np.float32) for ends in ((self.y0, self.y1), (self.x0, self.x1)))
+        return rows[:, None], columns[None]
 
 
-def _bytes(colour) -> tuple[int, int, int]:
-    return tuple(int(min(max(c, 0.0), 1.0) * 255) for c in colour)
+def _bytes(colour: Colour) -> tuple[int, int, int]:
+    r, g, b = (int(min(max(c, 0.0), 1.0) * 255) for c in colour)
+    return r, g, b

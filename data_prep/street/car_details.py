@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Sequence
 
-from data_prep.street.canvas import Camera, Sprite
+import numpy as np
+from numpy.typing import ArrayLike
+
+from data_prep.street.canvas import Camera, Colour, Sprite
 from data_prep.street.layout import Light
 
 
 class Shell:
     """Projects and fills the faces of one car."""
 
-    def __init__(self, sprite: Sprite, camera: Camera, light: Light, world):
+    def __init__(self, sprite: Sprite, camera: Camera, light: Light, world: Callable[[ArrayLike], np.ndarray]):
         self.sprite, self.camera, self.light, self.world = sprite, camera, light, world
 
-    def face(self, quad, colour, normal=None, gain: float | None = 1.0, points=None) -> None:
-        """Fills a polygon given in car coordinates (along, up, across) or as world `points` [n,3].
+    def face(self, quad: ArrayLike, colour: Colour, normal: np.ndarray | None = None, gain: float | None = 1.0) -> None:
+        """As `fill`, for a polygon [n,3] in car coordinates (along, up, across)."""
+        self.fill(self.world(quad), colour, normal, gain)
+
+    def fill(
+        self, points: np.ndarray, colour: Colour, normal: np.ndarray | None = None, gain: float | None = 1.0
+    ) -> None:
+        """Fills a polygon of world points [n,3].
 
         Shaded by `normal`, else by `gain` x ambient light (None: the colour as it is).
         """
@@ -24,7 +33,7 @@ class Shell:
             if normal is not None and gain is not None
             else (1.0 if gain is None else gain * self.light.ambient)
         )
-        seen = self.camera.project(self.world(quad) if points is None else points)
+        seen = self.camera.project(points)
         if seen is not None:
             self.sprite.polygon(
                 seen.tolist(), np.asarray(colour) * value * (self.light.tint if gain is not None else 1)
@@ -50,7 +59,20 @@ class Shell:
             self.face(quad, np.full(3, 0.05), gain=0.8)
 
 
-def side_details(draw: Shell, side, belt, top, outline, glass, paint, normal, length, car, fine: bool) -> None:
+def side_details(
+    draw: Shell,
+    side: int,
+    belt: float,
+    top: float,
+    outline: Sequence[tuple[float, float]],
+    glass: np.ndarray,
+    paint: np.ndarray,
+    normal: np.ndarray,
+    length: float,
+    car: dict,
+    fine: bool,
+) -> None:
+    """Windows, pillars, sill, door seams, wheel arches and wheels of one side."""
     upper = [(a, u) for a, u in outline if u >= belt + 0.02]
     if len(upper) >= 3:
         middle = np.mean(upper, 0)
@@ -90,8 +112,10 @@ def side_details(draw: Shell, side, belt, top, outline, glass, paint, normal, le
 
 
 def rear(draw: Shell, u0: float, u1: float, car: dict, light: Light) -> None:
-    def rect(x0, x1, y0, y1, colour, gain=None):
-        draw.face([(0.0, y0, x0), (0.0, y0, x1), (0.0, y1, x1), (0.0, y1, x0)], colour, gain=gain)
+    """Rear lights and number plate, or bumper, on the face between the heights u0 and u1."""
+
+    def rect(x0: float, x1: float, y0: float, y1: float, colour: np.ndarray) -> None:
+        draw.face([(0.0, y0, x0), (0.0, y0, x1), (0.0, y1, x1), (0.0, y1, x0)], colour, gain=None)
 
     if u1 - u0 < 0.32 or u0 > 0.5:
         bright = 1.0 if car["lit"] and (light.lamps or light.ambient < 0.5) else 0.5
@@ -105,8 +129,10 @@ def rear(draw: Shell, u0: float, u1: float, car: dict, light: Light) -> None:
 
 
 def front(draw: Shell, u0: float, u1: float, a0: float, a1: float, car: dict, light: Light) -> None:
-    def rect(x0, x1, y0, y1, colour, gain=None):
-        draw.face([(1.0, y0, x0), (1.0, y0, x1), (1.0, y1, x1), (1.0, y1, x0)], colour, gain=gain)
+    """Headlights and grille, or bumper, on the face from (a0, u0) to (a1, u1), both (along, height)."""
+
+    def rect(x0: float, x1: float, y0: float, y1: float, colour: np.ndarray) -> None:
+        draw.face([(1.0, y0, x0), (1.0, y0, x1), (1.0, y1, x1), (1.0, y1, x0)], colour, gain=None)
 
     if u0 > 0.6 and a0 < 1:
         bright = 1.0 if car["lit"] and light.ambient < 0.55 else 0.85 * light.ambient

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-# Side outline from the rear bumper over the roof to the front bumper: (along 0..1, height m); belt = lower window line.
-BODIES = {
+# (length, width, belt, outline) in metres: the belt is the lower line of the windows; the outline is a car's side from
+# the rear bumper over the roof to the front bumper: (along 0..1, height m).
+BODIES: dict[str, tuple[float, float, float, tuple[tuple[float, float], ...]]] = {
     "hatch": (
         3.9,
         1.72,

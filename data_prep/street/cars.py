@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from data_prep.street.canvas import CAR, Camera, Canvas, Sprite, noise
 from data_prep.street.car_details import Shell, front, rear, side_details
@@ -18,7 +21,7 @@ def paint_car(canvas: Canvas, camera: Camera, light: Light, x: float, z: float, 
     right = np.array([ahead[2], 0, -ahead[0]])
     top = max(y for _, y in outline)
 
-    def world(points) -> np.ndarray:
+    def world(points: ArrayLike) -> np.ndarray:
         along, up, across = np.asarray(points, np.float64).T[..., None]
         lean = 1 - 0.24 * np.clip((up - belt) / (top - belt), 0, 1) * (0.3 if car["kind"] in ("bus", "van") else 1)
         tuck = 1 - 0.1 * np.maximum(2 * np.abs(along - 0.5) - 0.85, 0) / 0.15
@@ -47,17 +50,15 @@ def paint_car(canvas: Canvas, camera: Camera, light: Light, x: float, z: float, 
     glass = 0.08 + 0.3 * sky
     # Underside and wheels on the far side first; then shell faces from far to near.
     draw.face([(0.04, 0.2, -0.9), (0.04, 0.2, 0.9), (0.96, 0.2, 0.9), (0.96, 0.2, -0.9)], dark, gain=0.4)
-    lower = [(a, u) for a, u in outline]
-    faces = []
-    for (a0, u0), (a1, u1) in zip(lower[:-1], lower[1:], strict=True):
-        quad = [(a0, u0, -1), (a0, u0, 1), (a1, u1, 1), (a1, u1, -1)]
-        faces.append((quad, (a0, u0, a1, u1)))
-    faces += [([(a, u, side) for a, u in lower], side) for side in (-1, 1)]
+    faces: list[tuple[list[tuple[float, float, float]], tuple[float, float, float, float] | int]] = []
+    for (a0, u0), (a1, u1) in itertools.pairwise(outline):
+        faces.append(([(a0, u0, -1), (a0, u0, 1), (a1, u1, 1), (a1, u1, -1)], (a0, u0, a1, u1)))
+    faces += [([(a, u, side) for a, u in outline], side) for side in (-1, 1)]
     visible = []
     ends = np.cumsum([len(quad) for quad, _ in faces])[:-1]
-    corners = np.split(world([corner for quad, _ in faces for corner in quad]), ends)
-    for (_, tag), points in zip(faces, corners, strict=True):
-        normal = -_normal(points) if not np.isscalar(tag) else right * tag
+    shell = np.split(world([corner for quad, _ in faces for corner in quad]), ends)
+    for (_, tag), points in zip(faces, shell, strict=True):
+        normal = right * tag if isinstance(tag, int) else -_normal(points)
         middle = points.mean(0)
         if normal @ (eye - middle) > 0:
             visible.append((float(np.linalg.norm(eye - middle)), points, tag, normal))
@@ -66,13 +67,13 @@ def paint_car(canvas: Canvas, camera: Camera, light: Light, x: float, z: float, 
             draw.wheel(at, side, length, detailed=False)
             draw.tread(at, side, length)
     for _, points, tag, normal in sorted(visible, key=lambda f: -f[0]):
-        if np.isscalar(tag):
-            draw.face(None, paint, normal, points=points)
+        if isinstance(tag, int):
+            draw.fill(points, paint, normal)
             if size > 300:
                 side_details(draw, tag, belt, top, outline, glass, paint, normal, length, car, fine)
             continue
         a0, u0, a1, u1 = tag
-        draw.face(None, paint + (normal[1] > 0.8) * sky * car["gloss"], normal, points=points)
+        draw.fill(points, paint + (normal[1] > 0.8) * sky * car["gloss"], normal)
         if not fine and size < 150:
             continue
         if min(u0, u1) >= belt - 0.02 and abs(u1 - u0) > 0.25 * (a1 - a0) * length:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.street.canvas import POLE, VOID, Camera, Canvas, Sprite, noise
+from data_prep.street.canvas import POLE, VOID, Camera, Canvas, Colour, Sprite, noise
 from data_prep.street.layout import Light
 
 
@@ -13,7 +13,9 @@ def gain_of(light: Light) -> np.ndarray:
     return (light.ambient * 0.9 + 0.35 * light.sun) * light.tint
 
 
-def paint_post(canvas: Canvas, light: Light, lines: list, width: float, colour, depth: float, least: float) -> None:
+def paint_post(
+    canvas: Canvas, light: Light, lines: list, width: float, colour: Colour, depth: float, least: float
+) -> None:
     """Draws polylines (pixels) as thin posts; never thinner than `least` pixels, so that the mask stays connected."""
     xs = [p[0] for line in lines for p in line]
     ys = [p[1] for line in lines for p in line]

@@ -134,7 +134,15 @@ def paint_ground(
     canvas.depth[first:] = np.minimum(far, 400)
 
 
-def _markings(tone, kind, side, z, patch, street: Street, rng: np.random.Generator) -> None:
+def _markings(
+    tone: np.ndarray,
+    kind: np.ndarray,
+    side: np.ndarray,
+    z: np.ndarray,
+    patch: np.ndarray,
+    street: Street,
+    rng: np.random.Generator,
+) -> None:
     """Centre dashes, edge lines, stop line / zebra, hatching; worn by noise."""
     white, yellow = rng.uniform(0.62, 0.92), rng.uniform(0.6, 0.85)
     left, right = street.half_road

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from data_prep.street.canvas import Camera
+
+_Metres = TypeVar("_Metres", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,11 @@ class Light:
     wet: float
     lamps: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("tint", "zenith", "skyline"):  # float32, so that pictures stay float32
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32))
 
-    def shade(self, normal) -> float:
+    def shade(self, normal: ArrayLike) -> float:
         """Gain of a surface with this normal (lambertian sun + sky that is brighter from above)."""
         n = np.asarray(normal, float)
         n = n / (np.linalg.norm(n) + 1e-9)
@@ -45,15 +49,15 @@ class Street:
     junction: tuple[float, float] | None
     kind: str
 
-    def centre(self, z):
+    def centre(self, z: _Metres) -> _Metres:
         """X of the centre line at Z (array or float)."""
         return self.bend * z * z
 
-    def kerb(self, side: int, z):
+    def kerb(self, side: int, z: _Metres) -> _Metres:
         """X of the kerb; side -1 left, +1 right."""
         return self.centre(z) + side * self.half_road[side > 0]
 
-    def front(self, side: int, z):
+    def front(self, side: int, z: _Metres) -> _Metres:
         """X of the building line."""
         return self.kerb(side, z) + side * self.pavement[side > 0]
 

@@ -183,9 +183,9 @@ def paint_bicyclist(canvas: Canvas, camera: Camera, light: Light, x: float, z: f
             sprite.line([at(*a), at(*b)], 0.04 * k, frame)
         sprite.line([at(*head), at(0.36, 1.02), at(0.46, 1.04)], 0.04 * k, black)
         shoulder = (-0.15 + lean, 1.38)
-        for turn, tone in ((pedal, 0.75), (-pedal, 1.0)):
+        for swing, tone in ((pedal, 0.75), (-pedal, 1.0)):
             sprite.line(
-                [at(-0.17, 0.93), at(0.14, 0.68 + turn * 0.8), at(crank[0] + turn, 0.2 + abs(turn))],
+                [at(-0.17, 0.93), at(0.14, 0.68 + swing * 0.8), at(crank[0] + swing, 0.2 + abs(swing))],
                 0.13 * k,
                 legs * tone,
             )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from data_prep.street.canvas import PAVEMENT, ROAD, VOID, Camera, Canvas, gaussian, mix, noise
+from data_prep.street.canvas import PAVEMENT, ROAD, VOID, Camera, Canvas, mix, noise
 from data_prep.street.layout import Light
+
+
+@functools.cache
+def _gaussian() -> np.ndarray:
+    """Standard normal noise, float32 [900,900]; cut at random offsets, which costs less than drawing it anew."""
+    return np.random.Generator(np.random.Philox(key=77)).standard_normal((900, 900), np.float32)
 
 
 def add_air(canvas: Canvas, camera: Camera, light: Light, rng: np.random.Generator) -> None:
@@ -52,7 +59,7 @@ def photograph(
         0.85, 1.2
     )  # film shoulder
     picture = Image.fromarray(linear).point(list((tone * 255 + 0.5).astype(int)) * 3)
-    label = Image.fromarray(canvas.label)
+    mask = Image.fromarray(canvas.label)
     roll, zoom = float(np.clip(rng.normal(0, 0.014), -0.027, 0.027)), 0.955 * canvas.width / width
     cos, sin = zoom * np.cos(roll), zoom * np.sin(roll)
     affine = (
@@ -65,7 +72,7 @@ def photograph(
     )
     picture = picture.transform((width, height), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
     label = np.array(
-        label.transform((width, height), Image.Transform.AFFINE, affine, Image.Resampling.NEAREST, fillcolor=VOID)
+        mask.transform((width, height), Image.Transform.AFFINE, affine, Image.Resampling.NEAREST, fillcolor=VOID)
     )
     if rng.random() < 0.5:
         picture = picture.filter(ImageFilter.BoxBlur(rng.uniform(0.2, 0.9)))
@@ -79,7 +86,7 @@ def photograph(
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]
     image = image * (1 - rng.uniform(0, 0.3) * (x * x + y * y) / 2)[..., None]
     level = rng.uniform(0.004, 0.02) * (1.5 if light.ambient < 0.5 else 1.0)
-    table = gaussian()
+    table = _gaussian()
     corners = rng.integers(0, [900 - height, 900 - width], (4, 2))
     grain = np.stack([table[a : a + height, b : b + width] for a, b in corners], -1)
     image = image + level * (grain[..., 3:] + 0.6 * grain[..., :3])

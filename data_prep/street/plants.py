@@ -138,7 +138,7 @@ def _crown(rng: np.random.Generator, tall: float, conifer: bool) -> list[tuple[f
     return blobs
 
 
-def _field(blobs, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _field(blobs: list[tuple[float, float, float, float]], x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Largest 1 - (normalised distance)^2 over the ellipses."""
     field = np.full((y.shape[0], x.shape[1]), -9.0, np.float32)
     for cx, cy, rx, ry in blobs:

@@ -25,7 +25,7 @@ class Scene:
         """A random stream of its own for one thing: what a painter skips does not change the others."""
         return self.rng.spawn(1)[0]
 
-    def add(self, x: float, z: float, painter, *args) -> None:
+    def add(self, x: float, z: float, painter: Callable[..., None], *args: object) -> None:
         """Registers `painter(canvas, camera, light, *args)` for something at (x, z)."""
         depth = float(self.camera.to_camera((x, 0.0, z))[2])
         self.things.append((depth, lambda: painter(self.canvas, self.camera, self.light, *args)))
@@ -66,7 +66,7 @@ def rows_of_houses(scene: Scene) -> None:
         z = rng.uniform(-6, 3)
         while z < 105:
             span = rng.uniform(6, 20)
-            if street.in_junction(z + span / 2, span / 2):
+            if street.junction is not None and street.in_junction(z + span / 2, span / 2):
                 z = street.junction[1] + 0.5 if street.junction[0] <= z + 3 else z
                 span = rng.uniform(6, 12) if street.junction[1] <= z else max(street.junction[0] - z, 3)
             end = z + span

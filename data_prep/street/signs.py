@@ -47,7 +47,15 @@ def paint_sign(canvas: Canvas, camera: Camera, light: Light, x: float, z: float,
 
 
 def _plate(
-    canvas: Canvas, light: Light, u: float, v: float, r: float, kind: str, depth: float, off, rng: np.random.Generator
+    canvas: Canvas,
+    light: Light,
+    u: float,
+    v: float,
+    r: float,
+    kind: str,
+    depth: float,
+    off: np.ndarray,
+    rng: np.random.Generator,
 ) -> None:
     gain = gain_of(light) * rng.uniform(0.8, 1.1)
     sprite = Sprite(

@@ -67,7 +67,10 @@ def test_draws_of_a_sample_depend_on_seed_epoch_and_position_alone(images, label
     np.testing.assert_array_equal(alone_labels, turned[order])
     same_image = np.broadcast_to(images[:1], images.shape)
     out, _ = apply(full, same_image, labels)
-    assert len({np.asarray(image).tobytes() for image in out} | {np.asarray(image[:, ::-1]).tobytes() for image in out}) == 16
+    assert (
+        len({np.asarray(image).tobytes() for image in out} | {np.asarray(image[:, ::-1]).tobytes() for image in out})
+        == 16
+    )
     for other in (apply(full, images, labels, samples(8, epoch=3)), apply(full, images, labels, key=jax.random.key(4))):
         assert not np.allclose(other[0], apply(full, images, labels)[0])
 

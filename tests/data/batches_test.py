@@ -37,13 +37,17 @@ def as_tuple(spec):
 
 def test_steps_follow_the_phases():
     whole = specs()
-    expected = [(phase.crop_px, phase.global_batch, epoch) for epoch, phase in enumerate(PHASES) for _ in range(phase.steps)]
+    expected = [
+        (phase.crop_px, phase.global_batch, epoch) for epoch, phase in enumerate(PHASES) for _ in range(phase.steps)
+    ]
     assert [(s.crop_px, len(s.rows), int(s.samples[0, 0])) for s in whole] == expected
     for epoch in range(len(PHASES)):
         positions = np.concatenate([s.samples[:, 1] for s in whole if s.samples[0, 0] == epoch])
         np.testing.assert_array_equal(positions, np.arange(len(positions)))
         # Row and draws belong to the same position.
-        np.testing.assert_array_equal(np.concatenate([s.rows["x"] for s in whole if s.samples[0, 0] == epoch]), positions)
+        np.testing.assert_array_equal(
+            np.concatenate([s.rows["x"] for s in whole if s.samples[0, 0] == epoch]), positions
+        )
 
 
 @pytest.mark.parametrize("start", range(TOTAL + 1))

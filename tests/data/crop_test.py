@@ -38,7 +38,9 @@ def test_at_scale_one_it_is_the_window_around_the_centre():
     assert out.dtype == out_label.dtype == np.uint8
 
 
-@pytest.mark.parametrize("centre,corner", [((0, 0), (0, 0)), ((59, 79), (44, 64)), ((0, 79), (0, 64)), ((3.4, 41), (0, 34))])
+@pytest.mark.parametrize(
+    "centre,corner", [((0, 0), (0, 0)), ((59, 79), (44, 64)), ((0, 79), (0, 64)), ((3.4, 41), (0, 34))]
+)
 def test_a_window_that_would_stick_out_is_shifted_inside(centre, corner):
     image, label = coordinates(60, 80)
     out, out_label = crop(image, label, centre, 1.0, 16)
@@ -58,7 +60,9 @@ def test_resizes_the_window_alone_as_tensorflow_does(scale, window, size):
     part, part_label = image[y : y + window, x : x + window], label[y : y + window, x : x + window]
     expected = np.round(tf.image.resize(part, (16, 16)).numpy()).astype(np.uint8)
     np.testing.assert_array_equal(out, expected)
-    np.testing.assert_array_equal(out_label, tf.image.resize(part_label[..., None], (16, 16), "nearest").numpy()[..., 0])
+    np.testing.assert_array_equal(
+        out_label, tf.image.resize(part_label[..., None], (16, 16), "nearest").numpy()[..., 0]
+    )
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.73, 1.0, 1.9])

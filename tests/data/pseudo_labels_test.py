@@ -37,7 +37,9 @@ def test_labels_go_with_the_unlabelled_images_in_order(directory):
 
 def test_missing_or_short_shard_is_named(directory):
     write_shard(shard_path(directory, 2, 3), [b"e", b"f"])
-    with pytest.raises(CsstError, match=r"labels-00002-of-00003.array_record holds 2 label maps, not 1; delete .* again"):
+    with pytest.raises(
+        CsstError, match=r"labels-00002-of-00003.array_record holds 2 label maps, not 1; delete .* again"
+    ):
         PseudoLabelled(directory, Images(), RECORDS, shard_size=2)
     os.remove(shard_path(directory, 1, 3))
     with pytest.raises(CsstError, match=r"labels-00001-of-00003.array_record is missing; delete .* label stage again"):

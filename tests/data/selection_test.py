@@ -33,7 +33,9 @@ def test_bad_lists_say_what_is_wrong(data, tmp_path):
     with pytest.raises(CsstError, match=r"ids.txt holds no id; write one id a line"):
         select(data, "train", str(ids))
     ids.write_text("image00\nimage05\nimage99\n")  # 05 has no mask, 99 is no image
-    with pytest.raises(CsstError, match=r"ids.txt: 2 ids are no labelled images of split 'train' in .*image05, image99\."):
+    with pytest.raises(
+        CsstError, match=r"ids.txt: 2 ids are no labelled images of split 'train' in .*image05, image99\."
+    ):
         select(data, "train", str(ids))
 
 

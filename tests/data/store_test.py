@@ -90,7 +90,7 @@ def test_index_covers_all_images_and_labelled_ones_alone_have_components(prepare
     labelled = {data.ids("train").index(image_id) for image_id in data.labelled_ids("train")}
     assert set(index.record.tolist()) == labelled
     first = np.asarray(Image.open(io.BytesIO(data.source("train").label_bytes(0))))
-    klass, y, x, area = centroid_index.components(first, 2)
+    _klass, y, _x, area = centroid_index.components(first, 2)
     np.testing.assert_array_equal(index.area[index.record == 0], area)
     np.testing.assert_array_equal(index.y[index.record == 0], y)
 

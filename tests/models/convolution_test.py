@@ -46,7 +46,14 @@ def pair(n):
 
 CASES = {
     "depthwise": ((2, 8, 8, 5), (3, 3, 1, 5), pair(1), (pair(1), pair(1)), pair(1), 5),
-    "depthwise, odd size, rows not a multiple of 4": ((2, 7, 9, 4), (3, 3, 1, 4), pair(1), (pair(1), pair(1)), pair(1), 4),
+    "depthwise, odd size, rows not a multiple of 4": (
+        (2, 7, 9, 4),
+        (3, 3, 1, 4),
+        pair(1),
+        (pair(1), pair(1)),
+        pair(1),
+        4,
+    ),
     "depthwise, stride 2": ((2, 12, 16, 4), (3, 3, 1, 4), pair(2), (pair(1), pair(1)), pair(1), 4),
     "depthwise, stride 2, odd size": ((1, 13, 7, 4), (3, 3, 1, 4), pair(2), (pair(1), pair(1)), pair(1), 4),
     "depthwise, dilation 2": ((2, 10, 11, 4), (3, 3, 1, 4), pair(1), (pair(2), pair(2)), pair(2), 4),

@@ -21,7 +21,9 @@ def create(**options):
         normal = rng.normal(size=like.shape) * np.sqrt(2 / max(np.prod(like.shape[:-1]), 1))
         params[name] = jnp.asarray(normal if name.endswith("kernel") else "scale" in name, jnp.float32)
         params[name] = jnp.broadcast_to(params[name], like.shape)
-    stats = {name: jnp.full(like.shape, name.endswith("var"), jnp.float32) for name, like in network.batch_stats.items()}
+    stats = {
+        name: jnp.full(like.shape, name.endswith("var"), jnp.float32) for name, like in network.batch_stats.items()
+    }
     return dataclasses.replace(network, params=params, batch_stats=stats)
 
 

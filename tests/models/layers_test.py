@@ -27,7 +27,10 @@ def test_conv_pads_strides_and_adds_the_bias_as_pytorch_does():
     # Cross-correlation around (0, 0), (0, 2), (2, 0), (2, 2): "SAME" would start at (1, 1).
     expected = [
         [4 * 0 + 5 * 1 + 7 * 4 + 8 * 5, 3 * 1 + 4 * 2 + 5 * 3 + 6 * 5 + 7 * 6 + 8 * 7],
-        [1 * 4 + 2 * 5 + 4 * 8 + 5 * 9 + 7 * 12 + 8 * 13, sum(k * v for k, v in enumerate([5, 6, 7, 9, 10, 11, 13, 14, 15]))],
+        [
+            1 * 4 + 2 * 5 + 4 * 8 + 5 * 9 + 7 * 12 + 8 * 13,
+            sum(k * v for k, v in enumerate([5, 6, 7, 9, 10, 11, 13, 14, 15])),
+        ],
     ]
     np.testing.assert_allclose(conv(x)[0, :, :, 0], np.array(expected) + 0.5)
 
@@ -114,7 +117,9 @@ def test_batch_norm_over_eight_devices_is_that_of_one(spatial):
     assert np.abs(x[:1].mean((0, 1, 2)) - x.mean((0, 1, 2))).max() > 1
 
 
-@pytest.mark.parametrize("shape,bins", [((7, 5), 3), ((6, 6), 6), ((4, 9), 6), ((1, 2), 3), ((10, 12), 1), ((13, 17), 2)])
+@pytest.mark.parametrize(
+    "shape,bins", [((7, 5), 3), ((6, 6), 6), ((4, 9), 6), ((1, 2), 3), ((10, 12), 1), ((13, 17), 2)]
+)
 def test_adaptive_pooling_agrees_with_a_loop(shape, bins):
     x = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype(np.float32)
     expected = np.zeros((2, bins, bins, 3))

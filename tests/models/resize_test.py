@@ -32,7 +32,8 @@ def reference(x, size, align_corners):
 
 @pytest.mark.parametrize("align_corners", [True, False])
 @pytest.mark.parametrize(
-    "old,new", [((5, 7), (9, 4)), ((4, 4), (8, 8)), ((8, 6), (3, 1)), ((1, 1), (3, 2)), ((3, 1), (1, 5)), ((6, 6), (6, 6))]
+    "old,new",
+    [((5, 7), (9, 4)), ((4, 4), (8, 8)), ((8, 6), (3, 1)), ((1, 1), (3, 2)), ((3, 1), (1, 5)), ((6, 6), (6, 6))],
 )
 def test_agrees_with_the_loop(old, new, align_corners):
     x = np.random.default_rng(0).normal(size=(2, *old, 3)).astype(np.float32)

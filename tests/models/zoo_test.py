@@ -16,5 +16,7 @@ def test_every_name_builds_a_network(name):
 
 
 def test_unknown_name_lists_the_known_and_the_nearest():
-    with pytest.raises(CsstError, match=r"unknown network 'fastscnn'; known are: .*fast_scnn.*Did you mean 'fast_scnn'\?"):
+    with pytest.raises(
+        CsstError, match=r"unknown network 'fastscnn'; known are: .*fast_scnn.*Did you mean 'fast_scnn'\?"
+    ):
         zoo.builder("fastscnn", 7)

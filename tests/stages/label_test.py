@@ -77,7 +77,7 @@ def test_labels_index_and_manifest_tell_the_same(run, selection, config, tmp_pat
         expected[10:15, 20:24] = record % 4
         np.testing.assert_array_equal(decoded(labelled, i), expected)
         assert labelled.image_bytes(i) == selection.source.image_bytes(record)
-        klass, y, x, area = centroid_index.components(expected, 4)
+        klass, _y, _x, area = centroid_index.components(expected, 4)
         mine = index.record == i
         np.testing.assert_array_equal(np.sort(index.klass[mine]), np.sort(klass))
         np.testing.assert_array_equal(np.sort(index.area[mine]), np.sort(area))
@@ -175,18 +175,24 @@ def test_lost_or_changed_shards_are_refused(run, tmp_path):
     second = shard_path(tmp_path / "pseudo_labels", 1, 2)
     whole = second.read_bytes()
     second.write_bytes(shard_path(tmp_path / "pseudo_labels", 0, 2).read_bytes())
-    with pytest.raises(centroid_index.StaleIndexError, match=r"is stale.*delete .*pseudo_labels and run the label stage again"):
+    with pytest.raises(
+        centroid_index.StaleIndexError, match=r"is stale.*delete .*pseudo_labels and run the label stage again"
+    ):
         run()
     second.unlink()
     with pytest.raises(CsstError, match=r"labels-00001-of-00002.array_record is missing; delete .*pseudo_labels"):
         run()
     second.write_bytes(whole)
     (tmp_path / "pseudo_labels" / label.INDEX_FILE).unlink()
-    with pytest.raises(centroid_index.StaleIndexError, match="no centroid index for the labels.*run the label stage again"):
+    with pytest.raises(
+        centroid_index.StaleIndexError, match="no centroid index for the labels.*run the label stage again"
+    ):
         run()
 
 
 def test_empty_pool_is_refused(config, tiny_data):
     selection = build.validation_selection(config, DataSet.open(tiny_data))
-    with pytest.raises(CsstError, match="the unlabelled pool is empty: all 3 images of split 'val'.*stages=teacher,evaluate"):
+    with pytest.raises(
+        CsstError, match="the unlabelled pool is empty: all 3 images of split 'val'.*stages=teacher,evaluate"
+    ):
         label.check_pool(selection)

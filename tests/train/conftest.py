@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from csst_jax.data.augment import Augmentation
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io
@@ -30,7 +31,9 @@ def toy_network(**options):
         for name, like in network.params.items()
     }
     params = {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
-    stats = {name: jnp.full(like.shape, name.endswith("var"), jnp.float32) for name, like in network.batch_stats.items()}
+    stats = {
+        name: jnp.full(like.shape, name.endswith("var"), jnp.float32) for name, like in network.batch_stats.items()
+    }
     return dataclasses.replace(network, params=params, batch_stats=stats)
 
 

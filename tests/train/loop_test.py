@@ -78,7 +78,9 @@ def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, t
     again, none = loop.train(make_run(directory=tmp_path / "stopped"))
     assert_same(again, expected)
     assert not none
-    assert [line["step"] for line in lines(tmp_path / "stopped")] == [line["step"] for line in lines(tmp_path / "whole")]
+    assert [line["step"] for line in lines(tmp_path / "stopped")] == [
+        line["step"] for line in lines(tmp_path / "whole")
+    ]
 
 
 def test_sigterm_saves_and_stops_and_the_handler_is_put_back(make_run, tmp_path):
@@ -102,7 +104,9 @@ def test_sigterm_saves_and_stops_and_the_handler_is_put_back(make_run, tmp_path)
     assert_same(state, expected)
 
 
-@pytest.mark.parametrize("every_s,good", [(0, "the last good checkpoint is of step 3"), (1e9, "no checkpoint was saved")])
+@pytest.mark.parametrize(
+    "every_s,good", [(0, "the last good checkpoint is of step 3"), (1e9, "no checkpoint was saved")]
+)
 def test_non_finite_loss_names_the_step_and_the_last_good_checkpoint(make_run, every_s, good):
     run = make_run("constant", epochs=3)
     rates = run.learning_rates.copy()
@@ -121,7 +125,16 @@ def test_metrics_and_progress_line(make_run, tmp_path, caplog):
     total = sum(phase.steps for phase in run.phases)
     assert [line["step"] for line in lines(tmp_path)] == list(range(2, total + 1, 2))
     first = lines(tmp_path)[0]
-    assert {"loss", "loss_main", "loss_early", "kept", "learning_rate", "images_per_s", "input_wait_share", "left_s"} < set(first)
+    assert {
+        "loss",
+        "loss_main",
+        "loss_early",
+        "kept",
+        "learning_rate",
+        "images_per_s",
+        "input_wait_share",
+        "left_s",
+    } < set(first)
     assert first["learning_rate"] == pytest.approx(run.learning_rates[1])
     assert 0 < first["kept"] <= 1 and first["crop_px"] == 48 and first["global_batch"] == 8
     assert any(tmp_path.glob("events.out.tfevents*"))
