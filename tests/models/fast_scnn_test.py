@@ -72,6 +72,7 @@ def test_evaluation_is_deterministic_and_ignores_the_auxiliary_head_and_the_rest
     assert not np.array_equal(out["logits"][1], again["logits"][1])
 
 
+@pytest.mark.slow
 def test_training_draws_dropout_by_key_and_gives_the_same_on_any_layout_over_devices(network, images):
     mesh = make_mesh(jax.devices()[:8], 2)
 

@@ -79,8 +79,8 @@ def test_batch_norm_of_one_value_has_no_infinite_variance():
 
 
 def test_statistics_stay_float32_under_bfloat16():
-    layer = ConvBN(3, 4, 3, rngs=nnx.Rngs(0), dtype=jnp.bfloat16)
-    x = 3 + jax.random.normal(jax.random.key(0), (4, 9, 9, 3))
+    layer = ConvBN(3, 4, 1, rngs=nnx.Rngs(0), dtype=jnp.bfloat16)
+    x = jnp.asarray(3 + np.random.default_rng(0).normal(size=(4, 9, 9, 3)), jnp.float32)
     y = layer(x)
     assert y.dtype == jnp.bfloat16
     assert layer.bn.mean[...].dtype == layer.bn.var[...].dtype == layer.conv.kernel[...].dtype == jnp.float32

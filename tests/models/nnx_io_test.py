@@ -16,7 +16,7 @@ class TwoDropouts(nnx.Module):
     """The input twice, through a dropout layer each; a batch normalisation besides."""
 
     def __init__(self, *, rngs):
-        self.blocks = nnx.List([ConvBN(1, 2, rngs=rngs), BatchNorm(2, rngs=rngs)])
+        self.blocks = nnx.List([ConvBN(3, 2, rngs=rngs), BatchNorm(2, rngs=rngs)])
         self.first, self.second = Dropout(0.5, rngs=rngs), Dropout(0.5, rngs=rngs)
 
     def __call__(self, x):
@@ -51,7 +51,7 @@ def test_abstract_has_the_same_shapes_and_computes_nothing(network):
 
 
 def test_dropout_masks_differ_between_layers_and_keys_and_repeat_with_the_key(network):
-    x = jnp.ones((1, 16, 16, 1))
+    x = jnp.ones((1, 16, 16, 3))
     apply = jax.jit(functools.partial(network.apply_train, network.params, network.batch_stats, x))
     one, same, other = (apply(jax.random.key(k))[0] for k in (0, 0, 1))
     for name in ("first", "second"):
@@ -63,7 +63,7 @@ def test_dropout_masks_differ_between_layers_and_keys_and_repeat_with_the_key(ne
 
 
 def test_training_returns_new_statistics_and_leaves_its_arguments_alone(network):
-    x = 5 + jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+    x = 5 + jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
     before = {name: np.array(leaf) for name, leaf in network.batch_stats.items()}
     _, stats = network.apply_train(network.params, network.batch_stats, x, jax.random.key(0))
     assert stats.keys() == before.keys()
@@ -73,7 +73,7 @@ def test_training_returns_new_statistics_and_leaves_its_arguments_alone(network)
 
 
 def test_evaluation_uses_what_it_is_given(network):
-    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
     out = network.apply_eval(network.params, network.batch_stats, x)
     np.testing.assert_array_equal(out["first"], x)
     moved = network.batch_stats | {"blocks.1.mean": jnp.array([1.0, -2.0])}

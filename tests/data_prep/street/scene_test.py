@@ -15,7 +15,7 @@ from csst_jax.data.descriptions import SYNTHETIC
 from csst_jax.types import IGNORE_LABEL
 from data_prep.street import scene
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 @functools.cache
