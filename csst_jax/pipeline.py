@@ -20,7 +20,7 @@ from csst_jax.data import centroid_index
 from csst_jax.evaluation.table import format_table
 from csst_jax.report import write_report
 from csst_jax.stages import evaluate, label, train
-from csst_jax.stages.artifact import Artifact, fingerprint, write_json
+from csst_jax.stages.artifact import DONE_FILE, Artifact, fingerprint, write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -100,16 +100,16 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     networks = {"teacher": teacher}
 
     # Stage two: hard pseudo labels for the unlabelled images (eq. 2).
-    if "label" in stages or "student" in stages:
+    if "label" in stages or has(this, "student"):
         pseudo = label_pool(this, teacher)
 
     # Stage three: a student of its own initialisation on both (eq. 3).
-    if "student" in stages:
+    if has(this, "student"):
         both = [build.real_labels(this.pool, config.student), pseudo]
         networks["student"] = train_network(this, "student", config.student, both, seed=config.seed + 1)
 
     # The control (Table 1b): the teacher's recipe for as many steps as the student took.
-    if "baseline" in stages:
+    if has(this, "baseline"):
         longer = build.lengthened(
             config.teacher, len(this.pool.labelled), networks["student"].steps, build.mesh(config)
         )
@@ -136,12 +136,20 @@ def wanted_stages(text: str) -> set[str]:
     return wanted
 
 
+def has(this: Run, name: str) -> bool:
+    """Whether a network belongs to this run: it was asked for, or is there to be evaluated with the others."""
+    finished = (this.workdir / name / DONE_FILE).exists()
+    return name in this.stages or ("evaluate" in this.stages and finished)
+
+
 def check_settings(this: Run) -> None:
     """Refuses what the student would stumble over before a teacher is trained for it.
 
     Raises:
       CsstError: names the key or value and the mend.
     """
+    if not 0 <= this.config.seed < 2**32 - 1:  # the student's is one more, and the device takes 32 bits
+        raise CsstError(f"seed={this.config.seed} is out of range; give a number from 0 to {2**32 - 2}.")
     mesh, num_classes = build.mesh(this.config), len(this.classes)
     build.check_stage(this.config.teacher, this.pool, this.pool.labelled, num_classes, mesh)
     if "student" in this.stages:
@@ -163,12 +171,16 @@ def check_made(this: Run, stage: str, artifact: Artifact) -> None:
 
 
 def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[LabelledSource], seed: int) -> Trained:
-    """One training stage in `workdir/<name>`."""
+    """One training stage in `workdir/<name>`.
+
+    The mesh is part of the request: batches are multiples of its data axis, so other devices can mean other steps.
+    """
+    mesh = build.mesh(this.config)
     request = {
         "seed": seed,
         "settings": stage.to_dict(),
         "normalisation": this.config.normalisation.to_dict(),
-        "spatial": this.config.mesh.spatial,
+        "mesh": dict(mesh.shape),
         "labels_sha256": [labelled.index.labels_sha256 for labelled in sources],
         "records_sha256": [fingerprint(list(labelled.records)) for labelled in sources],
     }
@@ -197,7 +209,8 @@ def evaluate_network(this: Run, name: str, network: Trained) -> dict[str, Any]:
     ids = this.validation.ids(this.validation.labelled)
     request = {
         "weights_sha256": network.sha256,
-        "settings": this.config.evaluate.to_dict(),
+        "scales": this.config.evaluate.scales,
+        "flip": this.config.evaluate.flip,
         "normalisation": this.config.normalisation.to_dict(),
         "labels_sha256": centroid_index.labels_sha256(
             (image_id, labels.label_bytes(record))

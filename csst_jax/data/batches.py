@@ -26,12 +26,12 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def image_bytes(self, record: int) -> bytes:
-        """PNG or JPEG."""
+    def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
+        """The image as PNG or JPEG; the label as PNG of one channel: class indices, 255 = void."""
         ...
 
     def label_bytes(self, record: int) -> bytes:
-        """PNG, one channel: class indices, 255 = void."""
+        """The label alone."""
         ...
 
 
@@ -128,7 +128,7 @@ def batches(
 
     def read(source: np.ndarray, record: np.ndarray) -> tuple[bytes, bytes]:
         chosen = sources[int(source)]
-        return chosen.image_bytes(int(record)), chosen.label_bytes(int(record))
+        return chosen.pair_bytes(int(record))
 
     def load(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         def one(row: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -71,6 +71,10 @@ class PseudoLabelled:
         """PNG or JPEG, as in the data set."""
         return self._images.image_bytes(self._records[record])
 
+    def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
+        """(image_bytes, label_bytes)."""
+        return self.image_bytes(record), self.label_bytes(record)
+
     def label_bytes(self, record: int) -> bytes:
         """PNG, uint8 [h, w]: class indices, 255 = below the confidence threshold."""
         shard, row = divmod(record, self._shard_size)

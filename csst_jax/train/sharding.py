@@ -24,10 +24,11 @@ def make_mesh(devices: Sequence[jax.Device], spatial: int) -> Mesh:
     """A (`data`, `spatial`) mesh over all given devices.
 
     Raises:
-      CsstError: `spatial` does not divide the number of devices.
+      CsstError: `spatial` does not divide the number of devices of each process (an image's rows stay in one process).
     """
-    if spatial < 1 or len(devices) % spatial:
-        raise CsstError(f"mesh.spatial={spatial} does not divide the {len(devices)} devices; give a divisor of it.")
+    own = len(devices) // len({device.process_index for device in devices})
+    if spatial < 1 or own % spatial:
+        raise CsstError(f"mesh.spatial={spatial} does not divide the {own} devices of a process; give a divisor of it.")
     return Mesh(np.asarray(devices).reshape(-1, spatial), (DATA, SPATIAL))
 
 

@@ -99,6 +99,9 @@ class Colours:
     def label_bytes(self, record):
         return png(np.full((40 + record, 50), self.base + record, np.uint8))
 
+    def pair_bytes(self, record):
+        return self.image_bytes(record), self.label_bytes(record)
+
 
 def read(start=0, parallel_batches=2):
     return list(batches(iter(specs(start)), [Colours(10), Colours(20)], parallel_batches=parallel_batches, prefetch=2))

@@ -48,7 +48,7 @@ def test_number_of_parameters_at_19_classes(aux, parameters):
     assert {leaf.dtype for leaf in network.params.values()} == {jnp.dtype(jnp.float32)}
 
 
-@pytest.mark.parametrize("size", [(64, 64), (32, 32), (45, 71), (65, 97)])
+@pytest.mark.parametrize("size", [(32, 32), (45, 97)])
 def test_logits_have_the_size_of_the_image_and_features_their_stride(size):
     network = nnx_io.abstract(functools.partial(fast_scnn.build, 5, width=0.25))
     images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)

@@ -79,7 +79,7 @@ def make_run(tmp_path):
     """A function that gives a `TrainingRun` in the test's directory; keywords replace its attributes."""
     opened = []
 
-    def make(kind="coarse2fine+", epochs=5, num_sizes=3, devices=1, directory=tmp_path, **changes):
+    def make(kind="coarse2fine+", epochs=5, num_sizes=2, devices=1, directory=tmp_path, **changes):
         recipe = toy_recipe(devices, network=toy_network(depthwise=False), jitter=0, blur=0)
         phases = crops.phases(kind, 48, 8, epochs, 16, num_sizes=num_sizes, stride=8, data_axis=devices)
         shapes = [(p.crop_px, p.global_batch) for p in phases for _ in range(p.steps)]
