@@ -31,6 +31,7 @@ def main(_: list[str]) -> int:
     workdir = pathlib.Path(_WORKDIR.value).expanduser().resolve()
     stop_between_stages()
     try:
+        start.quiet_libraries()
         start.start_jax(_CONFIG.value)
         with start.claimed(workdir):
             start.start_logging(workdir)

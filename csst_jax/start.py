@@ -115,12 +115,10 @@ def claimed(workdir: pathlib.Path) -> Iterator[None]:
 
 
 def start_logging(workdir: pathlib.Path) -> None:
-    """Log lines of the first process to the terminal and to `log.txt` in the workdir; of libraries, warnings alone."""
+    """Log lines of the first process to the terminal and to `log.txt` in the workdir."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
-    absl_logging.set_verbosity(absl_logging.WARNING)
-    root.setLevel(logging.WARNING)
     if jax.process_index() > 0:
         return
     logging.getLogger("csst_jax").setLevel(logging.INFO)
@@ -129,6 +127,12 @@ def start_logging(workdir: pathlib.Path) -> None:
     for handler in (terminal, file):
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         root.addHandler(handler)
+
+
+def quiet_libraries() -> None:
+    """Lets libraries log warnings and errors alone; JAX tells of every backend that it does not find."""
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 def start_jax(config: ConfigDict) -> None:
