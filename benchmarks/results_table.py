@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import statistics
 import sys
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ def _copied(run: str, out: pathlib.Path) -> tuple[str, str, dict[str, Any]]:
         raise CsstError(f"{run!r}: cannot read {source} ({error}); give NAME=WORKDIR of a finished run.") from error
     if not equals or "teacher" not in results:
         raise CsstError(f"{run!r}: give NAME=WORKDIR of a finished run.")
-    log = out.parent / "logs" / f"{out.stem}-{'-'.join(name.lower().split())}.json"
+    log = out.parent / "logs" / f"{out.stem}-{'-'.join(re.findall('[a-z0-9]+', name.lower()))}.json"
     if source.resolve() != log.resolve():
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
