@@ -187,10 +187,10 @@ def _learning_rate(stage: ConfigDict, planned: Sequence[Phase]) -> Callable[[jax
     )
 
 
-def network(stage: ConfigDict, num_classes: int, seed: int) -> nnx_io.Network:
-    """The stage's network with its own initial values."""
+def network(stage: ConfigDict, num_classes: int, seed: int | None) -> nnx_io.Network:
+    """The stage's network with its own initial values; with shapes alone where `seed` is None."""
     build = zoo.builder(stage.network, num_classes, width=stage.width, dtype=compute_dtype(stage.dtype))
-    return nnx_io.create(build, seed)
+    return nnx_io.abstract(build) if seed is None else nnx_io.create(build, seed)
 
 
 def recipe(config: ConfigDict, stage: ConfigDict, net: nnx_io.Network, device_mesh: jax.sharding.Mesh) -> Recipe:

@@ -74,7 +74,8 @@ def run(
     name = artifact.directory.name
     mesh = build.mesh(config)
     phases = build.phases(stage, sum(len(labelled.records) for labelled in sources), mesh)
-    net = build.network(stage, len(classes), seed)
+    # What is trained needs no initial values, which take seconds to make.
+    net = build.network(stage, len(classes), None if artifact.done else seed)
     recipe = build.recipe(config, stage, net, mesh)
     checkpoints = Checkpoints(artifact.directory / "checkpoints", config.checkpoint.keep)
     steps = sum(phase.steps for phase in phases)
