@@ -65,7 +65,6 @@ class Progress:
         self._name = name
         self._pixels = [p.global_batch * p.crop_px**2 for p in phases for _ in range(p.steps)]
         self._total = len(self._pixels)
-        self._first = start_step
         self._begin = self._since = time.perf_counter()
         self._waited = 0.0
         self._images = 0
