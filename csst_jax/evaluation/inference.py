@@ -61,9 +61,15 @@ def make_predictor(
         for scale in scales:
             size = (height, width) if scale == 1 else (rounded(height * scale), rounded(width * scale))
             scaled = _resize(normalised, size, align_corners)
-            at_scale = _probabilities(apply_fn, scaled, state)
             if flip:
-                at_scale = at_scale + _probabilities(apply_fn, scaled[:, :, ::-1], state)[:, :, ::-1]
+                # An image and its mirror image side by side in the batch: one network to compile, not two, and a batch
+                # that is sharded over devices stays where it is.
+                pairs = jnp.stack([scaled, scaled[:, :, ::-1]], axis=1)
+                both = _probabilities(apply_fn, pairs.reshape(-1, *scaled.shape[1:]), state)
+                both = both.reshape(*pairs.shape[:-1], both.shape[-1])
+                at_scale = both[:, 0] + both[:, 1, :, ::-1]
+            else:
+                at_scale = _probabilities(apply_fn, scaled, state)
             total = total + _resize(at_scale, (height, width), align_corners)
         return total / (len(scales) * (2 if flip else 1))
 

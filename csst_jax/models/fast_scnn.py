@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from csst_jax.models.layers import BatchNorm, Conv, ConvBN, Dropout, adaptive_average_pool
+from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout, adaptive_average_pool
 from csst_jax.models.resize import resize
 
 if TYPE_CHECKING:
@@ -115,10 +115,10 @@ class FastSCNN(nnx.Module):
         self.dsconv1 = SeparableConv(c(128), c(128), rngs=rngs, dtype=dtype)
         self.dsconv2 = SeparableConv(c(128), c(128), rngs=rngs, dtype=dtype)
         self.dropout = Dropout(0.1, rngs=rngs)
-        self.classifier = Conv(c(128), num_classes, 1, rngs=rngs, bias=True, dtype=dtype)
+        self.classifier = Classifier(c(128), num_classes, rngs=rngs, dtype=dtype)
         self.aux_head = ConvBN(c(64), c(64), 3, rngs=rngs, padding=1, dtype=dtype) if aux else None
         self.aux_dropout = Dropout(0.1, rngs=rngs) if aux else None
-        self.aux_classifier = Conv(c(64), num_classes, 1, rngs=rngs, bias=True, dtype=dtype) if aux else None
+        self.aux_classifier = Classifier(c(64), num_classes, rngs=rngs, dtype=dtype) if aux else None
         self.aux_active = aux
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 class Conv(nnx.Module):
-    """Convolution with symmetric integer padding; weights drawn as He et al. (fan out, ReLU), biases zero."""
+    """Convolution with symmetric integer padding; biases start at zero.
+
+    Weights are drawn as He et al. have it (fan out, ReLU), or with the standard deviation `init_std`: a classifier
+    wants small ones, so that training starts from even probabilities and not from confident noise.
+    """
 
     def __init__(
         self,
@@ -37,11 +41,13 @@ class Conv(nnx.Module):
         dilation: int = 1,
         groups: int = 1,
         bias: bool = False,
+        init_std: float | None = None,
         dtype: DTypeLike = jnp.float32,
     ):
         shape = (kernel_size, kernel_size, in_channels // groups, out_channels)
-        deviation = math.sqrt(2.0 / (kernel_size * kernel_size * out_channels / groups))
-        self.kernel = nnx.Param(deviation * jax.random.normal(rngs.params(), shape, jnp.float32))
+        if init_std is None:
+            init_std = math.sqrt(2.0 / (kernel_size * kernel_size * out_channels / groups))
+        self.kernel = nnx.Param(init_std * jax.random.normal(rngs.params(), shape, jnp.float32))
         self.bias = nnx.Param(jnp.zeros((out_channels,), jnp.float32)) if bias else None
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.dtype = dtype
@@ -95,6 +101,13 @@ class BatchNorm(nnx.Module):
             self.var[...] += self.momentum * (unbiased - self.var[...])
         gain = self.scale[...] * jax.lax.rsqrt(var + self.epsilon)
         return ((wide - mean) * gain + self.bias[...]).astype(x.dtype)
+
+
+class Classifier(Conv):
+    """1x1 convolution with bias to the classes' logits; weights start at a deviation of 0.01 (mmsegmentation's)."""
+
+    def __init__(self, in_channels: int, num_classes: int, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
+        super().__init__(in_channels, num_classes, 1, rngs=rngs, bias=True, init_std=0.01, dtype=dtype)
 
 
 class ConvBN(nnx.Module):

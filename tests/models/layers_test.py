@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from csst_jax.models.layers import BatchNorm, Conv, ConvBN, Dropout, adaptive_average_pool
+from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout, adaptive_average_pool
 from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
 
 RNGS = nnx.Rngs(0)
@@ -42,6 +42,15 @@ def test_conv_weights_are_drawn_by_fan_out():
     depthwise = Conv(512, 512, 3, rngs=nnx.Rngs(0), groups=512).kernel[...]
     assert depthwise.shape == (3, 3, 1, 512)
     np.testing.assert_allclose(np.std(depthwise), np.sqrt(2 / 9), rtol=0.05)
+
+
+def test_a_classifier_starts_from_even_probabilities():
+    classifier = Classifier(128, 19, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(np.std(classifier.kernel[...]), 0.01, rtol=0.05)
+    features = jax.nn.relu(jax.random.normal(jax.random.key(0), (2, 4, 4, 128)))
+    probability = jax.nn.softmax(classifier(features))
+    assert probability.shape == (2, 4, 4, 19)
+    assert jnp.max(jnp.abs(probability - 1 / 19)) < 0.03
 
 
 def test_batch_norm_worked_out_by_hand():
