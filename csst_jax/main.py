@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import sys
@@ -11,7 +10,6 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-import jax
 from absl import app, flags
 
 from csst_jax import start
@@ -35,12 +33,10 @@ def main(_: list[str]) -> int:
         start.start_jax(_CONFIG.value)
         with start.claimed(workdir):
             start.start_logging(workdir)
-            if jax.process_index() == 0:
-                resolved = json.dumps(_CONFIG.value.to_dict(), indent=2)
-                (workdir / start.CONFIG_FILE).write_text(resolved + "\n", encoding="utf-8")
             from csst_jax import pipeline  # TensorFlow takes seconds to import: not before the checks above
 
-            pipeline.run(_CONFIG.value, workdir)
+            with start.recorded_config(_CONFIG.value, workdir):
+                pipeline.run(_CONFIG.value, workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")
     except CsstError as error:

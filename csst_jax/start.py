@@ -17,6 +17,7 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from csst_jax.stages.artifact import read_json, write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -112,6 +113,23 @@ def claimed(workdir: pathlib.Path) -> Iterator[None]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+@contextlib.contextmanager
+def recorded_config(config: ConfigDict, workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps the resolved configuration beside the results; a run that is refused leaves its predecessor's there."""
+    if jax.process_index() > 0:
+        yield
+        return
+    path = workdir / CONFIG_FILE
+    previous = read_json(path) if path.exists() else None
+    write_json(path, config.to_dict())
+    try:
+        yield
+    except CsstError:
+        if previous is not None:
+            write_json(path, previous)
+        raise
 
 
 def start_logging(workdir: pathlib.Path) -> None:

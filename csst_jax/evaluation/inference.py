@@ -27,7 +27,8 @@ def make_predictor(
     """A jittable function from images to class probabilities at the images' size.
 
     Args:
-      apply_fn: called as apply_fn(images, *state) with normalised float32 images "b h w 3"; returns logits "b h w c" at
+      apply_fn: called as apply_fn(images, *state) with normalised float32 images "b h w 3", with `flip` two for each
+        image; returns logits "b h w c" at
         the size of its input.
       scales: sizes of the image pyramid relative to the input. At scale 1 the network gets the image's own size; at
         others each side is scaled, then rounded to the nearest multiple of `stride`, at least one.

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 INDEX_FILE = "centroids.tfrecord"
 MANIFEST_FILE = "manifest.json"
 SHEET_FILE = "contact_sheet.png"
+_SAY_EVERY_S = 15.0
 
 
 def run(
@@ -99,6 +100,8 @@ def _write_shards(
     shards = _shards(len(selection.unlabelled), config.label.shard_size)
     ids = selection.ids(selection.unlabelled)
     (directory / "parts").mkdir(parents=True, exist_ok=True)
+    log.info("%s: labelling %d images, %d shards", directory.name, len(ids), len(shards))
+    said = time.monotonic()
     with StopRequest() as stop:
         for shard, positions in enumerate(shards):
             if shard % jax.process_count() != jax.process_index() or _part(directory, shard, "json").exists():
@@ -118,6 +121,9 @@ def _write_shards(
                 ignored += int(below.sum())
                 encoded.append(encode_label(label))
                 builder.add(row, ids[positions[row]], label, encoded[-1])
+                if time.monotonic() - said > _SAY_EVERY_S:
+                    log.info("%s: image %d of %d", directory.name, positions[row] + 1, len(ids))
+                    said = time.monotonic()
                 if stop.requested:
                     raise Preempted(f"{directory.name}: SIGTERM; {shard} of {len(shards)} shards are kept.")
             write_shard(shard_path(directory, shard, len(shards)), encoded)

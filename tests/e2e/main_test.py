@@ -140,6 +140,7 @@ def test_finished_run_ends_at_once_and_changed_settings_are_an_error(whole, tiny
     output = finish(start(command(tiny_data, workdir, "--config.teacher.lr.base=0.5")), status=2)
     assert "settings.lr.base: 0.02 there, 0.5 now" in output and "Traceback" not in output
     assert (workdir / "results.json").read_bytes() == before
+    assert json.loads((workdir / "config.json").read_text())["teacher"]["lr"]["base"] == 0.02
 
 
 def free_port():
