@@ -54,7 +54,7 @@ def training() -> ConfigDict:
     c.sampler.name = "centroid"  # centroid, or uniform (the paper's "without centroid sampling")
     c.sampler.min_area_px = 0  # smallest component of a real label that may be a crop's centre
     c.sampler.pseudo_min_area_px = 64  # the same for pseudo labels, whose specks would crowd the index
-    c.sampler.real_share = -1.0  # share of each class's draws from real labels; -1 = the union, as in the paper
+    c.sampler.real_share = -1.0  # share of (each class's) draws from real labels; -1 = the union, as in the paper
 
     # Augmentation: the scale on the host, the others inside the step.
     c.augment = ConfigDict()

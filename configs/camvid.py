@@ -30,7 +30,7 @@ def get_config(arg: str = "") -> ConfigDict:
         stage.batch_size = 8
         stage.lr.base = 0.05
     c.student.epochs = 120
-    # A teacher of 46 masks from random weights misses most poles and bicycles, and is not sure where it does. Labelled as
+    # A teacher of 46 masks from random weights misses most poles and bicycles, and is unsure where it does. Labelled as
     # what is behind them, they would teach the student not to see them: void is better, and half of each class's crops
     # from real masks.
     c.label.flip = True

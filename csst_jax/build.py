@@ -129,15 +129,15 @@ def sampler(stage: ConfigDict, sources: Sequence[LabelledSource], classes: Seque
         for record in labelled.records
     ]
     _check_sampler(stage, [(height, width) for _, _, height, width in sizes])
+    real_share = None if stage.sampler.real_share < 0 else stage.sampler.real_share
     if stage.sampler.name == "uniform":
-        return UniformImageSampler(sizes)
+        return UniformImageSampler(sizes, real_share=real_share)
     pool = concatenate(
         [
             pool_from_index(labelled.index, number, labelled.records, labelled.min_area_px)
             for number, labelled in enumerate(sources)
         ]
     )
-    real_share = None if stage.sampler.real_share < 0 else stage.sampler.real_share
     return CentroidSampler(pool, len(classes), classes, real_share=real_share)
 
 

@@ -38,8 +38,7 @@ class CentroidSampler:
         """
         if len(class_names) != num_classes:
             raise CsstError(f"{len(class_names)} class names for {num_classes} classes; give one each.")
-        if real_share is not None and not 0 <= real_share <= 1:
-            raise CsstError(f"real_share is {real_share}; give a share between 0 and 1, or None for the union.")
+        plans.check_real_share(real_share)
         if len(pool) == 0:
             raise CsstError(
                 "there is no centroid to sample: the labels have no pixel of any class, or every component is smaller "
@@ -84,12 +83,4 @@ class CentroidSampler:
     def _draw(self, rng: np.random.Generator, c: int, count: int) -> np.ndarray:
         """Positions in the sorted pool of `count` components of class c, in the order of their use."""
         size, real = int(self._size[c]), int(self._real[c])
-        if self._real_share is None or real == 0 or real == size:
-            return self._start[c] + plans.repeated_permutations(rng, size, count)
-        # The added uniform number makes the share exact on average even where a class has few draws an epoch.
-        real_count = min(count, int(self._real_share * count + rng.random()))
-        is_real = rng.permutation(count) < real_count
-        drawn = np.empty(count, np.int64)
-        drawn[is_real] = plans.repeated_permutations(rng, real, real_count)
-        drawn[~is_real] = real + plans.repeated_permutations(rng, size - real, count - real_count)
-        return self._start[c] + drawn
+        return self._start[c] + plans.shared_permutations(rng, size, real, count, self._real_share)

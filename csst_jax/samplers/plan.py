@@ -121,3 +121,39 @@ def repeated_permutations(rng: np.random.Generator, size: int, count: int) -> np
     # One vectorised call: a rare class with a single component is drawn thousands of times in an epoch.
     order = rng.permuted(np.broadcast_to(np.arange(size), (passes, size)), axis=1)
     return order.reshape(-1)[:count]
+
+
+def check_real_share(real_share: float | None) -> None:
+    """Checks the share of draws from real labels.
+
+    Raises:
+      CsstError: it is neither None nor within 0..1.
+    """
+    if real_share is not None and not 0 <= real_share <= 1:
+        raise CsstError(f"real_share is {real_share}; give a share between 0 and 1, or None for the union.")
+
+
+def shared_permutations(
+    rng: np.random.Generator, size: int, real: int, count: int, real_share: float | None
+) -> np.ndarray:
+    """`count` draws from range(size), of which the first `real` are real labels and the others pseudo labels.
+
+    Args:
+      rng: source of the order.
+      size: how many there are to draw from.
+      real: how many of them are real.
+      count: how many to draw.
+      real_share: share of the draws from the real ones where there are both; None draws from the union.
+
+    Returns:
+      int64 indices of shape [count], each part by `repeated_permutations`.
+    """
+    if real_share is None or real == 0 or real == size:
+        return repeated_permutations(rng, size, count)
+    # The added uniform number makes the share exact on average even where there are few draws an epoch.
+    real_count = min(count, int(real_share * count + rng.random()))
+    is_real = rng.permutation(count) < real_count
+    drawn = np.empty(count, np.int64)
+    drawn[is_real] = repeated_permutations(rng, real, real_count)
+    drawn[~is_real] = real + repeated_permutations(rng, size - real, count - real_count)
+    return drawn

@@ -13,22 +13,27 @@ from csst_jax.types import CsstError
 class UniformImageSampler:
     """Draws each image once, in random order, until all are used, then over again; the crop's place is uniform."""
 
-    def __init__(self, images: Sequence[tuple[int, int, int, int]]) -> None:
+    def __init__(self, images: Sequence[tuple[int, int, int, int]], *, real_share: float | None = None) -> None:
         """Takes the images.
 
         Args:
           images: (source, record, height, width) of each, sizes in pixels.
+          real_share: share of the draws that come from source 0 (real labels) where there is another source too; None
+            draws from their union.
 
         Raises:
-          CsstError: there is no image, or one has no pixel.
+          CsstError: there is no image, one has no pixel, or real_share is outside 0..1.
         """
+        plans.check_real_share(real_share)
         table = np.asarray(images, dtype=np.int64).reshape(-1, 4)
         if len(table) == 0:
             raise CsstError("there is no image to sample: the split or the id list is empty.")
         if (table[:, 2:] < 1).any():
             source, record, height, width = table[(table[:, 2:] < 1).any(axis=1)][0]
             raise CsstError(f"image {record} of source {source} has the size {height}x{width}; it has no pixel.")
-        self._images = table
+        self._images = table[np.argsort(table[:, 0] != 0, kind="stable")]  # real ones first
+        self._real = int((table[:, 0] == 0).sum())
+        self._real_share = real_share
 
     def plan(self, epoch: int, seed: int, num_samples: int) -> np.ndarray:
         """The samples of one epoch; depends on the arguments alone.
@@ -38,7 +43,8 @@ class UniformImageSampler:
           image's first and last pixels.
         """
         rng = plans.generator(epoch, seed)
-        images = self._images[plans.repeated_permutations(rng, len(self._images), num_samples)]
+        drawn = plans.shared_permutations(rng, len(self._images), self._real, num_samples, self._real_share)
+        images = self._images[drawn]
         point = rng.random((num_samples, 2)) * (images[:, 2:] - 1)
         plan = np.empty(num_samples, plans.PLAN_DTYPE)
         plan["source"], plan["record"] = images[:, 0], images[:, 1]

@@ -35,7 +35,21 @@ def test_place_is_uniform_and_changes_with_the_epoch():
     assert not np.array_equal(plan, sampler.plan(1, 0, 4000))
 
 
+def test_share_of_real_images():
+    images = [(int(i % 6 != 0), i, 10, 10) for i in range(60)]
+    plan = UniformImageSampler(images, real_share=0.5).plan(3, 4, 100)
+    real = plan["record"][plan["source"] == 0]
+    assert len(real) == 50 and set(np.bincount(real)[::6]) == {5}
+    pseudo = plan["record"][plan["source"] == 1]
+    assert len(set(pseudo)) == 50
+    assert len(set(plan["source"][:20])) == 2
+    union = UniformImageSampler(images).plan(3, 4, 60)
+    assert sorted(union["record"]) == list(range(60))
+
+
 def test_bad_input():
+    with pytest.raises(CsstError, match="real_share is 2"):
+        UniformImageSampler([(0, 0, 10, 10)], real_share=2)
     with pytest.raises(CsstError, match="no image to sample"):
         UniformImageSampler([])
     with pytest.raises(CsstError, match="image 3 of source 0 has the size 0x5"):
