@@ -97,8 +97,8 @@ class BatchNorm(nnx.Module):
             var = jnp.maximum(jnp.mean(jnp.square(centred), (0, 1, 2)) - jnp.square(offset), 0.0)
             mean = offset + shift
             unbiased = var * (count / max(1, count - 1))
-            # Not `self.mean[...] +=`: assigning to an index makes NNX ask the tracer for its sharding, and JAX's refusal
-            # takes a time that grows with the program: most of the tracing of a deep network.
+            # Not `self.mean[...] +=`: given an index, NNX asks the tracer for its sharding, and JAX's refusal takes the
+            # longer the larger the program is: most of the tracing of a deep network.
             self.mean.set_value(self.mean[...] + self.momentum * (mean - self.mean[...]))
             self.var.set_value(self.var[...] + self.momentum * (unbiased - self.var[...]))
         gain = self.scale[...] * jax.lax.rsqrt(var + self.epsilon)
