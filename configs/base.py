@@ -119,6 +119,17 @@ def get_config() -> ConfigDict:
     return c
 
 
+def expect_weak_teacher(c: ConfigDict) -> None:
+    """For a teacher that starts from random weights on few masks (measured: docs/adr/0006-unsure-pixels-are-void.md).
+
+    It misses most thin and rare things, and is unsure where it does. Labelled as what is behind them, they would teach
+    the student not to see them: void is better, and half of each class's crops from real masks.
+    """
+    c.label.flip = True
+    c.label.confidence_threshold = 0.5
+    c.student.sampler.real_share = 0.5
+
+
 def options(arg: str, **defaults: str) -> dict[str, str]:
     """Options after a config file's colon, `name=value` pairs separated by commas, on top of their defaults.
 

@@ -30,10 +30,5 @@ def get_config(arg: str = "") -> ConfigDict:
         stage.batch_size = 8
         stage.lr.base = 0.05
     c.student.epochs = 120
-    # A teacher of 46 masks from random weights misses most poles and bicycles, and is unsure where it does. Labelled as
-    # what is behind them, they would teach the student not to see them: void is better, and half of each class's crops
-    # from real masks.
-    c.label.flip = True
-    c.label.confidence_threshold = 0.5
-    c.student.sampler.real_share = 0.5
+    base.expect_weak_teacher(c)
     return c

@@ -18,11 +18,6 @@ def get_config() -> ConfigDict:
     c.teacher.epochs = 60
     c.teacher.samples_per_epoch = 96
     c.student.epochs = 80
-    # A teacher of 12 masks misses most poles and pedestrians, and is unsure where it does. Labelled as what is behind
-    # them, they would teach the student not to see them: void is better, and half of each class's crops from real
-    # masks.
-    c.label.flip = True
-    c.label.confidence_threshold = 0.5
-    c.student.sampler.real_share = 0.5
+    base.expect_weak_teacher(c)
     c.checkpoint.every_s = 60.0
     return c
