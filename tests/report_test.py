@@ -26,8 +26,8 @@ RESULTS = {
         "teacher": {
             "count": 2,
             "phases": [
-                {"crop_px": 128, "global_batch": 32, "flops": 3.5e9, "memory_bytes": 2**20 * 150},
-                {"crop_px": 256, "global_batch": 8, "flops": None, "memory_bytes": None},
+                {"crop_px": 128, "global_batch": 32, "seconds": 19.46, "flops": 3.5e9, "memory_bytes": 2**20 * 150},
+                {"crop_px": 256, "global_batch": 8, "seconds": 7.0, "flops": None, "memory_bytes": None},
             ],
         },
         "evaluate": {"count": 1, "phases": []},
@@ -92,9 +92,9 @@ def test_report(tmp_path):
         ["<Bus>", "0.00", "–"],
     ]
     assert compilations[1:] == [
-        ["teacher", "2", "128", "32", "3.5", "150.0"],
-        ["", "", "256", "8", "–", "–"],
-        ["evaluate", "1", "–", "–", "–", "–"],
+        ["teacher", "2", "128", "32", "19.5", "3.5", "150.0"],
+        ["", "", "256", "8", "7.0", "–", "–"],
+        ["evaluate", "1", "–", "–", "–", "–", "–"],
     ]
     assert [row[:2] for row in wall[1:]] == [
         ["teacher", "100.0"],

@@ -22,9 +22,7 @@ class SeparableConv(nnx.Module):
     """Depthwise 3x3 and pointwise 1x1 convolution, each with batch normalisation and ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs, stride: int = 1, dtype: DTypeLike):
-        self.depthwise = ConvBN(
-            in_channels, in_channels, 3, rngs=rngs, stride=stride, padding=1, groups=in_channels, dtype=dtype
-        )
+        self.depthwise = ConvBN(in_channels, in_channels, 3, rngs=rngs, stride=stride, groups=in_channels, dtype=dtype)
         self.pointwise = ConvBN(in_channels, out_channels, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
@@ -38,7 +36,7 @@ class InvertedResidual(nnx.Module):
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs, stride: int, dtype: DTypeLike):
         wide = 6 * in_channels
         self.expand = ConvBN(in_channels, wide, rngs=rngs, dtype=dtype)
-        self.depthwise = ConvBN(wide, wide, 3, rngs=rngs, stride=stride, padding=1, groups=wide, dtype=dtype)
+        self.depthwise = ConvBN(wide, wide, 3, rngs=rngs, stride=stride, groups=wide, dtype=dtype)
         self.project = ConvBN(wide, out_channels, rngs=rngs, relu=False, dtype=dtype)
         self.shortcut = stride == 1 and in_channels == out_channels
 
@@ -52,7 +50,7 @@ class LearningToDownsample(nnx.Module):
     """Three stride-2 convolutions to 1/8 of the input's size."""
 
     def __init__(self, channels: tuple[int, int, int], *, rngs: nnx.Rngs, dtype: DTypeLike):
-        self.conv = ConvBN(3, channels[0], 3, rngs=rngs, stride=2, padding=1, dtype=dtype)
+        self.conv = ConvBN(3, channels[0], 3, rngs=rngs, stride=2, dtype=dtype)
         self.dsconv1 = SeparableConv(channels[0], channels[1], rngs=rngs, stride=2, dtype=dtype)
         self.dsconv2 = SeparableConv(channels[1], channels[2], rngs=rngs, stride=2, dtype=dtype)
 
@@ -82,7 +80,7 @@ class FeatureFusion(nnx.Module):
     """Adds the up-sampled global features to those at stride 8; its 1x1 convolutions have biases before the BN."""
 
     def __init__(self, high: int, low: int, out: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
-        self.dwconv = ConvBN(low, low, 3, rngs=rngs, padding=1, groups=low, dtype=dtype)
+        self.dwconv = ConvBN(low, low, 3, rngs=rngs, groups=low, dtype=dtype)
         self.conv_low = Conv(low, out, 1, rngs=rngs, bias=True, dtype=dtype)
         self.bn_low = BatchNorm(out, rngs=rngs)
         self.conv_high = Conv(high, out, 1, rngs=rngs, bias=True, dtype=dtype)
@@ -116,7 +114,7 @@ class FastSCNN(nnx.Module):
         self.dsconv2 = SeparableConv(c(128), c(128), rngs=rngs, dtype=dtype)
         self.dropout = Dropout(0.1, rngs=rngs)
         self.classifier = Classifier(c(128), num_classes, rngs=rngs, dtype=dtype)
-        self.aux_head = ConvBN(c(64), c(64), 3, rngs=rngs, padding=1, dtype=dtype) if aux else None
+        self.aux_head = ConvBN(c(64), c(64), 3, rngs=rngs, dtype=dtype) if aux else None
         self.aux_dropout = Dropout(0.1, rngs=rngs) if aux else None
         self.aux_classifier = Classifier(c(64), num_classes, rngs=rngs, dtype=dtype) if aux else None
         self.aux_active = aux

@@ -113,7 +113,10 @@ class Classifier(Conv):
 
 
 class ConvBN(nnx.Module):
-    """Convolution without bias, batch normalisation and, unless told otherwise, ReLU."""
+    """Convolution, batch normalisation and, unless told otherwise, ReLU; without a bias and keeping the size.
+
+    `padding=None` stands for dilation * (kernel_size - 1) / 2, which keeps the size at stride 1.
+    """
 
     def __init__(
         self,
@@ -123,9 +126,13 @@ class ConvBN(nnx.Module):
         *,
         rngs: nnx.Rngs,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | None = None,
+        dilation: int = 1,
         groups: int = 1,
+        bias: bool = False,
         relu: bool = True,
+        momentum: float = 0.1,
+        epsilon: float = 1e-5,
         dtype: DTypeLike = jnp.float32,
     ):
         self.conv = Conv(
@@ -134,11 +141,13 @@ class ConvBN(nnx.Module):
             kernel_size,
             rngs=rngs,
             stride=stride,
-            padding=padding,
+            padding=dilation * (kernel_size - 1) // 2 if padding is None else padding,
+            dilation=dilation,
             groups=groups,
+            bias=bias,
             dtype=dtype,
         )
-        self.bn = BatchNorm(out_channels, rngs=rngs)
+        self.bn = BatchNorm(out_channels, rngs=rngs, momentum=momentum, epsilon=epsilon)
         self.relu = relu
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
@@ -148,14 +157,41 @@ class ConvBN(nnx.Module):
 
 
 class Dropout(nnx.Module):
-    """Element-wise dropout; the key comes with `nnx_io.apply`, so that a step's draw depends on the step alone."""
+    """Dropout of single elements, or of whole channels; the key comes with `nnx_io.apply_train`.
 
-    def __init__(self, rate: float, *, rngs: nnx.Rngs):
-        self.dropout = nnx.Dropout(rate, rngs=rngs)
+    A step's draw then depends on the step alone.
+    """
+
+    def __init__(self, rate: float, *, rngs: nnx.Rngs, channels: bool = False):
+        self.dropout = nnx.Dropout(rate, broadcast_dims=(1, 2) if channels else (), rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """Zeroes elements with the layer's rate in training mode; the identity in evaluation mode."""
+        """Zeroes elements (or channels of an image) with the layer's rate in training mode; else the identity."""
         return self.dropout(x)
+
+
+def max_pool(
+    x: Float[Array, "b h w c"], size: int, stride: int, padding: int = 0, ceil_mode: bool = False
+) -> Float[Array, "b p q c"]:
+    """Maximum over `size` x `size` windows, as PyTorch's `max_pool2d` places them.
+
+    Args:
+      x: the input.
+      size: side of a window.
+      stride: distance between windows.
+      padding: minus infinities on each side, less than `size`.
+      ceil_mode: whether a last window may stick out below and to the right, if it starts inside.
+    """
+    pads = []
+    for length in x.shape[1:3]:
+        count = (length + 2 * padding - size) // stride + 1
+        if ceil_mode:
+            count = -(-(length + 2 * padding - size) // stride) + 1
+            count -= (count - 1) * stride >= length + padding
+        pads.append((padding, max(0, (count - 1) * stride + size - length - padding)))
+    window, strides = (1, size, size, 1), (1, stride, stride, 1)
+    lowest = np.asarray(-np.inf, x.dtype)  # concrete, or JAX does not recognise a maximum that it can differentiate
+    return jax.lax.reduce_window(x, lowest, jax.lax.max, window, strides, ((0, 0), *pads, (0, 0)))
 
 
 def _pooling_matrix(size: int, bins: int) -> np.ndarray:
