@@ -21,6 +21,7 @@ import numpy as np
 from csst_jax.data.augment import Augmentation
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import convolution, fast_scnn, nnx_io
+from csst_jax.models.preprocessing import IMAGENET
 from csst_jax.train.sharding import make_mesh
 from csst_jax.train.state import initial_state
 from csst_jax.train.step import Recipe, sgd, step_program
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compiled_step(phase: Phase) -> tuple[Any, Any, dict[str, np.ndarray | np.generic]]:
     """(compiled step, state, batch) of FastSCNN at 11 classes."""
     network = nnx_io.create(functools.partial(fast_scnn.build, 11), 0)
-    augmentation = Augmentation(0.5, 0.1, 0.5, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    augmentation = Augmentation(0.5, 0.1, 0.5, IMAGENET)
     recipe = Recipe(
         network, Supervised(True, 0.7, 1 / 16, 0.4), augmentation, sgd(0.9, 1e-4), make_mesh(jax.devices(), 1)
     )

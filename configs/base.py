@@ -12,13 +12,19 @@ def training() -> ConfigDict:
     """What `teacher` and `student` hold: one training stage (paper §4.2 unless said otherwise)."""
     c = ConfigDict()
 
-    # The network: a name of csst_jax/models/zoo.py, and options of its builder.
+    # The network: a name of the zoo (`python -m csst_jax.models` lists them), and options of its builder.
     c.network = "fast_scnn"
+    c.lineage = ""  # whose version of it, where published ones differ; empty = the one the paper uses
+    c.output_stride = 0  # 8 or 16, of dilated networks; 0 = the network's own
     c.width = 1.0  # channel multiplier; below 1 for tests
+    c.depth = 1.0  # multiplier of the blocks in a stage; below 1 for tests
+    # Weights to start from: a file that `python -m csst_jax.import_weights` wrote; empty = random ones. Its lineage and
+    # its preprocessing come with it, and its classifier where the classes are as many.
+    c.pretrained = ""
     c.dtype = "float32"  # compute dtype: float32 or bfloat16 (parameters and statistics stay float32)
 
     # How long and how large.
-    c.epochs = 180
+    c.epochs = 180  # 0 takes the pretrained weights as they are
     c.samples_per_epoch = 0  # crops an epoch; 0 = the number of training images (real + pseudo)
     c.crop_px = 800  # side of the full crop
     c.batch_size = 16  # crops a step at the full crop, over all devices

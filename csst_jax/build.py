@@ -16,6 +16,8 @@ from csst_jax.data.store import DataSet
 from csst_jax.evaluation.whole_image import WholeImagePredictor
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io, zoo
+from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.models.weights import files, start
 from csst_jax.precision import compute_dtype
 from csst_jax.samplers.centroid import CentroidSampler
 from csst_jax.samplers.plan import concatenate, pool_from_index
@@ -29,6 +31,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flax import nnx
     from ml_collections import ConfigDict
 
     from csst_jax.data.batches import Sampler, Source
@@ -96,8 +99,10 @@ def check_stage(
     Raises:
       CsstError: names the key or value and the mend.
     """
-    zoo.builder(stage.network, num_classes)
-    compute_dtype(stage.dtype)
+    _builder(stage, num_classes)
+    if stage.epochs == 0:
+        start.check_complete(stage.pretrained, num_classes)
+        return
     planned = phases(stage, len(records), device_mesh)
     for phase in planned:
         sharding.check_divisible(phase.global_batch, phase.crop_px, device_mesh)
@@ -147,7 +152,9 @@ def mesh(config: ConfigDict) -> jax.sharding.Mesh:
 
 
 def phases(stage: ConfigDict, num_images: int, device_mesh: jax.sharding.Mesh) -> list[Phase]:
-    """One phase an epoch (paper §3.3)."""
+    """One phase an epoch (paper §3.3); none where a pretrained network is taken as it is."""
+    if stage.epochs == 0:
+        return []
     return crops.phases(
         stage.schedule.kind,
         stage.crop_px,
@@ -171,6 +178,8 @@ def lengthened(stage: ConfigDict, num_images: int, steps: int, device_mesh: jax.
 
 def learning_rates(stage: ConfigDict, planned: Sequence[Phase]) -> np.ndarray:
     """float32 [total steps]: the schedule at every step."""
+    if not planned:
+        return np.zeros(0, np.float32)
     at_step = _learning_rate(stage, planned)
     return np.asarray(jax.vmap(at_step)(jnp.arange(sum(phase.steps for phase in planned))))
 
@@ -188,9 +197,30 @@ def _learning_rate(stage: ConfigDict, planned: Sequence[Phase]) -> Callable[[jax
 
 
 def network(stage: ConfigDict, num_classes: int, seed: int | None) -> nnx_io.Network:
-    """The stage's network with its own initial values; with shapes alone where `seed` is None."""
-    build = zoo.builder(stage.network, num_classes, width=stage.width, dtype=compute_dtype(stage.dtype))
-    return nnx_io.abstract(build) if seed is None else nnx_io.create(build, seed)
+    """The stage's network with its own initial values or pretrained ones; with shapes alone where `seed` is None."""
+    build = _builder(stage, num_classes)
+    if seed is None:
+        return nnx_io.abstract(build)
+    created = nnx_io.create(build, seed)
+    return start.from_file(created, stage.pretrained) if stage.pretrained else created
+
+
+def _builder(stage: ConfigDict, num_classes: int) -> Callable[..., nnx.Module]:
+    # Options that only some networks have are left to the network, or to its weights, where nothing sets them.
+    options: dict[str, Any] = {"lineage": stage.lineage} if stage.lineage else {}
+    options |= {"output_stride": stage.output_stride} if stage.output_stride else {}
+    options |= {"width": stage.width} if stage.width != 1 else {}
+    options |= {"depth": stage.depth} if stage.depth != 1 else {}
+    if stage.pretrained:
+        options = start.options(stage.pretrained, stage.network, options)
+    return zoo.builder(stage.network, num_classes, dtype=compute_dtype(stage.dtype), **options)
+
+
+def preprocessing(config: ConfigDict, stage: ConfigDict) -> Preprocessing:
+    """What the stage's network expects of its input: what its pretrained weights saw, or the configuration's."""
+    if stage.pretrained:
+        return files.describe(stage.pretrained).preprocessing
+    return Preprocessing(tuple(config.normalisation.mean), tuple(config.normalisation.std))
 
 
 def recipe(config: ConfigDict, stage: ConfigDict, net: nnx_io.Network, device_mesh: jax.sharding.Mesh) -> Recipe:
@@ -203,15 +233,16 @@ def recipe(config: ConfigDict, stage: ConfigDict, net: nnx_io.Network, device_me
             augment.flip,
             augment.jitter,
             augment.blur,
-            tuple(config.normalisation.mean),
-            tuple(config.normalisation.std),
+            preprocessing(config, stage),
         ),
         optimizer=sgd(stage.momentum, stage.weight_decay),
         mesh=device_mesh,
     )
 
 
-def predictor(config: ConfigDict, how: ConfigDict, net: nnx_io.Network, weights: Any) -> WholeImagePredictor:
+def predictor(
+    config: ConfigDict, how: ConfigDict, net: nnx_io.Network, weights: Any, expects: Preprocessing
+) -> WholeImagePredictor:
     """Whole-image prediction with a trained network.
 
     Args:
@@ -219,12 +250,12 @@ def predictor(config: ConfigDict, how: ConfigDict, net: nnx_io.Network, weights:
       how: `config.label` or `config.evaluate`: scales and flip.
       net: the network.
       weights: its trained (params, batch_stats).
+      expects: what it expects of its input.
     """
     return WholeImagePredictor(
         net,
         *weights,
-        mean=tuple(config.normalisation.mean),
-        std=tuple(config.normalisation.std),
+        preprocessing=expects,
         scales=tuple(how.scales),
         flip=how.flip,
         batch_size=config.evaluate.batch_size,

@@ -18,6 +18,7 @@ import jax
 from csst_jax import build
 from csst_jax.data import centroid_index
 from csst_jax.evaluation.table import format_table
+from csst_jax.models.weights.files import sha256
 from csst_jax.report import write_report
 from csst_jax.stages import evaluate, label, train
 from csst_jax.stages.artifact import DONE_FILE, Artifact, fingerprint, write_json
@@ -176,10 +177,13 @@ def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[Lab
     The mesh is part of the request: batches are multiples of its data axis, so other devices can mean other steps.
     """
     mesh = build.mesh(this.config)
+    settings = stage.to_dict()
+    pretrained = settings.pop("pretrained")  # its content counts, not its place
     request = {
         "seed": seed,
-        "settings": stage.to_dict(),
-        "normalisation": this.config.normalisation.to_dict(),
+        "settings": settings,
+        "pretrained_sha256": sha256(pretrained) if pretrained else None,
+        "preprocessing": dataclasses.asdict(build.preprocessing(this.config, stage)),
         "mesh": dict(mesh.shape),
         "labels_sha256": [labelled.index.labels_sha256 for labelled in sources],
         "records_sha256": [fingerprint(list(labelled.records)) for labelled in sources],
@@ -194,7 +198,7 @@ def label_pool(this: Run, teacher: Trained) -> LabelledSource:
     request = {
         "teacher_sha256": teacher.sha256,
         "settings": this.config.label.to_dict(),
-        "normalisation": this.config.normalisation.to_dict(),
+        "preprocessing": dataclasses.asdict(teacher.expects),
         "images_sha256": fingerprint(this.pool.ids(this.pool.unlabelled)),
     }
     artifact = Artifact(this.workdir / "pseudo_labels", request)
@@ -211,7 +215,7 @@ def evaluate_network(this: Run, name: str, network: Trained) -> dict[str, Any]:
         "weights_sha256": network.sha256,
         "scales": this.config.evaluate.scales,
         "flip": this.config.evaluate.flip,
-        "normalisation": this.config.normalisation.to_dict(),
+        "preprocessing": dataclasses.asdict(network.expects),
         "labels_sha256": centroid_index.labels_sha256(
             (image_id, labels.label_bytes(record))
             for image_id, record in zip(ids, this.validation.labelled, strict=True)

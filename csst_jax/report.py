@@ -142,7 +142,11 @@ def _compilations(compilations: Mapping | None) -> str:
     for stage, report in compilations.items():
         for i, phase in enumerate(report.get("phases") or [{}]):
             gflops, mib = _scaled(phase.get("flops"), 1e9), _scaled(phase.get("memory_bytes"), 2**20)
-            shape = [str(phase.get("crop_px", "–")), str(phase.get("global_batch", "–")), _scaled(phase.get("seconds"), 1)]
+            shape = [
+                str(phase.get("crop_px", "–")),
+                str(phase.get("global_batch", "–")),
+                _scaled(phase.get("seconds"), 1),
+            ]
             first = [html.escape(stage), _number(str(report["count"]))] if i == 0 else ["", ""]
             body.append(([*first, *map(_number, [*shape, gflops, mib])], ""))
     header = ["stage", ">compiled", ">crop, px", ">batch", ">seconds", ">GFLOP per step", ">memory, MiB"]

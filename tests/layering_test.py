@@ -15,13 +15,13 @@ LEVELS = (
     ("build",),
     ("train", "data", "evaluation"),
     ("methods", "losses", "samplers", "schedules", "models"),
-    ("models.convolution", "models.layers", "models.resize"),
+    ("models.convolution", "models.layers", "models.preprocessing", "models.resize"),
     ("precision",),
     ("types",),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 # Other commands (`python -m csst_jax.X`) stand beside main.
-COMMANDS = {"evaluate", "export", "plan", "predict"}
+COMMANDS = {"evaluate", "export", "import_weights", "plan", "predict"}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

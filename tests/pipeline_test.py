@@ -17,7 +17,7 @@ from csst_jax.types import CsstError
 @pytest.fixture(scope="module", autouse=True)
 def toy_in_the_zoo():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(zoo.NETWORKS, "toy", "tests.toy_network:build")
+        patch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
         yield
 
 
@@ -156,7 +156,10 @@ def test_uniform_sampling_runs_too(config, tmp_path):
         ({"data.val_split": "test"}, "no split 'test'; there are: train, val"),
         ({"stages": "teacher,studnet"}, "stages='teacher,studnet': give a comma-separated list of teacher, label"),
         ({"stages": "teacher,baseline"}, "baseline trains for the student's number of steps; add student"),
-        ({"teacher.network": "fastscnn"}, "unknown network 'fastscnn'; known are: fast_scnn.*Did you mean 'fast_scnn'"),
+        (
+            {"teacher.network": "fastscnn"},
+            "unknown network 'fastscnn'; known are: .*Did you mean 'fast_scnn'",
+        ),
         ({"student.network": "fastscnn"}, "unknown network 'fastscnn'"),
         ({"teacher.crop_px": 160}, r"crop_px=160 is larger than every training image \(the longest side is 128 px\)"),
         ({"student.crop_px": 160}, "crop_px=160 is larger than every training image"),

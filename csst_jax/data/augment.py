@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from csst_jax.models.preprocessing import Preprocessing
+
 _BLUR_RADIUS = 3  # pixels: covers 2.3 deviations of the widest blur
 _BLUR_SIGMA = (0.15, 1.3)  # the range of the teacher's recipe (VPLR's RandomGaussianBlur); the paper gives none
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
@@ -29,15 +31,13 @@ class Augmentation:
       jitter: brightness, contrast and saturation are multiplied by U(1 - jitter, 1 + jitter), hue is turned by
         U(-jitter, jitter) half turns (paper §4.2: 0.1).
       blur: probability of a Gaussian blur.
-      mean: per channel, in 0 to 1, subtracted at the end.
-      std: per channel, in 0 to 1, divided by at the end.
+      preprocessing: what comes last: normalisation as the network expects it.
     """
 
     flip: float
     jitter: float
     blur: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    preprocessing: Preprocessing
 
     def __call__(
         self, images: UInt8[Array, "b h w 3"], labels: UInt8[Array, "b h w"], samples: Int[Array, "b 2"], key: Array
@@ -60,14 +60,7 @@ class Augmentation:
         if self.blur > 0:
             low, high = _BLUR_SIGMA
             x = _blur(x, u[:, 5] < self.blur, low + (high - low) * u[:, 6])
-        return normalise(x, self.mean, self.std), labels
-
-
-def normalise(
-    images: Float[Array, "b h w 3"], mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> Float[Array, "b h w 3"]:
-    """(images - mean) / std per channel, images in 0 to 1."""
-    return (images - jnp.asarray(mean, jnp.float32)) * (1.0 / jnp.asarray(std, jnp.float32))
+        return self.preprocessing(x), labels
 
 
 def _uniforms(key: Array, sample: Int[Array, 2]) -> Float[Array, 7]:

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.resize import resize
 from csst_jax.types import CsstError
-
-_PerChannel = jax.typing.ArrayLike | Sequence[jax.typing.ArrayLike]
 
 
 def make_predictor(
     apply_fn: Callable[..., jax.Array],
+    preprocessing: Preprocessing,
     *,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
@@ -30,6 +30,7 @@ def make_predictor(
       apply_fn: called as apply_fn(images, *state) with normalised float32 images "b h w 3", with `flip` two for each
         image; returns logits "b h w c" at
         the size of its input.
+      preprocessing: how images are normalised.
       scales: sizes of the image pyramid relative to the input. At scale 1 the network gets the image's own size; at
         others each side is scaled, then rounded to the nearest multiple of `stride`, at least one.
       flip: also predict the mirror image at each scale.
@@ -37,10 +38,9 @@ def make_predictor(
       align_corners: the resize convention for images and probabilities (see `csst_jax.models.resize`).
 
     Returns:
-      predict(images uint8 "b h w 3", mean, std, *state) -> probabilities "b h w c", float32, the mean of the softmax
-      over scales and flips. mean and std are per channel and on the scale 0 to 1: the network gets
-      (images / 255 - mean) / std. Whatever is given as state reaches apply_fn, so that parameters can be arguments of
-      the compiled program and not constants in it.
+      predict(images uint8 "b h w 3", *state) -> probabilities "b h w c", float32, the mean of the softmax over scales
+      and flips. Whatever is given as state reaches apply_fn, so that parameters can be arguments of the compiled
+      program and not constants in it.
 
     Raises:
       CsstError: no scale, or one that is not positive.
@@ -52,12 +52,9 @@ def make_predictor(
     def rounded(side: float) -> int:
         return max(round(side / stride), 1) * stride
 
-    def predict(
-        images: UInt8[Array | np.ndarray, "b h w 3"], mean: _PerChannel, std: _PerChannel, *state: Any
-    ) -> Float[Array, "b h w c"]:
+    def predict(images: UInt8[Array | np.ndarray, "b h w 3"], *state: Any) -> Float[Array, "b h w c"]:
         _, height, width, _ = images.shape
-        x = jnp.asarray(images.astype(jnp.float32) / 255)
-        normalised = (x - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+        normalised = preprocessing(jnp.asarray(images, jnp.float32) * (1.0 / 255.0))
         total = jnp.float32(0)
         for scale in scales:
             size = (height, width) if scale == 1 else (rounded(height * scale), rounded(width * scale))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from csst_jax.data.store import Source
     from csst_jax.models.nnx_io import Arrays, Network
+    from csst_jax.models.preprocessing import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,7 @@ class WholeImagePredictor:
         params: Arrays,
         batch_stats: Arrays,
         *,
-        mean: Sequence[float],
-        std: Sequence[float],
+        preprocessing: Preprocessing,
         scales: Sequence[float],
         flip: bool,
         batch_size: int,
@@ -59,8 +59,7 @@ class WholeImagePredictor:
           network: the network.
           params: its parameters.
           batch_stats: its running statistics.
-          mean: of RGB in 0 to 1.
-          std: of RGB in 0 to 1.
+          preprocessing: what the network expects of its input.
           scales: magnifications to average over.
           flip: whether to average with the mirrored image.
           batch_size: images a step; rounded up to a multiple of the devices.
@@ -74,10 +73,10 @@ class WholeImagePredictor:
         def logits(images: jax.Array, params: Arrays, batch_stats: Arrays) -> jax.Array:
             return network.apply_eval(params, batch_stats, images)["logits"]
 
-        probabilities = make_predictor(logits, scales=scales, flip=flip)
+        probabilities = make_predictor(logits, preprocessing, scales=scales, flip=flip)
 
         def predict(images: jax.Array, params: Arrays, batch_stats: Arrays) -> tuple[jax.Array, jax.Array]:
-            p = probabilities(images, mean, std, params, batch_stats)
+            p = probabilities(images, params, batch_stats)
             return jnp.argmax(p, -1).astype(jnp.uint8), jnp.max(p, -1)
 
         self._predict = jax.jit(predict, in_shardings=(self._by_batch, everywhere, everywhere))

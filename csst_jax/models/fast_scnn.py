@@ -1,7 +1,11 @@
-"""FastSCNN (Poudel et al., 2019) as gluon-cv, the paper's authors' toolkit, has it (Tables 3 and 6)."""
+"""FastSCNN (Poudel et al., 2019) as gluon-cv, the paper's authors' toolkit, has it (Tables 3 and 6).
+
+mmsegmentation's differs in many places; `lineage="mmseg"` gives it, so that its published weights can be used.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -11,6 +15,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout, adaptive_average_pool
 from csst_jax.models.resize import resize
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -18,12 +23,53 @@ if TYPE_CHECKING:
 _PYRAMID_BINS = (1, 2, 3, 6)
 
 
-class SeparableConv(nnx.Module):
-    """Depthwise 3x3 and pointwise 1x1 convolution, each with batch normalisation and ReLU."""
+@dataclasses.dataclass(frozen=True)
+class Lineage:
+    """Where the published implementations differ.
 
-    def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs, stride: int = 1, dtype: DTypeLike):
-        self.depthwise = ConvBN(in_channels, in_channels, 3, rngs=rngs, stride=stride, groups=in_channels, dtype=dtype)
-        self.pointwise = ConvBN(in_channels, out_channels, rngs=rngs, dtype=dtype)
+    Attributes:
+      align_corners: of every resize.
+      depthwise_relu: whether separable convolutions have a ReLU between their two halves.
+      pyramid_kernel: size of the convolution after pyramid pooling.
+      fusion_bias: whether fusion's 1x1 convolutions have biases before their batch normalisation.
+      momentum: of the batch statistics.
+      channel_dropout: whether dropout takes whole channels.
+      aux: input stride and channels of each auxiliary head.
+    """
+
+    align_corners: bool
+    depthwise_relu: bool
+    pyramid_kernel: int
+    fusion_bias: bool
+    momentum: float
+    channel_dropout: bool
+    aux: tuple[tuple[int, int], ...]
+
+
+LINEAGES = {
+    "gluon": Lineage(True, True, 1, True, 0.1, False, ((8, 64),)),
+    "mmseg": Lineage(False, False, 3, False, 0.01, True, ((32, 32), (8, 32))),
+}
+
+
+class SeparableConv(nnx.Module):
+    """Depthwise 3x3 and pointwise 1x1 convolution, each with batch normalisation; a ReLU at least at the end."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        rngs: nnx.Rngs,
+        lineage: Lineage,
+        stride: int = 1,
+        dtype: DTypeLike,
+    ):
+        how: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
+        self.depthwise = ConvBN(
+            in_channels, in_channels, 3, stride=stride, groups=in_channels, relu=lineage.depthwise_relu, **how
+        )
+        self.pointwise = ConvBN(in_channels, out_channels, **how)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Features at the stride given at construction."""
@@ -33,11 +79,14 @@ class SeparableConv(nnx.Module):
 class InvertedResidual(nnx.Module):
     """MobileNetV2's bottleneck with expansion 6 and a linear last layer; a shortcut where shapes allow."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs, stride: int, dtype: DTypeLike):
+    def __init__(
+        self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs, lineage: Lineage, stride: int, dtype: DTypeLike
+    ):
         wide = 6 * in_channels
-        self.expand = ConvBN(in_channels, wide, rngs=rngs, dtype=dtype)
-        self.depthwise = ConvBN(wide, wide, 3, rngs=rngs, stride=stride, groups=wide, dtype=dtype)
-        self.project = ConvBN(wide, out_channels, rngs=rngs, relu=False, dtype=dtype)
+        how: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
+        self.expand = ConvBN(in_channels, wide, **how)
+        self.depthwise = ConvBN(wide, wide, 3, stride=stride, groups=wide, **how)
+        self.project = ConvBN(wide, out_channels, relu=False, **how)
         self.shortcut = stride == 1 and in_channels == out_channels
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
@@ -49,10 +98,10 @@ class InvertedResidual(nnx.Module):
 class LearningToDownsample(nnx.Module):
     """Three stride-2 convolutions to 1/8 of the input's size."""
 
-    def __init__(self, channels: tuple[int, int, int], *, rngs: nnx.Rngs, dtype: DTypeLike):
-        self.conv = ConvBN(3, channels[0], 3, rngs=rngs, stride=2, dtype=dtype)
-        self.dsconv1 = SeparableConv(channels[0], channels[1], rngs=rngs, stride=2, dtype=dtype)
-        self.dsconv2 = SeparableConv(channels[1], channels[2], rngs=rngs, stride=2, dtype=dtype)
+    def __init__(self, channels: tuple[int, int, int], *, rngs: nnx.Rngs, lineage: Lineage, dtype: DTypeLike):
+        self.conv = ConvBN(3, channels[0], 3, rngs=rngs, stride=2, momentum=lineage.momentum, dtype=dtype)
+        self.dsconv1 = SeparableConv(channels[0], channels[1], rngs=rngs, lineage=lineage, stride=2, dtype=dtype)
+        self.dsconv2 = SeparableConv(channels[1], channels[2], rngs=rngs, lineage=lineage, stride=2, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Features at stride 8."""
@@ -62,65 +111,110 @@ class LearningToDownsample(nnx.Module):
 class PyramidPooling(nnx.Module):
     """Averages over 1, 2, 3 and 6 bins a side, a quarter of the channels each, concatenated to the input."""
 
-    def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
-        self.branches = nnx.List([ConvBN(channels, channels // 4, rngs=rngs, dtype=dtype) for _ in _PYRAMID_BINS])
-        self.out = ConvBN(2 * channels, channels, rngs=rngs, dtype=dtype)
+    def __init__(self, channels: int, *, rngs: nnx.Rngs, lineage: Lineage, dtype: DTypeLike):
+        how: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
+        self.branches = nnx.List([ConvBN(channels, channels // 4, **how) for _ in _PYRAMID_BINS])
+        self.out = ConvBN(2 * channels, channels, lineage.pyramid_kernel, **how)
+        self.align_corners = lineage.align_corners
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Features of the input's size that know the whole image."""
         size = (x.shape[1], x.shape[2])
         pooled = [
-            resize(branch(adaptive_average_pool(x, bins)), size, align_corners=True)
+            resize(branch(adaptive_average_pool(x, bins)), size, self.align_corners)
             for bins, branch in zip(_PYRAMID_BINS, self.branches, strict=True)
         ]
         return self.out(jnp.concatenate([x, *pooled], axis=-1))
 
 
 class FeatureFusion(nnx.Module):
-    """Adds the up-sampled global features to those at stride 8; its 1x1 convolutions have biases before the BN."""
+    """Adds the up-sampled global features to those at stride 8."""
 
-    def __init__(self, high: int, low: int, out: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
-        self.dwconv = ConvBN(low, low, 3, rngs=rngs, groups=low, dtype=dtype)
-        self.conv_low = Conv(low, out, 1, rngs=rngs, bias=True, dtype=dtype)
-        self.bn_low = BatchNorm(out, rngs=rngs)
-        self.conv_high = Conv(high, out, 1, rngs=rngs, bias=True, dtype=dtype)
-        self.bn_high = BatchNorm(out, rngs=rngs)
+    def __init__(self, high: int, low: int, out: int, *, rngs: nnx.Rngs, lineage: Lineage, dtype: DTypeLike):
+        momentum, bias = lineage.momentum, lineage.fusion_bias
+        self.dwconv = ConvBN(low, low, 3, rngs=rngs, groups=low, momentum=momentum, dtype=dtype)
+        self.conv_low = Conv(low, out, 1, rngs=rngs, bias=bias, dtype=dtype)
+        self.bn_low = BatchNorm(out, rngs=rngs, momentum=momentum)
+        self.conv_high = Conv(high, out, 1, rngs=rngs, bias=bias, dtype=dtype)
+        self.bn_high = BatchNorm(out, rngs=rngs, momentum=momentum)
+        self.align_corners = lineage.align_corners
 
     def __call__(self, high: Float[Array, "b h w c"], low: Float[Array, "b p q d"]) -> Float[Array, "b h w o"]:
         """`high` at stride 8, `low` at stride 32; the result is at stride 8."""
-        low = self.dwconv(resize(low, (high.shape[1], high.shape[2]), align_corners=True))
+        low = self.dwconv(resize(low, (high.shape[1], high.shape[2]), self.align_corners))
         return jax.nn.relu(self.bn_high(self.conv_high(high)) + self.bn_low(self.conv_low(low)))
 
 
-class FastSCNN(nnx.Module):
-    """The whole network: learning to downsample, global features, fusion, classifier, and one auxiliary head."""
+class AuxiliaryHead(nnx.Module):
+    """3x3 convolution, dropout and classifier on features in the network's middle."""
 
     def __init__(
-        self, num_classes: int, *, rngs: nnx.Rngs, width: float = 1.0, aux: bool = True, dtype: DTypeLike = jnp.float32
+        self, in_channels: int, channels: int, num_classes: int, *, rngs: nnx.Rngs, lineage: Lineage, dtype: DTypeLike
     ):
+        self.conv = ConvBN(in_channels, channels, 3, rngs=rngs, momentum=lineage.momentum, dtype=dtype)
+        self.dropout = Dropout(0.1, rngs=rngs, channels=lineage.channel_dropout)
+        self.classifier = Classifier(channels, num_classes, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w n"]:
+        """Logits at the features' stride."""
+        return self.classifier(self.dropout(self.conv(x)))
+
+
+class FastSCNN(nnx.Module):
+    """The whole network: learning to downsample, global features, fusion, classifier, and auxiliary heads."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        rngs: nnx.Rngs,
+        width: float = 1.0,
+        depth: float = 1.0,
+        aux: bool = True,
+        lineage: str = "gluon",
+        dtype: DTypeLike = jnp.float32,
+    ):
+        """FastSCNN: 1,138,051 parameters at 19 classes, 1,176,278 with the auxiliary head.
+
+        Args:
+          num_classes: classes C of the logits.
+          rngs: where initial weights are drawn from.
+          width: channel multiplier, for tests.
+          depth: multiplier of the blocks in a stage, for tests.
+          aux: whether there are auxiliary heads.
+          lineage: a key of `LINEAGES`.
+          dtype: compute dtype.
+        """
+        if lineage not in LINEAGES:
+            raise CsstError(f"FastSCNN has no lineage {lineage!r}; known are: {', '.join(LINEAGES)}.")
+
         def c(channels: int) -> int:
             return max(8, round(channels * width / 8) * 8)
 
-        self.learning_to_downsample = LearningToDownsample((c(32), c(48), c(64)), rngs=rngs, dtype=dtype)
+        line = LINEAGES[lineage]
+        how: dict[str, Any] = {"rngs": rngs, "lineage": line, "dtype": dtype}
+        self.learning_to_downsample = LearningToDownsample((c(32), c(48), c(64)), **how)
         blocks, inside = [], c(64)
         for out, stride in ((c(64), 2), (c(96), 2), (c(128), 1)):
-            for i in range(3):
-                blocks.append(InvertedResidual(inside, out, rngs=rngs, stride=stride if i == 0 else 1, dtype=dtype))
+            for i in range(max(1, round(3 * depth))):
+                blocks.append(InvertedResidual(inside, out, stride=stride if i == 0 else 1, **how))
                 inside = out
         self.global_feature_extractor = nnx.List(blocks)
-        self.ppm = PyramidPooling(c(128), rngs=rngs, dtype=dtype)
-        self.feature_fusion = FeatureFusion(c(64), c(128), c(128), rngs=rngs, dtype=dtype)
-        self.dsconv1 = SeparableConv(c(128), c(128), rngs=rngs, dtype=dtype)
-        self.dsconv2 = SeparableConv(c(128), c(128), rngs=rngs, dtype=dtype)
-        self.dropout = Dropout(0.1, rngs=rngs)
+        self.ppm = PyramidPooling(c(128), **how)
+        self.feature_fusion = FeatureFusion(c(64), c(128), c(128), **how)
+        self.dsconv1 = SeparableConv(c(128), c(128), **how)
+        self.dsconv2 = SeparableConv(c(128), c(128), **how)
+        self.dropout = Dropout(0.1, rngs=rngs, channels=line.channel_dropout)
         self.classifier = Classifier(c(128), num_classes, rngs=rngs, dtype=dtype)
-        self.aux_head = ConvBN(c(64), c(64), 3, rngs=rngs, dtype=dtype) if aux else None
-        self.aux_dropout = Dropout(0.1, rngs=rngs) if aux else None
-        self.aux_classifier = Classifier(c(64), num_classes, rngs=rngs, dtype=dtype) if aux else None
-        self.aux_active = aux
+        inputs = {8: c(64), 32: c(128)}
+        heads = line.aux if aux else ()
+        self.aux_heads = nnx.List([AuxiliaryHead(inputs[s], c(n), num_classes, **how) for s, n in heads])
+        self.aux_strides = tuple(stride for stride, _ in heads)
+        self.align_corners = line.align_corners
+        self.deterministic = False
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
-        """Logits (float32) at the input's size; the auxiliary head's too, in training mode only.
+        """Logits (float32) at the input's size; the auxiliary heads' too, in training mode only.
 
         `features` holds "stride8" (learning to downsample), "stride32" (global features) and "fused" (stride 8).
         """
@@ -131,26 +225,14 @@ class FastSCNN(nnx.Module):
             low = block(low)
         low = self.ppm(low)
         fused = self.feature_fusion(high, low)
+        features = {"stride8": high, "stride32": low, "fused": fused}
         y = self.classifier(self.dropout(self.dsconv2(self.dsconv1(fused))))
-        out: dict[str, Any] = {
-            "logits": resize(y.astype(jnp.float32), size, align_corners=True),
-            "aux": {},
-            "features": {"stride8": high, "stride32": low, "fused": fused},
-        }
-        # `dropout.deterministic` is how NNX marks evaluation mode; the auxiliary head only exists to help training.
-        if self.aux_head is not None and not self.dropout.dropout.deterministic:
-            assert self.aux_dropout is not None and self.aux_classifier is not None
-            z = self.aux_classifier(self.aux_dropout(self.aux_head(high)))
-            out["aux"]["stride8"] = resize(z.astype(jnp.float32), size, align_corners=True)
-        return out
+        aux = {}
+        if not self.deterministic:  # the auxiliary heads exist to help training alone
+            for stride, head in zip(self.aux_strides, self.aux_heads, strict=True):
+                aux[f"stride{stride}"] = head(features[f"stride{stride}"])
+        logits, aux = jax.tree.map(lambda z: resize(z.astype(jnp.float32), size, self.align_corners), (y, aux))
+        return {"logits": logits, "aux": aux, "features": features}
 
 
-def build(num_classes: int, *, rngs: nnx.Rngs, **options: Any) -> FastSCNN:
-    """FastSCNN: 1,138,051 parameters at 19 classes, 1,176,278 with the auxiliary head.
-
-    Args:
-      num_classes: classes C of the logits.
-      rngs: where initial weights are drawn from.
-      **options: `width` (channel multiplier, for tests), `aux` (auxiliary head), `dtype` (compute dtype).
-    """
-    return FastSCNN(num_classes, rngs=rngs, **options)
+build = FastSCNN

@@ -34,7 +34,7 @@ def run(artifact: Artifact, config: ConfigDict, selection: Selection, trained: T
         return artifact.result
     begin = time.perf_counter()
     description = selection.dataset.description
-    predictor = build.predictor(config, config.evaluate, trained.network, trained.weights)
+    predictor = build.predictor(config, config.evaluate, trained.network, trained.weights, trained.expects)
     confusion = ConfusionMatrix(description.classes)
     # Every process evaluates its share of the images; the integer counts add up to the same in any split.
     mine = selection.labelled[jax.process_index() :: jax.process_count()]
@@ -63,7 +63,7 @@ def draw(path: pathlib.Path, config: ConfigDict, selection: Selection, trained: 
         label = decode_label(selection.source.label_bytes(record))
         rows.append([("mask", colour(label, description.palette))])
     for name, network in trained.items():
-        predictor = build.predictor(config, config.evaluate, network.network, network.weights)
+        predictor = build.predictor(config, config.evaluate, network.network, network.weights, network.expects)
         for row, prediction in zip(rows, predictor(selection.source, chosen), strict=True):
             if len(row) == 1:
                 row.insert(0, (ids[prediction.record], prediction.image))

@@ -54,7 +54,7 @@ def run(
     size = config.label.shard_size
     if not artifact.done:
         begin = time.perf_counter()
-        predictor = build.predictor(config, config.label, teacher.network, teacher.weights)
+        predictor = build.predictor(config, config.label, teacher.network, teacher.weights, teacher.expects)
         _write_shards(artifact.directory, config, selection, predictor)
         multihost_utils.sync_global_devices("pseudo labels written")
         if jax.process_index() == 0:

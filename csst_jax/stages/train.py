@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from csst_jax.build import LabelledSource
     from csst_jax.models.nnx_io import Arrays, Network
+    from csst_jax.models.preprocessing import Preprocessing
     from csst_jax.stages.artifact import Artifact
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,14 @@ class Trained:
       weights: trained (params, batch_stats).
       sha256: hash of the weights.
       steps: optimizer steps it took.
+      expects: what the network expects of its input.
     """
 
     network: Network
     weights: tuple[Arrays, Arrays]
     sha256: str
     steps: int
+    expects: Preprocessing
 
 
 def run(
@@ -114,7 +117,7 @@ def run(
     finally:
         checkpoints.close()
     weights = (state.params, state.batch_stats)
-    trained = Trained(net, weights, weights_sha256(weights), steps)
+    trained = Trained(net, weights, weights_sha256(weights), steps, recipe.augmentation.preprocessing)
     if not artifact.done:
         artifact.finish(
             {

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from csst_jax.data.augment import Augmentation
+from csst_jax.models.preprocessing import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PLAIN = Augmentation(flip=0.0, jitter=0.0, blur=0.0, mean=MEAN, std=STD)
-UNIT = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+PLAIN = Augmentation(flip=0.0, jitter=0.0, blur=0.0, preprocessing=Preprocessing(MEAN, STD))
+UNIT = {"preprocessing": Preprocessing((0.0,) * 3, (1.0,) * 3)}
 KEY = jax.random.key(3)
 
 
@@ -59,7 +60,7 @@ def test_flip_turns_image_and_label_together_and_as_often_as_asked(images, label
 
 
 def test_draws_of_a_sample_depend_on_seed_epoch_and_position_alone(images, labels):
-    full = Augmentation(flip=0.5, jitter=0.1, blur=0.5, mean=MEAN, std=STD)
+    full = Augmentation(flip=0.5, jitter=0.1, blur=0.5, preprocessing=Preprocessing(MEAN, STD))
     out, turned = apply(full, images, labels)
     order = np.array([5, 0, 7])
     alone, alone_labels = apply(full, images[order], labels[order], samples(8)[order])
@@ -76,7 +77,7 @@ def test_draws_of_a_sample_depend_on_seed_epoch_and_position_alone(images, label
 
 
 def test_draws_are_the_same_over_devices(images, labels):
-    full = Augmentation(flip=0.5, jitter=0.1, blur=0.5, mean=MEAN, std=STD)
+    full = Augmentation(flip=0.5, jitter=0.1, blur=0.5, preprocessing=Preprocessing(MEAN, STD))
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:8]), ("data",))
     layout = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     sharded = [jax.device_put(array, layout) for array in (images, labels, samples(8))]

@@ -153,7 +153,7 @@ def free_port():
 WITH_TOY = """
 import runpy
 from csst_jax.models import zoo
-zoo.NETWORKS["toy"] = "tests.toy_network:build"
+zoo.NETWORKS["toy"] = zoo.Entry("tests.toy_network:build")
 runpy.run_module("csst_jax.main", run_name="__main__", alter_sys=True)
 """
 

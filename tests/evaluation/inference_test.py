@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from csst_jax.evaluation.inference import make_predictor
+from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.types import CsstError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
+PREPROCESSING = Preprocessing(MEAN, STD)
 
 
 @pytest.fixture
@@ -17,8 +19,8 @@ def images():
 
 
 def test_plain_prediction_is_the_softmax_of_the_normalised_image(images):
-    predict = jax.jit(make_predictor(lambda x: x))
-    probabilities = predict(images, MEAN, STD)
+    predict = jax.jit(make_predictor(lambda x: x, PREPROCESSING))
+    probabilities = predict(images)
     assert probabilities.dtype == jnp.float32 and probabilities.shape == images.shape
     expected = jax.nn.softmax((images / 255.0 - np.array(MEAN)) / np.array(STD), axis=-1)
     np.testing.assert_allclose(probabilities, expected, rtol=1e-4, atol=1e-6)
@@ -28,10 +30,10 @@ def test_flip_averages_a_network_that_is_not_symmetric(images):
     def leaning(x):
         return x + jnp.linspace(0, 1, x.shape[2])[None, None, :, None] * jnp.arange(3.0)
 
-    plain = np.asarray(make_predictor(leaning)(images, MEAN, STD))
-    flipped = np.asarray(make_predictor(leaning)(images[:, :, ::-1], MEAN, STD))[:, :, ::-1]
+    plain = np.asarray(make_predictor(leaning, PREPROCESSING)(images))
+    flipped = np.asarray(make_predictor(leaning, PREPROCESSING)(images[:, :, ::-1]))[:, :, ::-1]
     assert np.abs(plain - flipped).max() > 0.1
-    both = make_predictor(leaning, flip=True)(images, MEAN, STD)
+    both = make_predictor(leaning, PREPROCESSING, flip=True)(images)
     np.testing.assert_allclose(both, (plain + flipped) / 2, atol=1e-6)
 
 
@@ -42,12 +44,12 @@ def test_scales_keep_the_ratio_round_to_the_stride_and_average(images):
         seen.append(x.shape[1:3])
         return jnp.full((*x.shape[:3], 3), jnp.array([0.0, 0.0, 1.0]) * x.shape[1])
 
-    probabilities = make_predictor(network, scales=(0.5, 1.0, 2.0), stride=8)(images, MEAN, STD)
+    probabilities = make_predictor(network, PREPROCESSING, scales=(0.5, 1.0, 2.0), stride=8)(images)
     # 36 -> 18 -> 16, 48 -> 24; the image's own size is kept at scale 1; 72 and 96.
     assert seen == [(16, 24), (36, 48), (72, 96)]
     expected = np.mean([jax.nn.softmax(jnp.array([0.0, 0.0, 1.0]) * h) for h in (16, 36, 72)], axis=0)
     np.testing.assert_allclose(probabilities, np.broadcast_to(expected, probabilities.shape), atol=1e-5)
-    make_predictor(network, scales=(0.1,), flip=True)(images, MEAN, STD)
+    make_predictor(network, PREPROCESSING, scales=(0.1,), flip=True)(images)
     assert seen[3:] == [(32, 32)]  # image and mirror image in one batch
 
 
@@ -55,15 +57,15 @@ def test_smooth_image_is_predicted_alike_at_all_scales():
     ramp = np.linspace(0, 255, 96)
     image = np.stack([np.broadcast_to(ramp, (64, 96)), np.broadcast_to(ramp[::-1], (64, 96)), np.full((64, 96), 9)], -1)
     image = image[None].astype(np.uint8)
-    plain = make_predictor(lambda x: x)(image, MEAN, STD)
-    pyramid = make_predictor(lambda x: x, scales=(0.5, 1, 1.5), flip=True)(image, MEAN, STD)
+    plain = make_predictor(lambda x: x, PREPROCESSING)(image)
+    pyramid = make_predictor(lambda x: x, PREPROCESSING, scales=(0.5, 1, 1.5), flip=True)(image)
     np.testing.assert_allclose(plain, pyramid, atol=0.03)
     np.testing.assert_allclose(pyramid.sum(-1), 1, atol=1e-5)
 
 
 def test_state_reaches_the_network_as_an_argument(images):
-    predict = jax.jit(make_predictor(lambda x, scale: x * scale))
-    one, two = predict(images, MEAN, STD, jnp.float32(0)), predict(images, MEAN, STD, jnp.float32(1))
+    predict = jax.jit(make_predictor(lambda x, scale: x * scale, PREPROCESSING))
+    one, two = predict(images, jnp.float32(0)), predict(images, jnp.float32(1))
     np.testing.assert_allclose(one, 1 / 3, atol=1e-6)
     assert np.abs(np.asarray(two) - 1 / 3).max() > 0.1
     assert predict._cache_size() == 1
@@ -72,6 +74,6 @@ def test_state_reaches_the_network_as_an_argument(images):
 def test_bad_input(images):
     for scales in ((), (1.0, 0.0)):
         with pytest.raises(CsstError, match="prediction scales are"):
-            make_predictor(lambda x: x, scales=scales)
+            make_predictor(lambda x: x, PREPROCESSING, scales=scales)
     with pytest.raises(ValueError, match="returned logits of shape"):
-        make_predictor(lambda x: x[:, ::2])(images, MEAN, STD)
+        make_predictor(lambda x: x[:, ::2], PREPROCESSING)(images)

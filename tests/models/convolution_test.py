@@ -1,6 +1,8 @@
-"""The convolution's CPU forms against the plain one, and which form each platform gets."""
+"""The convolution's forms against the plain one, which form each platform gets, and what is sent between devices."""
 
 import functools
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 from jax import lax
 
 from csst_jax.models.convolution import conv2d
+from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
 
 
 def plain(x, kernel, stride, padding, dilation, groups):
@@ -66,6 +69,9 @@ CASES = {
     "1x1, padded": ((2, 5, 7, 6), (1, 1, 6, 4), pair(1), (pair(1), pair(1)), pair(1), 1),
     "dense": ((2, 8, 9, 3), (3, 3, 3, 4), pair(2), (pair(1), pair(1)), pair(1), 1),
     "grouped": ((2, 8, 9, 6), (3, 3, 3, 4), pair(1), (pair(1), pair(1)), pair(1), 2),
+    "grouped, several blocks": ((1, 6, 7, 64), (3, 3, 8, 64), pair(1), (pair(1), pair(1)), pair(1), 8),
+    "grouped, a block a group, stride 2": ((1, 7, 6, 80), (3, 3, 40, 6), pair(2), (pair(1), pair(1)), pair(1), 2),
+    "grouped, blocks of three, dilation 2": ((1, 6, 5, 108), (3, 3, 12, 18), pair(1), (pair(2), pair(2)), pair(2), 9),
     "depthwise, two outputs a channel": ((2, 8, 9, 3), (3, 3, 1, 6), pair(1), (pair(1), pair(1)), pair(1), 3),
 }
 
@@ -113,3 +119,46 @@ def test_tpu_program_keeps_the_plain_convolution_forward_and_backward(x_shape, k
     assert len(convolutions) == 3, "one forward, two gradients"
     assert f"feature_group_count = {groups} : i64" in convolutions[0]
     assert "stablehlo.convolution" not in cpu
+
+
+GROUPED = ((8, 8, 6, 64), (3, 3, 8, 64), 8)
+
+
+def test_no_platform_gets_a_convolution_with_groups_of_several_channels():
+    for platform, blocks in (("tpu", 1), ("cuda", 1), ("cpu", 2)):
+        convolutions = [line for line in lowered(platform, *GROUPED).splitlines() if "stablehlo.convolution" in line]
+        assert len(convolutions) == 3 * blocks
+        assert all("feature_group_count = 1 : i64" in line for line in convolutions)
+        assert all("batch_group_count = 1 : i64" in line for line in convolutions)
+
+
+def gathered_sizes(conv, x_shape, kernel_shape, how, spatial):
+    """Numbers of elements of all that the program of the output and both gradients gathers on eight devices."""
+    mesh = make_mesh(jax.devices()[:8], spatial)
+    pixels, everywhere = batch_shardings(mesh)["image"], replicated(mesh)
+
+    def step(x, kernel):
+        y, vjp = jax.vjp(lambda x, k: conv(x, k, *how), x, kernel)
+        return y, vjp(jnp.sin(y))
+
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (x_shape, kernel_shape)]
+    program = jax.jit(step, in_shardings=(pixels, everywhere), out_shardings=(pixels, (pixels, everywhere)))
+    gathers = re.findall(r"= (.*?) all-gather(?:-start)?\(", program.lower(*shapes).compile().as_text())
+    arrays = [shape for gather in gathers for shape in re.findall(r"\[([\d,]+)\]", gather)]
+    return [math.prod(map(int, shape.split(","))) for shape in arrays]
+
+
+@pytest.mark.parametrize("spatial", [1, 2])
+@pytest.mark.parametrize("stride,dilation", [(1, 1), (2, 1), (1, 2)])
+def test_a_grouped_convolution_gathers_no_images_from_other_devices(spatial, stride, dilation):
+    x_shape, kernel_shape, groups = GROUPED
+    how = (pair(stride), (pair(dilation), pair(dilation)), pair(dilation), groups)
+    own_share = math.prod(x_shape) // stride**2 // 8
+    assert all(size < own_share for size in gathered_sizes(conv2d, x_shape, kernel_shape, how, spatial))
+
+
+def test_the_plain_grouped_convolution_would_gather_images():
+    """What the form above is for; when this fails, openxla/xla#47945 is mended and the form can be reconsidered."""
+    x_shape, kernel_shape, groups = GROUPED
+    how = (pair(1), (pair(1), pair(1)), pair(1), groups)
+    assert math.prod(x_shape) in gathered_sizes(plain, x_shape, kernel_shape, how, 1)

@@ -10,6 +10,7 @@ import pytest
 
 from csst_jax.models import fast_scnn, nnx_io
 from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
+from csst_jax.types import CsstError
 
 
 def create(**options):
@@ -41,9 +42,18 @@ def count(arrays):
     return sum(int(np.prod(leaf.shape)) for leaf in arrays.values())
 
 
-@pytest.mark.parametrize("aux,parameters", [(False, 1_138_051), (True, 1_176_278)])
-def test_number_of_parameters_at_19_classes(aux, parameters):
-    network = nnx_io.abstract(functools.partial(fast_scnn.build, 19, aux=aux))
+@pytest.mark.parametrize(
+    "lineage,aux,parameters",
+    [
+        ("gluon", False, 1_138_051),
+        ("gluon", True, 1_176_278),
+        # Counted in mmsegmentation 1.2.2, configs/_base_/models/fast_scnn.py.
+        ("mmseg", False, 1_399_939),
+        ("mmseg", True, 1_456_617),
+    ],
+)
+def test_number_of_parameters_at_19_classes(lineage, aux, parameters):
+    network = nnx_io.abstract(functools.partial(fast_scnn.build, 19, aux=aux, lineage=lineage))
     assert count(network.params) == parameters
     assert {leaf.dtype for leaf in network.params.values()} == {jnp.dtype(jnp.float32)}
 
@@ -58,6 +68,16 @@ def test_logits_have_the_size_of_the_image_and_features_their_stride(size):
     for name, stride in {"stride8": 8, "stride32": 32, "fused": 8}.items():
         assert out["features"][name].shape[1:3] == tuple(-(-side // stride) for side in size), name
     assert {n: s.shape for n, s in stats.items()} == {n: s.shape for n, s in network.batch_stats.items()}
+
+
+def test_mmsegmentations_has_two_auxiliary_heads_and_an_unknown_lineage_lists_the_known():
+    network = nnx_io.abstract(functools.partial(fast_scnn.build, 5, width=0.25, lineage="mmseg"))
+    images = jax.ShapeDtypeStruct((2, 45, 97, 3), jnp.float32)
+    out, _ = jax.eval_shape(network.apply_train, network.params, network.batch_stats, images, jax.random.key(0))
+    assert {name: y.shape for name, y in out["aux"].items()} == dict.fromkeys(("stride32", "stride8"), (2, 45, 97, 5))
+    assert jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)["aux"] == {}
+    with pytest.raises(CsstError, match="no lineage 'caffe'; known are: gluon, mmseg"):
+        nnx_io.abstract(functools.partial(fast_scnn.build, 5, lineage="caffe"))
 
 
 def test_evaluation_is_deterministic_and_ignores_the_auxiliary_head_and_the_rest_of_the_batch(network, images):

@@ -1,18 +1,28 @@
-"""Networks by name."""
+"""Networks by name, and the table of them."""
 
-import jax
+import json
+
 import pytest
-from flax import nnx
 
+from csst_jax.models import __main__ as command
 from csst_jax.models import zoo
 from csst_jax.types import CsstError
 
+# The paper's (Tables 3, 6, 7 and 9).
+NETWORKS = {"fast_scnn", "bisenet", "icnet", "pspnet", "deeplab_v2", "deeplab_v3", "deeplab_v3_plus", "ocr", "encnet"}
+
+
+def test_the_papers_networks_are_there():
+    names = set(zoo.NETWORKS)
+    assert {name.removesuffix(f"_{zoo.entry(name).options.get('backbone')}") for name in names} == NETWORKS | {"fcn"}
+
 
 @pytest.mark.parametrize("name", zoo.NETWORKS)
-def test_every_name_builds_a_network(name):
-    module = nnx.eval_shape(lambda: zoo.builder(name, 7, width=0.25)(rngs=nnx.Rngs(0)))
-    out = nnx.eval_shape(lambda m, x: m(x), module, jax.ShapeDtypeStruct((1, 64, 64, 3), "float32"))
-    assert out["logits"].shape == (1, 64, 64, 7)
+def test_every_name_resolves_and_takes_the_options_of_the_tests(name):
+    """Building takes seconds: each network's own test does it."""
+    zoo.builder(name, 7, width=0.25, depth=0.5, dtype="float32")
+    for lineage in zoo.lineages(name):
+        zoo.builder(name, 7, lineage=lineage)
 
 
 def test_unknown_name_lists_the_known_and_the_nearest():
@@ -20,3 +30,28 @@ def test_unknown_name_lists_the_known_and_the_nearest():
         CsstError, match=r"unknown network 'fastscnn'; known are: .*fast_scnn.*Did you mean 'fast_scnn'\?"
     ):
         zoo.builder("fastscnn", 7)
+
+
+def test_unknown_option_and_unknown_lineage_list_the_known():
+    with pytest.raises(CsstError, match=r"network 'fast_scnn' has no option output_stride; it has: width, "):
+        zoo.builder("fast_scnn", 7, output_stride=8)
+    with pytest.raises(
+        CsstError, match=r"network 'pspnet_resnet50' has no lineage 'paddle'; known are: semseg, gluon, mmseg"
+    ):
+        zoo.builder("pspnet_resnet50", 7, lineage="paddle")
+    with pytest.raises(CsstError, match="has no option backbone"):
+        zoo.builder("pspnet_resnet50", 7, backbone="resnet18")
+
+
+def test_table_and_json(capsys):
+    assert command.main(["fast_scnn"]) == 0
+    assert "| fast_scnn | – | 1,138,051 | 1,176,278 |" in capsys.readouterr().out
+    assert command.main(["fast_scnn", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["network"], row["backbone"]) == ("fast_scnn", None)
+    assert (row["parameters"], row["parameters_with_aux"]) == (1_138_051, 1_176_278)
+    assert row["strides"] == {"stride8": 8, "stride32": 32, "fused": 8}
+    # Twice the multiply-adds: 1024x2048 through 1.1 M parameters, most of them at stride 32.
+    assert 5 < row["gflop"] < 50
+    assert command.main(["fastscnn"]) == 2
+    assert "Did you mean 'fast_scnn'" in capsys.readouterr().err

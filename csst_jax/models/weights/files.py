@@ -1,0 +1,161 @@
+"""Files of weights: reading what others publish, writing and reading our own.
+
+Ours are safetensors under our names. What is needed to use them stands in their metadata, so that a file is enough by
+itself: network, builder's options, number of classes, source, and preprocessing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import Array, Float
+
+from csst_jax.models import nnx_io, zoo
+from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.models.weights import torch_pickle
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KEY = "csst_jax"
+_MAKE = "Make one with `python -m csst_jax.import_weights`."
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What a file of ours says of itself.
+
+    Attributes:
+      network: a key of the zoo.
+      options: builder's options.
+      num_classes: classes of the logits.
+      source: name of the source that the weights came from.
+      source_sha256: of the file that they came from.
+      preprocessing: what the network expects of its input.
+      initial: parameters that the source did not have; the file holds initial values for them.
+    """
+
+    network: str
+    options: Mapping[str, Any]
+    num_classes: int
+    source: str
+    source_sha256: str
+    preprocessing: Preprocessing
+    initial: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """A published checkpoint's arrays by its own names: safetensors, or PyTorch's format.
+
+    Raises:
+      CsstError: see `torch_pickle.read`.
+    """
+    return _read_safetensors(path)[0] if str(path).endswith(".safetensors") else torch_pickle.read(path)
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hash of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], description: Description) -> None:
+    """Writes a file of ours, atomically."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    metadata = {_KEY: json.dumps(dataclasses.asdict(description), sort_keys=True), "format": "np"}
+    try:
+        contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+        safetensors.numpy.save_file(contiguous, temporary, metadata)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Description]:
+    """A file of ours: arrays by our names, and its description.
+
+    Raises:
+      CsstError: the file is missing, damaged, or not one that `write` made.
+    """
+    arrays, metadata = _read_safetensors(path)
+    return arrays, _description(path, metadata)
+
+
+def describe(path: str | os.PathLike[str]) -> Description:
+    """What a file of ours says of itself; its arrays are not read.
+
+    Raises:
+      CsstError: as `read`.
+    """
+    return _description(path, _read_safetensors(path, arrays=False)[1])
+
+
+def _description(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> Description:
+    if _KEY not in metadata:
+        raise CsstError(f"{path} does not say which network it is for, so it is not csst_jax's own file. {_MAKE}")
+    try:
+        fields = json.loads(metadata[_KEY])
+        preprocessing: dict[str, Any] = fields.pop("preprocessing")
+        preprocessing |= {name: tuple(preprocessing[name]) for name in ("mean", "std")}
+        initial = tuple(fields.pop("initial"))
+        return Description(preprocessing=Preprocessing(**preprocessing), initial=initial, **fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CsstError(f"{path}: its metadata is of another version of csst_jax ({error!r}). {_MAKE}") from error
+
+
+def _read_safetensors(
+    path: str | os.PathLike[str], arrays: bool = True
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
+            names = list(file.keys()) if arrays else []
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CsstError(f"cannot read {path} as safetensors: {error}.") from error
+
+
+class Loaded:
+    """A network with weights, as one function.
+
+    Attributes:
+      classes: number of classes of the logits.
+      preprocessing: what the images have gone through.
+      description: all that the file says of itself.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Builds the network that the file names and checks that the file has exactly its arrays."""
+        arrays, self.description = read(path)
+        d = self.description
+        self.classes, self.preprocessing = d.num_classes, d.preprocessing
+        network = nnx_io.abstract(zoo.builder(d.network, d.num_classes, **d.options))
+        like = network.params | network.batch_stats
+        wrong = {name for name in like.keys() | arrays.keys() if _shape(like, name) != _shape(arrays, name)}
+        if wrong:
+            names = ", ".join(sorted(wrong))
+            raise CsstError(f"{path} does not fit {d.network!r} as csst_jax builds it now ({names}). {_MAKE}")
+        self._params = {name: jax.numpy.asarray(arrays[name]) for name in network.params}
+        self._stats = {name: jax.numpy.asarray(arrays[name]) for name in network.batch_stats}
+        self._apply = jax.jit(lambda params, stats, images: network.apply_eval(params, stats, images)["logits"])
+
+    def __call__(self, images: Float[Array | np.ndarray, "b h w 3"]) -> Float[Array, "b h w c"]:
+        """Logits at the images' size, whole-image inference; the images are normalised, see `preprocessing`."""
+        return self._apply(self._params, self._stats, images)
+
+
+def _shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...] | None:
+    return tuple(arrays[name].shape) if name in arrays else None
