@@ -19,6 +19,9 @@ DEMO := --workdir=runs/demo$(if $(SEED),-$(SEED) --config.seed=$(SEED))
 # FastSCNN's step on two cores. It must know before the process starts; the results are the same.
 KEEP_MEMORY := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 
+# Tests compile more than they compute, and compiling keeps one core busy. A file's fixtures are made once.
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format clean
 
@@ -36,10 +39,10 @@ demo: $(RUNTIME)
 	$(KEEP_MEMORY) $(RUN) -m csst_jax.main --config=configs/demo.py $(DEMO)
 
 test: lint
-	$(RUN) -m pytest
+	$(PYTEST)
 
 test-fast: $(DEV)
-	$(RUN) -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: $(DEV)
 	$(RUN) -m ruff check --quiet

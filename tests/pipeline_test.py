@@ -9,6 +9,7 @@ import pytest
 
 from csst_jax import pipeline
 from csst_jax.models import zoo
+from csst_jax.models.weights import files
 from csst_jax.stages import train
 from csst_jax.stages.artifact import StaleArtifactError
 from csst_jax.types import CsstError
@@ -141,6 +142,33 @@ def test_lost_checkpoint_of_a_finished_stage_is_explained(copy, config):
         pipeline.run(config, copy)
 
 
+def test_pretrained_teacher_is_taken_as_it_is_with_its_preprocessing(copy, config, tmp_path):
+    """Stage one is skipped: epochs=0 and a file, whose preprocessing counts and not the configuration's."""
+    teacher = finished_teacher(copy, config)
+    arrays = {name: np.asarray(value) for part in teacher.weights for name, value in part.items()}
+    file = tmp_path / "teacher.safetensors"
+    files.write(file, arrays, files.Description("toy", {}, 4, "ours", "0" * 64, teacher.expects))
+    config.teacher.update({"pretrained": str(file), "epochs": 0})
+    config.normalisation.mean = (0.0, 0.0, 0.0)
+    config.stages = "teacher,evaluate"
+    results = pipeline.run(config, tmp_path / "taken")
+    before = json.loads((copy / "results.json").read_text())
+    assert results["teacher"]["steps"] == 0
+    for key in ("miou", "iou", "weights_sha256"):
+        assert results["teacher"][key] == before["teacher"][key]
+
+
+def finished_teacher(workdir, config):
+    """The finished teacher of a workdir."""
+    caught = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "evaluate_network", lambda run, name, network: caught.append(network) or {})
+        patch.setattr(pipeline, "conclude", lambda *_: None)
+        config.stages = "teacher,evaluate"
+        pipeline.run(config, workdir)
+    return caught[0]
+
+
 def test_uniform_sampling_runs_too(config, tmp_path):
     config.stages = "teacher,evaluate"
     config.teacher.sampler.name = "uniform"
@@ -161,6 +189,9 @@ def test_uniform_sampling_runs_too(config, tmp_path):
             "unknown network 'fastscnn'; known are: .*Did you mean 'fast_scnn'",
         ),
         ({"student.network": "fastscnn"}, "unknown network 'fastscnn'"),
+        ({"teacher.epochs": 0}, "epochs=0 takes pretrained weights as they are; set pretrained=FILE"),
+        ({"teacher.pretrained": "nowhere.safetensors"}, "cannot read nowhere.safetensors as safetensors"),
+        ({"teacher.output_stride": 8}, "network 'toy' has no option output_stride; it has: "),
         ({"teacher.crop_px": 160}, r"crop_px=160 is larger than every training image \(the longest side is 128 px\)"),
         ({"student.crop_px": 160}, "crop_px=160 is larger than every training image"),
         ({"teacher.batch_size": 6}, "a global batch of 6 is not divisible by the 8 devices of the data axis"),

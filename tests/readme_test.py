@@ -142,6 +142,12 @@ text: make nothing
     assert make_targets(text) == ["demo", "dmeo", "test"]
 
 
+def test_every_command_in_the_docs_exists():
+    text = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+    assert "csst_jax.import_weights" in {module for module, _ in python_commands(text)}
+    assert problems(text) == []
+
+
 def test_every_command_in_the_readme_exists():
     text = README.read_text(encoding="utf-8")
     assert "demo" in make_targets(text), "README.md shows `make demo` in a code block"

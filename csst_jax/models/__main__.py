@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from csst_jax.models import nnx_io, zoo
+from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def describe(name: str) -> dict[str, Any]:
 
     Returns:
       `name`, `network`, `backbone` (or None), `parameters` and `parameters_with_aux` at 19 classes, `gflop` at
-      1024x2048, `strides` of its features by name (None for what is no map), `lineages` (the default first).
+      1024x2048, `strides` of its features by name (None for what is no map), `lineages` (the default first),
+      `weights` (whose checkpoints can be imported).
     """
     entry = zoo.entry(name)
     with_aux = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES))
@@ -48,8 +50,9 @@ def describe(name: str) -> dict[str, Any]:
         "parameters": _count(network.params),
         "parameters_with_aux": _count(with_aux.params),
         "gflop": cost["flops"] / 1e9,
-        "strides": {key: _SIZE[0] // f.shape[1] if len(f.shape) == 4 else None for key, f in features.items()},
+        "strides": {key: round(_SIZE[0] / f.shape[1]) if len(f.shape) == 4 else None for key, f in features.items()},
         "lineages": zoo.lineages(name),
+        "weights": catalogue.sources_of(name),
     }
 
 
@@ -60,8 +63,8 @@ def _count(arrays: nnx_io.Arrays) -> int:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| network | backbone | parameters | with auxiliary heads | GFLOP | strides of features | lineages |",
-        "| --- | --- | --: | --: | --: | --- | --- |",
+        "| network | backbone | parameters | with auxiliary heads | GFLOP | strides of features | lineages | weights |",
+        "| --- | --- | --: | --: | --: | --- | --- | --- |",
     ]
     for row in rows:
         strides = ", ".join(f"{name} {stride}" for name, stride in row["strides"].items() if stride)
@@ -73,6 +76,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{row['gflop']:,.0f}",
             strides,
             ", ".join(row["lineages"]) or "–",
+            ", ".join(row["weights"]) or "–",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -6,9 +6,10 @@ ones three times slower. On CPU they become shifted multiply-adds and matrix pro
 
 Grouped convolutions with several channels a group (ResNeXt's) are dense ones on every platform, of blocks of groups
 with zeros between them. XLA gathers images on every device when it meets `feature_group_count` on a batch that is split
-over devices (openxla/xla#47945); dense convolutions stay split and exchange borders of rows alone. The zeros cost
-nothing, forward and backward: on CPU the blocks are 200 times faster, on TPU v5e its compiler estimates between as many
-cycles and a fourteenth, for 32 groups of 4 to 32 channels.
+over devices (openxla/xla#47945); dense convolutions stay split and exchange borders of rows alone. The zeros pay,
+forward and backward with 32 groups of 4 to 32 channels: on CPU the blocks are 200 times faster than the plain form or
+more, on TPU v5e its compiler estimates between as many cycles and a fourteenth. They cost a larger sum of the weights'
+gradient over devices, by up to the number of groups in a block.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ Padding = tuple[Pair, Pair]
 Form = Callable[[Array, Array], Array]
 
 _ROWS_PER_ITERATION = 4  # measured: longer unrolling spills, shorter pays the loop
-# Input channels of a grouped convolution's dense blocks: fewer leave a TPU's 128 x 128 products part empty (and most of
-# a GPU's time to overheads); a CPU computes the zeros like anything else.
+# Inputs of a grouped convolution's dense blocks: what fills a TPU's 128 x 128 products; a CPU computes zeros at full
+# price.
 _BLOCK_CHANNELS, _BLOCK_CHANNELS_ON_CPU = 128, 32
 
 

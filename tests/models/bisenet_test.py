@@ -30,6 +30,7 @@ def evaluate(network, size):
     return jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)
 
 
+@pytest.mark.slow
 # Counted on the modules that their own code builds: TorchSeg's `cityscapes.bisenet.R18` and `.R101`, mmseg 1.2.2's
 # `bisenetv1_r18-d32` and `bisenetv1_r50-d32`.
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def count(**options):
     return sum(int(np.prod(leaf.shape)) for leaf in network.params.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone,parameters",
     [
@@ -38,6 +39,7 @@ def test_number_of_parameters_of_vplrs(backbone, parameters):
     assert count(backbone=backbone) == count(backbone=backbone, aux=False) == parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lineage,backbone,parameters,aux",
     [

@@ -32,6 +32,7 @@ def evaluate(network, size):
     return jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)
 
 
+@pytest.mark.slow
 # Without and with the auxiliary head. encoding-R101: facts §2.9. The others: counted on the references
 # (PyTorch-Encoding at ac74841, mmseg 1.2.2's base config, torchvision 0.28) on PyTorch's meta device.
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def test_number_of_parameters():
     assert sum(int(np.prod(leaf.shape)) for leaf in network.params.values()) == 4_652_008 - 412_160 - 1_281_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 @pytest.mark.parametrize("size", [(65, 97), (64, 50)])

@@ -29,6 +29,7 @@ def count(arrays):
     return sum(int(np.prod(leaf.shape)) for leaf in arrays.values())
 
 
+@pytest.mark.slow
 # PyTorch-Encoding on resnet101s has these at 21 classes. At 19, each of the classifiers has two rows less.
 @pytest.mark.parametrize(
     "classes,lateral,aux,parameters",

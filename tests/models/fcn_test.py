@@ -32,6 +32,7 @@ def evaluate(network, size):
     return jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)
 
 
+@pytest.mark.slow
 # Without and with the auxiliary head. hrnet: facts §2.4. The others: counted on the references (PyTorch-Encoding at
 # ac74841, mmseg 1.2.2's configs, torchvision 0.28) on PyTorch's meta device.
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_number_of_parameters_at_21_classes_is_what_torchvision_publishes():
     assert count(abstract(21, lineage="torchvision", backbone="resnet50")) == 35_322_218
 
 
+@pytest.mark.slow
 def test_defaults_go_with_the_backbone():
     assert count(abstract(19)) == 54_436_582
     assert count(abstract(19, backbone="hrnet_w48")) == 65_859_379
@@ -99,6 +101,7 @@ def test_every_lineage_runs_and_computes_in_bfloat16_with_float32_parameters_and
         assert {leaf.dtype for leaf in out["features"].values()} == {jnp.dtype(jnp.bfloat16)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lineage", ["hrnet", "mmseg"])
 def test_hrnet_classifies_its_branches_at_stride_4_without_an_auxiliary_head(lineage):
     network = abstract(**{**SMALL, "backbone": "hrnet_w48"}, lineage=lineage)

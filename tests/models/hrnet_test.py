@@ -20,6 +20,7 @@ def count(arrays):
     return sum(int(np.prod(leaf.shape)) for leaf in arrays.values())
 
 
+@pytest.mark.slow
 def test_number_of_parameters_and_channels():
     assert count(nnx_io.abstract(HRNet).params) == TRUNK
     trunk = nnx.eval_shape(lambda: HRNet(rngs=nnx.Rngs(0)))

@@ -32,6 +32,7 @@ def evaluate(network, size):
     return jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)
 
 
+@pytest.mark.slow
 # "gluon": gluon-cv's own module, whose count includes its auxiliary classifiers; "original": the published prototxt,
 # which is the network for inference; "mmseg": mmseg 1.2.2's modules of `icnet_r50-d8`.
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def count(arrays):
     return sum(int(np.prod(leaf.shape)) for leaf in arrays.values())
 
 
+@pytest.mark.slow
 # "original": HRNet-Semantic-Segmentation's branch HRNet-OCR, counted. "mmseg": mmsegmentation 1.2.2 built from
 # ocrnet_hr48_4xb2-160k_cityscapes-512x1024.py; it lacks 512 + 720 biases.
 @pytest.mark.parametrize(

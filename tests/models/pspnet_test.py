@@ -32,6 +32,7 @@ def evaluate(network, size):
     return jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)
 
 
+@pytest.mark.slow
 # Without and with the auxiliary head. semseg: facts §2.3. The others: counted on the references (mmseg 1.2.2's base
 # config, smp 0.6.0) on PyTorch's meta device; smp's without layer3 and layer4, which it holds and does not use.
 @pytest.mark.parametrize(

@@ -68,8 +68,17 @@ def source(name: str, network: str) -> Source:
     if name not in SOURCES:
         raise CsstError(f"unknown source {name!r}; known are: {', '.join(SOURCES)}.")
     networks = SOURCES[name]
-    fitting = [start for start in networks if network == start or network.startswith(f"{start}_") or not start]
+    fitting = _fitting(name, network)
     if not fitting:
         raise CsstError(f"source {name!r} has no {network!r}; it has: {', '.join(networks)}.")
     module, _, attribute = networks[max(fitting, key=len)].partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def sources_of(network: str) -> tuple[str, ...]:
+    """Names of the sources that know a network of the zoo by name; others may fill its backbone."""
+    return tuple(name for name in SOURCES if any(_fitting(name, network)))
+
+
+def _fitting(name: str, network: str) -> list[str]:
+    return [start for start in SOURCES[name] if network == start or network.startswith(f"{start}_") or not start]
