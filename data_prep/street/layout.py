@@ -68,7 +68,7 @@ class Street:
 
 def pick_light(rng: np.random.Generator) -> Light:
     """Draws sunny, overcast, dusk, rain or low-sun light."""
-    kind = rng.choice(["sunny", "overcast", "dusk", "rain", "glare"], p=[0.34, 0.26, 0.18, 0.12, 0.10])
+    kind = str(rng.choice(["sunny", "overcast", "dusk", "rain", "glare"], p=[0.34, 0.26, 0.18, 0.12, 0.10]))
     azimuth = rng.uniform(-np.pi, np.pi) if kind != "glare" else rng.uniform(-0.4, 0.4)
     height = {"sunny": rng.uniform(0.45, 1.1), "glare": rng.uniform(0.22, 0.4)}.get(kind, rng.uniform(0.4, 1.0))
     sun_dir = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)])

@@ -87,7 +87,7 @@ def paint_pedestrian(
         [at(0.1 * wide, 0.83), at(wide * 0.9, 0.83), at(wide * 0.95, hem), at(0.3 * wide, hem)],
         top * (0.72 if side > 0 else 1.15),
     )
-    sign = -side
+    sign = -int(side)
     sprite.line(
         [at(sign * wide * 0.9, 0.8), at(sign * (wide + 0.03), 0.63), at(sign * (wide + 0.02) - swing, 0.47)],
         0.052 * k,
