@@ -16,8 +16,21 @@ from csst_jax.models.weights import catalogue, rules
 from tests.parity import filling
 from tests.parity.cases import CASES, LIMITS, NUM_CLASSES
 
-RECORDED = [case for case in CASES if case.fixture.is_file()]
-NUMERIC = [pytest.param(c, id=c.name, marks=[pytest.mark.slow] if c.slow else []) for c in RECORDED if c.numeric]
+# A case that was recorded once may not vanish with its file; the others are shown as skipped, not left out.
+RECORDED = {"fast_scnn_mmseg", "resnet50_torchvision_short", "resnet18_timm", "se_resnext50_timm_short"}
+
+
+def parametrized(cases, slow=True):
+    """Parameters of a test, slow ones marked."""
+    missing = pytest.mark.skip(reason="has no fixture yet; make it with tests/parity/record.py")
+    return [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=[pytest.mark.slow] * (slow and case.slow) + [missing] * (case.name not in RECORDED),
+        )
+        for case in cases
+    ]
 
 
 class Trunk(nnx.Module):
@@ -80,7 +93,7 @@ def agree(got, expected, limit, what):
     assert error <= limit, f"{what}: relative error {error:.1e}, and {limit:.0e} is allowed"
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in RECORDED])
+@pytest.mark.parametrize("case", parametrized(CASES, slow=False))
 def test_the_references_state_dict_fits_entry_by_entry(case):
     _, layout = recorded(case)
     built = network(case)
@@ -88,7 +101,7 @@ def test_the_references_state_dict_fits_entry_by_entry(case):
     assert params.keys() == built.params.keys() and stats.keys() == built.batch_stats.keys()
 
 
-@pytest.mark.parametrize("case", NUMERIC)
+@pytest.mark.parametrize("case", parametrized([case for case in CASES if case.numeric]))
 def test_logits_statistics_and_gradients_agree(case):
     kept, layout = recorded(case)
     built = network(case)
