@@ -14,21 +14,29 @@ _SPLITS = pathlib.Path(__file__).resolve().parent.parent / "data_prep" / "splits
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Options: `net` (of teacher and student), `fraction` (1_8, 1_4, 1_2, full), `sampler` (centroid, uniform)."""
-    options = base.options(arg, net="fast_scnn", fraction="1_8", sampler="centroid")
+    """CamVid's configuration.
+
+    Options: `net` (of the teacher), `student` (its network; `net` by default), `pretrained` (weights for `net`: a file
+    of `csst_jax.import_weights`), `fraction` (1_8, 1_4, 1_2, full), `sampler` (centroid, uniform).
+    """
+    options = base.options(arg, net="fast_scnn", student="", pretrained="", fraction="1_8", sampler="centroid")
     c = base.get_config()
     c.data.dir = "data/camvid"
     if options["fraction"] != "full":
         c.data.labelled_ids = str(_SPLITS / f"{options['fraction']}.txt")
         # Four crops of each of 46 images an epoch: 90 epochs of one would be 500 steps, too few from random weights.
         c.teacher.samples_per_epoch = 184
+    c.teacher.epochs, c.student.epochs = 90, 120
+    c.teacher.network, c.student.network = options["net"], options["student"] or options["net"]
     for stage in (c.teacher, c.student):
-        stage.network = options["net"]
         stage.sampler.name = options["sampler"]
-        stage.epochs = 90
         stage.crop_px = 224
         stage.batch_size = 8
         stage.lr.base = 0.05
-    c.student.epochs = 120
+        if options["pretrained"] and stage.network == options["net"]:
+            # Features that are there already are kept by a smaller step, and sooner good for something.
+            stage.pretrained = options["pretrained"]
+            stage.lr.base = 0.02
+            stage.epochs //= 3
     base.expect_weak_teacher(c)
     return c

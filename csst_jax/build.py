@@ -226,9 +226,11 @@ def preprocessing(config: ConfigDict, stage: ConfigDict) -> Preprocessing:
 def recipe(config: ConfigDict, stage: ConfigDict, net: nnx_io.Network, device_mesh: jax.sharding.Mesh) -> Recipe:
     """What the stage's training step is made of."""
     augment, loss = stage.augment, stage.loss
+    own = loss.aux_weight < 0
+    aux = (zoo.AUX_WEIGHT if own else loss.aux_weight, zoo.aux_weights(stage.network) if own else {})
     return Recipe(
         network=net,
-        method=Supervised(loss.ohem, loss.ohem_threshold, loss.ohem_min_kept, loss.aux_weight),
+        method=Supervised(loss.ohem, loss.ohem_threshold, loss.ohem_min_kept, *aux),
         augmentation=Augmentation(
             augment.flip,
             augment.jitter,

@@ -25,9 +25,11 @@ FILES = sorted(path.stem for path in (ROOT / "configs").glob("[!_]*.py"))
 NETWORKS = ("fast_scnn", "bisenet_resnet18")
 # The values of each option after a config's colon.
 OPTIONS = {
-    "folder": {"net": NETWORKS},
+    "folder": {"net": NETWORKS, "student": NETWORKS[1:], "pretrained": ()},
     "camvid": {
         "net": NETWORKS,
+        "student": NETWORKS[1:],
+        "pretrained": (),  # a file: see below
         "fraction": ("1_8", "1_4", "1_2", "full"),
         "sampler": ("centroid", "uniform"),
     },
@@ -64,7 +66,7 @@ def test_options_are_those_that_are_documented(name):
     documentation = f"{module.__doc__} {module.get_config.__doc__}"
     for option, values in OPTIONS[name].items():
         assert f"`{option}`" in documentation
-        assert option == "net" or all(value in documentation for value in values)
+        assert option in ("net", "student") or all(value in documentation for value in values)
 
 
 @pytest.mark.parametrize("name,argument", ARGUMENTS)
@@ -112,6 +114,31 @@ def test_options_reach_the_config():
     assert load("camvid", "fraction=full").data.labelled_ids == ""
 
 
+def test_pretrained_weights_shorten_the_training_of_the_network_that_takes_them():
+    plain, camvid = load("camvid"), load("camvid", "pretrained=w.safetensors,student=bisenet_resnet18")
+    assert camvid.teacher.pretrained == "w.safetensors" and camvid.teacher.epochs < plain.teacher.epochs
+    assert (camvid.teacher.network, camvid.student.network) == ("fast_scnn", "bisenet_resnet18")
+    assert camvid.student.pretrained == "" and camvid.student.epochs == plain.student.epochs
+    assert load("camvid", "pretrained=w.safetensors").student.pretrained == "w.safetensors"
+
+
+def test_auxiliary_weights_are_the_networks_own_unless_set():
+    stage = load("camvid", "net=bisenet_resnet18").teacher
+    mesh = make_mesh(jax.devices()[:1], 1)
+
+    def weights():
+        method = build.recipe(base.get_config(), stage, None, mesh).method
+        return [method.aux_weights.get(head, method.aux_weight) for head in ("stride8", "stride16")]
+
+    assert weights() == [1.0, 1.0]
+    stage.loss.aux_weight = 0.2
+    assert weights() == [0.2, 0.2]
+    stage.network, stage.loss.aux_weight = "icnet_resnet50", -1.0
+    assert weights() == [0.4, 1.0]
+    stage.network = "fast_scnn"
+    assert weights() == [0.4, 0.4]
+
+
 def rejected(capsys, *arguments):
     with pytest.raises(SystemExit) as exit_:
         start.parse_flags(["main", *arguments])
@@ -131,7 +158,7 @@ def test_unknown_key_lists_the_near_ones(capsys):
 
 def test_unknown_option_lists_the_known(capsys):
     message = rejected(capsys, f"--config={ROOT / 'configs' / 'camvid.py'}:frac=1_8", "--workdir=w")
-    assert "option 'frac=1_8'" in message and "net, fraction, sampler" in message
+    assert "option 'frac=1_8'" in message and "net, student, pretrained, fraction, sampler" in message
 
 
 def test_missing_config_file_is_named(capsys):

@@ -46,6 +46,9 @@ class Lineage:
     bottleneck_width: int
 
 
+AUX_WEIGHTS = {"stride8": 1.0, "stride16": 1.0}
+"""As TorchSeg, mmsegmentation and BiSeNet's paper have them."""
+
 LINEAGES = {
     "torchseg": Lineage(
         align_corners=True,
@@ -163,8 +166,7 @@ class BiSeNet(nnx.Module):
     ):
         """BiSeNet on ResNet18: 12,894,163 parameters at 19 classes, 13,494,777 with its two auxiliary heads.
 
-        TorchSeg and mmsegmentation give each auxiliary loss the weight 1 (`config.loss.aux_weight`), as BiSeNet's paper
-        does; TorchSeg mines hard pixels for all three losses.
+        TorchSeg mines hard pixels for all three losses.
 
         Options: `lineage` ("torchseg": ycszen/TorchSeg `cityscapes.bisenet.R18`, and `.R101` with bottlenecks; "mmseg":
         mmsegmentation `bisenetv1_r18-d32`, and `bisenetv1_r50-d32` with bottlenecks), `backbone` (a key of

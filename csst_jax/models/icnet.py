@@ -68,6 +68,9 @@ class Lineage:
     bn_momentum: float = 0.1
 
 
+AUX_WEIGHTS = {"stride8": 0.4, "stride16": 1.0}
+"""gluon-cv's (`ICNetLoss`), which weights the same logits at stride 4 with 0.4 once more; that term we leave out."""
+
 LINEAGES = {
     "gluon": Lineage(pool_ceil=False, pyramid_dropout=0.1, classifier_bias=False),
     # Half of the 64, 64, 128 of the deep stem is the 32, 32, 64 of the published network.

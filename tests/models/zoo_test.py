@@ -2,10 +2,12 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from csst_jax.models import __main__ as command
-from csst_jax.models import zoo
+from csst_jax.models import nnx_io, zoo
 from csst_jax.types import CsstError
 
 # The paper's (Tables 3, 6, 7 and 9).
@@ -55,3 +57,11 @@ def test_table_and_json(capsys):
     assert 5 < row["gflop"] < 50
     assert command.main(["fastscnn"]) == 2
     assert "Did you mean 'fast_scnn'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["bisenet_resnet18", "icnet_resnet50"])
+def test_auxiliary_weights_name_the_heads_that_there_are(name):
+    network = nnx_io.abstract(zoo.builder(name, 3, width=0.125, depth=0.1))
+    images, key = jax.ShapeDtypeStruct((2, 65, 97, 3), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
+    outputs, _ = jax.eval_shape(network.apply_train, network.params, network.batch_stats, images, key)
+    assert zoo.aux_weights(name).keys() == outputs["aux"].keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights.rules import BATCH_COUNTER, Source, modules
+from csst_jax.models.weights.sources.resnet import inside
 
 _REPEATS = (1, 2, 2, 3, 3, 4, 1)
 _BLOCKS = tuple((stage, i) for stage, count in enumerate(_REPEATS) for i in range(count))
@@ -39,12 +40,15 @@ PACKAGE = Source(
     backbone=True,
 )
 
+TRUNK = (
+    (r"(conv_stem|bn1)", r"\1"),
+    (r"(blocks\.\d\.\d\.(?:conv_dw|conv_pw|conv_pwl|bn[1-3]))", r"\1"),
+)
+"""timm's names, which ours are."""
+
 TIMM = Source(
     "timm",
-    modules(
-        (r"(conv_stem|bn1)", r"backbone.\1"),
-        (r"(blocks\.\d\.\d\.(?:conv_dw|conv_pw|conv_pwl|bn[1-3]))", r"backbone.\1"),
-    ),
+    modules(*inside(TRUNK, "")),
     drop=(
         BATCH_COUNTER,
         ("ImageNet head", r"(conv_head|bn2)\..*"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from csst_jax.models.weights.rules import BATCH_COUNTER, Source, modules
+from csst_jax.models.weights.sources import efficientnet_lite
 from csst_jax.models.weights.sources.resnet import RESNET, SE_RESNEXT, inside
 
 _TRUNK = (*inside(RESNET, r"encoder\."), *inside(SE_RESNEXT, r"encoder\."))
@@ -12,6 +13,7 @@ DEEPLAB_V3_PLUS = Source(
     "smp",
     modules(
         *_TRUNK,
+        *inside(efficientnet_lite.TRUNK, r"encoder\."),
         (rf"{_ASPP}convs\.0\.0", "aspp.convs.0.conv"),
         (rf"{_ASPP}convs\.0\.1", "aspp.convs.0.bn"),
         (rf"{_ASPP}convs\.([1-3])\.0\.0", r"aspp.convs.\1.depthwise"),
@@ -31,7 +33,7 @@ DEEPLAB_V3_PLUS = Source(
         (r"decoder\.block2\.1", "final.0.pointwise.bn"),
         (r"segmentation_head\.0", "classifier"),
     ),
-    drop=(BATCH_COUNTER,),
+    drop=(BATCH_COUNTER, ("EfficientNet's ImageNet head", r"encoder\.(conv_head|bn2)\..*")),
     options={"lineage": "smp", "aux": False},
 )
 
