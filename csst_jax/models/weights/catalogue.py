@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 from typing import TYPE_CHECKING
 
@@ -12,47 +13,54 @@ if TYPE_CHECKING:
 
 _HERE = "csst_jax.models.weights.sources"
 
+_DILATED = "resnet*"  # resnet18, resnet50, resnet101
+
 SOURCES: dict[str, dict[str, str]] = {
-    "torchvision": {"": f"{_HERE}.torchvision:BACKBONE"},
+    "torchvision": {"*": f"{_HERE}.torchvision:BACKBONE"},
     "torchvision_segmentation": {
-        "fcn": f"{_HERE}.torchvision:FCN",
-        "deeplab_v3": f"{_HERE}.torchvision:DEEPLAB_V3",
+        f"fcn_{_DILATED}": f"{_HERE}.torchvision:FCN",
+        f"deeplab_v3_{_DILATED}": f"{_HERE}.torchvision:DEEPLAB_V3",
     },
     "timm": {
-        "": f"{_HERE}.timm:RESNETS",
-        "ocr": f"{_HERE}.timm:HRNETS",
-        "fcn_hrnet_w48": f"{_HERE}.timm:HRNETS",
-        "deeplab_v3_plus_efficientnet_lite0": f"{_HERE}.efficientnet_lite:TIMM",
+        "*_hrnet_w48": f"{_HERE}.timm:HRNETS",
+        "*_efficientnet_lite0": f"{_HERE}.efficientnet_lite:TIMM",
+        "*": f"{_HERE}.timm:RESNETS",
     },
-    "efficientnet_lite": {"deeplab_v3_plus_efficientnet_lite0": f"{_HERE}.efficientnet_lite:PACKAGE"},
+    "efficientnet_lite": {"*_efficientnet_lite0": f"{_HERE}.efficientnet_lite:PACKAGE"},
     "mmseg": {
         "fast_scnn": f"{_HERE}.mmseg_fast_scnn:SOURCE",
-        "bisenet": f"{_HERE}.mmseg_real_time:BISENET",
-        "icnet": f"{_HERE}.mmseg_real_time:ICNET",
-        "fcn": f"{_HERE}.mmseg_heads:FCN",
+        "bisenet_*": f"{_HERE}.mmseg_real_time:BISENET",
+        "icnet_*": f"{_HERE}.mmseg_real_time:ICNET",
+        f"fcn_{_DILATED}": f"{_HERE}.mmseg_heads:FCN",
         "fcn_hrnet_w48": f"{_HERE}.mmseg_context:FCN_HRNET",
-        "pspnet": f"{_HERE}.mmseg_heads:PSPNET",
-        "deeplab_v3": f"{_HERE}.mmseg_heads:DEEPLAB_V3",
-        "deeplab_v3_plus": f"{_HERE}.mmseg_heads:DEEPLAB_V3_PLUS",
-        "ocr": f"{_HERE}.mmseg_context:OCR",
-        "encnet": f"{_HERE}.mmseg_context:ENCNET",
+        f"pspnet_{_DILATED}": f"{_HERE}.mmseg_heads:PSPNET",
+        f"deeplab_v3_{_DILATED}": f"{_HERE}.mmseg_heads:DEEPLAB_V3",
+        f"deeplab_v3_plus_{_DILATED}": f"{_HERE}.mmseg_heads:DEEPLAB_V3_PLUS",
+        "ocr_hrnet_w48": f"{_HERE}.mmseg_context:OCR",
+        f"encnet_{_DILATED}": f"{_HERE}.mmseg_context:ENCNET",
     },
     "smp": {
-        "pspnet": f"{_HERE}.smp:PSPNET",
-        "deeplab_v3_plus": f"{_HERE}.smp:DEEPLAB_V3_PLUS",
+        f"pspnet_{_DILATED}": f"{_HERE}.smp:PSPNET",
+        f"deeplab_v3_plus_{_DILATED}": f"{_HERE}.smp:DEEPLAB_V3_PLUS",
+        "deeplab_v3_plus_*resnext50_32x4d": f"{_HERE}.smp:DEEPLAB_V3_PLUS",
+        "deeplab_v3_plus_efficientnet_lite0": f"{_HERE}.smp:DEEPLAB_V3_PLUS",
     },
-    "vplr": {"deeplab_v3_plus": f"{_HERE}.vplr:DEEPLAB_V3_PLUS"},
-    "hrnet_ocr": {"ocr": f"{_HERE}.hrnet:OCR", "fcn_hrnet_w48": f"{_HERE}.hrnet:FCN"},
-    "semseg": {"pspnet": f"{_HERE}.original:PSPNET"},
+    "vplr": {
+        f"deeplab_v3_plus_{_DILATED}": f"{_HERE}.vplr:DEEPLAB_V3_PLUS",
+        "deeplab_v3_plus_*resnext50_32x4d": f"{_HERE}.vplr:DEEPLAB_V3_PLUS",
+        "deeplab_v3_plus_wide_resnet38": f"{_HERE}.vplr:DEEPLAB_V3_PLUS",
+    },
+    "hrnet_ocr": {"ocr_hrnet_w48": f"{_HERE}.hrnet:OCR", "fcn_hrnet_w48": f"{_HERE}.hrnet:FCN"},
+    "semseg": {f"pspnet_{_DILATED}": f"{_HERE}.original:PSPNET"},
     "encoding": {
-        "fcn": f"{_HERE}.original:ENCODING_FCN",
-        "deeplab_v3": f"{_HERE}.original:ENCODING_DEEPLAB_V3",
-        "encnet": f"{_HERE}.original:ENCODING_ENCNET",
+        f"fcn_{_DILATED}": f"{_HERE}.original:ENCODING_FCN",
+        f"deeplab_v3_{_DILATED}": f"{_HERE}.original:ENCODING_DEEPLAB_V3",
+        f"encnet_{_DILATED}": f"{_HERE}.original:ENCODING_ENCNET",
     },
-    "torchseg": {"bisenet": f"{_HERE}.original:BISENET"},
-    "advsemiseg": {"deeplab_v2": f"{_HERE}.original:DEEPLAB_V2"},
+    "torchseg": {"bisenet_*": f"{_HERE}.original:BISENET"},
+    "advsemiseg": {"deeplab_v2_*": f"{_HERE}.original:DEEPLAB_V2"},
 }
-"""Source -> beginning of a network's name in the zoo -> "module:attribute". The longest beginning counts."""
+"""Source -> shell pattern of a network's name in the zoo -> "module:attribute". The first that matches counts."""
 
 
 def source(name: str, network: str) -> Source:
@@ -67,18 +75,17 @@ def source(name: str, network: str) -> Source:
     """
     if name not in SOURCES:
         raise CsstError(f"unknown source {name!r}; known are: {', '.join(SOURCES)}.")
-    networks = SOURCES[name]
     fitting = _fitting(name, network)
     if not fitting:
-        raise CsstError(f"source {name!r} has no {network!r}; it has: {', '.join(networks)}.")
-    module, _, attribute = networks[max(fitting, key=len)].partition(":")
+        raise CsstError(f"source {name!r} has no {network!r}; it has: {', '.join(SOURCES[name])}.")
+    module, _, attribute = SOURCES[name][fitting[0]].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def sources_of(network: str) -> tuple[str, ...]:
     """Names of the sources that know a network of the zoo by name; others may fill its backbone."""
-    return tuple(name for name in SOURCES if any(_fitting(name, network)))
+    return tuple(name for name in SOURCES if set(_fitting(name, network)) - {"*"})
 
 
 def _fitting(name: str, network: str) -> list[str]:
-    return [start for start in SOURCES[name] if network == start or network.startswith(f"{start}_") or not start]
+    return [pattern for pattern in SOURCES[name] if fnmatch.fnmatchcase(network, pattern)]
