@@ -52,6 +52,8 @@ class Lineage:
 LINEAGES = {
     "encoding": Lineage(),  # PyTorch-Encoding, models/fcn.py on resnet*s
     "gluon": Lineage(dropout_channels=False),  # gluon-cv, fcn.py on resnet*_v1s
+    # HRNet-Semantic-Segmentation, lib/models/seg_hrnet.py
+    "hrnet": Lineage(backbones=HRNETS, align_corners=False, hrnet_bias=True),
     # mmsegmentation 1.2.2, configs/_base_/models/fcn_r50-d8.py, and configs/hrnet/fcn_hr48_*.py
     "mmseg": Lineage(
         backbones=BACKBONES,
@@ -63,8 +65,6 @@ LINEAGES = {
     ),
     # torchvision, models/segmentation/fcn.py
     "torchvision": Lineage(stem="7x7", align_corners=False, dropout_channels=False),
-    # HRNet-Semantic-Segmentation, lib/models/seg_hrnet.py
-    "hrnet": Lineage(backbones=HRNETS, align_corners=False, hrnet_bias=True),
 }
 
 DEFAULT_LINEAGES = {"resnet50": "encoding", "resnet101": "encoding", "hrnet_w48": "hrnet"}

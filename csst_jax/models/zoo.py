@@ -103,8 +103,11 @@ def has_option(name: str, option: str) -> bool:
 
 def lineages(name: str) -> tuple[str, ...]:
     """Whose versions of the named network there are, the default first; empty if there is one alone."""
-    module = importlib.import_module(entry(name).builder.partition(":")[0])
-    return tuple(getattr(module, "LINEAGES", ()))
+    found = entry(name)
+    backbone = found.options.get("backbone")
+    module = importlib.import_module(found.builder.partition(":")[0])
+    every = getattr(module, "LINEAGES", {})
+    return tuple(key for key, how in every.items() if backbone in getattr(how, "backbones", [backbone]))
 
 
 AUX_WEIGHT = 0.4

@@ -1,6 +1,7 @@
 """Networks by name, and the table of them."""
 
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,12 @@ def test_unknown_option_and_unknown_lineage_list_the_known():
         zoo.builder("pspnet_resnet50", 7, backbone="resnet18")
 
 
+def test_lineages_are_those_that_have_the_backbone():
+    assert zoo.lineages("deeplab_v3_plus_wide_resnet38") == ("vplr",)
+    assert zoo.lineages("fcn_hrnet_w48") == ("hrnet", "mmseg")
+    assert "hrnet" not in zoo.lineages("fcn_resnet50")
+
+
 def test_table_and_json(capsys):
     assert command.main(["fast_scnn"]) == 0
     assert "| fast_scnn | – | 1,138,051 | 1,176,278 |" in capsys.readouterr().out
@@ -65,3 +72,9 @@ def test_auxiliary_weights_name_the_heads_that_there_are(name):
     images, key = jax.ShapeDtypeStruct((2, 65, 97, 3), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
     outputs, _ = jax.eval_shape(network.apply_train, network.params, network.batch_stats, images, key)
     assert zoo.aux_weights(name).keys() == outputs["aux"].keys()
+
+
+@pytest.mark.slow
+def test_the_readme_shows_the_table():
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert command.table([command.describe(name) for name in zoo.NETWORKS]) in readme

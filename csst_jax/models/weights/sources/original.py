@@ -123,5 +123,5 @@ DEEPLAB_V2 = Source(
     modules(*inside(RESNET, ""), (r"layer5\.conv2d_list\.(\d)", r"layer5.conv2d_list.\1")),
     drop=(BATCH_COUNTER,),
     preprocessing=Preprocessing((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), "BGR", 255.0),
-    options={"lineage": "advsemiseg"},
+    options={"lineage": "s4gan"},
 )
