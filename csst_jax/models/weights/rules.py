@@ -75,6 +75,15 @@ def modules(*pairs: tuple[str, str]) -> tuple[tuple[str, str, str], ...]:
     return tuple(rules)
 
 
+def linears(*pairs: tuple[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """Rules for linear layers: as `modules` reads them, but they also say that these are no 1x1 convolutions there."""
+    rules = []
+    for pattern, replacement in pairs:
+        rules.append((rf"{pattern}\.weight", f"{replacement}.kernel", "linear_as_conv"))
+        rules.append((rf"{pattern}\.bias", f"{replacement}.bias", "identity"))
+    return tuple(rules)
+
+
 BATCH_COUNTER = ("num_batches_tracked", r".*\.num_batches_tracked")
 """PyTorch's count of training steps in a normalisation layer: unused when its momentum is a constant."""
 

@@ -30,3 +30,13 @@ def fcn_head(theirs: str, ours: str) -> tuple[tuple[str, str], ...]:
 def source(*pairs: tuple[str, str], drop: tuple[tuple[str, str], ...] = (), **options: Any) -> Source:
     """A source of mmsegmentation's from (pattern, replacement) pairs of modules and further builder's options."""
     return Source("mmseg", modules(*pairs), (BATCH_COUNTER, *drop), PREPROCESSING, {"lineage": "mmseg", **options})
+
+
+def config(num_classes: int, preprocessing: Preprocessing) -> str:
+    """What a config of mmsegmentation's has to say for a network of ours, besides the network."""
+    mean, std = (
+        [round(255 / preprocessing.value_range * value, 4) for value in values]
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    bgr_to_rgb = preprocessing.channels == "RGB"
+    return f"num_classes={num_classes}, data_preprocessor=dict(mean={mean}, std={std}, bgr_to_rgb={bgr_to_rgb})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from csst_jax.models.weights.rules import linears
 from csst_jax.models.weights.sources.mmseg import LAYER, TRUNK, fcn_head, source
 from csst_jax.models.weights.sources.resnet import HRNET, inside
 
@@ -28,6 +29,7 @@ FCN_HRNET = source(*_HRNET, *fcn_head(r"decode_head", "head"))
 
 _ENCODING = r"decode_head\.enc_module\.encoding"
 _CODES = ((rf"{_ENCODING}\.0\.(codewords|scale)", r"encmodule.encoding.\1", "identity"),)
+_GATES = linears((r"decode_head\.enc_module\.fc\.0", "encmodule.fc"), (r"decode_head\.se_layer", "encmodule.selayer"))
 _ENCNET = source(
     *TRUNK,
     (rf"decode_head\.bottleneck{LAYER}", r"conv5.\1"),
@@ -35,9 +37,7 @@ _ENCNET = source(
     (rf"decode_head\.fusion{LAYER}", r"fusion.\1"),
     (rf"{_ENCODING}_project{LAYER}", r"encmodule.project.\1"),
     (rf"{_ENCODING}\.1", "encmodule.norm"),
-    (r"decode_head\.enc_module\.fc\.0", "encmodule.fc"),
-    (r"decode_head\.se_layer", "encmodule.selayer"),
     (r"decode_head\.conv_seg", "conv6"),
     *fcn_head(r"auxiliary_head", "auxlayer"),
 )
-ENCNET = dataclasses.replace(_ENCNET, rules=(*_CODES, *_ENCNET.rules))
+ENCNET = dataclasses.replace(_ENCNET, rules=(*_CODES, *_GATES, *_ENCNET.rules))

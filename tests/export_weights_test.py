@@ -1,0 +1,199 @@
+"""The command: files and finished stages in, mmsegmentation's checkpoint out; and what it refuses."""
+
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+import safetensors.numpy
+
+from csst_jax import export_weights, import_weights
+from csst_jax.models import nnx_io, zoo
+from csst_jax.models.preprocessing import IMAGENET, Preprocessing
+from csst_jax.models.weights import catalogue, files, torch_pickle
+from csst_jax.train.checkpoint import Checkpoints
+from csst_jax.train.state import TrainState, initial_state
+
+OPTIONS = {"lineage": "mmseg", "width": 0.25}
+CLASSES = ("way", "wall", "sky", "pole", "sign")
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    """FastSCNN's at a quarter of the width, five classes."""
+    built = nnx_io.abstract(zoo.builder("fast_scnn", 5, **OPTIONS))
+    rng = np.random.default_rng(0)
+    like = built.params | built.batch_stats
+    return {name: rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in like.items()}
+
+
+def write(path, arrays, network="fast_scnn", options=OPTIONS, **more):
+    files.write(path, arrays, files.Description(network, options, 5, "toys", "0" * 64, IMAGENET, **more))
+    return str(path)
+
+
+def run(capsys, weights, out, source="mmseg"):
+    """(exit status, what was printed) of the command."""
+    status = export_weights.main([f"--source={source}", f"--weights={weights}", f"--out={out}"])
+    captured = capsys.readouterr()
+    return status, captured.err if status else captured.out
+
+
+def test_a_file_of_ours_becomes_a_checkpoint_that_the_importer_reads_back(tmp_path, arrays, capsys):
+    ours = write(tmp_path / "ours.safetensors", arrays)
+    status, said = run(capsys, ours, tmp_path / "theirs.pth")
+    assert status == 0
+    assert "fast_scnn, 5 classes" in said and "as mmseg" in said and "names of the classes are not in it" in said
+    assert (
+        "num_classes=5, data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], "
+        "bgr_to_rgb=True), width=0.25" in said
+    )
+    entries = torch_pickle.read(tmp_path / "theirs.pth")
+    assert entries["decode_head.conv_seg.weight"].shape == (5, arrays["classifier.kernel"].shape[2], 1, 1)
+    np.testing.assert_array_equal(entries["decode_head.conv_seg.bias"], arrays["classifier.bias"])
+
+    back = tmp_path / "back.safetensors"
+    import_weights.import_weights(
+        "mmseg", str(tmp_path / "theirs.pth"), "fast_scnn", str(back), options={"width": 0.25}
+    )
+    again, description = files.read(back)
+    assert description.num_classes == 5 and again.keys() == arrays.keys()
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(again[name], value)
+
+    assert run(capsys, ours, tmp_path / "theirs.safetensors")[0] == 0
+    assert safetensors.numpy.load_file(tmp_path / "theirs.safetensors").keys() == entries.keys()
+
+
+def test_initial_values_and_another_preprocessing_are_said(tmp_path, arrays, capsys):
+    path = tmp_path / "ours.safetensors"
+    bgr = Preprocessing((104.0, 117.0, 123.0), (1.0, 1.0, 1.0), "BGR", 255.0)
+    files.write(path, arrays, files.Description("fast_scnn", OPTIONS, 5, "toys", "", bgr, ("classifier.bias",)))
+    status, said = run(capsys, path, tmp_path / "theirs.pth")
+    assert status == 0 and "1 arrays hold initial values (classifier.bias, …): train them" in said
+    assert "mean=[104.0, 117.0, 123.0], std=[1.0, 1.0, 1.0], bgr_to_rgb=False" in said
+
+
+@pytest.fixture
+def stage(tmp_path, arrays):
+    """A finished student's directory, as the pipeline leaves it."""
+    network = nnx_io.abstract(zoo.builder("fast_scnn", 5, **OPTIONS))
+    like = jax.eval_shape(lambda: initial_state(network, optax.sgd(0.1, 0.9)))
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+    params, stats = ({name: arrays[name] for name in part} for part in (network.params, network.batch_stats))
+    directory = tmp_path / "run" / "student"
+    checkpoints = Checkpoints(directory / "checkpoints", 2)
+    checkpoints.save(TrainState(np.int32(7), params, stats, state.opt_state))
+    checkpoints.close()
+    settings = {"network": "fast_scnn", "lineage": "mmseg", "output_stride": 0, "width": 0.25, "depth": 1.0}
+    preprocessing = {"mean": IMAGENET.mean, "std": IMAGENET.std, "channels": "RGB", "value_range": 1.0}
+    request = {"settings": settings, "preprocessing": preprocessing, "pretrained_sha256": None}
+    put(directory / "stage.json", {"hash": "", "request": request})
+    put(directory / "DONE", {"steps": 7, "weights_sha256": "f" * 64})
+    palette = [[i, 2 * i, 3 * i] for i in range(5)]
+    put(tmp_path / "data" / "dataset.json", {"name": "d", "classes": CLASSES, "palette": palette, "splits": {}})
+    put(directory.parent / "config.json", {"data": {"dir": str(tmp_path / "data")}, "student": {"pretrained": ""}})
+    return directory
+
+
+def put(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def change(path, edit):
+    value = json.loads(path.read_text())
+    edit(value)
+    put(path, value)
+
+
+def test_a_finished_stage_is_exported_with_the_names_of_its_classes(tmp_path, stage, arrays, capsys, monkeypatch):
+    written = {}
+    write_file = export_weights.export.write
+    monkeypatch.setattr(
+        export_weights.export,
+        "write",
+        lambda path, entries, meta: (written.update(meta), write_file(path, entries, meta)),
+    )
+    status, said = run(capsys, stage, tmp_path / "theirs.pth")
+    assert status == 0 and "fast_scnn, 5 classes" in said and "not in it" not in said
+    assert written["dataset_meta"]["classes"] == list(CLASSES) and written["dataset_meta"]["palette"][2] == [2, 4, 6]
+    assert written["csst_jax"] == {"network": "fast_scnn", "options": OPTIONS, "weights": "f" * 64}
+
+    got, description = export_weights.read_stage(stage)
+    assert description.num_classes == 5 and description.preprocessing == IMAGENET
+    assert got.keys() == arrays.keys()
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(got[name], value)
+    status, _ = run(capsys, write(tmp_path / "ours.safetensors", arrays), tmp_path / "same.pth")
+    one, other = (torch_pickle.read(tmp_path / name) for name in ("theirs.pth", "same.pth"))
+    assert all(one[name].tobytes() == other[name].tobytes() for name in one.keys() | other.keys())
+
+    (tmp_path / "data" / "dataset.json").unlink()
+    status, said = run(capsys, stage, tmp_path / "theirs.pth")
+    assert status == 0 and "names of the classes are not in it" in said
+
+
+def test_options_of_pretrained_weights_are_the_stages(tmp_path, stage, arrays, capsys):
+    start = write(tmp_path / "start.safetensors", arrays)
+
+    def from_start(value):
+        value["request"]["settings"] |= {"lineage": "", "width": 1.0}
+        value["request"]["pretrained_sha256"] = files.sha256(start)
+
+    change(stage / "stage.json", from_start)
+    change(stage.parent / "config.json", lambda c: c["student"].update(pretrained=start))
+    assert export_weights.read_stage(stage)[1].options == OPTIONS
+    write(tmp_path / "start.safetensors", arrays, initial=("classifier.bias",))  # another file in its place
+    status, said = run(capsys, stage, tmp_path / "theirs.pth")
+    assert status == 2 and f"{start} is gone or another one now; put the one with SHA-256" in said
+
+
+def test_directories_that_are_no_finished_stage_are_refused(tmp_path, stage, capsys):
+    out = tmp_path / "theirs.pth"
+    status, said = run(capsys, stage.parent, out)
+    assert status == 2 and f"no stage.json; give one of {stage}" in said
+    (stage / "checkpoints" / "7").rename(stage / "checkpoints" / "8")
+    status, said = run(capsys, stage, out)
+    assert status == 2 and "could not read the checkpoint" in said
+    (stage / "DONE").unlink()
+    status, said = run(capsys, stage, out)
+    assert status == 2 and "is not finished; run its command again" in said
+    put(stage / "DONE", {"steps": 7, "weights_sha256": ""})
+    change(stage / "stage.json", lambda value: value["request"]["settings"].pop("network"))
+    status, said = run(capsys, stage, out)
+    assert status == 2 and "has trained no network" in said
+    assert not out.exists()
+
+
+def test_a_network_of_another_lineage_is_refused_with_what_is_needed(tmp_path, arrays, capsys):
+    status, said = run(capsys, write(tmp_path / "a.safetensors", arrays, options={}), tmp_path / "theirs.pth")
+    assert status == 2 and said.startswith("error: ")
+    for part in ("'fast_scnn' of lineage 'gluon'", "has lineage 'mmseg'", "--config.student.lineage=mmseg"):
+        assert part in said
+    weights = write(tmp_path / "a.safetensors", arrays, "pspnet_resnet50", {"lineage": "smp"})
+    assert "of lineage 'smp'" in run(capsys, weights, tmp_path / "theirs.pth")[1]
+    assert not (tmp_path / "theirs.pth").exists()
+
+
+def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, arrays, capsys):
+    ours, out = write(tmp_path / "ours.safetensors", arrays), tmp_path / "theirs.pth"
+    for source, weights, to, message in (
+        ("gluon", ours, out, "cannot export to source 'gluon'; known are: mmseg."),
+        ("mmseg", tmp_path / "none.safetensors", out, "none.safetensors as safetensors"),
+        ("mmseg", ours, tmp_path / "theirs.onnx", "theirs.onnx: the file to write must end in .pth or .safetensors."),
+        ("mmseg", write(tmp_path / "v2", arrays, "deeplab_v2_resnet101"), out, "has no 'deeplab_v2_resnet101'"),
+        ("mmseg", write(tmp_path / "less", {"x": arrays["ppm.out.bn.bias"]}), out, "does not fit 'fast_scnn'"),
+    ):
+        status, said = run(capsys, weights, to, source)
+        assert status == 2 and said.startswith("error: ") and message in said and "Traceback" not in said
+    (tmp_path / "none.safetensors").write_bytes(b"hello")
+    assert "cannot read" in run(capsys, tmp_path / "none.safetensors", out)[1]
+    assert not out.exists()
+    with pytest.raises(SystemExit, match="2"):
+        export_weights.main(["--source=mmseg", f"--out={out}"])
+
+
+def test_what_can_be_exported_can_be_imported():
+    assert set(export_weights.SOURCES) <= set(catalogue.SOURCES)

