@@ -71,5 +71,5 @@ $(RUNTIME): $(RUN)
 
 $(DEV): $(RUN)
 	@echo 'Installing requirements-dev.txt into $(VENV) (a minute or two) ...'
-	@$(PIP_INSTALL) -r requirements-dev.txt
+	@$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt
 	@touch $@ $(RUNTIME)
