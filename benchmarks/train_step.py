@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NETWORKS = ("fast_scnn", "bisenet_resnet18", "deeplab_v3_plus_resnet50", "deeplab_v3_plus_efficientnet_lite0")
 OPTIONS = {name: {"lineage": "smp", "output_stride": 16} for name in NETWORKS if name.startswith("deeplab")}
 NUM_CLASSES = 11
+AUX_WEIGHT = 0.4
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 1e-4
 
 
@@ -104,7 +105,7 @@ def timed(step: Callable[[], None]) -> float:
 def our_step(name: str, images: np.ndarray, labels: np.ndarray) -> tuple[Callable[[], None], int, float]:
     """(one training step, number of parameters, seconds that compilation took)."""
     network = nnx_io.create(functools.partial(zoo.builder(name, NUM_CLASSES, **OPTIONS.get(name, {}))), 0)
-    method = Supervised(False, 1.0, 1.0, zoo.AUX_WEIGHT, zoo.aux_weights(name))
+    method = Supervised(False, 1.0, 1.0, AUX_WEIGHT)
     optimizer = sgd(MOMENTUM, WEIGHT_DECAY)
 
     def train(state: Any, x: jax.Array, y: jax.Array) -> tuple[Any, jax.Array]:
@@ -145,11 +146,10 @@ def torch_step(name: str, images: np.ndarray, labels: np.ndarray, form: str) -> 
     optimizer = torch.optim.SGD(network.parameters(), LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY)
     x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=layout)
     y = torch.from_numpy(labels.astype(np.int64))
-    aux_weight = next(iter(zoo.aux_weights(name).values()), zoo.AUX_WEIGHT)
 
     def step() -> None:
         main_logits, *aux = network(x)
-        loss = F.cross_entropy(main_logits, y) + sum(aux_weight * F.cross_entropy(z, y) for z in aux)
+        loss = F.cross_entropy(main_logits, y) + sum(AUX_WEIGHT * F.cross_entropy(z, y) for z in aux)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -53,7 +53,7 @@ def training() -> ConfigDict:
     c.loss.ohem = True
     c.loss.ohem_threshold = 0.7
     c.loss.ohem_min_kept = 1 / 16  # share of the valid pixels of the global batch
-    # Weight of each auxiliary head; -1 = what the network's reference gives (`AUX_WEIGHTS` in its file), else 0.4.
+    # Weight of each auxiliary head; -1 = what the network's reference gives (`aux_weights` in its file), else 0.4.
     c.loss.aux_weight = -1.0
 
     # Which crops (paper §3.2).

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from csst_jax.types import Phase
 
 
+# Of an auxiliary head's loss: PSPNet's and most code bases' since.
+_AUX_WEIGHT = 0.4
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelledSource:
     """Images with labels, and where their components lie.
@@ -227,7 +231,7 @@ def recipe(config: ConfigDict, stage: ConfigDict, net: nnx_io.Network, device_me
     """What the stage's training step is made of."""
     augment, loss = stage.augment, stage.loss
     own = loss.aux_weight < 0
-    aux = (zoo.AUX_WEIGHT if own else loss.aux_weight, zoo.aux_weights(stage.network) if own else {})
+    aux = (_AUX_WEIGHT if own else loss.aux_weight, net.aux_weights if own else {})
     return Recipe(
         network=net,
         method=Supervised(loss.ohem, loss.ohem_threshold, loss.ohem_min_kept, *aux),

@@ -127,7 +127,8 @@ def test_auxiliary_weights_are_the_networks_own_unless_set():
     mesh = make_mesh(jax.devices()[:1], 1)
 
     def weights():
-        method = build.recipe(base.get_config(), stage, None, mesh).method
+        network = build.network(stage, NUM_CLASSES, seed=None)
+        method = build.recipe(base.get_config(), stage, network, mesh).method
         return [method.aux_weights.get(head, method.aux_weight) for head in ("stride8", "stride16")]
 
     assert weights() == [1.0, 1.0]
@@ -135,7 +136,9 @@ def test_auxiliary_weights_are_the_networks_own_unless_set():
     assert weights() == [0.2, 0.2]
     stage.network, stage.loss.aux_weight = "icnet_resnet50", -1.0
     assert weights() == [0.4, 1.0]
-    stage.network = "fast_scnn"
+    stage.lineage = "original"
+    assert weights() == [0.4, 0.16]
+    stage.network, stage.lineage = "fast_scnn", ""
     assert weights() == [0.4, 0.4]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -45,9 +45,6 @@ class Lineage:
     bottleneck_stem: str
     bottleneck_width: int
 
-
-AUX_WEIGHTS = {"stride8": 1.0, "stride16": 1.0}
-"""As TorchSeg, mmsegmentation and BiSeNet's paper have them."""
 
 LINEAGES = {
     "torchseg": Lineage(
@@ -150,7 +147,13 @@ class Head(nnx.Module):
 
 
 class BiSeNet(nnx.Module):
-    """Spatial path, context path, their fusion, and the heads."""
+    """Spatial path, context path, their fusion, and the heads.
+
+    Attributes:
+      aux_weights: of the auxiliary heads' losses, as TorchSeg, mmsegmentation and BiSeNet's paper have them.
+    """
+
+    aux_weights: ClassVar = {"stride8": 1.0, "stride16": 1.0}
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class Lineage:
       head_conv: mmsegmentation's heads: a 3x3 convolution before the classifier; main logits at stride 8, not 4.
       classifier_bias: whether classifiers have one.
       bn_momentum: of all running statistics.
+      aux_weights: of the losses at stride 8 and 16. (gluon-cv's adds the main logits' at stride 4, with 0.4.)
     """
 
     align_corners: bool = True
@@ -66,10 +67,8 @@ class Lineage:
     head_conv: bool = False
     classifier_bias: bool = True
     bn_momentum: float = 0.1
+    aux_weights: tuple[float, float] = (0.4, 1.0)
 
-
-AUX_WEIGHTS = {"stride8": 0.4, "stride16": 1.0}
-"""gluon-cv's (`ICNetLoss`), which weights the same logits at stride 4 with 0.4 once more; that term we leave out."""
 
 LINEAGES = {
     "gluon": Lineage(pool_ceil=False, pyramid_dropout=0.1, classifier_bias=False),
@@ -84,8 +83,16 @@ LINEAGES = {
         project=False,
         guide_unfused=True,
         bn_momentum=0.05,
+        aux_weights=(0.4, 0.16),
     ),
-    "mmseg": Lineage(align_corners=False, stem="deep32", pyramid="input_last", fusion_relu=True, head_conv=True),
+    "mmseg": Lineage(
+        align_corners=False,
+        stem="deep32",
+        pyramid="input_last",
+        fusion_relu=True,
+        head_conv=True,
+        aux_weights=(0.4, 0.4),
+    ),
 }
 
 
@@ -242,6 +249,11 @@ class ICNet(nnx.Module):
                 module.momentum = own.bn_momentum
         self.own = own
         self.deterministic = False
+
+    @property
+    def aux_weights(self) -> dict[str, float]:
+        """Weights of the auxiliary heads' losses."""
+        return dict(zip(("stride8", "stride16"), self.own.aux_weights, strict=True))
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
         """Logits (float32) at the input's size; those of the coarse branches ("stride16", "stride8") when training.

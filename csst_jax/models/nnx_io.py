@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 Arrays = dict[str, jax.Array]
@@ -23,6 +23,8 @@ class Network:
     Attributes:
       params: shapes and dtypes (or values) of the trainable parameters.
       batch_stats: those of the running statistics.
+      aux_weights: of the auxiliary heads' losses, where the network's reference gives its own (`aux_weights` of the
+        module).
     """
 
     _train_def: Any
@@ -30,6 +32,7 @@ class Network:
     _rng_state: Any
     params: Arrays
     batch_stats: Arrays
+    aux_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def apply_train(
         self, params: Arrays, batch_stats: Arrays, images: Float[Array, "b h w 3"], key: Array
@@ -73,7 +76,8 @@ def abstract(build: Callable[..., nnx.Module]) -> Network:
     eval_def = _split(model)[0]
     # Keys and counters are replaced at each call; concrete zeros let a module be merged outside a trace as well.
     rng_state = jax.tree.map(_zero_rng, rng_state)
-    return Network(train_def, eval_def, rng_state, _flat(params), _flat(stats))
+    own_weights = getattr(model, "aux_weights", {})
+    return Network(train_def, eval_def, rng_state, _flat(params), _flat(stats), own_weights)
 
 
 def _split(model: nnx.Module) -> tuple[Any, Any, Any, Any]:

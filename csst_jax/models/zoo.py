@@ -110,16 +110,6 @@ def lineages(name: str) -> tuple[str, ...]:
     return tuple(key for key, how in every.items() if backbone in getattr(how, "backbones", [backbone]))
 
 
-AUX_WEIGHT = 0.4
-"""Of an auxiliary head's loss: PSPNet's (Zhao et al., §5.2) and most code bases' since."""
-
-
-def aux_weights(name: str) -> Mapping[str, float]:
-    """Weights of the named network's auxiliary losses, by head, where its reference gives them; else none."""
-    module = importlib.import_module(entry(name).builder.partition(":")[0])
-    return getattr(module, "AUX_WEIGHTS", {})
-
-
 def _options(build: Callable[..., nnx.Module]) -> list[str]:
     # NNX's metaclass hides a class's own signature.
     parameters = inspect.signature(vars(build)["__init__"] if isinstance(build, type) else build).parameters

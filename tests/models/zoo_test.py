@@ -71,7 +71,7 @@ def test_auxiliary_weights_name_the_heads_that_there_are(name):
     network = nnx_io.abstract(zoo.builder(name, 3, width=0.125, depth=0.1))
     images, key = jax.ShapeDtypeStruct((2, 65, 97, 3), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
     outputs, _ = jax.eval_shape(network.apply_train, network.params, network.batch_stats, images, key)
-    assert zoo.aux_weights(name).keys() == outputs["aux"].keys()
+    assert network.aux_weights.keys() == outputs["aux"].keys()
 
 
 @pytest.mark.slow
