@@ -90,8 +90,9 @@ class DeepLabV2(nnx.Module):
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
         """Logits (float32) at the input's size; no auxiliary ones.
 
-        `features` holds the backbone's "stem" (stride 2) and "layer1" (stride 4) to "layer4" (the output stride). From
-        the pooling on (`ceil_mode`), a side s has s / stride + 1 positions, rounded up or down as its windows fall.
+        `features` holds the backbone's "stem" (stride 2), "layer1" (4), "layer2" (8), and "layer3" and "layer4" (the
+        output stride). From the pooling on (`ceil_mode`), a side s has s / stride + 1 positions, rounded up or down as
+        its windows fall.
         """
         features = self.backbone(images)
         logits = self.layer5(features["layer4"])

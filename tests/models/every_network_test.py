@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from configs import base
 from csst_jax import build
-from csst_jax.models import convolution, zoo
+from csst_jax.models import convolution, nnx_io, zoo
 from csst_jax.train.checkpoint import Checkpoints, abstract_state
 from csst_jax.train.sharding import make_mesh, replicated
 from csst_jax.train.state import initial_state
@@ -92,6 +93,17 @@ def test_overfits_one_batch_and_goes_on_from_a_checkpoint(name, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, restored, state)
     assert any(np.any(leaf) for leaf in jax.tree.leaves(restored.opt_state)), "momentum has moved"
     assert float(step(restored, crops)[1]["loss"]) == float(step(state, crops)[1]["loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", zoo.NETWORKS)
+def test_features_are_documented_by_name(name):
+    options = {"width": 0.125, "depth": 0.01}
+    network = nnx_io.abstract(zoo.builder(name, NUM_CLASSES, **options))
+    images = jax.ShapeDtypeStruct((1, CROP, CROP, 3), jnp.float32)
+    features = jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)["features"]
+    module = nnx.eval_shape(lambda: zoo.builder(name, NUM_CLASSES, **options)(rngs=nnx.Rngs(0)))
+    assert features and all(f'"{feature}"' in type(module).__call__.__doc__ for feature in features)
 
 
 @pytest.fixture
