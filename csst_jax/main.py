@@ -12,11 +12,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags
 
-from csst_jax import start
+from csst_jax import command_line
 from csst_jax.train.progress import Preempted, stop_between_stages
 from csst_jax.types import CsstError
 
-_CONFIG = start.define_config()
+_CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory for checkpoints, pseudo labels and results.", required=True)
 
 
@@ -28,6 +28,8 @@ def main(_: list[str]) -> int:
     """
     workdir = pathlib.Path(_WORKDIR.value).expanduser().resolve()
     stop_between_stages()
+    from csst_jax import start  # JAX takes a second to import: not before the flags are right
+
     try:
         start.quiet_libraries()
         start.start_jax(_CONFIG.value)
@@ -46,4 +48,4 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=start.parse_flags)
+    app.run(main, flags_parser=command_line.parse_flags)

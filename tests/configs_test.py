@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import base
-from csst_jax import build, start
+from csst_jax import build, command_line
 from csst_jax.models import nnx_io
 from csst_jax.train.sharding import make_mesh
 from csst_jax.train.step import step_program
@@ -72,7 +72,9 @@ def test_options_are_those_that_are_documented(name):
 @pytest.mark.parametrize("name,argument", ARGUMENTS)
 def test_config_resolves_to_a_training_step(name, argument, monkeypatch):
     config = load(name, argument)
-    assert start.leaf_keys(config) == start.leaf_keys(base.get_config()), "every key is defined in configs/base.py"
+    assert command_line.leaf_keys(config) == command_line.leaf_keys(base.get_config()), (
+        "every key is defined in configs/base.py"
+    )
     if config.data.labelled_ids:
         assert pathlib.Path(config.data.labelled_ids).read_text(encoding="utf-8").split()
     monkeypatch.setattr(nnx_io, "create", lambda build, seed: nnx_io.abstract(build))  # shapes alone
@@ -144,7 +146,7 @@ def test_auxiliary_weights_are_the_networks_own_unless_set():
 
 def rejected(capsys, *arguments):
     with pytest.raises(SystemExit) as exit_:
-        start.parse_flags(["main", *arguments])
+        command_line.parse_flags(["main", *arguments])
     assert exit_.value.code == 2
     return capsys.readouterr().err
 

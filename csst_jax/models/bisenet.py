@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -153,7 +153,7 @@ class BiSeNet(nnx.Module):
       aux_weights: of the auxiliary heads' losses, as TorchSeg, mmsegmentation and BiSeNet's paper have them.
     """
 
-    aux_weights: ClassVar = {"stride8": 1.0, "stride16": 1.0}
+    aux_weights = (("stride8", 1.0), ("stride16", 1.0))
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ class Lineage:
       head_conv: mmsegmentation's heads: a 3x3 convolution before the classifier; main logits at stride 8, not 4.
       classifier_bias: whether classifiers have one.
       bn_momentum: of all running statistics.
-      aux_weights: of the losses at stride 8 and 16. (gluon-cv's adds the main logits' at stride 4, with 0.4.)
+      aux_weights: of auxiliary losses; 0.4 if empty. (gluon-cv has the main one twice: at stride 4 too, with 0.4.)
     """
 
     align_corners: bool = True
@@ -67,7 +67,7 @@ class Lineage:
     head_conv: bool = False
     classifier_bias: bool = True
     bn_momentum: float = 0.1
-    aux_weights: tuple[float, float] = (0.4, 1.0)
+    aux_weights: tuple[tuple[str, float], ...] = (("stride8", 0.4), ("stride16", 1.0))
 
 
 LINEAGES = {
@@ -83,15 +83,10 @@ LINEAGES = {
         project=False,
         guide_unfused=True,
         bn_momentum=0.05,
-        aux_weights=(0.4, 0.16),
+        aux_weights=(("stride8", 0.4), ("stride16", 0.16)),
     ),
     "mmseg": Lineage(
-        align_corners=False,
-        stem="deep32",
-        pyramid="input_last",
-        fusion_relu=True,
-        head_conv=True,
-        aux_weights=(0.4, 0.4),
+        align_corners=False, stem="deep32", pyramid="input_last", fusion_relu=True, head_conv=True, aux_weights=()
     ),
 }
 
@@ -201,10 +196,6 @@ class ICNet(nnx.Module):
     ):
         """ICNet: with auxiliary heads at 19 classes 47,489,184 parameters ("gluon"), 6,707,321 ("original").
 
-        gluon-cv weights the losses of "logits", "stride8" and "stride16" 1.4, 0.4 and 1: it counts the main one twice,
-        at the input's size and (with weight 0.4) at stride 4, which here are the same logits. ICNet's paper has 1, 0.4
-        and 0.16; mmsegmentation 1, 0.4 and 0.4.
-
         Options: `lineage` ("gluon": gluon-cv 0.10.5; "original": hszhao/ICNet `icnet_cityscapes_bnnomerge.prototxt`,
         auxiliary classifiers as in hellochick/ICNet-tensorflow; "mmseg": mmsegmentation `icnet_r50-d8`), `backbone` (of
         `resnet.ARCHITECTURES`), `width` and `depth` (multipliers), `aux` (auxiliary heads), `dtype` (compute dtype).
@@ -247,13 +238,8 @@ class ICNet(nnx.Module):
         for _, module in nnx.iter_modules(self):
             if isinstance(module, BatchNorm):
                 module.momentum = own.bn_momentum
-        self.own = own
+        self.own, self.aux_weights = own, own.aux_weights
         self.deterministic = False
-
-    @property
-    def aux_weights(self) -> dict[str, float]:
-        """Weights of the auxiliary heads' losses."""
-        return dict(zip(("stride8", "stride16"), self.own.aux_weights, strict=True))
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
         """Logits (float32) at the input's size; those of the coarse branches ("stride16", "stride8") when training.

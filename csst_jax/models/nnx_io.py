@@ -23,8 +23,8 @@ class Network:
     Attributes:
       params: shapes and dtypes (or values) of the trainable parameters.
       batch_stats: those of the running statistics.
-      aux_weights: of the auxiliary heads' losses, where the network's reference gives its own (`aux_weights` of the
-        module).
+      aux_weights: of the auxiliary heads' losses, where the network's reference gives its own (pairs in `aux_weights`
+        of the module).
     """
 
     _train_def: Any
@@ -76,7 +76,7 @@ def abstract(build: Callable[..., nnx.Module]) -> Network:
     eval_def = _split(model)[0]
     # Keys and counters are replaced at each call; concrete zeros let a module be merged outside a trace as well.
     rng_state = jax.tree.map(_zero_rng, rng_state)
-    own_weights = getattr(model, "aux_weights", {})
+    own_weights = dict(getattr(model, "aux_weights", ()))
     return Network(train_def, eval_def, rng_state, _flat(params), _flat(stats), own_weights)
 
 
