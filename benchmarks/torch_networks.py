@@ -156,11 +156,7 @@ def deeplab_v3_plus(encoder: str, num_classes: int) -> nn.Module:
     """segmentation_models_pytorch's at output stride 16."""
     import segmentation_models_pytorch as smp
 
-    network = smp.DeepLabV3Plus(encoder, encoder_weights=None, classes=num_classes)
-    for name in ("conv_head", "bn2"):  # timm's ImageNet head, which the segmentation never runs
-        if encoder.startswith("timm") and hasattr(network.encoder, name):
-            delattr(network.encoder, name)
-    return Listed(network)
+    return Listed(smp.DeepLabV3Plus(encoder, encoder_weights=None, classes=num_classes))
 
 
 def build(network: str, num_classes: int) -> nn.Module:
@@ -171,6 +167,6 @@ def build(network: str, num_classes: int) -> nn.Module:
         return BiSeNet(num_classes)
     encoders = {
         "deeplab_v3_plus_resnet50": "resnet50",
-        "deeplab_v3_plus_efficientnet_lite0": "timm-tf_efficientnet_lite0",
+        "deeplab_v3_plus_efficientnet_lite0": "tu-tf_efficientnet_lite0",
     }
     return deeplab_v3_plus(encoders[network], num_classes)

@@ -40,6 +40,7 @@ class Lineage:
       stem: of a plain ResNet.
       output_stride: by default.
       dilate_first_block: see `ResNet`.
+      dilate_first_of_efficientnet: the same of EfficientNet-Lite0; smp leaves that one's dilation to timm.
       dilate_basic_once: whether a block of two 3x3 convolutions (ResNet18) dilates only the first of them.
       align_corners: of each up-sampling.
       scale_rates: whether the pyramid's rates halve at output stride 16, or stay 12, 24, 36.
@@ -73,6 +74,7 @@ class Lineage:
     low_first: bool
     decoder_blocks: int
     classifier_bias: bool
+    dilate_first_of_efficientnet: bool = True
     dilate_basic_once: bool = False
     channels: int = 256
     low_channels: int = 48
@@ -126,6 +128,7 @@ LINEAGES = {
         stem="7x7",
         output_stride=16,
         dilate_first_block=True,
+        dilate_first_of_efficientnet=False,
         align_corners=True,
         scale_rates=False,
         separable="plain",
@@ -147,7 +150,7 @@ def _backbone(name: str, lineage: Lineage, **options: Any) -> tuple[_Backbone, s
     if name == "wide_resnet38":
         return WideResNet38(**options), "mod2", "mod7"
     if name == "efficientnet_lite0":
-        return EfficientNetLite0(dilate_first_block=lineage.dilate_first_block, **options), "stage1", "stage6"
+        return EfficientNetLite0(dilate_first_block=lineage.dilate_first_of_efficientnet, **options), "stage1", "stage6"
     stem = lineage.stem
     if ARCHITECTURES[name].squeeze:  # Cadene's network, whatever the lineage
         stem = "7x7"

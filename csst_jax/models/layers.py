@@ -97,7 +97,12 @@ class BatchNorm(nnx.Module):
             shift = jax.lax.stop_gradient(self.mean[...])
             centred = wide - shift
             offset = jnp.mean(centred, (0, 1, 2))
-            var = jnp.maximum(jnp.mean(jnp.square(centred), (0, 1, 2)) - jnp.square(offset), 0.0)
+            if x.shape[1] * x.shape[2] == 1:
+                # Means over images are close to each other: a difference of squares would keep few of their digits,
+                # and of so few numbers a second sum costs nothing.
+                var = jnp.mean(jnp.square(centred - offset), (0, 1, 2))
+            else:
+                var = jnp.maximum(jnp.mean(jnp.square(centred), (0, 1, 2)) - jnp.square(offset), 0.0)
             mean = offset + shift
             unbiased = var * (count / max(1, count - 1))
             # Not `self.mean[...] +=`: given an index, NNX asks the tracer for its sharding, and JAX's refusal takes the

@@ -81,6 +81,14 @@ def test_batch_norm_of_large_offsets_keeps_the_variance():
     np.testing.assert_allclose(bn(jnp.asarray(x)), (x - x.mean()) / x.std(), atol=2e-3)
 
 
+def test_batch_norm_of_pooled_images_that_are_alike_keeps_their_difference():
+    """The squares of two means differ in digits that float32 has not."""
+    x = np.array([5.0, 5.002], np.float32)
+    y = BatchNorm(1, rngs=RNGS)(jnp.asarray(x.reshape(2, 1, 1, 1)))
+    half = (np.float64(x[1]) - np.float64(x[0])) / 2
+    np.testing.assert_allclose(y.ravel(), np.array([-half, half]) / np.sqrt(half**2 + 1e-5), rtol=1e-3)
+
+
 def test_batch_norm_of_one_value_has_no_infinite_variance():
     bn = BatchNorm(2, rngs=RNGS)
     bn(jnp.ones((1, 1, 1, 2)))

@@ -10,41 +10,40 @@ import pytest
 from flax import nnx
 
 from csst_jax.models import nnx_io, zoo
+from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite0
 from csst_jax.models.backbones.hrnet import HRNet
 from csst_jax.models.backbones.resnet import ResNet
 from csst_jax.models.weights import catalogue, rules
 from tests.parity import filling
 from tests.parity.cases import CASES, LIMITS, NUM_CLASSES
 
-# A case that was recorded once may not vanish with its file; the others are shown as skipped, not left out.
-RECORDED = {"fast_scnn_mmseg", "resnet50_torchvision_short", "resnet18_timm", "se_resnext50_timm_short"}
+
+def parametrized(cases, slow):
+    """Parameters of a test, marked where the case's field `slow` says so."""
+    return [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * getattr(case, slow)) for case in cases]
 
 
-def parametrized(cases, slow=True):
-    """Parameters of a test, slow ones marked."""
-    missing = pytest.mark.skip(reason="has no fixture yet; make it with tests/parity/record.py")
-    return [
-        pytest.param(
-            case,
-            id=case.name,
-            marks=[pytest.mark.slow] * (slow and case.slow) + [missing] * (case.name not in RECORDED),
-        )
-        for case in cases
-    ]
+# Where a source's trunk depends on the network.
+WITH_TRUNK = {
+    "trunk:hrnet_w48": "ocr_hrnet_w48",
+    "trunk:efficientnet_lite0": "deeplab_v3_plus_efficientnet_lite0",
+}
+TRUNKS = {"hrnet_w48": HRNet, "efficientnet_lite0": EfficientNetLite0}
 
 
 class Trunk(nnx.Module):
     """A backbone alone, where a network has it."""
 
     def __init__(self, name, rngs, **options):
-        self.backbone = HRNet(rngs=rngs, **options) if name == "hrnet_w48" else ResNet(name, rngs=rngs, **options)
+        build = TRUNKS.get(name, functools.partial(ResNet, name))
+        self.backbone = build(rngs=rngs, **options)
 
     def __call__(self, images):
         return {"features": list(self.backbone(images).values())[-1]}
 
 
 def source(case):
-    network = {"trunk:hrnet_w48": "ocr_hrnet_w48"}.get(case.network, case.network)
+    network = WITH_TRUNK.get(case.network, case.network)
     return catalogue.source(case.source, network)
 
 
@@ -93,7 +92,7 @@ def agree(got, expected, limit, what):
     assert error <= limit, f"{what}: relative error {error:.1e}, and {limit:.0e} is allowed"
 
 
-@pytest.mark.parametrize("case", parametrized(CASES, slow=False))
+@pytest.mark.parametrize("case", parametrized(CASES, "slow_layout"))
 def test_the_references_state_dict_fits_entry_by_entry(case):
     _, layout = recorded(case)
     built = network(case)
@@ -101,20 +100,17 @@ def test_the_references_state_dict_fits_entry_by_entry(case):
     assert params.keys() == built.params.keys() and stats.keys() == built.batch_stats.keys()
 
 
-@pytest.mark.parametrize("case", parametrized([case for case in CASES if case.numeric]))
+@pytest.mark.parametrize("case", parametrized([case for case in CASES if case.numeric], "slow"))
 def test_logits_statistics_and_gradients_agree(case):
     kept, layout = recorded(case)
     built = network(case)
-    entries = {name: filling.fill(name, shape) for name, shape in layout.items()}
-    params, stats = imported(case, built, entries)
+    params, stats = imported(case, built, filling.fill(layout))
     for size in case.sizes:
         expected = {n: v for n, v in kept.items() if n.startswith(f"eval {size[0]} {size[1]}/")}
         out = jax.jit(evaluate, static_argnums=0)(Hashable(built), params, stats, filling.images(size))
         got = pixels(out, expected)
         for name in expected:
             agree(got[name], expected[name], LIMITS["logits"], name)
-    if case.train_size is None:
-        return
 
     def loss(params, images, labels):
         out, new = built.apply_train(params, stats, images, jax.random.key(0))
@@ -126,7 +122,9 @@ def test_logits_statistics_and_gradients_agree(case):
 
     size = case.train_size
     step = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    (value, (out, new)), gradients = step(params, filling.images(size), filling.labels(size, NUM_CLASSES))
+    (value, (out, new)), gradients = step(
+        params, filling.images(size, int(kept["seed"])), filling.labels(size, NUM_CLASSES)
+    )
     expected = {n: v for n, v in kept.items() if n.startswith("train/")}
     got = pixels(out, expected)
     for name in expected:

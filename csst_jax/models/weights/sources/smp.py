@@ -13,7 +13,9 @@ DEEPLAB_V3_PLUS = Source(
     "smp",
     modules(
         *_TRUNK,
-        *inside(efficientnet_lite.TRUNK, r"encoder\."),
+        # Of the encoder "tu-tf_efficientnet_lite0". "timm-tf_efficientnet_lite0" has no TensorFlow padding and another
+        # epsilon, so that it is another network; its names, without "model", are refused.
+        *inside(efficientnet_lite.TRUNK, r"encoder\.model\."),
         (rf"{_ASPP}convs\.0\.0", "aspp.convs.0.conv"),
         (rf"{_ASPP}convs\.0\.1", "aspp.convs.0.bn"),
         (rf"{_ASPP}convs\.([1-3])\.0\.0", r"aspp.convs.\1.depthwise"),
@@ -33,7 +35,7 @@ DEEPLAB_V3_PLUS = Source(
         (r"decoder\.block2\.1", "final.0.pointwise.bn"),
         (r"segmentation_head\.0", "classifier"),
     ),
-    drop=(BATCH_COUNTER, ("EfficientNet's ImageNet head", r"encoder\.(conv_head|bn2)\..*")),
+    drop=(BATCH_COUNTER,),
     options={"lineage": "smp", "aux": False},
 )
 
