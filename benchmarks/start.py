@@ -1,0 +1,87 @@
+"""From launch to the first training step: with an empty compilation cache, and with what that start left there.
+
+python -m benchmarks.start --config=configs/demo.py --data_dir=data --json
+
+Each pair starts the same configuration twice, in new workdirs with one new cache, and stops it after its first step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STEP = re.compile(r"teacher \d+/\d+ ")  # the progress line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.start", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", default="configs/demo.py", help="configuration to start")
+    parser.add_argument("--data_dir", default="", help="its data set; by default the configuration's own")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="one last line of JSON")
+    options = parser.parse_args(arguments)
+    firsts, seconds = [], []
+    print("| pair | first start s | second start s | second / first |")
+    print("| --: | --: | --: | --: |")
+    for pair in range(options.pairs):
+        with tempfile.TemporaryDirectory() as directory:
+            folder = pathlib.Path(directory)
+            for number, seen in enumerate((firsts, seconds)):
+                seen.append(launched(options.config, options.data_dir, folder / f"run{number}", folder / "cache"))
+        print(f"| {pair + 1} | {firsts[-1]:.1f} | {seconds[-1]:.1f} | {seconds[-1] / firsts[-1]:.2f} |", flush=True)
+    ratios = [s / f for f, s in zip(firsts, seconds, strict=True)]
+    median = statistics.median(ratios)
+    print(f"\nSecond over first: median {median:.2f}, range {min(ratios):.2f} to {max(ratios):.2f}.")
+    if options.json:
+        print(
+            json.dumps(
+                {
+                    "ratio": round(median, 3),
+                    "first_s": round(statistics.median(firsts), 1),
+                    "second_s": round(statistics.median(seconds), 1),
+                }
+            )
+        )
+    return 0
+
+
+def launched(config: str, data_dir: str, workdir: pathlib.Path, cache: pathlib.Path) -> float:
+    """Seconds from launch to the progress line of the first step; the run is stopped then.
+
+    Raises:
+      RuntimeError: it ended before; has what it printed.
+    """
+    command = [sys.executable, "-m", "csst_jax.main", f"--config={config}", f"--workdir={workdir}"]
+    command += [f"--config.compilation_cache_dir={cache}", "--config.log_every_steps=1"]
+    command += [f"--config.data.dir={data_dir}"] if data_dir else []
+    began, printed = time.perf_counter(), []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            printed.append(line)
+            if _STEP.search(line):
+                elapsed = time.perf_counter() - began
+                process.send_signal(signal.SIGTERM)
+                for _ in process.stdout:  # until it has saved and ended
+                    pass
+                return elapsed
+    raise RuntimeError(f"{' '.join(command)} ended before its first step:\n{''.join(printed)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
