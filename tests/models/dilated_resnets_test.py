@@ -13,6 +13,7 @@ from flax import nnx
 
 from csst_jax.models import deeplab_v3, fcn, nnx_io, pspnet
 from csst_jax.types import CsstError
+from tests.models.traced import evaluate, train
 
 SMALL = {"width": 0.125, "depth": 0.1, "backbone": "resnet50"}
 NETWORKS = [fcn, pspnet, deeplab_v3]
@@ -37,16 +38,6 @@ def first_dilations(network):
 
 def count(network, without="nothing"):
     return sum(int(np.prod(leaf.shape)) for name, leaf in network.params.items() if not name.startswith(without))
-
-
-def train(network, size):
-    images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
-    return jax.eval_shape(network.apply_train, network.params, network.batch_stats, images, jax.random.key(0))[0]
-
-
-def evaluate(network, size):
-    images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
-    return jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from flax import nnx
 from csst_jax.models import icnet, nnx_io
 from csst_jax.models.layers import BatchNorm
 from csst_jax.types import CsstError
+from tests.models.traced import evaluate, train
 
 
 @functools.cache
@@ -20,16 +20,6 @@ def abstract(classes=5, **options):
 
 def count(arrays):
     return sum(int(np.prod(leaf.shape)) for leaf in arrays.values())
-
-
-def train(network, size):
-    images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
-    return jax.eval_shape(network.apply_train, network.params, network.batch_stats, images, jax.random.key(0))[0]
-
-
-def evaluate(network, size):
-    images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
-    return jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)
 
 
 @pytest.mark.slow
