@@ -140,7 +140,7 @@ def torch_step(name: str, images: np.ndarray, labels: np.ndarray, form: str) -> 
 
     from benchmarks import torch_networks
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     layout = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[form]
     network = torch_networks.build(name, NUM_CLASSES).to(memory_format=layout).train()
     optimizer = torch.optim.SGD(network.parameters(), LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY)

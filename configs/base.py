@@ -22,6 +22,7 @@ def training() -> ConfigDict:
     # its preprocessing come with it, and its classifier where the classes are as many.
     c.pretrained = ""
     c.dtype = "float32"  # compute dtype: float32 or bfloat16 (parameters and statistics stay float32)
+    c.remat = False  # residual blocks keep their inputs alone for the backward pass and compute the rest again
 
     # How long and how large.
     c.epochs = 180  # 0 takes the pretrained weights as they are

@@ -12,15 +12,14 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
-
-from csst_jax.models import nnx_io, zoo
+from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from csst_jax.models.nnx_io import Arrays
 
 _NUM_CLASSES = 19
 _SIZE = (1024, 2048)
@@ -34,6 +33,11 @@ def describe(name: str) -> dict[str, Any]:
       1024x2048, `strides` of its features by name (None for what is no map), `lineages` (the default first),
       `weights` (whose checkpoints can be imported).
     """
+    import jax  # JAX takes a second to import, which --help need not wait for
+    import jax.numpy as jnp
+
+    from csst_jax.models import nnx_io
+
     entry = zoo.entry(name)
     with_aux = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES))
     heads = zoo.has_option(name, "aux")
@@ -56,7 +60,7 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def _count(arrays: nnx_io.Arrays) -> int:
+def _count(arrays: Arrays) -> int:
     return sum(math.prod(leaf.shape) for leaf in arrays.values())
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
 from csst_jax.models.layers import Classifier, Conv, ConvBN, Dropout
-from csst_jax.models.resize import resize
+from csst_jax.models.resize import resize, resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class BiSeNet(nnx.Module):
         fused = self.ffm(spatial, stride8)
 
         def logits(head: Head, x: Array) -> Array:
-            return resize(head(x).astype(jnp.float32), size, self.align_corners)
+            return resize_logits(head(x), size, self.align_corners)
 
         out: dict[str, Any] = {
             "logits": logits(self.head, fused),

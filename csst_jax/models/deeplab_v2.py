@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import ResNet
 from csst_jax.models.layers import Conv
-from csst_jax.models.resize import resize
+from csst_jax.models.resize import resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class DeepLabV2(nnx.Module):
         logits = self.layer5(features["layer4"])
         # align_corners=True: AdvSemiSeg's and semisup-semseg's training.
         size = (images.shape[1], images.shape[2])
-        return {"logits": resize(logits, size, align_corners=True), "aux": {}, "features": features}
+        return {"logits": resize_logits(logits, size, align_corners=True), "aux": {}, "features": features}
 
 
 def build(

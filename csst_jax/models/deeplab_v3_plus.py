@@ -20,7 +20,7 @@ from csst_jax.models.backbones.wide_resnet import WideResNet38
 from csst_jax.models.heads.aspp import ASPP, SeparableConv
 from csst_jax.models.heads.fcn import FCNHead
 from csst_jax.models.layers import Conv, ConvBN, Dropout
-from csst_jax.models.resize import resize
+from csst_jax.models.resize import resize, resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -245,13 +245,13 @@ class DeepLabV3Plus(nnx.Module):
             y = layer(y)
         logits = self.classifier(y if self.dropout is None else self.dropout(y))
         out: dict[str, Any] = {
-            "logits": resize(logits.astype(jnp.float32), size, align_corners=self.align_corners),
+            "logits": resize_logits(logits, size, align_corners=self.align_corners),
             "aux": {},
             "features": {"low": low, "high": high, "decoder": y},
         }
         if self.aux_head is not None and not self.deterministic:
-            z = self.aux_head(features["layer3"]).astype(jnp.float32)
-            out["aux"]["layer3"] = resize(z, size, align_corners=self.align_corners)
+            z = self.aux_head(features["layer3"])
+            out["aux"]["layer3"] = resize_logits(z, size, align_corners=self.align_corners)
         return out
 
 

@@ -16,7 +16,7 @@ from csst_jax.models.backbones.resnet import ResNet, scaled
 from csst_jax.models.heads.encoding import EncodingModule
 from csst_jax.models.heads.fcn import FCNHead
 from csst_jax.models.layers import Classifier, ConvBN, Dropout
-from csst_jax.models.resize import resize
+from csst_jax.models.resize import resize, resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class EncNet(nnx.Module):
         x, presence = self.encmodule(x)
         y = self.conv6(self.dropout(x))
         out: dict[str, Any] = {
-            "logits": resize(y.astype(jnp.float32), size, self.align_corners),
+            "logits": resize_logits(y, size, self.align_corners),
             "aux": {},
             "features": {**{name: trunk[name] for name in ("layer1", "layer2", "layer3", "layer4")}, "encoded": x},
         }
@@ -129,7 +129,7 @@ class EncNet(nnx.Module):
             out["presence"] = presence
             if self.auxlayer is not None:
                 z = self.auxlayer(trunk["layer3"])
-                out["aux"]["layer3"] = resize(z.astype(jnp.float32), size, self.align_corners)
+                out["aux"]["layer3"] = resize_logits(z, size, self.align_corners)
         return out
 
 

@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout, adaptive_average_pool
-from csst_jax.models.resize import resize
+from csst_jax.models.resize import resize, resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class FastSCNN(nnx.Module):
         if not self.deterministic:  # the auxiliary heads exist to help training alone
             for stride, head in zip(self.aux_strides, self.aux_heads, strict=True):
                 aux[f"stride{stride}"] = head(features[f"stride{stride}"])
-        logits, aux = jax.tree.map(lambda z: resize(z.astype(jnp.float32), size, self.align_corners), (y, aux))
+        logits, aux = jax.tree.map(lambda z: resize_logits(z, size, self.align_corners), (y, aux))
         return {"logits": logits, "aux": aux, "features": features}
 
 

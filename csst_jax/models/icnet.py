@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
 from csst_jax.models.layers import BatchNorm, Conv, ConvBN, Dropout, adaptive_average_pool, max_pool
-from csst_jax.models.resize import resize
+from csst_jax.models.resize import resize, resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -267,13 +267,13 @@ class ICNet(nnx.Module):
             h, w = (2 * n - self.own.odd_sizes for n in logits.shape[1:3])
             logits = resize(logits, (h, w), self.own.align_corners)
         out: dict[str, Any] = {
-            "logits": resize(logits, size, self.own.align_corners),
+            "logits": resize_logits(logits, size, self.own.align_corners),
             "aux": {},
             "features": {"sub1": sub1, "sub2": sub2, "sub4": sub4, "cff_24": cff_24, "cff_12": cff_12},
         }
         if not self.deterministic and len(self.aux_heads):
             guides = zip(("stride16", "stride8"), self.aux_heads, (guide_24, guide_12), strict=True)
-            out["aux"] = {name: resize(head(x), size, self.own.align_corners) for name, head, x in guides}
+            out["aux"] = {name: resize_logits(head(x), size, self.own.align_corners) for name, head, x in guides}
         return out
 
     def _coarse_branches(self, images: Array) -> tuple[Array, Array]:

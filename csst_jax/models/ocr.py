@@ -17,7 +17,7 @@ from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.heads.hrnet_v2 import HRNetV2Head
 from csst_jax.models.heads.ocr import SpatialOCR, spatial_gather
 from csst_jax.models.layers import Classifier, ConvBN
-from csst_jax.models.resize import resize
+from csst_jax.models.resize import resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -106,12 +106,12 @@ class OCR(nnx.Module):
         features = self.conv3x3_ocr(trunk)
         features = self.ocr_distri_head(features, spatial_gather(features, coarse))
         out: dict[str, Any] = {
-            "logits": resize(self.cls_head(features).astype(jnp.float32), size, self.align_corners),
+            "logits": resize_logits(self.cls_head(features), size, self.align_corners),
             "aux": {},
             "features": {**branches, "trunk": trunk, "ocr": features},
         }
         if self.aux and not self.deterministic:
-            out["aux"]["regions"] = resize(coarse.astype(jnp.float32), size, self.align_corners)
+            out["aux"]["regions"] = resize_logits(coarse, size, self.align_corners)
         return out
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from csst_jax.models.backbones.resnet import ResNet, scaled
 from csst_jax.models.heads.fcn import FCNHead
 from csst_jax.models.heads.psp import PyramidPooling
-from csst_jax.models.resize import resize
+from csst_jax.models.resize import resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -150,9 +150,9 @@ class PSPNet(nnx.Module):
         auxiliary = {}
         if self.aux is not None and not self.deterministic:
             z = self.aux(features["layer3"])
-            auxiliary["layer3"] = resize(z.astype(jnp.float32), size, self.align_corners)
+            auxiliary["layer3"] = resize_logits(z, size, self.align_corners)
         return {
-            "logits": resize(y.astype(jnp.float32), size, self.align_corners),
+            "logits": resize_logits(y, size, self.align_corners),
             "aux": auxiliary,
             "features": features,
         }

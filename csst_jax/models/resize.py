@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
+
+_BLOCKS = (8, 4, 2)  # of rows, on CPU: smaller products leave out more zeros and cost more apiece
 
 
 def bilinear_matrix(size: int, new_size: int, align_corners: bool) -> np.ndarray:
@@ -39,3 +42,32 @@ def resize(x: Float[Array, "b h w c"], size: tuple[int, int], align_corners: boo
     b, h, q, c = y.shape
     y = jnp.matmul(jnp.broadcast_to(rows, (b, *rows.shape)), y.reshape(b, h, q * c), precision="highest")
     return y.reshape(b, size[0], q, c).astype(x.dtype)
+
+
+def resize_logits(x: Float[Array, "b h w c"], size: tuple[int, int], align_corners: bool) -> Float[Array, "b p q c"]:
+    """The same for a network's logits, in float32 and with the classes outside in memory.
+
+    Few as they are, classes fill neither a CPU's vectors nor a TPU's 128 lanes; rows of pixels do. The loss turns the
+    axes back, and XLA drops both turns.
+    """
+    x = jnp.moveaxis(x.astype(jnp.float32), -1, 1)
+    if x.shape[2:] != tuple(size):
+        x = jnp.matmul(x, bilinear_matrix(x.shape[3], size[1], align_corners).T, precision="highest")
+        rows = bilinear_matrix(x.shape[2], size[0], align_corners)
+        x = lax.platform_dependent(
+            x, cpu=lambda x: _resize_rows_by_block(x, rows), default=lambda x: jnp.matmul(rows, x, precision="highest")
+        )
+    return jnp.moveaxis(x, 1, -1)
+
+
+def _resize_rows_by_block(x: Array, rows: np.ndarray) -> Array:
+    """Product of `rows` and x, where a block of output rows sees few of the input's."""
+    count = next((n for n in _BLOCKS if rows.shape[0] % n == 0), 1)
+    blocks = rows.reshape(count, -1, rows.shape[1])
+    seen = [np.flatnonzero(block.any(0)) for block in blocks]
+    height = max(int(indices[-1] - indices[0]) + 1 for indices in seen)
+    starts = [min(int(indices[0]), rows.shape[1] - height) for indices in seen]
+    factors = np.stack([block[:, start : start + height] for block, start in zip(blocks, starts, strict=True)])
+    parts = jnp.stack([lax.slice_in_dim(x, start, start + height, axis=2) for start in starts], axis=2)
+    y = jnp.matmul(jnp.broadcast_to(factors, (*x.shape[:2], *factors.shape)), parts, precision="highest")
+    return y.reshape(*x.shape[:2], rows.shape[0], x.shape[3])

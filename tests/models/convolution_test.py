@@ -72,6 +72,10 @@ CASES = {
     "grouped, several blocks": ((1, 6, 7, 64), (3, 3, 8, 64), pair(1), (pair(1), pair(1)), pair(1), 8),
     "grouped, a block a group, stride 2": ((1, 7, 6, 80), (3, 3, 40, 6), pair(2), (pair(1), pair(1)), pair(1), 2),
     "grouped, blocks of three, dilation 2": ((1, 6, 5, 108), (3, 3, 12, 18), pair(1), (pair(2), pair(2)), pair(2), 9),
+    "winograd": ((2, 8, 6, 128), (3, 3, 128, 130), pair(1), (pair(1), pair(1)), pair(1), 1),
+    "winograd, odd size": ((1, 7, 5, 130), (3, 3, 130, 128), pair(1), (pair(1), pair(1)), pair(1), 1),
+    "winograd, uneven padding": ((1, 5, 6, 128), (3, 3, 128, 128), pair(1), ((0, 2), (1, 0)), pair(1), 1),
+    "winograd, one pixel": ((2, 1, 1, 128), (3, 3, 128, 128), pair(1), (pair(1), pair(1)), pair(1), 1),
     "depthwise, two outputs a channel": ((2, 8, 9, 3), (3, 3, 1, 6), pair(1), (pair(1), pair(1)), pair(1), 3),
 }
 
@@ -84,7 +88,8 @@ def test_equals_the_plain_convolution_in_value_and_both_gradients(case):
         values_and_gradients(conv2d, x, kernel, *how), values_and_gradients(plain, x, kernel, *how), strict=True
     ):
         assert ours.shape == theirs.shape
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+        # Sums of a thousand terms of either sign are rounded relative to the largest.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=max(1e-5, 5e-6 * float(np.abs(theirs).max())))
 
 
 def test_bfloat16_weight_gradient_does_not_lose_what_float32_sums_keep():
@@ -99,6 +104,15 @@ def test_bfloat16_weight_gradient_does_not_lose_what_float32_sums_keep():
     half = kernel_gradient(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(np.float32), exact, rtol=2**-7)
+
+
+def test_winograd_in_bfloat16_is_as_exact_as_its_inputs():
+    how = (pair(1), (pair(1), pair(1)), pair(1), 1)
+    x, kernel = (jnp.asarray(a, jnp.bfloat16) for a in arrays((1, 8, 8, 128), (3, 3, 128, 128)))
+    y = conv2d(x, kernel, *how)
+    assert y.dtype == jnp.bfloat16
+    exact = plain(x.astype(jnp.float32), kernel.astype(jnp.float32), *how)
+    np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2**-7, atol=2**-7)
 
 
 def lowered(platform, x_shape, kernel_shape, groups):

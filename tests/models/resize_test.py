@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.models.resize import bilinear_matrix, resize
+from csst_jax.models.resize import bilinear_matrix, resize, resize_logits
 
 
 def reference(x, size, align_corners):
@@ -39,6 +39,28 @@ def test_agrees_with_the_loop(old, new, align_corners):
     x = np.random.default_rng(0).normal(size=(2, *old, 3)).astype(np.float32)
     y = jax.jit(lambda x: resize(x, new, align_corners))(x)
     np.testing.assert_allclose(y, reference(x.astype(np.float64), new, align_corners), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(
+    "old,new", [((5, 7), (40, 28)), ((6, 4), (17, 9)), ((12, 6), (4, 3)), ((1, 1), (8, 2)), ((6, 6), (6, 6))]
+)
+def test_logits_are_resized_alike_with_their_gradient(old, new, align_corners):
+    """By blocks of rows on CPU: of 8, of 1, of 4, of one row that every block sees, and not at all."""
+    x = np.random.default_rng(0).normal(size=(2, *old, 3)).astype(np.float32)
+    weight = jnp.sin(jnp.arange(2 * new[0] * new[1] * 3, dtype=jnp.float32)).reshape(2, *new, 3)
+
+    def value_and_gradient(resize):
+        return jax.jit(jax.value_and_grad(lambda x: jnp.sum(resize(x, new, align_corners) * weight)))(x)
+
+    np.testing.assert_allclose(resize_logits(x, new, align_corners), resize(x, new, align_corners), atol=1e-6)
+    for ours, theirs in zip(value_and_gradient(resize_logits), value_and_gradient(resize), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_logits_become_float32():
+    assert resize_logits(jnp.ones((1, 2, 2, 3), jnp.bfloat16), (4, 4), False).dtype == jnp.float32
+    assert resize_logits(jnp.ones((1, 2, 2, 3), jnp.bfloat16), (2, 2), False).dtype == jnp.float32
 
 
 def row(values, new_size, align_corners):

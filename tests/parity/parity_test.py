@@ -13,6 +13,7 @@ from csst_jax.models import nnx_io, zoo
 from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite0
 from csst_jax.models.backbones.hrnet import HRNet
 from csst_jax.models.backbones.resnet import ResNet
+from csst_jax.models.layers import Dropout
 from csst_jax.models.weights import catalogue, rules
 from tests.parity import filling
 from tests.parity.cases import CASES, LIMITS, NUM_CLASSES
@@ -57,7 +58,7 @@ def network(case):
     def without_dropout(rngs):
         module = build(rngs=rngs)
         for _, part in nnx.iter_modules(module):
-            if isinstance(part, nnx.Dropout):
+            if isinstance(part, Dropout):
                 part.rate = 0.0
         return module
 

@@ -144,8 +144,8 @@ class HRNet(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w 3"]) -> dict[str, Float[Array, "b _ _ _"]]:
         """The four branches: "stride4", "stride8", "stride16", "stride32"."""
-        x = jax.nn.relu(self.bn1(self.conv1(x)))
-        x = jax.nn.relu(self.bn2(self.conv2(x)))
+        x = self.bn1(self.conv1(x), relu=True)
+        x = self.bn2(self.conv2(x), relu=True)
         branches = [_chain(self.layer1, x)]
         for transition, stage in (
             (self.transition1, self.stage2),

@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from csst_jax.models.layers import BatchNorm, Conv, max_pool
+from csst_jax.models.rematerialisation import may_rematerialise
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Block(nnx.Module):
             self.conv2 = Conv(out, out, 3, rngs=rngs, padding=dilation, dilation=dilation, dtype=dtype)
             self.bn2 = BatchNorm(out, rngs=rngs)
         self.bottleneck = a.bottleneck
+        self.remat = False
         self.se_module = SqueezeExcitation(out, rngs=rngs, dtype=dtype) if a.squeeze else None
         self.downsample = (
             nnx.List(
@@ -118,12 +120,13 @@ class Block(nnx.Module):
             else None
         )
 
+    @may_rematerialise
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Features at the stride given at construction."""
-        y = jax.nn.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
+        y = self.bn1(self.conv1(x), relu=True)
+        y = self.bn2(self.conv2(y), relu=self.bottleneck)
         if self.bottleneck:
-            y = self.bn3(self.conv3(jax.nn.relu(y)))
+            y = self.bn3(self.conv3(y))
         if self.se_module is not None:
             y = self.se_module(y)
         if self.downsample is not None:
@@ -209,10 +212,10 @@ class ResNet(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w 3"]) -> dict[str, Float[Array, "b _ _ _"]]:
         """Features by name: "stem" (before pooling, stride 2), "layer1" (stride 4) to "layer4" (the output stride)."""
-        x = jax.nn.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x), relu=True)
         if self.deep:
-            x = jax.nn.relu(self.bn2(self.conv2(x)))
-            x = jax.nn.relu(self.bn3(self.conv3(x)))
+            x = self.bn2(self.conv2(x), relu=True)
+            x = self.bn3(self.conv3(x), relu=True)
         features = {"stem": x}
         padding, ceil_mode = self.pool
         x = max_pool(x, 3, 2, padding, ceil_mode)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.layers import BatchNorm, Conv, Dropout, max_pool
+from csst_jax.models.rematerialisation import may_rematerialise
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -65,14 +65,16 @@ class Block(nnx.Module):
             if stride != 1 or in_channels != channels[-1]
             else None
         )
+        self.remat = False
 
+    @may_rematerialise
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Features at the stride given at construction."""
-        y = jax.nn.relu(self.bn1(x))
+        y = self.bn1(x, relu=True)
         shortcut = x if self.proj_conv is None else self.proj_conv(y)
-        y, last = jax.nn.relu(self.bn2(self.conv1(y))), self.conv2
+        y, last = self.bn2(self.conv1(y), relu=True), self.conv2
         if self.bn3 is not None and self.conv3 is not None:
-            y, last = jax.nn.relu(self.bn3(self.conv2(y))), self.conv3
+            y, last = self.bn3(self.conv2(y), relu=True), self.conv3
         if self.dropout is not None:
             y = self.dropout(y)
         return last(y) + shortcut

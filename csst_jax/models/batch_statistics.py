@@ -1,0 +1,93 @@
+"""Normalisation by the statistics of a batch, with its own rule for gradients.
+
+What JAX derives from the formulas passes over the features about four times as often as is needed, and keeps copies of
+them for the backward pass: on CPU it takes three to five times as long. The rule here is the textbook's: with the
+gradient g of the output before the ReLU, and means over a channel,
+
+    dx = gain * (g - mean(g) - x_hat * mean(g * x_hat)),  gain = scale / deviation,
+
+which is one multiply-add of g, x and numbers per channel, after one pass that sums g and g * x.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Statistics = tuple[Float[Array, " c"], Float[Array, " c"]]
+
+
+def batch_statistics(x: Float[Array, "b h w c"], shift: Float[Array, " c"]) -> Statistics:
+    """Mean and biased variance per channel, float32; under `jit` over the global batch.
+
+    Args:
+      x: features.
+      shift: a number close to the mean of each channel (the running mean): subtracted first, it keeps
+        E[x^2] - E[x]^2 well conditioned. Both sums take one pass, and one exchange between devices.
+    """
+    centred = x.astype(jnp.float32) - shift
+    offset = jnp.mean(centred, (0, 1, 2))
+    if x.shape[1] * x.shape[2] == 1:
+        # Means over images are close to each other: a difference of squares would keep few of their digits, and of so
+        # few numbers a second sum costs nothing.
+        return offset + shift, jnp.mean(jnp.square(centred - offset), (0, 1, 2))
+    return offset + shift, jnp.maximum(jnp.mean(jnp.square(centred), (0, 1, 2)) - jnp.square(offset), 0.0)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def normalise_by_batch(
+    x: Float[Array, "b h w c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    shift: Float[Array, " c"],
+    epsilon: float,
+    relu: bool,
+) -> tuple[Float[Array, "b h w c"], Statistics]:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, cut off at zero if `relu`, and the statistics.
+
+    Arithmetic is float32; the output has the dtype of `x`. No gradient flows through the statistics that are returned
+    (they are for running averages), nor to `shift` (see `batch_statistics`).
+    """
+    return _forward(x, scale, bias, shift, epsilon, relu)[0]
+
+
+def _forward(x: Array, scale: Array, bias: Array, shift: Array, epsilon: float, relu: bool) -> tuple:
+    mean, variance = batch_statistics(x, shift)
+    y = normalise(x, mean, variance, scale, bias, epsilon, relu)
+    return (y, (mean, variance)), (x, y if relu else None, scale, mean, variance)
+
+
+def _backward(epsilon: float, relu: bool, saved: tuple, gradients: tuple) -> tuple:
+    x, y, scale, mean, variance = saved
+    g = gradients[0].astype(jnp.float32)
+    if relu:
+        g = jnp.where(y > 0, g, 0.0)
+    centred = x.astype(jnp.float32) - mean
+    count = x.size // x.shape[-1]
+    inverse = jax.lax.rsqrt(variance + epsilon)
+    total = jnp.sum(g, (0, 1, 2))
+    g = g - total / count
+    d_scale = jnp.sum(g * centred, (0, 1, 2)) * inverse
+    dx = (g - centred * (d_scale * inverse / count)) * (scale * inverse)
+    return dx.astype(x.dtype), d_scale, total, jnp.zeros_like(mean)
+
+
+normalise_by_batch.defvjp(_forward, _backward)
+
+
+def normalise(
+    x: Float[Array, "b h w c"],
+    mean: Float[Array, " c"],
+    variance: Float[Array, " c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    epsilon: float,
+    relu: bool,
+) -> Float[Array, "b h w c"]:
+    """The same with given statistics; differentiated as it stands."""
+    gain = scale * jax.lax.rsqrt(variance + epsilon)
+    y = (x.astype(jnp.float32) - mean) * gain + bias
+    return (jnp.maximum(y, 0.0) if relu else y).astype(x.dtype)
