@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -14,30 +15,31 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from csst_jax.data import centroid_index, store
 from csst_jax.types import CsstError, DatasetDescription
-from data_prep import workspace
+from data_prep import workers, workspace
 from data_prep.problems import Problems
 from data_prep.raw import RawExample
+from data_prep.stored import STORAGES, StoredExample, store_form
 
 VERSION = "1.0.0"
-"""Version of the stored form; raise it when features, label values or files change."""
+"""Version of the stored form; raise it when a reader could not tell the forms apart (how an image or label is encoded,
+its first bytes tell)."""
 
 _PROGRESS_S = 10.0
 
 
 # mypy does not follow tensorflow_datasets, so it cannot know the class argument.
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Any semantic segmentation data set: `id`, encoded `image`, single-channel PNG `label` (255 = void)."""
+    """Any semantic segmentation data set: `id`, and encoded `image` and `label` (`csst_jax.data.encoded`)."""
 
     VERSION = tfds.core.Version(VERSION)
 
     def __init__(
         self,
         description: DatasetDescription,
-        examples: Mapping[str, Iterable[RawExample]],
+        examples: Mapping[str, Iterable[StoredExample]],
         written: Mapping[str, _Written],
         data_dir: str | os.PathLike[str],
     ) -> None:
@@ -58,8 +60,9 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         features = tfds.features.FeaturesDict(
             {
                 "id": tfds.features.Text(),
-                "image": tfds.features.Image(shape=(None, None, 3)),
-                "label": tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, encoding_format="png"),
+                # Not features.Image: TFDS knows no tiles.
+                "image": tfds.features.Tensor(shape=(), dtype=np.object_),
+                "label": tfds.features.Tensor(shape=(), dtype=np.object_),
             }
         )
         return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
@@ -74,9 +77,8 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             if time.monotonic() - last > _PROGRESS_S:
                 last = time.monotonic()
                 print(f"{self.name}: {split}: {record} images so far", file=sys.stderr, flush=True)
-            label_bytes = encode_label(example.label)
-            self._written[split].add(record, example, label_bytes)
-            yield record, {"id": example.id, "image": example.image_bytes, "label": label_bytes}
+            self._written[split].add(record, example)
+            yield record, {"id": example.id, "image": example.image, "label": example.label}
 
 
 class _Written:
@@ -87,20 +89,13 @@ class _Written:
         self.labelled_ids: list[str] = []
         self.index = centroid_index.IndexBuilder(num_classes)
 
-    def add(self, record: int, example: RawExample, label_bytes: bytes) -> None:
+    def add(self, record: int, example: StoredExample) -> None:
         if self.ids and example.id <= self.ids[-1]:
             raise ValueError(f"examples must come sorted by id, each once: {example.id!r} after {self.ids[-1]!r}.")
-        self.index.add(record, example.id, example.label, label_bytes)
+        self.index.add_found(record, example.id, example.components, example.label)
         self.ids.append(example.id)
         if example.labelled:
             self.labelled_ids.append(example.id)
-
-
-def encode_label(label: np.ndarray) -> bytes:
-    """PNG of a uint8[h, w] label map."""
-    stream = io.BytesIO()
-    Image.fromarray(label).save(stream, format="PNG")
-    return stream.getvalue()
 
 
 def version_directory(data_dir: str | os.PathLike[str], name: str) -> pathlib.Path:
@@ -143,6 +138,8 @@ def prepare(
     source_sha256: str,
     problems: Problems | None = None,
     overwrite: bool = False,
+    storage: str = STORAGES[0],
+    num_workers: int = 1,
 ) -> pathlib.Path:
     """Stores a data set with its centroid index in DATA_DIR/<name>/<version>/, which appears whole or not at all.
 
@@ -150,9 +147,12 @@ def prepare(
       description: name, classes and palette.
       examples: for each split, its examples sorted by id; run through once.
       data_dir: the data directory.
-      source_sha256: fingerprint of the raw data and settings; the same one found there means nothing is to be done.
+      source_sha256: fingerprint of the raw data and settings, `storage` among them; the same one found there means
+        nothing is to be done.
       problems: where `examples` notes bad files; any of them and nothing is stored.
       overwrite: replace a finished data set that was made from another source.
+      storage: one of `STORAGES`.
+      num_workers: processes that encode and find components; what is stored does not depend on it.
 
     Returns:
       The version directory.
@@ -169,7 +169,9 @@ def prepare(
         with workspace.exclusive(directory) as unfinished:
             if is_finished(data_dir, description, source_sha256, overwrite):  # another process was faster
                 return directory
-            _write(description, examples, unfinished, source_sha256, problems)
+            form = functools.partial(store_form, num_classes=len(description.classes), storage=storage)
+            forms = {split: workers.ordered_map(form, raw, num_workers) for split, raw in examples.items()}
+            _write(description, forms, unfinished, source_sha256, problems)
             workspace.put_in_place(unfinished / description.name / VERSION, directory, unfinished)
     except OSError as error:
         raise CsstError(
@@ -180,7 +182,7 @@ def prepare(
 
 def _write(
     description: DatasetDescription,
-    examples: Mapping[str, Iterable[RawExample]],
+    examples: Mapping[str, Iterable[StoredExample]],
     unfinished: pathlib.Path,
     source_sha256: str,
     problems: Problems,

@@ -68,9 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         CAMVID,
         examples,
         flags.data_dir,
-        source_sha256=raw.source_sha256(splits.items(), CAMVID, VOID),
+        source_sha256=raw.source_sha256(splits.items(), CAMVID, VOID, flags.storage),
         problems=problems,
         overwrite=flags.overwrite,
+        storage=flags.storage,
+        num_workers=flags.num_workers,
     )
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import io
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
+from csst_jax.data import encoded
 from csst_jax.data.store import DataSet
 from data_prep import cli
 
@@ -52,7 +51,7 @@ def statistics(data_set: DataSet, split: str) -> SplitStatistics:
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
     labelled_pixels = 0
     for record, image_id in enumerate(data_set.ids(split)):
-        size = Image.open(io.BytesIO(source.image_bytes(record))).size
+        size = encoded.size(source.image_bytes(record))[::-1]
         sizes[size] += 1
         labelled_pixels += size[0] * size[1] if image_id in labelled else 0
     pixels = np.bincount(index.klass, weights=index.area, minlength=num_classes)

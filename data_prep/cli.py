@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from csst_jax.types import CsstError
+from data_prep import stored, workers
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
@@ -33,10 +34,12 @@ def parser(module_doc: str | None) -> argparse.ArgumentParser:
 
 
 def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
-    """Adds --data_dir and --overwrite, which every command that stores a data set takes."""
+    """Adds --data_dir, --overwrite, --storage and --num_workers, which every command that stores a data set takes."""
     arguments.add_argument("--data_dir", required=True, help="the data set is stored in DATA_DIR/<name>/<version>/")
     arguments.add_argument(
         "--overwrite",
         action="store_true",
         help="replace a finished data set of this name that was made from another source",
     )
+    stored.add_argument(arguments)
+    workers.add_argument(arguments)

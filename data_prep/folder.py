@@ -175,9 +175,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         split: raw.read_examples(members, len(description.classes), problems, flags.void)
         for split, members in pairs.items()
     }
-    source_sha256 = raw.source_sha256(pairs.items(), description, sorted(flags.void))
+    source_sha256 = raw.source_sha256(pairs.items(), description, sorted(flags.void), flags.storage)
     builder.prepare(
-        description, examples, flags.data_dir, source_sha256=source_sha256, problems=problems, overwrite=flags.overwrite
+        description,
+        examples,
+        flags.data_dir,
+        source_sha256=source_sha256,
+        problems=problems,
+        overwrite=flags.overwrite,
+        storage=flags.storage,
+        num_workers=flags.num_workers,
     )
 
 

@@ -8,30 +8,26 @@ training.
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
+import functools
 import hashlib
 import io
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from csst_jax.data.descriptions import SYNTHETIC
 from csst_jax.types import IGNORE_LABEL, CsstError
-from data_prep import cli, raw
+from data_prep import cli, raw, workers
 from data_prep.street.scene import render
 
 FIRST_VAL_INDEX = 1_000_000
 """Validation scenes are numbered from here on, training scenes from 0: no scene is ever in both."""
 
 
-def scene(seed: int, index: int, labelled: bool) -> raw.RawExample:
-    """Renders scene `index`; without `labelled`, its label is all void."""
+def scene(which: tuple[int, bool], seed: int) -> raw.RawExample:
+    """Renders a scene of a `plan`; one without a mask gets a label that is all void."""
+    index, labelled = which
     image, label = render(seed, index)
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, format="PNG", compress_level=4)
@@ -56,42 +52,12 @@ def plan(num_labelled: int, num_unlabelled: int, num_val: int) -> dict[str, list
     }
 
 
-def fingerprint(seed: int, scenes: dict[str, list[tuple[int, bool]]]) -> str:
+def fingerprint(seed: int, scenes: dict[str, list[tuple[int, bool]]], storage: str) -> str:
     """What the data set is made from: the scenes asked for, and how the renderer draws the first of them today."""
-    total = hashlib.sha256(repr((seed, scenes, SYNTHETIC)).encode())
+    total = hashlib.sha256(repr((seed, scenes, SYNTHETIC, storage)).encode())
     for array in render(seed, 0):
         total.update(array.tobytes())
     return total.hexdigest()
-
-
-def _start_worker() -> None:
-    """Ties a worker to its parent: Ctrl-C is the parent's to handle, and a killed parent takes its workers along."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # this runs in a worker
-
-    def leave_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _renderer(num_workers: int) -> Iterator[Callable[..., Iterator[raw.RawExample]]]:
-    """A `map` that keeps order, over processes if there is more than one."""
-    if num_workers == 1:
-        yield map
-        return
-    with concurrent.futures.ProcessPoolExecutor(
-        num_workers,
-        mp_context=multiprocessing.get_context("spawn"),  # forking a process with threads (TFDS has some) can hang
-        initializer=_start_worker,
-    ) as pool:
-        try:
-            yield pool.map
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -102,25 +68,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.add_argument("--num_unlabelled", type=int, default=150, help="training scenes without (default 150)")
     arguments.add_argument("--num_val", type=int, default=40, help="validation scenes (default 40)")
     arguments.add_argument("--seed", type=int, default=0, help="another seed draws other scenes (default 0)")
-    arguments.add_argument(
-        "--num_workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
-    )
     flags = arguments.parse_args(argv)
-    if flags.seed < 0 or flags.num_workers < 1:
-        raise CsstError(f"--seed={flags.seed} must be 0 or more, --num_workers={flags.num_workers} 1 or more.")
+    if flags.seed < 0:
+        raise CsstError(f"--seed={flags.seed} must be 0 or more.")
 
     from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
 
     scenes = plan(flags.num_labelled, flags.num_unlabelled, flags.num_val)
-    source_sha256 = fingerprint(flags.seed, scenes)
+    source_sha256 = fingerprint(flags.seed, scenes, flags.storage)
     if builder.is_finished(flags.data_dir, SYNTHETIC, source_sha256, flags.overwrite):
         return
-    with _renderer(min(flags.num_workers, len(scenes["train"]))) as parallel_map:
-        examples = {
-            split: parallel_map(scene, [flags.seed] * len(wanted), *zip(*wanted, strict=True))
-            for split, wanted in scenes.items()
-        }
-        builder.prepare(SYNTHETIC, examples, flags.data_dir, source_sha256=source_sha256, overwrite=flags.overwrite)
+    # Drawing takes nearly all of the time: what is drawn is encoded here.
+    examples = {
+        split: workers.ordered_map(functools.partial(scene, seed=flags.seed), wanted, flags.num_workers)
+        for split, wanted in scenes.items()
+    }
+    builder.prepare(
+        SYNTHETIC,
+        examples,
+        flags.data_dir,
+        source_sha256=source_sha256,
+        overwrite=flags.overwrite,
+        storage=flags.storage,
+    )
 
 
 if __name__ == "__main__":

@@ -6,14 +6,18 @@ step k yields exactly what an uninterrupted one yields from there, so resuming i
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Protocol
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
 from csst_jax.data.crop import scaled_crop
 from csst_jax.samplers.plan import process_slice
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,11 +31,15 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
-        """The image as PNG or JPEG; the label as PNG of one channel: class indices, 255 = void."""
+        """Image and label (class indices, 255 = void), encoded as `csst_jax.data.encoded` reads them."""
         ...
 
     def label_bytes(self, record: int) -> bytes:
         """The label alone."""
+        ...
+
+    def describe(self, record: int) -> str:
+        """File and record, for messages."""
         ...
 
 
@@ -93,7 +101,10 @@ def batch_specs(
 def batches(
     specs: Iterator[BatchSpec], sources: Sequence[Source], *, parallel_batches: int, prefetch: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Reads, decodes and crops.
+    """Reads, decodes and crops, on all cores.
+
+    One thread a core takes crops, whichever batch they belong to; reading, decoding and resizing release the
+    interpreter's lock. What a crop holds does not depend on its thread.
 
     Args:
       specs: what to read, in order.
@@ -103,7 +114,13 @@ def batches(
 
     Yields:
       `image` uint8 [b, s, s, 3], `label` uint8 [b, s, s], `sample` int32 [b, 2].
+
+    Raises:
+      CsstError: an image or a label is damaged; names file and record.
     """
+    cv2.setNumThreads(1)  # the crops are what runs in parallel
+    pool = concurrent.futures.ThreadPoolExecutor(num_cores(), thread_name_prefix="crop")
+    damaged: list[CsstError] = []
     signature = {
         "crop_px": tf.TensorSpec((), tf.int32),
         "source": tf.TensorSpec((None,), tf.int32),
@@ -126,24 +143,46 @@ def batches(
                 "sample": spec.samples,
             }
 
-    def read(source: np.ndarray, record: np.ndarray) -> tuple[bytes, bytes]:
-        chosen = sources[int(source)]
-        return chosen.pair_bytes(int(record))
+    def crops(crop_px: np.ndarray, *rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = np.empty((len(rows[0]), crop_px, crop_px, 3), np.uint8)
+        labels = np.empty((len(rows[0]), crop_px, crop_px), np.uint8)
+
+        def one(i: int) -> None:
+            source, record, centre, scale, anywhere = (column[i] for column in rows)
+            chosen = sources[int(source)]
+            try:
+                image, label = chosen.pair_bytes(int(record))
+                scaled_crop(
+                    image, label, centre, float(scale), bool(anywhere), image_out=images[i], label_out=labels[i]
+                )
+            except CsstError as error:
+                damaged.append(CsstError(f"{chosen.describe(int(record))}: {error}"))
+                raise
+
+        for _ in pool.map(one, range(len(images))):
+            pass  # raises what a crop raised
+        return images, labels
 
     def load(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        def one(row: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-            source, record, centre, scale, anywhere = row
-            image, label = tf.numpy_function(read, (source, record), (tf.string, tf.string), stateful=False)
-            image = tf.io.decode_image(image, channels=3, expand_animations=False)
-            label = tf.io.decode_png(label, channels=1)
-            return scaled_crop(image, label, centre, scale, element["crop_px"], anywhere)
-
-        rows = tuple(element[name] for name in ("source", "record", "centre", "scale", "anywhere"))
-        image, label = tf.map_fn(one, rows, fn_output_signature=(tf.uint8, tf.uint8), parallel_iterations=2)
+        arguments = [element[name] for name in ("crop_px", "source", "record", "centre", "scale", "anywhere")]
+        image, label = tf.numpy_function(crops, arguments, (tf.uint8, tf.uint8), stateful=False)
         return {"image": image, "label": label, "sample": element["sample"]}
 
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
     dataset = dataset.map(load, num_parallel_calls=parallel_batches, deterministic=True).prefetch(prefetch)
     options = tf.data.Options()
     options.threading.private_threadpool_size = max(2, parallel_batches)
-    yield from dataset.with_options(options).as_numpy_iterator()
+    try:
+        yield from dataset.with_options(options).as_numpy_iterator()
+    except tf.errors.OpError as error:
+        if damaged:  # TensorFlow tells a Python error as text, with the traceback in it
+            raise damaged[0] from error
+        raise
+    finally:
+        # TensorFlow keeps `crops`, and with it the pool, until the process ends.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def num_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

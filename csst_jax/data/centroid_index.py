@@ -1,8 +1,11 @@
 """The centroid index: class, centroid and area of every connected component of every label map (paper §3.2).
 
 Centroid sampling draws crops around these points. The index is made once, in the pass that writes the labels, and is
-kept as TFRecords: a header `tf.train.Example` (format version, number of images and classes, hash of the labels), then
-one Example an image. The hash ties an index to its labels; reading one that was made from others is an error.
+kept as TFRecords: a header `tf.train.Example` (format version; numbers of images, components and classes; hash of the
+labels; hash of what follows), then Examples of up to 1,024 images with their ids, their numbers of
+components, and each column as the bytes of a little-endian array: two million components are read in a second, where
+lists of numbers would take a minute. The hash of the labels ties an index to them; reading one that was made from
+others is an error.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from csst_jax.data import index_records
 from csst_jax.data.components import components
+from csst_jax.data.index_records import Damaged
 from csst_jax.types import CsstError
 
-FORMAT_VERSION = 1
-_COLUMNS = (("klass", np.int32), ("y", np.float32), ("x", np.float32), ("area", np.int32))
+FORMAT_VERSION = 2
 
 
 class StaleIndexError(CsstError):
@@ -80,6 +84,22 @@ def labels_sha256(labels: Iterable[tuple[str, bytes]]) -> str:
     return total.hexdigest()
 
 
+Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""What `components` returns."""
+
+
+def find(image_id: str, label: np.ndarray, num_classes: int) -> Found:
+    """`components` of an image; its errors name the image.
+
+    Raises:
+      CsstError: a label value is neither a class nor 255; names the id, the value and the count.
+    """
+    try:
+        return components(label, num_classes)
+    except CsstError as error:
+        raise CsstError(f"{image_id}: {error}") from error
+
+
 class IndexBuilder:
     """Builds a `CentroidIndex` and the hash of the labels in one pass over them."""
 
@@ -102,12 +122,12 @@ class IndexBuilder:
           CsstError: a label value is neither a class nor 255; names the id, the value and the count.
           ValueError: the records are out of order, or `label` is not uint8[h, w].
         """
+        self.add_found(record, image_id, find(image_id, label, self._num_classes), label_bytes)
+
+    def add_found(self, record: int, image_id: str, found: Found, label_bytes: bytes) -> None:
+        """Adds the next image, whose components are found already (in another process, say); see `add`."""
         if record != len(self._ids):
             raise ValueError(f"record {record} ({image_id}) was added where record {len(self._ids)} was due.")
-        try:
-            found = components(label, self._num_classes)
-        except CsstError as error:
-            raise CsstError(f"{image_id}: {error}") from error
         self._ids.append(image_id)
         self._hash.add(image_id, label_bytes)
         self._columns.append((np.full(len(found[0]), record, np.int32), *found))
@@ -120,7 +140,7 @@ class IndexBuilder:
 def _assemble(
     ids: tuple[str, ...], num_classes: int, sha256: str, columns: list[tuple[np.ndarray, ...]]
 ) -> CentroidIndex:
-    empty = [np.zeros(0, np.int32), *(np.zeros(0, dtype) for _, dtype in _COLUMNS)]
+    empty = [np.zeros(0, np.int32), *(np.zeros(0, dtype) for dtype in (np.int32, np.float32, np.float32, np.int32))]
     whole = [np.concatenate(parts) for parts in zip(empty, *columns, strict=True)]
     return CentroidIndex(ids, num_classes, sha256, *whole)
 
@@ -134,35 +154,27 @@ def write(path: str | os.PathLike[str], index: CentroidIndex) -> None:
     import tensorflow as tf  # takes seconds to import, and only the file needs it
 
     path = pathlib.Path(path)
-    bounds = np.searchsorted(index.record, np.arange(len(index.ids) + 1))
-    header = {"format_version": [FORMAT_VERSION], "num_images": [len(index.ids)], "num_classes": [index.num_classes]}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    columns = {name: getattr(index, name) for name in index_records.COLUMNS}
+    records = list(index_records.pack(tf.train.Example, index.ids, index.record, columns))
+    header: dict[str, int | str] = {
+        "format_version": FORMAT_VERSION,
+        "num_images": len(index.ids),
+        "num_components": len(index),
+        "num_classes": index.num_classes,
+        "labels_sha256": index.labels_sha256,
+        "records_sha256": index_records.sha256(records),
+    }
     try:
         with tf.io.TFRecordWriter(os.fspath(unfinished)) as writer:
-            writer.write(_serialize(tf, header | {"labels_sha256": index.labels_sha256}))
-            for record, image_id in enumerate(index.ids):
-                rows = slice(bounds[record], bounds[record + 1])
-                features = {name: getattr(index, name)[rows] for name, _ in _COLUMNS}
-                writer.write(_serialize(tf, features | {"id": image_id, "record": [record]}))
+            writer.write(index_records.serialize(tf.train.Example, header))
+            for record in records:
+                writer.write(record)
         os.replace(unfinished, path)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write {path}: {error.message}") from error
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _serialize(tf: Any, features: Mapping[str, Any]) -> bytes:
-    """A `tf.train.Example`: strings become bytes, float arrays floats, everything else integers."""
-    example = tf.train.Example()
-    for name, value in features.items():
-        feature = example.features.feature[name]
-        if isinstance(value, str):
-            feature.bytes_list.value.append(value.encode())
-        elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            feature.float_list.value.extend(value.tolist())
-        else:
-            feature.int64_list.value.extend(np.asarray(value, np.int64).tolist())
-    return example.SerializeToString()
 
 
 def read(
@@ -179,34 +191,22 @@ def read(
       StaleIndexError: the file is missing, or was made from other labels; names both hashes and the mend.
       CsstError: the file is damaged, or of another format version.
     """
-    import tensorflow as tf  # takes seconds to import, and only the file needs it
+    # TFDS's copy of the message: TensorFlow takes seconds to import, and more memory than the index.
+    from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 
     path = pathlib.Path(path)
     mend = f"Rebuild it: {rebuild_command or f'python -m data_prep.reindex --data_dir={path.parent}'}"
     if not path.is_file():
         raise StaleIndexError(f"{path}: no centroid index for the labels with hash {expected_sha256}. {mend}")
-    header: Mapping[str, Any] = {}
-    ids: list[str] = []
-    columns = []
     try:
-        for serialized in tf.data.TFRecordDataset(os.fspath(path), buffer_size=1 << 20).as_numpy_iterator():
-            features = tf.train.Example.FromString(serialized).features.feature
-            if not header:
-                header = _check_header(path, features, expected_sha256, mend)
-                continue
-            found = [
-                np.array((features[name].float_list if kind is np.float32 else features[name].int64_list).value, kind)
-                for name, kind in _COLUMNS
-            ]
-            columns.append((np.full(len(found[0]), features["record"].int64_list.value[0], np.int32), *found))
-            ids.append(features["id"].bytes_list.value[0].decode())
-    except (tf.errors.DataLossError, DecodeError) as error:
+        with open(path, "rb") as file:
+            records = index_records.framed(file, path.stat().st_size)
+            header = _check_header(path, Example.FromString(next(records)).features.feature, expected_sha256, mend)
+            sizes = header["num_images"], header["num_components"]
+            ids, record, columns = index_records.unpack(Example, records, *sizes, header["records_sha256"])
+    except (Damaged, DecodeError) as error:
         raise CsstError(f"{path}: the centroid index is damaged ({error}). {mend}") from error
-    if not header or len(ids) != header["num_images"]:
-        raise CsstError(
-            f"{path}: the centroid index is cut off after {len(ids)} of {header.get('num_images', '?')} images. {mend}"
-        )
-    return _assemble(tuple(ids), header["num_classes"], header["labels_sha256"], columns)
+    return CentroidIndex(ids, header["num_classes"], header["labels_sha256"], record, **columns)
 
 
 def _check_header(
@@ -216,14 +216,14 @@ def _check_header(
     version = list(features["format_version"].int64_list.value) if "format_version" in features else None
     if version != [FORMAT_VERSION]:
         raise CsstError(f"{path}: centroid index of format {version}, expected [{FORMAT_VERSION}]. {mend}")
-    found = features["labels_sha256"].bytes_list.value[0].decode()
+    numbers = {name: features[name].int64_list.value for name in ("num_images", "num_components", "num_classes")}
+    hashes = {name: index_records.only_bytes(features, name).decode() for name in ("labels_sha256", "records_sha256")}
+    if any(len(value) != 1 for value in numbers.values()):
+        raise Damaged("its header lacks a number")
+    found = hashes["labels_sha256"]
     if expected_sha256 is not None and found != expected_sha256:
         raise StaleIndexError(
             f"{path}: the centroid index is stale: it was made from labels with hash {found}, "
             f"but the labels have hash {expected_sha256}. {mend}"
         )
-    return {
-        "num_images": features["num_images"].int64_list.value[0],
-        "num_classes": features["num_classes"].int64_list.value[0],
-        "labels_sha256": found,
-    }
+    return {name: value[0] for name, value in numbers.items()} | hashes

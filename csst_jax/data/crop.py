@@ -2,57 +2,95 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-from jaxtyping import Bool, Float, Int, UInt8
+import cv2
+import numpy as np
 
-from csst_jax.types import IGNORE_LABEL
+from csst_jax.data import encoded
+from csst_jax.data.tiles import Window
+from csst_jax.types import IGNORE_LABEL, CsstError
 
 _PADDING_RGB = (124, 116, 104)  # ImageNet's mean colour: close to zero after normalisation
 
 
-def scaled_crop(
-    image: UInt8[tf.Tensor, "h w 3"],
-    label: UInt8[tf.Tensor, "h w 1"],
-    centre: Float[tf.Tensor, 2],
-    scale: Float[tf.Tensor, ""],
-    crop_px: Int[tf.Tensor, ""],
-    anywhere: Bool[tf.Tensor, ""],
-) -> tuple[UInt8[tf.Tensor, "s s 3"], UInt8[tf.Tensor, "s s"]]:
-    """Cuts a square of `crop_px` from the image as if it had been scaled by `scale` first.
+def place(
+    size: tuple[int, int], centre: np.ndarray, scale: float, crop_px: int, anywhere: bool
+) -> tuple[Window, Window]:
+    """Where a crop is taken, and where it comes to lie.
 
     The window in the source, crop_px / scale pixels wide, is centred on `centre` and shifted to stay inside the image;
-    where the image is smaller than the window, image and label are padded evenly on both sides, the label with 255.
-    Only the window is resized: bilinear for the image, nearest for the label, both with half-pixel centres.
+    where the image is smaller than the window, all of it is taken and lies in the middle of the crop.
 
     Args:
-      image: RGB.
-      label: class indices, 255 = void.
+      size: (height, width) of the image.
       centre: (y, x) in source pixels.
       scale: magnification.
-      crop_px: side of the result.
+      crop_px: side of the crop.
       anywhere: the centre stands for no object: use its relative place in the image as the window's among all places
         inside the image. Shifting a window that sticks out would pile crops up at the border.
+
+    Returns:
+      The window in the source, and in the crop the place of the same pixels after scaling.
     """
-    size = tf.shape(label)[:2]
-    window = tf.cast(tf.round(tf.cast(crop_px, tf.float32) / scale), tf.int32)
-    taken = tf.minimum(window, size)
-    around = centre - tf.cast(window - 1, tf.float32) / 2.0  # pixel n's own centre is at n
-    share = centre / tf.maximum(tf.cast(size - 1, tf.float32), 1.0) * tf.cast(size - taken, tf.float32)
-    start = tf.cast(tf.round(tf.where(anywhere, share, around)), tf.int32)
-    start = tf.clip_by_value(start, 0, size - taken)
-    target = tf.cast(
-        tf.round(tf.cast(taken, tf.float32) * tf.cast(crop_px, tf.float32) / tf.cast(window, tf.float32)), tf.int32
-    )
-    target = tf.clip_by_value(target, 1, crop_px)
-    image = image[start[0] : start[0] + taken[0], start[1] : start[1] + taken[1]]
-    label = label[start[0] : start[0] + taken[0], start[1] : start[1] + taken[1]]
-    image = tf.cast(tf.round(tf.image.resize(image, target, "bilinear")), tf.uint8)
-    label = tf.image.resize(label, target, "nearest")
+    whole = np.asarray(size)
+    window = max(1, round(crop_px / scale))
+    taken = np.minimum(window, whole)
+    if anywhere:
+        start = centre / np.maximum(whole - 1, 1) * (whole - taken)
+    else:
+        start = centre - (window - 1) / 2.0  # pixel n's own centre is at n
+    start = np.clip(np.round(start).astype(int), 0, whole - taken)
+    target = np.clip(np.round(taken * (crop_px / window)).astype(int), 1, crop_px)
     before = (crop_px - target) // 2
-    after = crop_px - target - before
-    padding = tf.stack([[before[0], after[0]], [before[1], after[1]], [0, 0]])
-    # Padding takes one value for all channels: shift by the colour, pad with zero, shift back (modulo 256).
-    colour = tf.constant(_PADDING_RGB, tf.uint8)
-    image = tf.pad(image - colour, padding) + colour
-    label = tf.pad(label, padding, constant_values=IGNORE_LABEL)
-    return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(label, (None, None, 1))[:, :, 0]
+    return Window(*start.tolist(), *taken.tolist()), Window(*before.tolist(), *target.tolist())
+
+
+def scaled_crop(
+    image: bytes,
+    label: bytes,
+    centre: np.ndarray,
+    scale: float,
+    anywhere: bool,
+    *,
+    image_out: np.ndarray,
+    label_out: np.ndarray,
+) -> None:
+    """Cuts a square from the image as if it had been scaled by `scale` first.
+
+    Only the window that `place` tells is decoded, as far as the stored form allows, and resized: bilinear for the image
+    (no antialiasing, as PyTorch's `interpolate`), nearest for the label, both with half-pixel centres. What the image
+    does not fill gets a grey in the image and 255 in the label.
+
+    Args:
+      image: encoded RGB, see `encoded.decode_rgb`.
+      label: encoded class indices, 255 = void.
+      centre: (y, x) in source pixels.
+      scale: magnification.
+      anywhere: see `place`.
+      image_out: uint8 [s, s, 3], written.
+      label_out: uint8 [s, s], written.
+
+    Raises:
+      CsstError: image or label is damaged, or they differ in size.
+    """
+    crop_px = len(label_out)
+    size = encoded.size(label)
+    if encoded.size(image) != size:
+        raise CsstError(f"the image is {encoded.size(image)} and its label {size} pixels (height, width).")
+    source, place_in_crop = place(size, centre, scale, crop_px, anywhere)
+    height, width = place_in_crop.height, place_in_crop.width
+    top, left = place_in_crop.top, place_in_crop.left
+    inside = (slice(top, top + height), slice(left, left + width))
+    if (height, width) != (crop_px, crop_px):
+        label_out[:] = IGNORE_LABEL
+        padding = np.tile(np.array(_PADDING_RGB, np.uint8), (crop_px, 1))
+        # Whole rows at a time: three bytes at a time would take longer than the crop.
+        image_out[:top] = padding
+        image_out[top + height :] = padding
+        image_out[inside[0], :left] = padding[:left]
+        image_out[inside[0], left + width :] = padding[left + width :]
+    for decode, data, out, method in (
+        (encoded.decode_rgb, image, image_out, cv2.INTER_LINEAR),
+        (encoded.decode_label, label, label_out, cv2.INTER_NEAREST_EXACT),
+    ):
+        # OpenCV writes into `dst` where it has the right size and type; this one has.
+        cv2.resize(decode(data, source), (width, height), dst=out[inside], interpolation=method)

@@ -1,4 +1,4 @@
-"""Pseudo labels on disk: array_record shards of PNG label maps, read like the real ones."""
+"""Pseudo labels on disk: array_record shards of encoded label maps, read like the real ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shard_path(directory: pathlib.Path, shard: int, num_shards: int) -> pathlib.
 
 
 def write_shard(path: pathlib.Path, labels: Sequence[bytes]) -> None:
-    """Writes PNG label maps atomically, one record each."""
+    """Writes encoded label maps atomically, one record each."""
     temporary = path.with_name(path.name + ".tmp")
     # One record a group: label maps are read one at a time, at random.
     writer = array_record_module.ArrayRecordWriter(os.fspath(temporary), "group_size:1")
@@ -47,7 +47,7 @@ class PseudoLabelled:
         Raises:
           CsstError: a shard is missing or holds another number of label maps than it should.
         """
-        self._images, self._records, self._shard_size = images, records, shard_size
+        self._directory, self._images, self._records, self._shard_size = directory, images, records, shard_size
         num_shards = -(-len(records) // shard_size)
         self._shards = []
         for shard in range(num_shards):
@@ -68,7 +68,7 @@ class PseudoLabelled:
         return len(self._records)
 
     def image_bytes(self, record: int) -> bytes:
-        """PNG or JPEG, as in the data set."""
+        """As in the data set."""
         return self._images.image_bytes(self._records[record])
 
     def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
@@ -76,6 +76,10 @@ class PseudoLabelled:
         return self.image_bytes(record), self.label_bytes(record)
 
     def label_bytes(self, record: int) -> bytes:
-        """PNG, uint8 [h, w]: class indices, 255 = below the confidence threshold."""
+        """Encoded uint8 [h, w]: class indices, 255 = below the confidence threshold."""
         shard, row = divmod(record, self._shard_size)
         return self._shards[shard].read([row])[0]
+
+    def describe(self, record: int) -> str:
+        """The pseudo label and its image, for messages."""
+        return f"pseudo label {record} in {self._directory} of {self._images.describe(self._records[record])}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import struct
 from typing import TYPE_CHECKING
 
+from csst_jax.data import encoded
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ def _read_ids(path: pathlib.Path) -> list[str]:
     return ids
 
 
-def png_size(png: bytes) -> tuple[int, int]:
-    """(height, width) from a PNG's header, without decoding it (labels are always stored as PNG)."""
-    width, height = struct.unpack(">II", png[16:24])
-    return height, width
+def png_size(label: bytes) -> tuple[int, int]:
+    """(height, width) of a stored label, without decoding it."""
+    return encoded.size(label)

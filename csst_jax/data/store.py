@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from csst_jax.data import centroid_index
@@ -33,25 +33,36 @@ class Source:
     array_record shares one thread-safe reader a file among the threads.
     """
 
-    def __init__(self, records: Any) -> None:
-        self._records = records
+    def __init__(self, records: Any, name: str, ids: Sequence[str]) -> None:
+        """Takes the records.
+
+        Args:
+          records: TFDS's data source.
+          name: directory and split, for messages.
+          ids: of the images, in record order.
+        """
+        self._records, self._name, self._ids = records, name, ids
 
     def __len__(self) -> int:
         """Number of records."""
         return len(self._records)
 
     def image_bytes(self, record: int) -> bytes:
-        """The encoded image (PNG or JPEG), as it was in the raw data."""
+        """The encoded image: tiles, or PNG or JPEG as it was in the raw data; see `csst_jax.data.encoded`."""
         return self._records[record]["image"]
 
     def label_bytes(self, record: int) -> bytes:
-        """The encoded label: PNG, uint8[h, w], classes 0..C-1, 255 = void; all 255 for an image without a mask."""
+        """The encoded label: uint8[h, w], classes 0..C-1, 255 = void; all 255 for an image without a mask."""
         return self._records[record]["label"]
 
     def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
         """(image_bytes, label_bytes) for the price of one read."""
         example = self._records[record]
         return example["image"], example["label"]
+
+    def describe(self, record: int) -> str:
+        """Directory, split, record and id, for messages."""
+        return f"{self._name}, record {record} ({self._ids[record]})"
 
 
 class DataSet:
@@ -125,7 +136,7 @@ class DataSet:
         ids = self.ids(split)
         with self._lock:
             if split not in self._sources:
-                self._sources[split] = self._open_source(split, len(ids))
+                self._sources[split] = self._open_source(split, ids)
             return self._sources[split]
 
     def centroids(self, split: str) -> centroid_index.CentroidIndex:
@@ -141,7 +152,7 @@ class DataSet:
             raise CsstError(f"{self.directory}: no split {split!r}; there are: {', '.join(self._splits)}.")
         return self._splits[split]
 
-    def _open_source(self, split: str, num_ids: int) -> Source:
+    def _open_source(self, split: str, ids: Sequence[str]) -> Source:
         import tensorflow_datasets as tfds  # half a second to import; it does not import TensorFlow
 
         undecoded = {"image": tfds.decode.SkipDecoding(), "label": tfds.decode.SkipDecoding()}
@@ -153,12 +164,12 @@ class DataSet:
             records[0]  # opens a record file now, where a failure can still be explained
         except Exception as error:  # TFDS and array_record raise bare Exception subclasses of many kinds
             raise CsstError(f"{self.directory}: cannot read split {split!r} ({error}). {mend}") from error
-        if len(records) != num_ids:
+        if len(records) != len(ids):
             raise CsstError(
                 f"{self.directory}: split {split!r} stores {len(records)} records, "
-                f"but {METADATA_FILE} lists {num_ids} ids. {mend}"
+                f"but {METADATA_FILE} lists {len(ids)} ids. {mend}"
             )
-        return Source(records)
+        return Source(records, f"{self.directory}: split {split!r}", ids)
 
 
 def find_prepared(directory: str | os.PathLike[str]) -> pathlib.Path:

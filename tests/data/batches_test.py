@@ -1,11 +1,16 @@
 """The training input: the same samples from any step on, on any number of processes, after any restart."""
 
+import gc
 import io
+import threading
+import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from csst_jax.data import tiles
 from csst_jax.data.batches import batch_specs, batches
 from csst_jax.samplers.plan import PLAN_DTYPE
 from csst_jax.schedules import crops
@@ -102,6 +107,9 @@ class Colours:
     def pair_bytes(self, record):
         return self.image_bytes(record), self.label_bytes(record)
 
+    def describe(self, record):
+        return f"colours {self.base}, record {record}"
+
 
 def read(start=0, parallel_batches=2):
     return list(batches(iter(specs(start)), [Colours(10), Colours(20)], parallel_batches=parallel_batches, prefetch=2))
@@ -139,3 +147,69 @@ def test_jpeg_and_grey_images_become_rgb():
 
     for batch in batches(iter(specs()[:2]), [Grey(0), Grey(0)], parallel_batches=1, prefetch=1):
         assert (batch["image"][..., 0] == batch["image"][..., 2]).mean() > 0.99
+
+
+class Tiled:
+    """Noise in tiles, larger than one."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.images = [tiles.encode(rng.integers(0, 256, (150, 300, 3), np.uint8)) for _ in range(3)]
+        self.labels = [tiles.encode(rng.integers(0, 19, (150, 300), np.uint8)) for _ in range(3)]
+
+    def __len__(self):
+        return 3
+
+    def pair_bytes(self, record):
+        return self.images[record], self.labels[record]
+
+    def label_bytes(self, record):
+        return self.labels[record]
+
+    def describe(self, record):
+        return f"noise.array_record: record {record}"
+
+
+def test_batches_are_the_same_on_any_number_of_cores(monkeypatch):
+    found = []
+    for cores, parallel_batches in ((1, 1), (2, 2), (7, 3)):
+        monkeypatch.setattr("csst_jax.data.batches.num_cores", lambda cores=cores: cores)
+        settings = {"parallel_batches": parallel_batches, "prefetch": 1}
+        found.append(list(batches(iter(specs()), [Tiled(), Tiled()], **settings)))
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            for name in one:
+                np.testing.assert_array_equal(one[name], two[name])
+
+
+def test_a_damaged_image_is_named():
+    source = Tiled()
+    source.images[1] = source.images[1][:-1]
+    with pytest.raises(CsstError, match=r"noise.array_record: record 1: an image in tiles is cut off"):
+        list(batches(iter(specs()), [source, source], parallel_batches=2, prefetch=1))
+
+
+def test_an_error_that_is_no_damage_is_not_hidden():
+    class Failing(Tiled):
+        def pair_bytes(self, record):
+            raise RuntimeError("disk on fire")
+
+    with pytest.raises(tf.errors.OpError, match="disk on fire"):
+        list(batches(iter(specs()), [Failing(), Failing()], parallel_batches=1, prefetch=1))
+
+
+def test_leaving_early_leaves_no_thread_behind():
+    def crop_threads():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("crop") and thread.is_alive()]
+
+    before = set(crop_threads())  # an earlier test's may be about to end
+    reader = batches(iter(specs()), [Tiled(), Tiled()], parallel_batches=2, prefetch=2)
+    next(reader)
+    assert set(crop_threads()) - before
+    reader.close()
+    del reader
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while set(crop_threads()) - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not set(crop_threads()) - before

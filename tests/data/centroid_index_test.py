@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import scipy.ndimage
+import tensorflow as tf
 
-from csst_jax.data import centroid_index
+from benchmarks.centroid_index import load
+from csst_jax.data import centroid_index, index_records
 from csst_jax.types import CsstError
 
 
@@ -108,7 +110,7 @@ def test_stale_missing_and_damaged_files_say_how_to_rebuild(tmp_path):
     with pytest.raises(CsstError, match="damaged.*reindex"):
         centroid_index.read(path)
     path.write_bytes(b"")
-    with pytest.raises(CsstError, match="cut off after 0 of"):
+    with pytest.raises(CsstError, match=r"damaged \(it is empty\).*reindex"):
         centroid_index.read(path)
 
 
@@ -125,3 +127,53 @@ def test_a_failed_write_keeps_the_old_index(tmp_path, monkeypatch):
         centroid_index.write(path, build([blobs(1, 30, 40, 4)], 4))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_any_changed_byte_of_the_columns_is_noticed(tmp_path):
+    index = build([blobs(seed, 30, 40, 4) for seed in range(3)], 4)
+    path = tmp_path / "centroids-train.tfrecord"
+    centroid_index.write(path, index)
+    whole = path.read_bytes()
+    for position in np.random.default_rng(0).integers(len(whole) // 2, len(whole) - 4, 30).tolist():
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 16]) + whole[position + 1 :])
+        with pytest.raises(CsstError, match="damaged.*reindex"):
+            centroid_index.read(path)
+
+
+def test_it_is_a_tfrecord_file_of_examples_with_right_checksums(tmp_path):
+    index = build([blobs(seed, 30, 40, 4) for seed in range(3)], 4)
+    path = tmp_path / "centroids-train.tfrecord"
+    centroid_index.write(path, index)
+    header, *records = (tf.train.Example.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(path)))
+    assert header.features.feature["num_components"].int64_list.value[0] == len(index)
+    columns = [np.frombuffer(r.features.feature["area"].bytes_list.value[0], "<i4") for r in records]
+    np.testing.assert_array_equal(np.concatenate(columns), index.area)
+
+
+def test_older_format_says_how_to_rebuild(tmp_path):
+    path = tmp_path / "centroids-train.tfrecord"
+    old = tf.train.Example()
+    old.features.feature["format_version"].int64_list.value.append(1)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(old.SerializeToString())
+    with pytest.raises(CsstError, match=r"centroid index of format \[1\], expected \[2\]. Rebuild it: python -m"):
+        centroid_index.read(path)
+
+
+def test_many_images_span_records(tmp_path):
+    count = 2500
+    columns = {name: np.arange(2 * count).astype(kind) for name, kind in index_records.COLUMNS.items()}
+    ids, record = tuple(map(str, range(count))), np.repeat(np.arange(count, dtype=np.int32), 2)
+    index = centroid_index.CentroidIndex(ids, 3, "hash", record, **columns)
+    path = tmp_path / "centroids-train.tfrecord"
+    centroid_index.write(path, index)
+    again = centroid_index.read(path)
+    assert again.ids == ids
+    for name in ("record", *columns):
+        np.testing.assert_array_equal(getattr(again, name), getattr(index, name))
+
+
+@pytest.mark.slow
+def test_index_of_43000_images_loads_in_5_s_and_200_mb():
+    found = load(43_000)
+    assert found["index_load_s"] < 5 and found["index_load_mib"] < 200 / 1.048576

@@ -40,7 +40,7 @@ def source(tmp_path):
 
 
 def run(source, data_dir):
-    camvid.main([f"--source_dir={source}", f"--data_dir={data_dir}"])
+    camvid.main([f"--source_dir={source}", f"--data_dir={data_dir}", "--num_workers=1"])
     return DataSet.open(data_dir / "camvid")
 
 

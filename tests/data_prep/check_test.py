@@ -62,13 +62,13 @@ def test_stale_index_fails_the_check_until_rebuilt(prepared, capsys):
     centroid_index.write(path, stale.finish())
     with pytest.raises(centroid_index.StaleIndexError, match="data_prep.reindex"):
         check.main([f"--data_dir={prepared}"])
-    reindex.main([f"--data_dir={prepared}"])
+    reindex.main([f"--data_dir={prepared}", "--num_workers=1"])
     again = DataSet.open(prepared).centroids("train")
     assert again.ids == good.ids and again.labels_sha256 == good.labels_sha256
     for column in ("record", "klass", "y", "x", "area"):
         np.testing.assert_array_equal(getattr(again, column), getattr(good, column))
     path.unlink()
-    reindex.main([f"--data_dir={prepared.parent}"])
+    reindex.main([f"--data_dir={prepared.parent}", "--num_workers=1"])
     check.main([f"--data_dir={prepared}"])
     assert "index matches" in capsys.readouterr().out
 

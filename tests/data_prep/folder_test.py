@@ -26,7 +26,7 @@ def own(tmp_path):
 
 def run(own, *more, classes="ground,thing,sky"):
     directories = [f"--images_dir={own / 'images'}", f"--masks_dir={own / 'masks'}", f"--data_dir={own / 'data'}"]
-    folder.main([*directories, f"--classes={classes}", "--name=mine", *more])
+    folder.main([*directories, f"--classes={classes}", "--name=mine", "--num_workers=1", *more])
     return DataSet.open(own / "data" / "mine")
 
 
