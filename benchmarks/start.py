@@ -3,6 +3,8 @@
 python -m benchmarks.start --config=configs/demo.py --data_dir=data --json
 
 Each pair starts the same configuration twice, in new workdirs with one new cache, and stops it after its first step.
+Python's own cache counts as well: without bytecode beside the packages (PYTHONDONTWRITEBYTECODE, or installed with
+--no-compile), every start compiles TensorFlow's and JAX's sources again.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_COMMANDS = {"import csst_jax": ("-c", "import csst_jax"), "csst_jax.main --help": ("-m", "csst_jax.main", "--help")}
 _STEP = re.compile(r"teacher \d+/\d+ ")  # the progress line
 
 
@@ -35,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="one last line of JSON")
     options = parser.parse_args(arguments)
-    firsts, seconds = [], []
+    firsts: list[float] = []
+    seconds: list[float] = []
     print("| pair | first start s | second start s | second / first |")
     print("| --: | --: | --: | --: |")
     for pair in range(options.pairs):
@@ -47,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ratios = [s / f for f, s in zip(firsts, seconds, strict=True)]
     median = statistics.median(ratios)
     print(f"\nSecond over first: median {median:.2f}, range {min(ratios):.2f} to {max(ratios):.2f}.")
+    print("\n| command | median s | range |\n| --- | --: | --: |")
+    commands = {name: [ended(command) for _ in range(options.pairs)] for name, command in _COMMANDS.items()}
+    for name, times in commands.items():
+        print(f"| python: {name} | {statistics.median(times):.2f} | {min(times):.2f} to {max(times):.2f} |")
     if options.json:
         print(
             json.dumps(
@@ -54,10 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "ratio": round(median, 3),
                     "first_s": round(statistics.median(firsts), 1),
                     "second_s": round(statistics.median(seconds), 1),
+                    "commands_s": {name: round(statistics.median(times), 2) for name, times in commands.items()},
                 }
             )
         )
     return 0
+
+
+def ended(command: Sequence[str]) -> float:
+    """Seconds that a Python command takes from launch to end."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began
 
 
 def launched(config: str, data_dir: str, workdir: pathlib.Path, cache: pathlib.Path) -> float:

@@ -13,10 +13,12 @@ from csst_jax.data.augment import Augmentation
 from csst_jax.data.pseudo_labels import PseudoLabelled
 from csst_jax.data.selection import Selection, png_size, select
 from csst_jax.data.store import DataSet
-from csst_jax.evaluation.whole_image import WholeImagePredictor
+from csst_jax.evaluation import whole_image
+from csst_jax.evaluation.whole_image import PredictProgram, WholeImagePredictor
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.models.rematerialisation import rematerialised
 from csst_jax.models.weights import files, start
 from csst_jax.precision import compute_dtype
 from csst_jax.samplers.centroid import CentroidSampler
@@ -150,9 +152,9 @@ def sampler(stage: ConfigDict, sources: Sequence[LabelledSource], classes: Seque
     return CentroidSampler(pool, len(classes), classes, real_share=real_share)
 
 
-def mesh(config: ConfigDict) -> jax.sharding.Mesh:
-    """All devices of all processes as (`data`, `spatial`)."""
-    return sharding.make_mesh(jax.devices(), config.mesh.spatial)
+def mesh(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
+    """The given devices, or all of all processes, as (`data`, `spatial`)."""
+    return sharding.make_mesh(jax.devices() if devices is None else devices, config.mesh.spatial)
 
 
 def phases(stage: ConfigDict, num_images: int, device_mesh: jax.sharding.Mesh) -> list[Phase]:
@@ -217,7 +219,8 @@ def _builder(stage: ConfigDict, num_classes: int) -> Callable[..., nnx.Module]:
     options |= {"depth": stage.depth} if stage.depth != 1 else {}
     if stage.pretrained:
         options = start.options(stage.pretrained, stage.network, options)
-    return zoo.builder(stage.network, num_classes, dtype=compute_dtype(stage.dtype), **options)
+    build = zoo.builder(stage.network, num_classes, dtype=compute_dtype(stage.dtype), **options)
+    return rematerialised(build) if stage.remat else build
 
 
 def preprocessing(config: ConfigDict, stage: ConfigDict) -> Preprocessing:
@@ -258,11 +261,22 @@ def predictor(
       weights: its trained (params, batch_stats).
       expects: what it expects of its input.
     """
-    return WholeImagePredictor(
-        net,
-        *weights,
-        preprocessing=expects,
-        scales=tuple(how.scales),
-        flip=how.flip,
-        batch_size=config.evaluate.batch_size,
+    return WholeImagePredictor(net, *weights, **_predicting(how, expects), batch_size=config.evaluate.batch_size)
+
+
+def predict_program(
+    how: ConfigDict,
+    net: nnx_io.Network,
+    expects: Preprocessing,
+    batch_size: int,
+    image_size: tuple[int, int],
+    device_mesh: jax.sharding.Mesh,
+) -> PredictProgram:
+    """What `predictor` compiles for images of one size (height, width), over one process's devices."""
+    return whole_image.predict_program(
+        net, **_predicting(how, expects), batch_size=batch_size, image_size=image_size, mesh=device_mesh
     )
+
+
+def _predicting(how: ConfigDict, expects: Preprocessing) -> dict[str, Any]:
+    return {"preprocessing": expects, "scales": tuple(how.scales), "flip": how.flip}

@@ -26,7 +26,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; exits with status 2 and one line for a flag, file, key or value that is wrong."""
     if {"--help", "-help", "-h"} & set(argv):
         print(sys.modules["__main__"].__doc__)
-        for name in ("config", "workdir"):
+        own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
+        for name in ("config", *own):
             print(f"  --{name}: {flags.FLAGS[name].help}")
         print("  --config.KEY=VALUE: overrides a key; configs/base.py explains every one.")
         sys.exit(0)

@@ -7,28 +7,26 @@ exported: in another one the same weights would give other results there.
 from __future__ import annotations
 
 import argparse
+import importlib
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
-from absl import logging
-
-from csst_jax.data.store import DataSet
-from csst_jax.models import nnx_io, zoo
-from csst_jax.models.preprocessing import Preprocessing
-from csst_jax.models.weights import catalogue, export, files, start
-from csst_jax.models.weights.rules import Source
-from csst_jax.models.weights.sources import mmseg
-from csst_jax.stages.artifact import DONE_FILE, STAGE_FILE, read_json
-from csst_jax.start import CONFIG_FILE
+from csst_jax.models import zoo
+from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
 
-SOURCES = {"mmseg": mmseg.config}
-"""Source -> what to write into its configuration, from the number of classes and the preprocessing."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from csst_jax.models.weights import files
+    from csst_jax.models.weights.rules import Source
+
+SOURCES = {"mmseg": "csst_jax.models.weights.sources.mmseg:config"}
+"""Source -> "module:function": what to write into its configuration, from the number of classes and the preprocessing.
+"""
 
 
 def export_weights(source: str, weights: str, out: str) -> list[str]:
@@ -44,6 +42,8 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     """
     if source not in SOURCES:
         raise CsstError(f"cannot export to source {source!r}; known are: {', '.join(SOURCES)}.")
+    from csst_jax.models.weights import export, files  # JAX takes a second to import: not for --help
+
     directory = pathlib.Path(weights)
     arrays, description = read_stage(directory) if directory.is_dir() else files.read(weights)
     how = catalogue.source(source, description.network)
@@ -57,7 +57,8 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     values = sum(value.size for name, value in arrays.items() if not name.endswith((".mean", ".var")))
     said = [f"{out}: {description.network}, {description.num_classes} classes, {values:,} parameters as {source}"]
     others = [f"{name}={value!r}" for name, value in description.options.items() if name not in how.options]
-    config = SOURCES[source](description.num_classes, description.preprocessing)
+    module, _, function = SOURCES[source].partition(":")
+    config = getattr(importlib.import_module(module), function)(description.num_classes, description.preprocessing)
     said.append(f"configuration there: {', '.join([config, *others])}")
     if not shown:
         said.append("names of the classes are not in it: not known here.")
@@ -79,6 +80,8 @@ def _check_lineage(how: Source, description: files.Description, weights: str) ->
 
 
 def _check_arrays(description: files.Description, arrays: Mapping[str, np.ndarray], weights: str) -> None:
+    from csst_jax.models import nnx_io
+
     d = description
     network = nnx_io.abstract(zoo.builder(d.network, d.num_classes, **d.options))
     like = {name: tuple(leaf.shape) for name, leaf in (network.params | network.batch_stats).items()}
@@ -97,6 +100,10 @@ def read_stage(directory: pathlib.Path) -> tuple[dict[str, np.ndarray], files.De
     Raises:
       CsstError: it is no stage's, or is not finished, or the pretrained weights that it started from are gone.
     """
+    from csst_jax.models.preprocessing import Preprocessing
+    from csst_jax.models.weights import files
+    from csst_jax.stages.artifact import DONE_FILE, STAGE_FILE, read_json
+
     if not (directory / STAGE_FILE).is_file():
         stages = sorted(str(path.parent) for path in directory.glob("*/checkpoints"))
         hint = f"; give one of {', '.join(stages)}" if stages else ""
@@ -122,6 +129,10 @@ def _tuple(value: Any) -> Any:
 
 def _options(directory: pathlib.Path, settings: Mapping[str, Any], pretrained_sha256: str | None) -> dict[str, Any]:
     """The builder's options, as `build` has them: what is not set is the network's own, or its pretrained weights'."""
+    from csst_jax.models.weights import files, start
+    from csst_jax.stages.artifact import read_json
+    from csst_jax.start import CONFIG_FILE
+
     defaults = {"lineage": "", "output_stride": 0, "width": 1.0, "depth": 1.0}
     options = {name: settings[name] for name, default in defaults.items() if settings.get(name, default) != default}
     if pretrained_sha256 is None:
@@ -138,6 +149,10 @@ def _options(directory: pathlib.Path, settings: Mapping[str, Any], pretrained_sh
 
 def _restore(checkpoint: pathlib.Path) -> dict[str, np.ndarray]:
     """Parameters and statistics, on one device, without the optimizer's state."""
+    import jax
+    import numpy as np
+    import orbax.checkpoint as ocp
+
     path = checkpoint.resolve() / "default"
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
@@ -158,6 +173,8 @@ def _restore(checkpoint: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _num_classes(network: str, options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
     """The last axis of the arrays that differ between networks of two and of three classes."""
+    from csst_jax.models import nnx_io
+
     two, three = (nnx_io.abstract(zoo.builder(network, n, **options)).params for n in (2, 3))
     name = next(name for name, leaf in two.items() if leaf.shape != three[name].shape)
     if name not in arrays:
@@ -167,6 +184,10 @@ def _num_classes(network: str, options: Mapping[str, Any], arrays: Mapping[str, 
 
 def _classes(directory: pathlib.Path, num_classes: int) -> dict[str, Any]:
     """Names and colours of the run's data set, where mmsegmentation looks for them; {} if it is gone."""
+    from csst_jax.data.store import DataSet
+    from csst_jax.stages.artifact import read_json
+    from csst_jax.start import CONFIG_FILE
+
     try:
         description = DataSet.open(read_json(directory.parent / CONFIG_FILE)["data"]["dir"]).description
     except CsstError:
@@ -183,8 +204,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--source", required=True, help=f"whose names: {', '.join(SOURCES)}")
     parser.add_argument("--weights", required=True, help="a file of csst_jax, or a finished stage's WORKDIR/student")
-    parser.add_argument("--out", required=True, help=f"file to write: {' or '.join(export.SUFFIXES)}")
+    parser.add_argument("--out", required=True, help="file to write, .pth or .safetensors")
     a = parser.parse_args(arguments)
+    from absl import logging
+
     logging.set_verbosity(logging.ERROR)  # Orbax warns of a file that this kind of checkpoint does not have
     try:
         for line in export_weights(a.source, a.weights, a.out):

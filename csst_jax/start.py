@@ -102,7 +102,8 @@ def start_jax(config: ConfigDict) -> None:
         cache = pathlib.Path(config.compilation_cache_dir).expanduser()
         cache.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+        # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     coordinator = os.environ.get("CSST_COORDINATOR")
     if coordinator:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")

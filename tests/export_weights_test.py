@@ -11,7 +11,7 @@ import safetensors.numpy
 from csst_jax import export_weights, import_weights
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import IMAGENET, Preprocessing
-from csst_jax.models.weights import catalogue, files, torch_pickle
+from csst_jax.models.weights import catalogue, export, files, torch_pickle
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.state import TrainState, initial_state
 
@@ -110,9 +110,9 @@ def change(path, edit):
 
 def test_a_finished_stage_is_exported_with_the_names_of_its_classes(tmp_path, stage, arrays, capsys, monkeypatch):
     written = {}
-    write_file = export_weights.export.write
+    write_file = export.write
     monkeypatch.setattr(
-        export_weights.export,
+        export,
         "write",
         lambda path, entries, meta: (written.update(meta), write_file(path, entries, meta)),
     )

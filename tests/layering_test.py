@@ -15,7 +15,14 @@ LEVELS = (
     ("build",),
     ("train", "data", "evaluation"),
     ("methods", "losses", "samplers", "schedules", "models"),
-    ("models.convolution", "models.layers", "models.preprocessing", "models.resize"),
+    (
+        "models.batch_statistics",
+        "models.convolution",
+        "models.layers",
+        "models.preprocessing",
+        "models.resize",
+        "models.winograd",
+    ),
     ("precision",),
     ("types",),
 )

@@ -1,7 +1,8 @@
-"""Prediction on whole images: class probabilities averaged over scales and mirror images."""
+"""Prediction on whole images: class probabilities averaged over scales and mirror images, one image at a time."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, UInt8
 
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.resize import resize
+from csst_jax.train.sharding import DATA
 from csst_jax.types import CsstError
 
 
@@ -27,8 +29,7 @@ def make_predictor(
     """A jittable function from images to class probabilities at the images' size.
 
     Args:
-      apply_fn: called as apply_fn(images, *state) with normalised float32 images "b h w 3", with `flip` two for each
-        image; returns logits "b h w c" at
+      apply_fn: called as apply_fn(images, *state) with normalised float32 images "b h w 3"; returns logits "b h w c" at
         the size of its input.
       preprocessing: how images are normalised.
       scales: sizes of the image pyramid relative to the input. At scale 1 the network gets the image's own size; at
@@ -59,19 +60,57 @@ def make_predictor(
         for scale in scales:
             size = (height, width) if scale == 1 else (rounded(height * scale), rounded(width * scale))
             scaled = _resize(normalised, size, align_corners)
-            if flip:
-                # An image and its mirror image side by side in the batch: one network to compile, not two, and a batch
-                # that is sharded over devices stays where it is.
-                pairs = jnp.stack([scaled, scaled[:, :, ::-1]], axis=1)
-                both = _probabilities(apply_fn, pairs.reshape(-1, *scaled.shape[1:]), state)
-                both = both.reshape(*pairs.shape[:-1], both.shape[-1])
-                at_scale = both[:, 0] + both[:, 1, :, ::-1]
-            else:
-                at_scale = _probabilities(apply_fn, scaled, state)
+            at_scale = _both_ways(apply_fn, scaled, state) if flip else _probabilities(apply_fn, scaled, state)
             total = total + _resize(at_scale, (height, width), align_corners)
         return total / (len(scales) * (2 if flip else 1))
 
     return predict
+
+
+def make_labeller(
+    probabilities: Callable[..., jax.Array], mesh: jax.sharding.Mesh
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """A jittable function from a batch that is sharded over `data` to each pixel's class and its probability.
+
+    A device takes the images of its share one after another: probabilities have as many values as the image has pixels
+    times classes (0.5 GiB at 1024x2048 with 66 classes), and are there for one image of each device at a time.
+
+    Args:
+      probabilities: what `make_predictor` returns.
+      mesh: the devices.
+
+    Returns:
+      label(images uint8 "b h w 3", *state) -> classes uint8 "b h w" and confidences float32 "b h w".
+    """
+
+    def one(image: jax.Array, *state: Any) -> tuple[jax.Array, jax.Array]:
+        p = probabilities(image[None], *state)[0]
+        return jnp.argmax(p, -1).astype(jnp.uint8), jnp.max(p, -1)
+
+    def label(images: jax.Array, *state: Any) -> tuple[jax.Array, jax.Array]:
+        share, everywhere = jax.sharding.PartitionSpec(DATA), jax.sharding.PartitionSpec()
+        return jax.shard_map(
+            lambda images, *state: jax.lax.map(lambda image: one(image, *state), images),
+            mesh=mesh,
+            in_specs=(share, *[everywhere] * len(state)),
+            out_specs=(share, share),
+            check_vma=False,  # a check of what is exchanged between devices: nothing is
+        )(images, *state)
+
+    return label
+
+
+def _both_ways(apply_fn: Callable[..., jax.Array], images: jax.Array, state: tuple) -> jax.Array:
+    """The sum for the images and their mirror images: one network to compile, and one set of logits at a time."""
+    probabilities = jax.jit(functools.partial(_probabilities, apply_fn))  # traced once, for the shape and for the use
+    like = jax.eval_shape(probabilities, images, state)
+
+    def add(total: jax.Array, mirrored: jax.Array) -> tuple[jax.Array, None]:
+        p = probabilities(jnp.where(mirrored, images[:, :, ::-1], images), state)
+        return total + jnp.where(mirrored, p[:, :, ::-1], p), None
+
+    total, _ = jax.lax.scan(add, jnp.zeros(like.shape, like.dtype), jnp.array([False, True]))
+    return total
 
 
 def _probabilities(apply_fn: Callable[..., jax.Array], images: jax.Array, state: tuple) -> jax.Array:

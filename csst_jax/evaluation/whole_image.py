@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
-from csst_jax.evaluation.inference import make_predictor
+from csst_jax.data.encoded import decode_label, decode_rgb, encode_label  # noqa: F401  the stages' way to them
+from csst_jax.evaluation.inference import make_labeller, make_predictor
 from csst_jax.train.sharding import DATA, make_mesh, replicated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from csst_jax.data.store import Source
     from csst_jax.models.nnx_io import Arrays, Network
@@ -37,6 +37,55 @@ class Prediction:
     image: np.ndarray
     classes: np.ndarray
     confidence: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictProgram:
+    """One compile unit of prediction: whole images of one size. Prediction and the plan both take it from here."""
+
+    fn: Callable[..., tuple[jax.Array, jax.Array]]
+    in_shardings: tuple[Any, ...]
+    abstract_args: tuple[Any, ...]
+
+    def lower(self) -> jax.stages.Lowered:
+        """Traces and lowers the prediction for its abstract arguments."""
+        return jax.jit(self.fn, in_shardings=self.in_shardings).lower(*self.abstract_args)
+
+
+def predict_program(
+    network: Network,
+    *,
+    preprocessing: Preprocessing,
+    scales: Sequence[float],
+    flip: bool,
+    batch_size: int,
+    image_size: tuple[int, ...],
+    mesh: jax.sharding.Mesh,
+) -> PredictProgram:
+    """What predicts a batch of images of one size.
+
+    Args:
+      network: the network.
+      preprocessing: what it expects of its input.
+      scales: magnifications to average over.
+      flip: whether to average with the mirrored image.
+      batch_size: images a step; rounded up to a multiple of the devices.
+      image_size: height and width in pixels.
+      mesh: the devices, which share the batch.
+
+    Returns:
+      A function of (images uint8 [b, h, w, 3], params, batch_stats) that returns the most probable classes, uint8
+      [b, h, w], and their probabilities, float32 [b, h, w].
+    """
+
+    def logits(images: jax.Array, params: Arrays, batch_stats: Arrays) -> jax.Array:
+        return network.apply_eval(params, batch_stats, images)["logits"]
+
+    predict = make_labeller(make_predictor(logits, preprocessing, scales=scales, flip=flip), mesh)
+    images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh), *image_size, 3), jnp.uint8)
+    state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (network.params, network.batch_stats))
+    by_batch = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DATA))
+    return PredictProgram(predict, (by_batch, replicated(mesh), replicated(mesh)), (images, *state))
 
 
 class WholeImagePredictor:
@@ -65,21 +114,18 @@ class WholeImagePredictor:
           batch_size: images a step; rounded up to a multiple of the devices.
         """
         mesh = make_mesh(jax.local_devices(), 1)
-        everywhere = replicated(mesh)
-        self._by_batch = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DATA))
-        self._batch_size = -(-batch_size // mesh.size) * mesh.size
-        self._state = jax.device_put(jax.tree.map(np.asarray, (params, batch_stats)), everywhere)
-
-        def logits(images: jax.Array, params: Arrays, batch_stats: Arrays) -> jax.Array:
-            return network.apply_eval(params, batch_stats, images)["logits"]
-
-        probabilities = make_predictor(logits, preprocessing, scales=scales, flip=flip)
-
-        def predict(images: jax.Array, params: Arrays, batch_stats: Arrays) -> tuple[jax.Array, jax.Array]:
-            p = probabilities(images, params, batch_stats)
-            return jnp.argmax(p, -1).astype(jnp.uint8), jnp.max(p, -1)
-
-        self._predict = jax.jit(predict, in_shardings=(self._by_batch, everywhere, everywhere))
+        self._program = functools.partial(
+            predict_program,
+            network,
+            preprocessing=preprocessing,
+            scales=scales,
+            flip=flip,
+            batch_size=batch_size,
+            mesh=mesh,
+        )
+        self._batch_size = _multiple(batch_size, mesh)
+        self._state = jax.device_put(jax.tree.map(np.asarray, (params, batch_stats)), replicated(mesh))
+        self._compiled: dict[tuple[int, ...], tuple[Any, jax.sharding.Sharding]] = {}
 
     def __call__(self, source: Source, records: Sequence[int]) -> Iterator[Prediction]:
         """Predictions in the order of `records`. Each image size is compiled once."""
@@ -98,25 +144,18 @@ class WholeImagePredictor:
     def _run(self, records: list[int], images: list[np.ndarray]) -> Iterator[Prediction]:
         # A short batch is filled up with its first image, so that it needs no program of its own.
         full = np.stack(images + [images[0]] * (self._batch_size - len(images)))
-        classes, confidence = jax.device_get(self._predict(jax.device_put(full, self._by_batch), *self._state))
+        predict, layout = self._for_size(full.shape[1:3])
+        classes, confidence = jax.device_get(predict(jax.device_put(full, layout), *self._state))
         for i, record in enumerate(records):
             yield Prediction(record, images[i], classes[i], confidence[i])
 
-
-def decode_rgb(encoded: bytes) -> np.ndarray:
-    """uint8 [h, w, 3] from PNG or JPEG."""
-    with Image.open(io.BytesIO(encoded)) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def decode_label(encoded: bytes) -> np.ndarray:
-    """uint8 [h, w] from a stored label: class indices, 255 = void."""
-    with Image.open(io.BytesIO(encoded)) as image:
-        return np.asarray(image)
+    def _for_size(self, size: tuple[int, ...]) -> tuple[Any, jax.sharding.Sharding]:
+        """The compiled program for images of a size, and how it wants them laid out."""
+        if size not in self._compiled:
+            program = self._program(image_size=size)
+            self._compiled[size] = (program.lower().compile(), program.in_shardings[0])
+        return self._compiled[size]
 
 
-def encode_label(label: np.ndarray) -> bytes:
-    """PNG of a uint8 [h, w] label map."""
-    buffer = io.BytesIO()
-    Image.fromarray(label).save(buffer, "PNG")
-    return buffer.getvalue()
+def _multiple(batch_size: int, mesh: jax.sharding.Mesh) -> int:
+    return -(-batch_size // mesh.size) * mesh.size

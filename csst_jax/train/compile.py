@@ -8,6 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from csst_jax.train.program_cost import flops, memory_bytes
 from csst_jax.train.step import step_program
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Compilation:
       global_batch: the phase's batch.
       seconds: wall seconds to trace, lower and compile, or to load from the persistent cache.
       flops: floating point operations of one step per device, as the compiler counts them; None where it does not say.
-      memory_bytes: arguments, outputs and temporaries of one step per device; None where it does not say.
+      memory_bytes: arguments, results, temporaries and code of one step per device; None where it does not say.
     """
 
     crop_px: int
@@ -71,7 +72,7 @@ class StepBank:
         start = time.perf_counter()
         compiled = step_program(recipe, phase).lower().compile()
         made = Compilation(
-            phase.crop_px, phase.global_batch, time.perf_counter() - start, _flops(compiled), _memory_bytes(compiled)
+            phase.crop_px, phase.global_batch, time.perf_counter() - start, flops(compiled), memory_bytes(compiled)
         )
         self.compilations.append(made)
         log.info(
@@ -84,17 +85,3 @@ class StepBank:
             "" if made.memory_bytes is None else f", {made.memory_bytes / 2**20:.0f} MiB",
         )
         return compiled
-
-
-def _flops(compiled: Any) -> float | None:
-    analysis = compiled.cost_analysis()
-    return None if not analysis or "flops" not in analysis else float(analysis["flops"])
-
-
-def _memory_bytes(compiled: Any) -> int | None:
-    memory = compiled.memory_analysis()
-    if memory is None:
-        return None
-    # Donated arguments share their memory with outputs.
-    used = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-    return int(used - memory.alias_size_in_bytes)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
 import logging
 import math
 import time
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from clu import metric_writers
+    from jax.sharding import Mesh
 
+    from csst_jax.models.nnx_io import Arrays
     from csst_jax.train.checkpoint import Checkpoints
     from csst_jax.train.step import Recipe
     from csst_jax.types import Phase
@@ -80,27 +85,26 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
       CheckpointError: saving failed; earlier checkpoints are intact.
     """
     everywhere = replicated(run.recipe.mesh)
-    steps = [(epoch, phase) for epoch, phase in enumerate(run.phases) for _ in range(phase.steps)]
-    state = jax.device_put(initial_state(run.recipe.network, run.recipe.optimizer), everywhere)
+    timetable = Timetable(run.phases)
+    state = _initial_state(run.recipe)
     saved = run.checkpoints.latest_step()
     if saved is not None:
-        state = run.checkpoints.restore(abstract_state(state, everywhere), saved)
-        log.info("%s: resuming at step %d of %d", run.name, saved, len(steps))
+        # The donated state must own its memory: a restored array may share it with the host's copy.
+        state = jax.tree.map(lambda x: x.copy(), run.checkpoints.restore(abstract_state(state, everywhere), saved))
+        log.info("%s: resuming at step %d of %d", run.name, saved, timetable.total)
     start = saved or 0
-    # The donated state must own its memory: a restored or device_put array may share it with the host's copy.
-    state = jax.tree.map(lambda x: x.copy(), state)
     # Epochs that are over need no step.
-    bank = StepBank(run.recipe, [phase for _, phase in steps[start:]])
+    bank = StepBank(run.recipe, run.phases[timetable.epoch(start) :])
     writer = run.make_writer(start)
-    monitor = _Monitor(run, steps, writer, start)
+    monitor = _Monitor(run, timetable, writer, start)
     last_save = time.monotonic()
     try:
         with StopRequest() as stop:
             batches = run.batches(start)
-            for step in range(start, len(steps)):
-                _, phase = steps[step]
+            for step in range(start, timetable.total):
+                phase = run.phases[timetable.epoch(step)]
                 before = time.perf_counter()
-                batch = _device_batch(run, next(batches), step)
+                batch = device_batch(next(batches), run.seed, run.learning_rates[step], run.recipe.mesh)
                 monitor.progress.waited(time.perf_counter() - before)
                 state, metrics = bank[phase](state, batch)
                 monitor.stepped(step, phase, metrics)
@@ -110,14 +114,41 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                     monitor.check()
                     run.checkpoints.save(state)
                     last_save = time.monotonic()
-                if stop_now and done < len(steps):
-                    raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {len(steps)}.")
+                if stop_now and done < timetable.total:
+                    raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {timetable.total}.")
             monitor.check()
             run.checkpoints.save(state)
     finally:
         bank.close()
         writer.close()
     return state, bank.compilations
+
+
+def _initial_state(recipe: Recipe) -> TrainState:
+    """Step 0 on all devices, in memory of its own; one program, where each array would have been one."""
+
+    def first_state(params: Arrays, batch_stats: Arrays) -> TrainState:
+        own = jax.tree.map(jnp.copy, (params, batch_stats))
+        return initial_state(dataclasses.replace(recipe.network, params=own[0], batch_stats=own[1]), recipe.optimizer)
+
+    made = jax.jit(first_state, out_shardings=replicated(recipe.mesh))
+    return made(*jax.tree.map(np.asarray, (recipe.network.params, recipe.network.batch_stats)))
+
+
+class Timetable:
+    """Which epoch a step is in; as large as there are epochs, however many steps they have."""
+
+    def __init__(self, phases: Sequence[Phase]):
+        self._ends = list(itertools.accumulate(phase.steps for phase in phases))
+
+    @property
+    def total(self) -> int:
+        """Steps of all epochs."""
+        return self._ends[-1] if self._ends else 0
+
+    def epoch(self, step: int) -> int:
+        """The epoch (from 0) of a step (from 0); of the step after the last one, the number of epochs."""
+        return bisect.bisect_right(self._ends, step)
 
 
 def _due(last_save: float, every_s: float) -> bool:
@@ -134,32 +165,28 @@ def _agree(step: int, stop: bool, save: bool) -> tuple[bool, bool]:
     return bool(votes[:, 0].any()), bool(votes[:, 1].any())
 
 
-def _device_batch(run: TrainingRun, batch: Batch, step: int) -> dict[str, jax.Array]:
-    batch = batch | {
-        "seed": np.asarray(run.seed, np.uint32),
-        "learning_rate": np.asarray(run.learning_rates[step], np.float32),
-    }
-    shardings = batch_shardings(run.recipe.mesh)
+def device_batch(batch: Batch, seed: int, learning_rate: float, mesh: Mesh) -> dict[str, jax.Array]:
+    """One step's input on the devices: this process's share of the crops, the seed and the step's learning rate."""
+    batch = batch | {"seed": np.asarray(seed, np.uint32), "learning_rate": np.asarray(learning_rate, np.float32)}
+    shardings = batch_shardings(mesh)
     return {name: jax.make_array_from_process_local_data(shardings[name], batch[name]) for name in batch}
 
 
 class _Monitor:
     """Fetches metrics some steps late, so that the device never waits for the host; stops at a non-finite loss."""
 
-    def __init__(
-        self, run: TrainingRun, steps: list[tuple[int, Phase]], writer: metric_writers.MetricWriter, start: int
-    ):
-        self._run, self._steps, self._writer = run, steps, writer
+    def __init__(self, run: TrainingRun, timetable: Timetable, writer: metric_writers.MetricWriter, start: int):
+        self._run, self._timetable, self._writer = run, timetable, writer
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.progress = Progress(run.name, run.phases, start)
 
     def stepped(self, step: int, phase: Phase, metrics: dict[str, jax.Array]) -> None:
         self._pending.append((step, metrics))
-        self.progress.stepped(step, phase.global_batch)
+        self.progress.stepped(phase)
         if len(self._pending) > 2:
             # Bounds how far dispatch runs ahead of the device, and with it the memory that queued batches hold.
             jax.block_until_ready(self._pending[-3][1]["loss"])
-        if (step + 1) % self._run.log_every_steps == 0 or step + 1 == len(self._steps):
+        if (step + 1) % self._run.log_every_steps == 0 or step + 1 == self._timetable.total:
             self._report(phase)
 
     def check(self) -> None:
@@ -181,7 +208,7 @@ class _Monitor:
         scalars = {name: sum(m[name] for m in fetched) / len(fetched) for name in fetched[0]}
         step = self._pending[-1][0]
         scalars["learning_rate"] = float(self._run.learning_rates[step])
-        scalars["epoch"] = self._steps[step][0]
+        scalars["epoch"] = self._timetable.epoch(step)
         scalars["crop_px"] = phase.crop_px
         scalars["global_batch"] = phase.global_batch
         scalars |= self.progress.line(step + 1, phase, scalars)

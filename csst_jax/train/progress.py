@@ -63,22 +63,25 @@ class Progress:
 
     def __init__(self, name: str, phases: Sequence[Phase], start_step: int):
         self._name = name
-        self._pixels = [p.global_batch * p.crop_px**2 for p in phases for _ in range(p.steps)]
-        self._total = len(self._pixels)
+        self._total = sum(phase.steps for phase in phases)
         self._begin = self._since = time.perf_counter()
         self._waited = 0.0
         self._images = 0
-        self._left = sum(self._pixels[start_step:])
+        self._left = sum(phase.steps * _pixels(phase) for phase in phases)
         self._done = 0
+        for phase in phases:  # those before the start are over
+            over = min(start_step, phase.steps)
+            self._left -= over * _pixels(phase)
+            start_step -= over
 
     def waited(self, seconds: float) -> None:
         """Adds time that a step waited for input."""
         self._waited += seconds
 
-    def stepped(self, step: int, images: int) -> None:
-        """Notes that the step numbered `step` (from 0) was dispatched with `images` crops."""
-        self._images += images
-        self._done += self._pixels[step]
+    def stepped(self, phase: Phase) -> None:
+        """Notes that a step of `phase` was dispatched."""
+        self._images += phase.global_batch
+        self._done += _pixels(phase)
 
     def line(self, step: int, phase: Phase, scalars: dict[str, float]) -> dict[str, float]:
         """Logs the line after `step` steps and returns its rates as metrics.
@@ -109,6 +112,10 @@ class Progress:
         )
         self._since, self._waited, self._images = now, 0.0, 0
         return rates
+
+
+def _pixels(phase: Phase) -> int:
+    return phase.global_batch * phase.crop_px**2
 
 
 def _duration(seconds: float) -> str:

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.evaluation.inference import make_predictor
+from csst_jax.evaluation.inference import make_labeller, make_predictor
 from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.train.sharding import DATA, make_mesh
 from csst_jax.types import CsstError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
@@ -50,7 +51,7 @@ def test_scales_keep_the_ratio_round_to_the_stride_and_average(images):
     expected = np.mean([jax.nn.softmax(jnp.array([0.0, 0.0, 1.0]) * h) for h in (16, 36, 72)], axis=0)
     np.testing.assert_allclose(probabilities, np.broadcast_to(expected, probabilities.shape), atol=1e-5)
     make_predictor(network, PREPROCESSING, scales=(0.1,), flip=True)(images)
-    assert seen[3:] == [(32, 32)]  # image and mirror image in one batch
+    assert seen[3:] == [(32, 32)]  # one network for the image and its mirror image
 
 
 def test_smooth_image_is_predicted_alike_at_all_scales():
@@ -77,3 +78,60 @@ def test_bad_input(images):
             make_predictor(lambda x: x, PREPROCESSING, scales=scales)
     with pytest.raises(ValueError, match="returned logits of shape"):
         make_predictor(lambda x: x[:, ::2], PREPROCESSING)(images)
+
+
+def wide_network(num_classes, seen=None):
+    """Logits of which every value depends on a whole image, so that they cannot be computed pixel by pixel."""
+
+    def network(x, kernel):
+        if seen is not None:
+            seen.append(x.shape)
+        return x @ kernel + x.mean((1, 2), keepdims=True) @ kernel
+
+    kernel = jnp.asarray(np.random.default_rng(0).normal(size=(3, num_classes)), jnp.float32)
+    return network, kernel
+
+
+@pytest.mark.parametrize("devices,batch", [(1, 3), (2, 4)])
+def test_labels_are_the_most_probable_classes_image_by_image(devices, batch):
+    seen = []
+    network, kernel = wide_network(5, seen)
+    images = np.random.default_rng(1).integers(0, 256, (batch, 36, 48, 3)).astype(np.uint8)
+    mesh = make_mesh(jax.devices()[:devices], 1)
+    predict = make_predictor(network, PREPROCESSING, scales=(1.0, 2.0), flip=True)
+    everywhere, share = (jax.NamedSharding(mesh, jax.P(*axes)) for axes in ((), (DATA,)))
+    label = jax.jit(make_labeller(predict, mesh), in_shardings=(share, everywhere))
+    lowered = label.lower(images, kernel)
+    assert seen == [(1, 36, 48, 3), (1, 64, 96, 3)], "more than one image at a time"
+    compiled = lowered.compile()
+    assert not {"all-gather", "all-to-all", "collective-permute", "all-reduce"} & set(
+        compiled.as_text().replace("(", " ").split()
+    )
+    classes, confidence = compiled(jax.device_put(images, share), jax.device_put(kernel, everywhere))
+    expected = np.asarray(jax.jit(predict)(images, kernel))
+    np.testing.assert_array_equal(classes, expected.argmax(-1))
+    np.testing.assert_allclose(confidence, expected.max(-1), rtol=1e-5)
+    assert classes.dtype == np.uint8 and confidence.dtype == np.float32
+
+
+@pytest.mark.parametrize("num_classes", [19, 66])
+@pytest.mark.parametrize("flip", [False, True])
+def test_memory_grows_by_the_labels_alone_with_the_images_of_a_device(num_classes, flip):
+    size = (128, 256)
+    network, kernel = wide_network(num_classes)
+    predict = make_predictor(network, PREPROCESSING, flip=flip)
+    one_image = 4 * size[0] * size[1] * num_classes  # bytes of its logits
+
+    def temporaries(program, batch):
+        image = jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
+        return jax.jit(program).lower(image, kernel).compile().memory_analysis().temp_size_in_bytes
+
+    def of_the_whole_batch(images, kernel):
+        p = predict(images, kernel)
+        return jnp.argmax(p, -1).astype(jnp.uint8), jnp.max(p, -1)
+
+    label = make_labeller(predict, make_mesh(jax.devices()[:1], 1))
+    one, four = temporaries(label, 1), temporaries(label, 4)
+    assert one >= one_image, "the logits are not there: this test sees nothing"
+    assert four - one < one_image / 2
+    assert temporaries(of_the_whole_batch, 4) - one >= 3 * one_image, "this test cannot fail"

@@ -45,9 +45,40 @@ def test_a_whole_coarse2fine_plus_run_compiles_one_step_for_each_distinct_phase(
     assert [phase.crop_px for phase in run.phases] == [24, 48, 24, 48, 24]
     state, compilations = loop.train(run)
     assert int(state.step) == sum(phase.steps for phase in run.phases)
-    assert len(compiled_programs) == 2, compiled_programs
+    steps = ["jit(train_step_24px_32)", "jit(train_step_48px_8)"]
+    assert sorted(compiled_programs) == ["jit(first_state)", *steps]
     assert [c.crop_px for c in compilations] == [24, 48]
     assert all(c.seconds > 0 and c.flops > 0 and c.memory_bytes > 0 for c in compilations)
+
+
+def test_the_state_stays_on_the_devices_from_step_to_step_and_from_phase_to_phase(make_run, monkeypatch):
+    """Each step takes the very arrays that the one before returned, and nothing else than batches is transferred."""
+    returned, crops_seen = [], []
+    make_batch = loop.device_batch
+
+    def device_batch(*arguments):
+        with jax.transfer_guard_host_to_device("allow"):
+            return make_batch(*arguments)
+
+    class Watched(loop.StepBank):
+        def __getitem__(self, phase):
+            compiled = super().__getitem__(phase)
+
+            def step(state, batch):
+                taken = jax.tree.leaves(state)
+                assert not returned or all(a is b for a, b in zip(taken, returned[-1], strict=True))
+                with jax.transfer_guard_host_to_device("disallow_explicit"):
+                    state, metrics = compiled(state, batch)
+                returned.append(jax.tree.leaves(state))
+                crops_seen.append(phase.crop_px)
+                return state, metrics
+
+            return step
+
+    monkeypatch.setattr(loop, "StepBank", Watched)
+    monkeypatch.setattr(loop, "device_batch", device_batch)
+    loop.train(make_run("coarse2fine+", epochs=4, num_sizes=2))
+    assert len(set(crops_seen)) == 2 and crops_seen != sorted(crops_seen)
 
 
 def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, tmp_path):

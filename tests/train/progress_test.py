@@ -61,11 +61,19 @@ def test_time_left_goes_by_pixels(monkeypatch):
     phases = [Phase(32, 4, 2), Phase(64, 4, 2)]
     shown = Progress("teacher", phases, start_step=0)
     now[0] = 10.0
-    shown.stepped(0, 4)
+    shown.stepped(phases[0])
     shown.waited(2.5)
     rates = shown.line(1, phases[0], {"loss": 1.0, "learning_rate": 0.1})
     assert rates == {"images_per_s": 0.4, "input_wait_share": 0.25, "left_s": 10.0 * (1 + 4 + 4)}
     now[0] = 12.0
-    shown.stepped(1, 4)
+    shown.stepped(phases[0])
     rates = shown.line(2, phases[0], {"loss": 1.0, "learning_rate": 0.1})
     assert rates["images_per_s"] == 2.0 and rates["input_wait_share"] == 0.0
+    resumed = Progress("teacher", phases, start_step=3)
+    now[0] = 22.0
+    resumed.stepped(phases[1])
+    assert resumed.line(4, phases[1], {"loss": 1.0, "learning_rate": 0.1})["left_s"] == 0
+    resumed = Progress("teacher", phases, start_step=1)
+    now[0] = 32.0
+    resumed.stepped(phases[0])
+    assert resumed.line(2, phases[0], {"loss": 1.0, "learning_rate": 0.1})["left_s"] == 10.0 * (4 + 4)

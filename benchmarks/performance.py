@@ -1,0 +1,218 @@
+"""Writes docs/performance.md from logs of the benchmarks; with --record it runs one and saves its log.
+
+python -m benchmarks.performance --record=schedule
+python -m benchmarks.performance
+
+A log is the command, the machine it ran on, and what it printed; its last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs" / "performance.md"
+LOGS = ROOT / "docs" / "results" / "logs" / "performance"
+_PACKAGES = ("jax", "jaxlib", "flax", "tensorflow-cpu", "torch", "torchvision")
+_SETTINGS = ("MALLOC_", "OMP_", "XLA_", "JAX_", "TF_", "PYTHONDONTWRITEBYTECODE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One benchmark in the document.
+
+    Attributes:
+      name: of its log.
+      title: its heading.
+      command: what `--record` runs.
+      text: what the figures mean.
+    """
+
+    name: str
+    title: str
+    command: str
+    text: str
+
+
+SECTIONS = (
+    Section(
+        "train_step",
+        "Training step against PyTorch",
+        "python -m benchmarks.train_step --json",
+        "Forward, backward and update of the same network on the same batch, PyTorch eager on all cores. A ratio above "
+        "1 means that csst_jax is faster.",
+    ),
+    Section(
+        "schedule",
+        "The crop schedule",
+        "python -m benchmarks.schedule --data_dir=data --json",
+        "Whole epochs of a constant crop against coarse2fine+, with real input, all programs compiled before. The "
+        "paper reports a speed-up of 1.5 for FastSCNN and 1.7 for BiSeNet-R18; 1.7 is aimed at for both. `by pixels` "
+        "is what the area of the crops alone gives. Whatever its size, a crop is read, decoded and resized by the same "
+        "cores that run the step.",
+    ),
+    Section(
+        "start",
+        "From launch to the first step",
+        "python -m benchmarks.start --data_dir=data --json",
+        "The first start of a configuration compiles; the second finds its programs in JAX's persistent cache. At most "
+        "0.25 of the first start is aimed at. What is left is importing TensorFlow and JAX, and tracing the step.",
+    ),
+    Section(
+        "input_pipeline",
+        "Reading, decoding and cropping",
+        "python -m benchmarks.input_pipeline --json",
+        "The training input alone, without a network.",
+    ),
+    Section(
+        "centroid_index",
+        "The centroid index",
+        "python -m benchmarks.centroid_index --json",
+        "Finding the connected components of label maps, from which class-balanced crops are drawn.",
+    ),
+    Section(
+        "plan",
+        "The paper's recipe on a TPU slice, compiled only",
+        "python -m csst_jax.plan --config=configs/base.py --topology=v5e:4x4 --num_labelled=372 --num_unlabelled=2603 "
+        "--num_validation=500 --num_classes=19 --image_size=1024x2048 --json",
+        "Programs for Cityscapes with an eighth of its masks, compiled for the chip without one; nothing was run. "
+        "Times are estimates from the chip's published peaks.",
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = ", ".join(section.name for section in SECTIONS)
+    parser.add_argument("--record", metavar="NAME", help=f"run this benchmark and save its log; one of {names}")
+    parser.add_argument("--command", help="what to run instead of the section's own command, `python -m … --json`")
+    options = parser.parse_args(arguments)
+    try:
+        if options.record:
+            print(f"wrote {record(options.record, options.command)}")
+        else:
+            text = page(LOGS)
+            _write(DOCUMENT, text)
+            print(f"wrote {DOCUMENT}")
+    except CsstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def record(name: str, command: str | None = None, logs: pathlib.Path = LOGS) -> pathlib.Path:
+    """Runs a section's benchmark, shows what it prints, and saves it; the log appears only if it succeeded.
+
+    Raises:
+      CsstError: no such section, or the benchmark failed or printed no JSON at the end.
+    """
+    known = {section.name: section for section in SECTIONS}
+    if name not in known:
+        raise CsstError(f"--record={name}: no such benchmark; known are: {', '.join(known)}.")
+    command = command or known[name].command
+    words = shlex.split(command)
+    printed = []
+    with subprocess.Popen(
+        [sys.executable, *words[1:]] if words[0].startswith("python") else words,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            printed.append(line)
+    if process.returncode != 0:
+        raise CsstError(f"`{command}` ended with status {process.returncode}; no log was written.")
+    log = logs / f"{name}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join([f"{command}\n", f"{machine()}\n", *printed])
+    _parsed(text, log, command)
+    _write(log, text)
+    return log
+
+
+def machine() -> str:
+    """One line: processor, cores of this process, versions, and settings that change the speed."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parts = [f"{model}, {cores} cores", f"Python {platform.python_version()}"]
+    for package in _PACKAGES:
+        try:
+            parts.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    parts += [f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith(_SETTINGS)]
+    return "; ".join(parts)
+
+
+def page(logs: pathlib.Path) -> str:
+    """The document's Markdown.
+
+    Raises:
+      CsstError: a log is missing or damaged; names the command that makes it.
+    """
+    lines = [
+        "# Performance",
+        "",
+        "Written by `python -m benchmarks.performance`; do not edit. Both sides of a comparison run in turn; a ratio "
+        "is the median of the pairs, with the range beside it. `--record=NAME` runs a benchmark again and saves its "
+        "log.",
+    ]
+    for section in SECTIONS:
+        log = logs / f"{section.name}.txt"
+        if not log.is_file():
+            raise CsstError(f"{log} is missing; make it by `python -m benchmarks.performance --record={section.name}`.")
+        command, where, shown = _parsed(log.read_text(encoding="utf-8"), log, section.command)
+        link = f"[{log.name}](results/logs/performance/{log.name})"
+        lines += ["", f"## {section.title}", "", section.text, "", *shown, "", f"`{command}` on {where} ({link})."]
+    return "\n".join(lines) + "\n"
+
+
+def _parsed(text: str, log: pathlib.Path, command: str) -> tuple[str, str, list[str]]:
+    """(command, machine, what it printed without the JSON) of a log."""
+    lines = text.rstrip("\n").split("\n")
+    try:
+        found = json.loads(lines[-1])
+    except ValueError:
+        found = None
+    if len(lines) < 4 or not isinstance(found, dict | list):
+        raise CsstError(f"{log}: no JSON in the last line; record it again with `{command}`, --json among its flags.")
+    shown = lines[2:-1]
+    while shown and not shown[-1].strip():
+        shown.pop()
+    return lines[0], lines[1], shown
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""`python -m csst_jax.plan --config=FILE --topology=v5e:4x4 [--config.KEY=VALUE …]`: a run's programs, compiled only.
+
+No TPU is needed, but its compiler is (`pip install -r requirements-tpu.txt`). For every phase of training and for
+prediction: memory against the chip's, operations, bytes accessed, collectives, and an estimate of the time: operations
+over the chip's published peak or bytes over its memory's bandwidth, whichever is more. Exits with 1 where a program
+does not fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import pathlib
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+# TensorFlow comes with the data and does nothing here; its start-up notes are noise.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+from absl import app, flags
+
+from csst_jax import command_line
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ml_collections import ConfigDict
+
+    from csst_jax.stages.planning import DataSize, Outcome, Work
+    from csst_jax.train.topology import Chip
+
+_CONFIG = command_line.define_config()
+_TOPOLOGY = flags.DEFINE_string("topology", "local", "v5e:4x4, v4:2x2x4, …; local = this machine's devices.")
+_LARGEST = flags.DEFINE_bool("largest_batch", False, "Search the largest batch of programs that fit, too (slow).")
+_JSON = flags.DEFINE_bool("json", False, "One last line of JSON.")
+_DATA: tuple[flags.FlagHolder[Any], ...] = (
+    flags.DEFINE_integer("num_labelled", None, lower_bound=0, help="Labelled training images, without data.dir."),
+    flags.DEFINE_integer("num_unlabelled", None, lower_bound=0, help="Unlabelled training images, without data.dir."),
+    flags.DEFINE_integer("num_validation", None, lower_bound=0, help="Validation images, without data.dir."),
+    flags.DEFINE_integer("num_classes", None, lower_bound=2, help="Classes, without data.dir."),
+    flags.DEFINE_string("image_size", None, "HEIGHTxWIDTH of the images in pixels, without data.dir."),
+)
+# For a slice that is not there: no search for a real one's metadata, no lock against other users of a real one.
+_COMPILE_ONLY = {
+    "JAX_PLATFORMS": "cpu",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+
+
+def main(_: list[str]) -> int:
+    """Plans and prints.
+
+    Returns:
+      The exit status: 0 when all fits (or the device does not say), 1 when something does not, 2 when there is
+      something for the user to mend.
+    """
+    if _TOPOLOGY.value != "local":
+        os.environ.update(_COMPILE_ONLY)
+    try:
+        given = {flag.name: flag.value for flag in _DATA if flag.value is not None}
+        plan = make_plan(_CONFIG.value, _TOPOLOGY.value, given, search=_LARGEST.value)
+    except CsstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    from csst_jax.stages.plan_table import report
+
+    print("\n".join(report(plan)))
+    if _JSON.value:
+        print(json.dumps(plan))
+    return 0 if all(row["fits"] for row in plan["programs"]) else 1
+
+
+def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, search: bool) -> dict[str, Any]:
+    """Compiles every program of the run.
+
+    Args:
+      config: the run's.
+      topology: see `csst_jax.train.topology.devices`.
+      given: see `data_size`.
+      search: whether to look for the largest batch also where the configuration's fits.
+
+    Returns:
+      What `--json` prints: the chip, and for each program its figures per chip and step. Times are estimates.
+
+    Raises:
+      CsstError: something the user can mend.
+    """
+    from csst_jax.train import topology as slices  # JAX takes a second to import: not before the flags are right
+
+    devices = slices.devices(topology)
+    from csst_jax import pipeline, start  # TensorFlow takes seconds to import: not before the check above
+    from csst_jax.stages import planning
+
+    start.quiet_libraries()
+    logging.getLogger("csst_jax").setLevel(logging.INFO)
+    stages = pipeline.wanted_stages(config.stages)
+    chip = slices.chip_of(devices[0])
+    compiler = planning.Compiler()
+    rows = []
+    for work in planning.programs(config, stages, data_size(config, given), devices):
+        outcome = compiler(work, work.batch)
+        row = program_row(work, outcome, chip)
+        if outcome.cost is None or (search and chip is not None):
+            row["largest_batch"] = planning.largest_batch(functools.partial(compiler.fits, work), work.batch, work.unit)
+        rows.append(row)
+    return {
+        "topology": topology,
+        "devices": len(devices),
+        "processes": len({device.process_index for device in devices}),
+        "device_kind": devices[0].device_kind,
+        "chip": None if chip is None else dataclasses.asdict(chip),
+        "programs": rows,
+    }
+
+
+def data_size(config: ConfigDict, given: Mapping[str, Any]) -> DataSize:
+    """The data set's numbers: from `data.dir` if it is there, else as given.
+
+    Args:
+      config: the run's.
+      given: values by name of flag: num_labelled, num_unlabelled, num_validation, num_classes, image_size.
+
+    Raises:
+      CsstError: neither is there, or both are.
+    """
+    from csst_jax import build
+    from csst_jax.data.selection import png_size
+    from csst_jax.stages.planning import DataSize
+
+    if config.data.dir and pathlib.Path(config.data.dir).expanduser().exists():
+        if given:
+            raise CsstError(
+                f"data.dir={config.data.dir} says what --{next(iter(given))} is for: leave the flag out, "
+                "or set --config.data.dir= to plan without the data."
+            )
+        data = build.dataset(config)
+        pool, validation = build.training_selection(config, data), build.validation_selection(config, data)
+        sizes = {png_size(validation.source.label_bytes(record)) for record in validation.labelled}
+        largest = max(sizes, key=lambda size: size[0] * size[1])
+        counts = (len(pool.labelled), len(pool.unlabelled), len(validation.labelled))
+        return DataSize(*counts, len(data.description.classes), largest)
+    missing = [f"--{flag.name}" for flag in _DATA if flag.name not in given]
+    if missing:
+        where = f"data.dir={config.data.dir} is not there" if config.data.dir else "data.dir is empty"
+        raise CsstError(f"{where}: set --config.data.dir to a prepared data set, or give {', '.join(missing)}.")
+    size = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", given["image_size"])
+    if size is None:
+        raise CsstError(f"--image_size={given['image_size']}: give HEIGHTxWIDTH in pixels, for example 1024x2048.")
+    return DataSize(
+        given["num_labelled"],
+        given["num_unlabelled"],
+        given["num_validation"],
+        given["num_classes"],
+        (int(size[1]), int(size[2])),
+    )
+
+
+def program_row(work: Work, outcome: Outcome, chip: Chip | None) -> dict[str, Any]:
+    """One program's figures, per chip and step."""
+    row: dict[str, Any] = {
+        "name": work.name,
+        "size_px": list(work.size_px),
+        "batch": work.batch,
+        "devices": work.devices,
+        "epochs": work.epochs,
+        "steps": work.steps,
+        "fits": outcome.cost is not None,
+        "compile_s": outcome.seconds,
+    }
+    if outcome.cost is None:
+        return row | {"memory_bytes": outcome.needed_bytes}
+    cost = outcome.cost
+    row |= dataclasses.asdict(cost)
+    row["flops"] = None if cost.flops is None else cost.flops * work.loops
+    row["bytes_accessed"] = None if cost.bytes_accessed is None else cost.bytes_accessed * work.loops
+    if chip is not None and row["flops"] is not None and row["bytes_accessed"] is not None:
+        row["compute_s"] = row["flops"] / chip.flops_per_s
+        row["traffic_s"] = row["bytes_accessed"] / chip.hbm_bytes_per_s
+        row["total_s"] = max(row["compute_s"], row["traffic_s"]) * work.steps
+    return row
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=command_line.parse_flags)

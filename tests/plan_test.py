@@ -1,0 +1,141 @@
+"""`python -m csst_jax.plan`: what it needs to know, what it refuses, and what it shows."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from csst_jax import plan
+from csst_jax.models import zoo
+from csst_jax.stages import planning
+from csst_jax.stages.plan_table import report
+from csst_jax.train import topology
+from csst_jax.train.program_cost import Collective, ProgramCost
+from csst_jax.types import CsstError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GIVEN = {"num_labelled": 372, "num_unlabelled": 2603, "num_validation": 500, "num_classes": 19, "image_size": "96x128"}
+PROGRAM = """
+import runpy, sys
+from csst_jax.models import zoo
+zoo.NETWORKS["toy"] = zoo.Entry("tests.toy_network:build")
+runpy.run_module("csst_jax.plan", run_name="__main__")
+"""
+
+
+@pytest.fixture
+def config(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
+    c = tiny_config(tmp_path / "none")
+    for stage in (c.teacher, c.student):
+        stage.network = "toy"
+        stage.augment.jitter = stage.augment.blur = 0.0
+    c.stages = "teacher,label,student,evaluate"
+    return c
+
+
+@pytest.fixture
+def refused_above(monkeypatch):
+    """A function of a batch: from then on every program with a larger one runs out of memory; nothing is compiled."""
+
+    def limit(most):
+        cost = ProgramCost(2e12, 4e9, 3 * 2**30, {"all-reduce": Collective(5, 2_500_000)})
+
+        def compiled(self, work, batch):
+            fits = batch <= most
+            return planning.Outcome(cost if fits else None, None if fits else 20 * 2**30, 1.5)
+
+        monkeypatch.setattr(planning.Compiler, "__call__", compiled)
+        monkeypatch.setattr(topology, "chip_of", lambda device: topology.CHIPS["v5e"])
+
+    return limit
+
+
+def test_numbers_come_from_the_data_or_from_flags(config, tiny_data):
+    assert plan.data_size(config, GIVEN) == planning.DataSize(372, 2603, 500, 19, (96, 128))
+    config.data.dir = str(tiny_data)
+    assert plan.data_size(config, {}) == planning.DataSize(4, 4, 3, 4, (96, 128))
+    with pytest.raises(CsstError, match="data.dir=.* says what --num_labelled is for: leave the flag out"):
+        plan.data_size(config, {"num_labelled": 4})
+
+
+def test_what_is_missing_or_misspelt_is_named(config):
+    with pytest.raises(
+        CsstError, match="data.dir=.*none is not there: set --config.data.dir .*or give --num_labelled, "
+    ):
+        plan.data_size(config, {})
+    config.data.dir = ""
+    missing = {name: value for name, value in GIVEN.items() if name != "num_classes"}
+    with pytest.raises(CsstError, match="data.dir is empty: .*or give --num_classes.$"):
+        plan.data_size(config, missing)
+    with pytest.raises(CsstError, match="--image_size=1024: give HEIGHTxWIDTH in pixels"):
+        plan.data_size(config, GIVEN | {"image_size": "1024"})
+
+
+def test_every_program_is_planned_with_its_estimate(config, refused_above):
+    refused_above(1000)
+    made = plan.make_plan(config, "local", GIVEN, search=False)
+    assert made["devices"] == jax.device_count() == 8
+    names = ["teacher", "teacher", "label", "student", "student", "evaluate teacher", "evaluate student"]
+    assert [row["name"] for row in made["programs"]] == names
+    row = made["programs"][0]
+    assert row["compute_s"] == pytest.approx(2e12 / 197e12) and row["traffic_s"] == pytest.approx(4e9 / 819e9)
+    assert row["total_s"] == pytest.approx(row["steps"] * max(row["compute_s"], row["traffic_s"]))
+    assert all(row["fits"] and "largest_batch" not in row for row in made["programs"])
+    text = "\n".join(report(json.loads(json.dumps(made))))
+    assert (
+        "| teacher | 32 x 32 | 32 | 1 | 3.00 (19 %) | 2000.00 | 4.00 | 5 all-reduce (2.50 MB) | 10.15 | 4.88 |" in text
+    )
+    assert f"estimate: {sum(row['total_s'] for row in made['programs']) / 60:.1f} min" in text
+
+
+def test_what_does_not_fit_is_told_with_the_largest_batch_that_does(config, refused_above):
+    config.stages = "teacher"
+    refused_above(20)
+    made = plan.make_plan(config, "local", GIVEN, search=False)
+    small, full = made["programs"]
+    assert (small["batch"], small["fits"], small["largest_batch"]) == (32, False, 16)
+    assert (full["batch"], full["fits"]) == (8, True) and "largest_batch" not in full
+    text = "\n".join(report(made))
+    assert "| teacher | 32 x 32 | 32 | 1 | 20.00 (125 %) | - |" in text
+    assert "teacher, 32 x 32 px: batch 32 does not fit; the largest that does: 16." in text
+    assert "All programs" not in text
+    searched = plan.make_plan(config, "local", GIVEN, search=True)
+    assert searched["programs"][1]["largest_batch"] == 16
+    assert "teacher, 64 x 64 px: batch 8 fits; the largest that does: 16." in report(searched)
+
+
+def test_a_device_without_published_figures_has_costs_and_no_estimates(config):
+    config.stages = "teacher"
+    for key in ("epochs", "samples_per_epoch"):
+        config.teacher[key] = 1
+    (row,) = plan.make_plan(config, "local", GIVEN, search=True)["programs"]
+    assert row["fits"] and row["flops"] > 0 and row["bytes_accessed"] > 0 and row["memory_bytes"] > 0
+    assert row["collectives"]["all-reduce"]["count"] > 0
+    assert not {"compute_s", "traffic_s", "total_s", "largest_batch"} & set(row)
+
+
+def test_command_says_what_to_mend():
+    command = [sys.executable, "-m", "csst_jax.plan", "--config=configs/demo.py", "--topology=v5e:4x4x4"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: --topology=v5e:4x4x4: a v5e slice has 2 sides; give local,")
+
+
+@pytest.mark.slow
+def test_command_plans_for_this_machine():
+    flags = [f"--{name}={value}" for name, value in GIVEN.items()]
+    small = [f"--config.{stage}.{key}" for stage in ("teacher", "student") for key in ("network=toy", "epochs=1")]
+    size = [f"--config.{stage}.crop_px=64" for stage in ("teacher", "student")]
+    arguments = ["--config=configs/base.py", "--json", *flags, *small, *size]
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *table, last = done.stdout.splitlines()
+    made = json.loads(last)
+    assert table == report(made)
+    names = ["teacher", "label", "student", "evaluate teacher", "evaluate student"]
+    assert [row["name"] for row in made["programs"]] == names

@@ -1,0 +1,139 @@
+"""What is planned is what a run compiles, program by program."""
+
+import jax
+import pytest
+
+from csst_jax import build
+from csst_jax.evaluation.whole_image import PredictProgram
+from csst_jax.models import zoo
+from csst_jax.stages import planning
+from csst_jax.train.compile import StepBank
+from csst_jax.train.step import StepProgram
+
+DATA = planning.DataSize(labelled=4, unlabelled=4, validation=3, classes=4, image_px=(96, 128))
+
+
+@pytest.fixture(autouse=True)
+def toy_in_the_zoo(monkeypatch):
+    monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
+
+
+@pytest.fixture
+def config(tiny_config, tiny_data):
+    c = tiny_config(tiny_data)
+    for stage in (c.teacher, c.student):
+        stage.network = "toy"
+        stage.augment.jitter = stage.augment.blur = 0.0
+    c.label.flip = True
+    return c
+
+
+@pytest.fixture
+def lowered(monkeypatch):
+    """Texts of all programs that are lowered."""
+    texts = []
+
+    def record(program_class):
+        lower = program_class.lower
+
+        def recorded(program):
+            result = lower(program)
+            texts.append(result.as_text())
+            return result
+
+        monkeypatch.setattr(program_class, "lower", recorded)
+
+    record(StepProgram)
+    record(PredictProgram)
+    return texts
+
+
+def planned(config, stages):
+    return planning.programs(config, set(stages), DATA, jax.devices())
+
+
+def test_training_compiles_what_is_planned(config, lowered):
+    works = planned(config, ["student"])
+    texts = [work.lower(work.batch).as_text() for work in works]
+    lowered.clear()
+    # As stages/train.py does: with initial values, where the plan has shapes alone.
+    mesh = build.mesh(config)
+    recipe = build.recipe(config, config.student, build.network(config.student, DATA.classes, seed=7), mesh)
+    phases = build.phases(config.student, DATA.labelled + DATA.unlabelled, mesh)
+    bank = StepBank(recipe, phases)
+    for phase in phases:
+        bank[phase]
+    assert len(lowered) == 2
+    assert lowered == texts
+
+
+@pytest.mark.parametrize("name,how", [("label", "label"), ("evaluate teacher", "evaluate")])
+def test_prediction_compiles_what_is_planned(config, lowered, tiny_data, name, how):
+    works = {work.name: work for work in planned(config, ["label", "teacher", "evaluate"])}
+    text = works[name].lower(works[name].batch).as_text()
+    lowered.clear()
+    data = build.dataset(config)
+    validation = build.validation_selection(config, data)
+    net = build.network(config.teacher, DATA.classes, seed=7)
+    expects = build.preprocessing(config, config.teacher)
+    predictor = build.predictor(config, config[how], net, (net.params, net.batch_stats), expects)
+    assert len(list(predictor(validation.source, validation.labelled))) == DATA.validation
+    assert lowered == [text]
+
+
+def test_work_counts_epochs_steps_and_images(config):
+    works = planned(config, ["teacher", "label", "student", "baseline", "evaluate"])
+    assert [work.name for work in works if work.epochs == 0] == [
+        "label",
+        "evaluate teacher",
+        "evaluate student",
+        "evaluate baseline",
+    ]
+    teacher = [work for work in works if work.name == "teacher"]
+    assert [(work.size_px, work.batch, work.steps) for work in teacher] == [((32, 32), 32, 1), ((64, 64), 8, 2)]
+    by_name = {work.name: work for work in works}
+    assert (by_name["label"].steps, by_name["label"].loops) == (1, 2), "four images on eight devices, mirrored"
+    assert (by_name["evaluate student"].batch, by_name["evaluate student"].loops) == (8, 1)
+    assert {work.unit for work in works} == {8}
+
+
+def test_a_program_that_two_stages_share_is_compiled_once(config):
+    compiler = planning.Compiler()
+    by_name = {work.name: work for work in planned(config, ["teacher", "student"])}
+    one, other = (compiler(by_name[name], by_name[name].batch) for name in ("teacher", "student"))
+    assert one is other
+    assert one.cost.flops > 0 and one.cost.collectives["all-reduce"].count > 0 and one.seconds > 0
+
+
+def test_running_out_of_memory_is_an_outcome_and_other_failures_are_not(config):
+    class Refused:
+        def __init__(self, text):
+            self.text = text
+
+        def as_text(self):
+            return self.text
+
+        def compile(self):
+            raise jax.errors.JaxRuntimeError(self.text)
+
+    def work(text):
+        return planning.Work("teacher", (64, 64), 8, 8, 8, 1, 1, 1, lambda batch: Refused(text))
+
+    full = planning.Compiler()(work("RESOURCE_EXHAUSTED: required for HLO temporaries (20.00G) exceeds"), 8)
+    assert full.cost is None and full.needed_bytes == 20 * 2**30
+    assert not planning.Compiler().fits(work("RESOURCE_EXHAUSTED: Used 20.00G of 15.75G hbm"), 8)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        planning.Compiler()(work("INTERNAL: the compiler is broken"), 8)
+
+
+@pytest.mark.parametrize("most", [0, 3, 16, 17, 40, 64, 100, 1000])
+@pytest.mark.parametrize("unit,batch", [(1, 16), (16, 16), (16, 64)])
+def test_largest_batch_is_the_largest_multiple_that_fits(most, unit, batch):
+    tried = []
+
+    def fits(batch):
+        tried.append(batch)
+        return batch <= most
+
+    assert planning.largest_batch(fits, batch, unit) == most // unit * unit
+    assert all(n % unit == 0 and n > 0 for n in tried) and len(tried) == len(set(tried)) <= 16
