@@ -47,7 +47,7 @@ def test_agrees_with_the_loop(old, new, align_corners):
 )
 def test_logits_are_resized_alike_with_their_gradient(old, new, align_corners):
     """By blocks of rows on CPU: of 8, of 1, of 4, of one row that every block sees, and not at all."""
-    x = np.random.default_rng(0).normal(size=(2, *old, 3)).astype(np.float32)
+    x = jax.random.normal(jax.random.key(0), (2, *old, 3))
     weight = jnp.sin(jnp.arange(2 * new[0] * new[1] * 3, dtype=jnp.float32)).reshape(2, *new, 3)
 
     def value_and_gradient(resize):
