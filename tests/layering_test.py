@@ -18,7 +18,9 @@ LEVELS = (
     (
         "models.batch_statistics",
         "models.convolution",
+        "models.cpu_convolution",
         "models.layers",
+        "models.pooling",
         "models.preprocessing",
         "models.resize",
         "models.winograd",

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -175,47 +174,3 @@ class Dropout(nnx.Module):
         shape = (x.shape[0], 1, 1, x.shape[3]) if self.channels else x.shape
         kept = jax.random.bits(self.rngs(), shape, jnp.uint16) >= round(self.rate * 2**16)
         return jnp.where(kept, x / (1.0 - self.rate), 0.0)
-
-
-def max_pool(
-    x: Float[Array, "b h w c"], size: int, stride: int, padding: int = 0, ceil_mode: bool = False
-) -> Float[Array, "b p q c"]:
-    """Maximum over `size` x `size` windows, as PyTorch's `max_pool2d` places them.
-
-    Args:
-      x: the input.
-      size: side of a window.
-      stride: distance between windows.
-      padding: minus infinities on each side, less than `size`.
-      ceil_mode: whether a last window may stick out below and to the right, if it starts inside.
-    """
-    pads = []
-    for length in x.shape[1:3]:
-        count = (length + 2 * padding - size) // stride + 1
-        if ceil_mode:
-            count = -(-(length + 2 * padding - size) // stride) + 1
-            count -= (count - 1) * stride >= length + padding
-        pads.append((padding, max(0, (count - 1) * stride + size - length - padding)))
-    window, strides = (1, size, size, 1), (1, stride, stride, 1)
-    lowest = np.asarray(-np.inf, x.dtype)  # concrete, or JAX does not recognise a maximum that it can differentiate
-    return jax.lax.reduce_window(x, lowest, jax.lax.max, window, strides, ((0, 0), *pads, (0, 0)))
-
-
-def _pooling_matrix(size: int, bins: int) -> np.ndarray:
-    """Row i averages the positions floor(i*size/bins) to ceil((i+1)*size/bins), as PyTorch's adaptive pooling does."""
-    matrix = np.zeros((bins, size), np.float32)
-    for i in range(bins):
-        start, end = (i * size) // bins, -((-(i + 1) * size) // bins)
-        matrix[i, start:end] = 1.0 / (end - start)
-    return matrix
-
-
-def adaptive_average_pool(x: Float[Array, "b h w c"], bins: int) -> Float[Array, "b n n c"]:
-    """Average pooling to `bins` x `bins`, with bins that overlap where the size is no multiple (PyTorch's definition).
-
-    Computed as two products with fixed matrices, so that it is static for export and for sharding; accumulates in
-    float32.
-    """
-    rows, columns = _pooling_matrix(x.shape[1], bins), _pooling_matrix(x.shape[2], bins)
-    y = jnp.einsum("ih,bhwc,jw->bijc", rows, x.astype(jnp.float32), columns, precision="highest")
-    return y.astype(x.dtype)

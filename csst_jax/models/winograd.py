@@ -2,8 +2,7 @@
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016), §4.1. Four output pixels are a linear
 map of 16 channel products, each a matrix product over all tiles of the image; the input's and the output's maps are
-sums and differences. JAX's derivatives of the three steps are the same three steps backwards, so that both gradients
-take 16 products as well. Rounding errors are about those of the definition (2e-6 of the largest value, in float32).
+sums and differences. Rounding errors are about those of the definition (2e-6 of the largest value, in float32).
 """
 
 from __future__ import annotations
@@ -15,21 +14,22 @@ from jaxtyping import Array, Float
 
 Pair = tuple[int, int]
 
-# Lavin and Gray's matrices B^T (as the two entries of each row that are not zero), G and A^T.
+# Lavin and Gray's matrices B^T (as the two entries of each row that are not zero) and A^T; G is `_expanded`.
 _INPUT = (((0, 1), (2, -1)), ((1, 1), (2, 1)), ((2, 1), (1, -1)), ((1, 1), (3, -1)))
-_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
 
 
 def winograd(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c o"], padding: tuple[Pair, Pair]
-) -> Float[Array, "b p q o"]:
+    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 i o"], padding: tuple[Pair, Pair], backwards: bool = False
+) -> Float[Array, "b p q d"]:
     """Cross-correlation with stride 1 and without dilation.
 
     Args:
       x: the input, channels last.
       kernel: weights.
       padding: zeros added ((above, below), (left, right)).
+      backwards: with the kernel turned around and its channels exchanged, from `o` to `i` (the gradient of `x`): that
+        costs an order of products and no copy.
 
     Arithmetic is float32: differences of rounded numbers would lose digits. Returns the input's dtype.
     """
@@ -47,12 +47,14 @@ def winograd(
         size = (b, down, 1, across, c)
         return lax.slice(x, start, [s + n for s, n in zip(start, size, strict=True)]).reshape(-1, c)
 
-    kernels = jnp.einsum("ui,ijco,vj->uvco", _KERNEL, kernel, _KERNEL, precision="highest")
+    turn = -1 if backwards else 1
+    kernels = [_expanded(list(row)[::turn]) for row in _expanded(list(kernel)[::turn])]
+    channels = (((1,), (1 if backwards else 0,)), ((), ()))
     products = {}
     for u in range(4):
         for v in range(4):
             seen = _sum([(si * sj, pixel(i, j)) for i, si in _INPUT[u] for j, sj in _INPUT[v]])
-            products[u, v] = seen @ kernels[u, v]
+            products[u, v] = lax.dot_general(seen, kernels[u][v], channels)
 
     def output(i: int, j: int) -> Array:
         y = _sum([(_OUTPUT[i, u] * _OUTPUT[j, v], product) for (u, v), product in products.items()])
@@ -61,6 +63,13 @@ def winograd(
     rows = [jnp.stack([output(i, j) for j in (0, 1)], axis=3) for i in (0, 1)]
     y = jnp.stack(rows, axis=2).reshape(b, 2 * down, 2 * across, -1)
     return y[:, :height, :width].astype(dtype)
+
+
+def _expanded(taps: list[Array]) -> list[Array]:
+    """Lavin and Gray's G times the three taps: sums fuse with each other, where a product would transpose weights."""
+    first, middle, last = taps
+    outer = first + last
+    return [first, (outer + middle) / 2, (outer - middle) / 2, last]
 
 
 def _sum(terms: list[tuple[float, Array]]) -> Array:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from csst_jax.models.layers import Conv, ConvBN, adaptive_average_pool
+from csst_jax.models.layers import Conv, ConvBN
+from csst_jax.models.pooling import adaptive_average_pool
 from csst_jax.models.resize import resize
 from csst_jax.types import CsstError
 
