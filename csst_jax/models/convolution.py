@@ -72,8 +72,8 @@ def _dense_gradients(
     kh, kw = kernel.shape[:2]
     form = _cpu_form(x, kernel, stride, padding, dilation, 1)
     if form == "winograd":
-        (top, bottom), (left, right) = padding
-        dx = winograd(g, kernel, ((2 - top, 2 - bottom), (2 - left, 2 - right)), backwards=True)
+        rest = [(2 * d - before, 2 * d - after) for (before, after), d in zip(padding, dilation, strict=True)]
+        dx = winograd(g, kernel, (rest[0], rest[1]), dilation, backwards=True)
     else:
         _, vjp = jax.vjp(lambda x: _plain(x, kernel, stride, padding, dilation, 1), x)
         (dx,) = vjp(g)
@@ -89,7 +89,9 @@ def _cpu_form(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation:
     if groups > 1 and groups == x.shape[-1] == cout:
         return "depthwise"
     wide = min(channels_per_group, cout) >= _WINOGRAD_CHANNELS
-    if wide and (kh, kw) == (3, 3) and stride == dilation == (1, 1) and max(max(padding)) <= 2:
+    # Of a dilated image every d-th pixel makes an image of its own, if padding is whole ones of these.
+    inside = all(pads[0] in (0, d, 2 * d) and pads[1] <= 2 * d for pads, d in zip(padding, dilation, strict=True))
+    if wide and (kh, kw) == (3, 3) and stride == (1, 1) and inside:
         return "winograd"
     return None
 
@@ -109,11 +111,10 @@ def _forms(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pa
     if form == "depthwise":
         forms["cpu"] = lambda x, k: cpu.depthwise(x, k, *how)
     if form == "winograd":
-        forms["cpu"] = lambda x, k: winograd(x, k, padding)
+        forms["cpu"] = lambda x, k: winograd(x, k, padding, dilation)
     return forms
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
 def conv2d(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "kh kw i o"],
@@ -132,13 +133,36 @@ def conv2d(
       dilation: distance between taps.
       groups: number of channel groups (`feature_group_count`).
     """
+    (rows, above), (columns, beside) = (
+        _taps_inside(*sides) for sides in zip(x.shape[1:3], kernel.shape[:2], stride, padding, dilation, strict=True)
+    )
+    return _conv2d(x, kernel[rows, columns], stride, (above, beside), dilation, groups)
+
+
+def _taps_inside(size: int, taps: int, stride: int, padding: Pair, dilation: int) -> tuple[slice, Pair]:
+    """The taps along one side that meet the image at all, and the padding that they need.
+
+    A dilation of 36 on 20 pixels leaves the middle one of three; the others multiply zeros.
+    """
+    before, after = padding
+    steps = (before + size + after - dilation * (taps - 1) - 1) // stride
+    met = [any(0 <= tap * dilation - before + stride * n < size for n in range(steps + 1)) for tap in range(taps)]
+    if all(met) or not any(met):
+        return slice(None), padding
+    first, last = met.index(True), taps - 1 - met[::-1].index(True)
+    before, after = before - first * dilation, after - (taps - 1 - last) * dilation
+    return (slice(first, last + 1), (before, after)) if min(before, after) >= 0 else (slice(None), padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
+def _conv2d(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
     return lax.platform_dependent(x, kernel, **_forms(x, kernel, stride, padding, dilation, groups))
 
 
 def _forward(
     x: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> tuple[Array, tuple[Array, Array]]:
-    return conv2d(x, kernel, stride, padding, dilation, groups), (x, kernel)
+    return _conv2d(x, kernel, stride, padding, dilation, groups), (x, kernel)
 
 
 def _backward(
@@ -161,4 +185,4 @@ def _backward(
     return lax.platform_dependent(x, kernel, g, **backward)
 
 
-conv2d.defvjp(_forward, _backward)
+_conv2d.defvjp(_forward, _backward)

@@ -158,12 +158,11 @@ def depthwise_gradients(
 ) -> tuple[Array, Array]:
     """Gradients of a depthwise convolution for its input and its kernel."""
     kh, kw = kernel.shape[:2]
-    if stride == (1, 1) or dilation != (1, 1):
-        _, vjp = jax.vjp(lambda x: depthwise(x, kernel, stride, padding, dilation), x)
-        (dx,) = vjp(g)
-    else:
-        size = (x.shape[1], x.shape[2])
+    size = (x.shape[1], x.shape[2])
+    if dilation == (1, 1):
         dx = from_outputs((g,), lambda i, j, g: g * kernel[i, j, 0], (kh, kw), size, stride, padding)
+    else:
+        dx = jax.vjp(lambda x: depthwise(x, kernel, stride, padding, dilation), x)[1](g)[0]
     return dx, _depthwise_kernel_gradient(x, g, (kh, kw), stride, padding, dilation)
 
 

@@ -20,19 +20,26 @@ _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
 
 
 def winograd(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 i o"], padding: tuple[Pair, Pair], backwards: bool = False
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "3 3 i o"],
+    padding: tuple[Pair, Pair],
+    dilation: Pair = (1, 1),
+    backwards: bool = False,
 ) -> Float[Array, "b p q d"]:
-    """Cross-correlation with stride 1 and without dilation.
+    """Cross-correlation with stride 1.
 
     Args:
       x: the input, channels last.
       kernel: weights.
-      padding: zeros added ((above, below), (left, right)).
+      padding: zeros added ((above, below), (left, right)); above and left a multiple of the dilation.
+      dilation: distance between taps.
       backwards: with the kernel turned around and its channels exchanged, from `o` to `i` (the gradient of `x`): that
         costs an order of products and no copy.
 
     Arithmetic is float32: differences of rounded numbers would lose digits. Returns the input's dtype.
     """
+    if dilation != (1, 1):
+        return _dilated(x, kernel, padding, dilation, backwards)
     b, h, w, c = x.shape
     dtype, x, kernel = x.dtype, x.astype(jnp.float32), kernel.astype(jnp.float32)
     (top, bottom), (left, right) = padding
@@ -63,6 +70,21 @@ def winograd(
     rows = [jnp.stack([output(i, j) for j in (0, 1)], axis=3) for i in (0, 1)]
     y = jnp.stack(rows, axis=2).reshape(b, 2 * down, 2 * across, -1)
     return y[:, :height, :width].astype(dtype)
+
+
+def _dilated(x: Array, kernel: Array, padding: tuple[Pair, Pair], dilation: Pair, backwards: bool) -> Array:
+    """The same with every d-th pixel as an image of its own, in the batch."""
+    b, h, w, c = x.shape
+    (down, across), ((top, bottom), (left, right)) = dilation, padding
+    height, width = top + h + bottom - 2 * down, left + w + right - 2 * across
+    rows, columns = -(-height // down) + 2, -(-width // across) + 2  # of the small images, with what is padded
+    rows, columns = rows - top // down, columns - left // across
+    x = jnp.pad(x, ((0, 0), (0, max(0, rows * down - h)), (0, max(0, columns * across - w)), (0, 0)))
+    x = x[:, : rows * down, : columns * across].reshape(b, rows, down, columns, across, c)
+    x = x.transpose(0, 2, 4, 1, 3, 5).reshape(b * down * across, rows, columns, c)
+    y = winograd(x, kernel, ((top // down, 0), (left // across, 0)), backwards=backwards)
+    y = y.reshape(b, down, across, *y.shape[1:]).transpose(0, 3, 1, 4, 2, 5)
+    return y.reshape(b, y.shape[1] * down, y.shape[3] * across, -1)[:, :height, :width]
 
 
 def _expanded(taps: list[Array]) -> list[Array]:

@@ -75,6 +75,11 @@ CASES = {
     "winograd": ((2, 8, 6, 128), (3, 3, 128, 130), pair(1), (pair(1), pair(1)), pair(1), 1),
     "winograd, odd size": ((1, 7, 5, 130), (3, 3, 130, 128), pair(1), (pair(1), pair(1)), pair(1), 1),
     "winograd, uneven padding": ((1, 5, 6, 128), (3, 3, 128, 128), pair(1), ((0, 2), (1, 0)), pair(1), 1),
+    "winograd, dilation 2": ((2, 7, 9, 128), (3, 3, 128, 128), pair(1), (pair(2), pair(2)), pair(2), 1),
+    "winograd, dilation 4 and 1": ((1, 10, 5, 128), (3, 3, 128, 130), pair(1), ((4, 3), (0, 1)), (4, 1), 1),
+    "dilation larger than the image": ((2, 5, 6, 4), (3, 3, 4, 3), pair(1), (pair(6), pair(8)), pair(8), 1),
+    "depthwise, dilation larger than the image": ((2, 5, 6, 4), (3, 3, 1, 4), pair(1), (pair(9), pair(9)), pair(9), 4),
+    "one side of the taps outside": ((1, 4, 6, 3), (3, 3, 3, 2), pair(1), ((4, 8), pair(1)), (4, 1), 1),
     "winograd, one pixel": ((2, 1, 1, 128), (3, 3, 128, 128), pair(1), (pair(1), pair(1)), pair(1), 1),
     "depthwise, two outputs a channel": ((2, 8, 9, 3), (3, 3, 1, 6), pair(1), (pair(1), pair(1)), pair(1), 3),
 }
@@ -95,7 +100,7 @@ def test_equals_the_plain_convolution_in_value_and_both_gradients(case):
 def test_bfloat16_weight_gradient_does_not_lose_what_float32_sums_keep():
     how = (pair(1), (pair(1), pair(1)), pair(1), 3)
     x, kernel = arrays((1, 1024, 4, 3), (3, 3, 1, 3))
-    x = np.abs(x)  # sums grow, and a running sum of bfloat16 stops growing at 256
+    x, kernel = jnp.abs(x), jnp.asarray(kernel)  # sums grow, and a running sum of bfloat16 stops growing at 256
 
     def kernel_gradient(x, kernel):
         return jax.jit(jax.grad(lambda k: jnp.sum(conv2d(x, k, *how).astype(jnp.float32))))(kernel)
