@@ -15,10 +15,6 @@ PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-co
 SEED ?=
 DEMO := --workdir=runs/demo$(if $(SEED),-$(SEED) --config.seed=$(SEED))
 
-# glibc hands a step's large temporaries back to the kernel and faults them in again at the next: a third of the time of
-# FastSCNN's step on two cores. It must know before the process starts; the results are the same.
-KEEP_MEMORY := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
-
 # Tests compile more than they compute, and compiling keeps one core busy. A file's fixtures are made once.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 
@@ -36,7 +32,7 @@ help:
 
 demo: $(RUNTIME)
 	$(RUN) -m data_prep.synthetic --data_dir=data --overwrite
-	$(KEEP_MEMORY) $(RUN) -m csst_jax.main --config=configs/demo.py $(DEMO)
+	$(RUN) -m csst_jax.main --config=configs/demo.py $(DEMO)
 
 test: lint
 	$(PYTEST)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from csst_jax.host_memory import keep_freed_memory
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io, zoo
 from csst_jax.train.step import sgd
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=5, help="timed steps of each side")
     parser.add_argument("--json", action="store_true", help="one last line of JSON")
     options = parser.parse_args(arguments)
+    keep_freed_memory()  # as csst_jax.main does; PyTorch gains by it as well
     print(
         "| network | parameters | csst_jax ms | PyTorch ms | memory format | compile s | PyTorch / csst_jax | range |"
     )

@@ -15,6 +15,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 from absl import app, flags
 
 from csst_jax import command_line
+from csst_jax.host_memory import keep_freed_memory
 from csst_jax.train.progress import Preempted, stop_between_stages
 from csst_jax.types import CsstError
 
@@ -30,6 +31,7 @@ def main(_: list[str]) -> int:
     """
     workdir = pathlib.Path(_WORKDIR.value).expanduser().resolve()
     stop_between_stages()
+    keep_freed_memory()
     from csst_jax import start  # JAX takes a second to import: not before the flags are right
 
     try:

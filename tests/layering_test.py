@@ -25,7 +25,7 @@ LEVELS = (
         "models.resize",
         "models.winograd",
     ),
-    ("precision",),
+    ("precision", "host_memory"),
     ("types",),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
