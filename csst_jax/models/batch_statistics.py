@@ -34,8 +34,9 @@ def batch_statistics(x: Float[Array, "b h w c"], shift: Float[Array, " c"]) -> S
     if x.shape[1] * x.shape[2] == 1:
         # Means over images are close to each other: a difference of squares would keep few of their digits, and of so
         # few numbers a second sum costs nothing.
-        mean = jnp.mean(x.astype(jnp.float32), (0, 1, 2))
-        return mean, jnp.mean(jnp.square(x.astype(jnp.float32) - mean), (0, 1, 2))
+        centred = x.astype(jnp.float32) - shift
+        offset = jnp.mean(centred, (0, 1, 2))
+        return offset + shift, jnp.mean(jnp.square(centred - offset), (0, 1, 2))
 
     def terms(x: Array) -> Terms:
         centred = x.astype(jnp.float32) - shift
