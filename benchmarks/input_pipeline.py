@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks import centroid_index, street_sized
 from csst_jax.data.crop import place
 from csst_jax.data.store import DataSet
+from csst_jax.host_memory import keep_freed_memory
 from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.types import DatasetDescription, Phase
 from data_prep import stored, workers
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="one last line of JSON")
     options = parser.parse_args(arguments)
+    keep_freed_memory()
     from csst_jax.data.batches import num_cores  # TensorFlow, which worker processes need not import
 
     cores = num_cores()
@@ -123,6 +125,7 @@ def _rate(epoch: Callable[[], Iterable[Any]]) -> float:
     number, began = 0, 0.0
     for number, batch in enumerate(epoch()):
         if number == 0:
+            keep_freed_memory()  # as training does; the processes of PyTorch's loader have begun with it
             began = time.perf_counter()
         del batch
     return number * BATCH / (time.perf_counter() - began)

@@ -106,6 +106,19 @@ def timed(step: Callable[[], None]) -> float:
 
 def our_step(name: str, images: np.ndarray, labels: np.ndarray) -> tuple[Callable[[], None], int, float]:
     """(one training step, number of parameters, seconds that compilation took)."""
+    step, _, parameters, compile_s = _compiled(name, images, labels)
+    return step, parameters, compile_s
+
+
+def our_program(name: str, images: np.ndarray, labels: np.ndarray) -> tuple[Callable[[], None], str]:
+    """(one training step, its compiled HLO as text)."""
+    step, compiled, _, _ = _compiled(name, images, labels)
+    return step, compiled.as_text() or ""
+
+
+def _compiled(
+    name: str, images: np.ndarray, labels: np.ndarray
+) -> tuple[Callable[[], None], jax.stages.Compiled, int, float]:
     network = nnx_io.create(functools.partial(zoo.builder(name, NUM_CLASSES, **OPTIONS.get(name, {}))), 0)
     method = Supervised(False, 1.0, 1.0, AUX_WEIGHT)
     optimizer = sgd(MOMENTUM, WEIGHT_DECAY)
@@ -132,7 +145,7 @@ def our_step(name: str, images: np.ndarray, labels: np.ndarray) -> tuple[Callabl
         held[0], loss = compiled(held[0], x, y)
         jax.block_until_ready((held[0], loss))
 
-    return step, sum(leaf.size for leaf in network.params.values()), compile_s
+    return step, compiled, sum(leaf.size for leaf in network.params.values()), compile_s
 
 
 def torch_step(name: str, images: np.ndarray, labels: np.ndarray, form: str) -> tuple[Callable[[], None], int]:

@@ -9,8 +9,6 @@ import sys
 # TensorFlow only feeds here; its start-up notes are noise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-# Of the two Kerases that TensorFlow may import at its start, the one that is not installed: neither is used here.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from absl import app, flags
 

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 Statistics = tuple[Float[Array, " c"], Float[Array, " c"]]
 _ROWS_PER_ITERATION = (4, 2, 1)
+_WORTH_A_LOOP = 2**20  # values; the terms of fewer stay in cache, and loops take long to compile
 Terms = tuple[Float[Array, "b h w c"], Float[Array, "b h w c"]]
 
 
@@ -70,6 +71,8 @@ def _sums(terms: Callable[..., Terms], *arrays: Array) -> Statistics:
         first, second = terms(*arrays)
         return jnp.sum(first, (0, 1, 2)), jnp.sum(second, (0, 1, 2))
 
+    if arrays[0].size < _WORTH_A_LOOP:
+        return at_once(*arrays)
     return jax.lax.platform_dependent(*arrays, cpu=by_row, default=at_once)
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from csst_jax.host_memory import keep_freed_memory
 from csst_jax.train.checkpoint import abstract_state
 from csst_jax.train.compile import Compilation, StepBank
 from csst_jax.train.progress import Preempted, Progress, StopRequest
@@ -106,6 +107,8 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                 before = time.perf_counter()
                 batch = device_batch(next(batches), run.seed, run.learning_rates[step], run.recipe.mesh)
                 monitor.progress.waited(time.perf_counter() - before)
+                if step == start:
+                    keep_freed_memory()  # TensorFlow sets the allocator back when it makes its first generator
                 state, metrics = bank[phase](state, batch)
                 monitor.stepped(step, phase, metrics)
                 done = step + 1
