@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import torch
 
+from csst_jax.host_memory import keep_freed_memory
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -88,5 +90,6 @@ class Loader:
 
 
 def _one_thread(_: int) -> None:
+    keep_freed_memory()  # as training with csst_jax does
     cv2.setNumThreads(1)  # the workers are what runs in parallel
     torch.set_num_threads(1)
