@@ -70,12 +70,13 @@ def compare(num_labels: int, repeats: int, pairs: int, num_workers: int) -> dict
 
 def _rate(function: Any, labels: Sequence[tuple[str, bytes]], num_workers: int) -> float:
     """Images a second, once each worker has started and done one."""
-    began, done = 0.0, 0
-    for number, _ in enumerate(workers.ordered_map(function, [*labels[: 5 * num_workers], *labels], num_workers)):
-        if number < 5 * num_workers - 1:  # `ordered_map` has four of them for each worker under way
+    # `ordered_map` has four of them for each worker under way when the first result comes.
+    warm = [labels[i % len(labels)] for i in range(5 * num_workers)]
+    began = 0.0
+    for number, _ in enumerate(workers.ordered_map(function, [*warm, *labels], num_workers), 1):
+        if number == len(warm):
             began = time.perf_counter()
-        done = number - (5 * num_workers - 2)
-    return done / (time.perf_counter() - began)
+    return len(labels) / (time.perf_counter() - began)
 
 
 def _scipy(image: tuple[str, bytes]) -> list[tuple[np.ndarray, np.ndarray]]:
