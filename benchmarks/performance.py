@@ -29,7 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
 LOGS = ROOT / "docs" / "results" / "logs" / "performance"
 _PACKAGES = ("jax", "jaxlib", "flax", "tensorflow-cpu", "torch", "torchvision")
-_SETTINGS = ("MALLOC_", "OMP_", "XLA_", "JAX_", "TF_", "PYTHONDONTWRITEBYTECODE")
+_SETTINGS = ("MALLOC_", "OMP_", "XLA_", "JAX_", "TF_CPP_", "TF_ENABLE_", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclasses.dataclass(frozen=True)
