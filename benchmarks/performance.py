@@ -72,11 +72,11 @@ SECTIONS = (
         "step_profile",
         "Where a step's time goes",
         "python -m benchmarks.step_profile --network=deeplab_v3_plus_resnet50 --json",
-        "Of the network that is furthest behind. Products and convolutions run as fast as PyTorch's; what is left is "
-        "passes over features. Tried on the way here: XLA's own weight gradients (up to 20 times slower than a product "
-        "a row), its reductions (batch normalisation's sums took 3 times as long), its gradient of max pooling (10 "
-        "times), Winograd's products below 128 channels, YNNPACK off (twice as slow), a stem that folds pixels into "
-        "channels (twice as slow), rows of products for the forward pass (no faster).",
+        "Of the network that is furthest behind. Tried on the way here, and measured in trials of single operations "
+        "that are not kept: XLA's own weight gradients (3 to 20 times slower than a product a row), its sums for batch "
+        "normalisation (3 times) and its gradient of max pooling (4 times), which were replaced; Winograd's products "
+        "below 128 channels, YNNPACK off, a stem that folds pixels into channels, and rows of products for the forward "
+        "pass, which were slower or no faster.",
     ),
     Section(
         "schedule",
@@ -110,8 +110,9 @@ SECTIONS = (
         "plan_fast_scnn",
         "FastSCNN at 1024 px on a v5e slice of 16 chips, compiled only",
         plan("fast_scnn", 1024, "v5e:4x4", 16),
-        "bfloat16, one crop a chip; nothing was run. Written plainly, the step accessed 22.8 GB by the compiler's "
-        "count and exchanged 87 all-reduces. That count takes what stays in the chip's vector memory for traffic.",
+        "bfloat16, one crop a chip; nothing was run. Before the rules for gradients in csst_jax/models and "
+        "csst_jax/losses the step accessed 22.8 GB by the compiler's count (no log was kept); at most 8 are aimed at. "
+        "That count takes what stays in the chip's vector memory for traffic.",
     ),
     Section(
         "plan_fast_scnn_2x2",

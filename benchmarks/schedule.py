@@ -21,6 +21,7 @@ import jax
 from configs import base
 from csst_jax import build
 from csst_jax.data.batches import batch_specs, batches
+from csst_jax.host_memory import keep_freed_memory
 from csst_jax.schedules import crops
 from csst_jax.train.compile import StepBank, distinct_phases
 from csst_jax.train.loop import device_batch
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cold_samples", type=int, default=1500, help="its crops an epoch; 0 leaves it out")
     parser.add_argument("--json", action="store_true", help="one last line of JSON")
     options = parser.parse_args(arguments)
+    keep_freed_memory()  # as csst_jax.main does
     jax.config.update("jax_enable_compilation_cache", False)  # a program that is loaded would not tell what it costs
     names = options.network.split(",")
     try:
@@ -118,6 +120,7 @@ class Setting:
         rates = build.learning_rates(stage, phases)
         state: TrainState = jax.tree.map(lambda x: x.copy(), self.state)
         first, run, step = next(stream), Run(), 0
+        keep_freed_memory()  # as training does after its first batch
         run.ended.append(time.perf_counter())
         with jax.transfer_guard_host_to_device("disallow_explicit"):
             for epoch, phase in enumerate(phases):

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from csst_jax.data import encoded
 from csst_jax.data.augment import Augmentation
 from csst_jax.data.pseudo_labels import PseudoLabelled
-from csst_jax.data.selection import Selection, png_size, select
+from csst_jax.data.selection import Selection, select
 from csst_jax.data.store import DataSet
 from csst_jax.evaluation import whole_image
 from csst_jax.evaluation.whole_image import PredictProgram, WholeImagePredictor
@@ -113,7 +114,7 @@ def check_stage(
     for phase in planned:
         sharding.check_divisible(phase.global_batch, phase.crop_px, device_mesh)
     _learning_rate(stage, planned)
-    _check_sampler(stage, [png_size(selection.source.label_bytes(record)) for record in records])
+    _check_sampler(stage, [encoded.size(selection.source.label_bytes(record)) for record in records])
 
 
 def _check_sampler(stage: ConfigDict, sizes: Sequence[tuple[int, int]]) -> None:
@@ -135,7 +136,7 @@ def sampler(stage: ConfigDict, sources: Sequence[LabelledSource], classes: Seque
       CsstError: unknown sampler, nothing to sample, or a crop that is larger than every image.
     """
     sizes = [
-        (number, record, *png_size(labelled.source.label_bytes(record)))
+        (number, record, *encoded.size(labelled.source.label_bytes(record)))
         for number, labelled in enumerate(sources)
         for record in labelled.records
     ]

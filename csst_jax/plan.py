@@ -133,7 +133,7 @@ def data_size(config: ConfigDict, given: Mapping[str, Any]) -> DataSize:
       CsstError: neither is there, or both are.
     """
     from csst_jax import build
-    from csst_jax.data.selection import png_size
+    from csst_jax.data import encoded
     from csst_jax.stages.planning import DataSize
 
     if config.data.dir and pathlib.Path(config.data.dir).expanduser().exists():
@@ -144,7 +144,7 @@ def data_size(config: ConfigDict, given: Mapping[str, Any]) -> DataSize:
             )
         data = build.dataset(config)
         pool, validation = build.training_selection(config, data), build.validation_selection(config, data)
-        sizes = {png_size(validation.source.label_bytes(record)) for record in validation.labelled}
+        sizes = {encoded.size(validation.source.label_bytes(record)) for record in validation.labelled}
         largest = max(sizes, key=lambda size: size[0] * size[1])
         counts = (len(pool.labelled), len(pool.unlabelled), len(validation.labelled))
         return DataSize(*counts, len(data.description.classes), largest)

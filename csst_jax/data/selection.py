@@ -6,7 +6,6 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
-from csst_jax.data import encoded
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -80,8 +79,3 @@ def _read_ids(path: pathlib.Path) -> list[str]:
     if not ids:
         raise CsstError(f"{path} holds no id; write one id a line, or set data.labelled_ids='' to use every mask.")
     return ids
-
-
-def png_size(label: bytes) -> tuple[int, int]:
-    """(height, width) of a stored label, without decoding it."""
-    return encoded.size(label)

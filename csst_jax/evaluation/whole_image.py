@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from csst_jax.data.encoded import decode_label, decode_rgb, encode_label  # noqa: F401  the stages' way to them
+from csst_jax.data.encoded import decode_rgb
 from csst_jax.evaluation.inference import make_labeller, make_predictor
 from csst_jax.train.sharding import DATA, make_mesh, replicated
 

@@ -55,7 +55,7 @@ def _backward(size: int, stride: int, padding: Padding, saved: tuple[Array, Arra
         return jax.vjp(lambda x: _plain(x, size, stride, padding), x)[1](g)[0]
 
     def cpu(x: Array, y: Array, g: Array) -> Array:
-        """XLA's CPU backend carries the position of every pixel through the window's maximum: ten times slower."""
+        """XLA's CPU backend carries the position of every pixel through the window's maximum: four times slower."""
         (_, rows, columns, c), taps = g.shape, (size, size)
         wide = side_by_side(x, rows, taps, (stride, stride), padding, (1, 1), fill=-np.inf)
         first = jnp.full(y.shape, size**2, jnp.uint8)  # the tap of the largest, by rows; of several the first

@@ -11,9 +11,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax import build
+from csst_jax.data.encoded import decode_label
 from csst_jax.evaluation.confusion import ConfusionMatrix
 from csst_jax.evaluation.pictures import colour, contact_sheet
-from csst_jax.evaluation.whole_image import decode_label
 from csst_jax.stages.artifact import read_json
 
 if TYPE_CHECKING:

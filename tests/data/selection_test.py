@@ -2,7 +2,7 @@
 
 import pytest
 
-from csst_jax.data.selection import png_size, select
+from csst_jax.data.selection import select
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 
@@ -37,7 +37,3 @@ def test_bad_lists_say_what_is_wrong(data, tmp_path):
         CsstError, match=r"ids.txt: 2 ids are no labelled images of split 'train' in .*image05, image99\."
     ):
         select(data, "train", str(ids))
-
-
-def test_size_of_a_stored_label(data):
-    assert png_size(data.source("train").label_bytes(0)) == (96, 128)

@@ -93,8 +93,9 @@ def test_equals_the_plain_convolution_in_value_and_both_gradients(case):
         values_and_gradients(conv2d, x, kernel, *how), values_and_gradients(plain, x, kernel, *how), strict=True
     ):
         assert ours.shape == theirs.shape
-        # Sums of a thousand terms of either sign are rounded relative to the largest.
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=max(1e-5, 5e-6 * float(np.abs(theirs).max())))
+        # Of sums of a thousand terms of either sign, those near zero are rounded as the largest are.
+        near_zero = 5e-6 * float(np.abs(theirs).max()) if case.startswith("winograd") else 1e-5
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=near_zero)
 
 
 def test_bfloat16_weight_gradient_does_not_lose_what_float32_sums_keep():
