@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from clu import parameter_overview
 
 from csst_jax import build
-from csst_jax.data.batches import batch_specs, batches
 from csst_jax.train import sharding
 from csst_jax.train.checkpoint import Checkpoints, abstract_state
 from csst_jax.train.compile import distinct_phases
 from csst_jax.train.loop import TrainingRun, train
-from csst_jax.train.metrics import make_writer
 from csst_jax.train.state import initial_state
 
 if TYPE_CHECKING:
@@ -88,6 +85,10 @@ def run(
             like = jax.eval_shape(functools.partial(initial_state, net, recipe.optimizer))
             state = checkpoints.restore(abstract_state(like, sharding.replicated(mesh)), steps)
         else:
+            # TensorFlow takes seconds to import, and a finished stage does without.
+            from csst_jax.data.batches import batch_specs, batches
+            from csst_jax.train.metrics import make_writer
+
             sampler = build.sampler(stage, sources, classes)
             _announce(artifact, net, phases, sources)
             begin = time.perf_counter()
@@ -152,6 +153,8 @@ def _compilations(planned: Sequence[Any], made: Sequence[Any]) -> dict[str, Any]
 
 def _announce(artifact: Artifact, net: Network, phases: Sequence[Any], sources: Sequence[LabelledSource]) -> None:
     """Devices, parameters and plan; the parameters' full table goes to a file, as it is longer than a screen."""
+    from clu import parameter_overview
+
     name = artifact.directory.name
     overview = parameter_overview.get_parameter_overview(net.params, include_stats=False)
     (artifact.directory / PARAMETERS_FILE).write_text(overview + "\n", encoding="utf-8")
