@@ -21,6 +21,7 @@ import jax
 from configs import base
 from csst_jax import build
 from csst_jax.data.batches import batch_specs, batches
+from csst_jax.data.kept import kept_in_memory
 from csst_jax.host_memory import keep_freed_memory
 from csst_jax.schedules import crops
 from csst_jax.train.compile import StepBank, distinct_phases
@@ -99,8 +100,9 @@ class Setting:
         data = build.dataset(self.config)
         pool = build.training_selection(self.config, data)
         self.mesh = build.mesh(self.config)
-        self.sources = [build.real_labels(pool, stage)]
-        self.sampler = build.sampler(stage, self.sources, data.description.classes)
+        sources = [build.real_labels(pool, stage)]
+        self.sampler = build.sampler(stage, sources, data.description.classes)
+        self.readers = kept_in_memory([labelled.source for labelled in sources], self.config.input.cache_mb * 2**20)
         net = build.network(stage, len(data.description.classes), SEED)
         self.recipe = build.recipe(self.config, stage, net, self.mesh)
         self.state = jax.device_put(initial_state(net, self.recipe.optimizer), replicated(self.mesh))
@@ -116,7 +118,7 @@ class Setting:
         stage = self.config.teacher
         specs = batch_specs(self.sampler, phases, SEED, (stage.augment.scale_min, stage.augment.scale_max), 0)
         how = {"parallel_batches": self.config.input.parallel_batches, "prefetch": self.config.input.prefetch}
-        stream = batches(specs, [labelled.source for labelled in self.sources], **how)
+        stream = batches(specs, self.readers, **how)
         rates = build.learning_rates(stage, phases)
         state: TrainState = jax.tree.map(lambda x: x.copy(), self.state)
         first, run, step = next(stream), Run(), 0

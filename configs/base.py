@@ -117,6 +117,7 @@ def get_config() -> ConfigDict:
     c.input = ConfigDict()
     c.input.parallel_batches = 2  # batches that tf.data prepares at the same time
     c.input.prefetch = 4  # finished batches kept ready
+    c.input.cache_mb = 1024  # encoded images and labels (MiB) that a process keeps in memory once it has read them
 
     c.checkpoint = ConfigDict()
     c.checkpoint.every_s = 300.0

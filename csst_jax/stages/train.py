@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from csst_jax import build
+from csst_jax.data.kept import kept_in_memory
 from csst_jax.train import sharding
 from csst_jax.train.checkpoint import Checkpoints, abstract_state
 from csst_jax.train.compile import distinct_phases
@@ -97,7 +98,7 @@ def run(
                 scale_range = (stage.augment.scale_min, stage.augment.scale_max)
                 here = (jax.process_index(), jax.process_count())
                 specs = batch_specs(sampler, phases, seed, scale_range, start_step, *here)
-                readers = [labelled.source for labelled in sources]
+                readers = kept_in_memory([labelled.source for labelled in sources], config.input.cache_mb * 2**20)
                 how = {"parallel_batches": config.input.parallel_batches, "prefetch": config.input.prefetch}
                 return batches(specs, readers, **how)
 

@@ -73,15 +73,16 @@ def prepare(build):
     return model.double(), layout, {name: value.double() for name, value in filled.items()}
 
 
-def train(case, model, forward, filled, seed, noise=0.0):
+def train(case, model, forward, filled, seed, noise=0.0, dtype=torch.float64):
     """Samples of one training step's outputs, gradients and statistics."""
+    model = model.to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in model.state_dict().items():
             near = 1.0 + noise * torch.randn(value.shape, generator=generator, dtype=torch.float64)
             value.copy_(filled[name] * near)
     model.train().zero_grad()
-    outputs = forward(model, to_torch(filling.images(case.train_size, seed)).double())
+    outputs = forward(model, to_torch(filling.images(case.train_size, seed)).to(dtype))
     value = loss(outputs, case.train_size)
     value.backward()
     kept = {"loss": value.detach().numpy(), **sample_outputs("train", outputs)}
@@ -107,7 +108,7 @@ def record(case):
                 outputs = forward(model, to_torch(filling.images(size)).double())
             key = "features" if "features" in outputs else "logits"
             kept |= sample_outputs(f"eval {size[0]} {size[1]}", {key: outputs[key]})
-        kept |= well_conditioned(lambda *how: train(case, model, forward, filled, *how))
+        kept |= well_conditioned(lambda *how, **more: train(case, model, forward, filled, *how, **more))
     kept = {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in kept.items()}
     np.savez_compressed(case.fixture, **kept)
     size = case.fixture.stat().st_size
@@ -116,16 +117,21 @@ def record(case):
     print(case.name, size, "seed", kept.get("seed"), deviations, flush=True)
 
 
-def well_conditioned(step, noise=1e-6, limit=2e-4, seeds=12):
-    """A step with the first images for which no ReLU and no maximum is so close that rounding may decide it.
+def well_conditioned(step, noise=1e-6, limit=2e-4, seeds=50):
+    """A step with the first images for which float32 suffices.
 
-    That is, changing all weights by several times float32's rounding changes the gradients little.
+    No ReLU and no maximum is so close that rounding may decide it: changing all weights by several times float32's
+    rounding changes the gradients little. And the reference's own gradients in float32 are near those in float64: where
+    a normalisation over two values makes 1 and -1 of them, its gradient is what two nearly equal numbers differ by.
     """
     for seed in range(seeds):
-        kept, near = step(seed), step(seed, noise)
-        worst = max(np.abs(near[n] - v).max() / np.abs(v).max() for n, v in kept.items() if n.startswith("gradient"))
-        print(f"  seed {seed}: gradients move by {worst:.1e}", flush=True)
-        if worst < limit:
+        kept = step(seed)
+        moved = [
+            max(np.abs(other[n] - v).max() / np.abs(v).max() for n, v in kept.items() if n.startswith("gradient"))
+            for other in (step(seed, noise), step(seed, dtype=torch.float32))
+        ]
+        print(f"  seed {seed}: gradients move by {moved[0]:.1e} with weights, {moved[1]:.1e} in float32", flush=True)
+        if max(moved) < limit:
             return {"seed": np.array(seed), **kept}
     raise AssertionError(f"gradients are ill-conditioned with each of {seeds} images")
 
