@@ -23,6 +23,7 @@ class Case:
       slow: whether comparing numbers takes more than a few seconds.
       slow_layout: whether comparing the layout does.
       numeric: whether numbers are compared, or the state dict's layout alone.
+      moved: how far recorded gradients may depend on rounding (`well_conditioned` in record.py).
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     slow: bool = True
     slow_layout: bool = False
     numeric: bool = True
+    moved: float = 2e-4
 
     @property
     def fixture(self):
@@ -69,7 +71,8 @@ CASES = (
     ),
     Case("efficientnet_lite0_timm", "timm", "trunk:efficientnet_lite0"),
     Case("fast_scnn_mmseg", "mmseg", "fast_scnn", sizes=((321, 449), (769, 769)), train_size=(97, 129)),
-    Case("bisenet_mmseg", "mmseg", "bisenet_resnet18", sizes=((321, 449),)),
+    # It normalises pooled features in three places: no images are as well-conditioned as elsewhere.
+    Case("bisenet_mmseg", "mmseg", "bisenet_resnet18", sizes=((321, 449),), moved=4e-4),
     *pair("icnet_mmseg", "mmseg", "icnet_resnet50", sizes=((321, 449),), train_size=(129, 193)),
     *pair("fcn_mmseg", "mmseg", "fcn_resnet50"),
     *pair("pspnet_mmseg", "mmseg", "pspnet_resnet50", sizes=((321, 449),)),
