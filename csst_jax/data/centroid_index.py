@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -135,6 +135,27 @@ class IndexBuilder:
     def finish(self) -> CentroidIndex:
         """The index of everything added so far."""
         return _assemble(tuple(self._ids), self._num_classes, self._hash.hexdigest(), self._columns)
+
+
+def empty(ids: Sequence[str], num_classes: int) -> CentroidIndex:
+    """The index of images whose labels are left aside."""
+    return _assemble(tuple(ids), num_classes, "", [])
+
+
+def concatenate(indices: Sequence[CentroidIndex], ids: Sequence[str], sha256: str) -> CentroidIndex:
+    """One index of several, each of whose records counts from 0.
+
+    Args:
+      indices: of consecutive images, of the same classes.
+      ids: of all images.
+      sha256: hash of all their labels.
+    """
+    starts = np.cumsum([0, *(len(index.ids) for index in indices)])
+    columns = [
+        ((index.record + start).astype(np.int32), index.klass, index.y, index.x, index.area)
+        for index, start in zip(indices, starts, strict=False)
+    ]
+    return _assemble(tuple(ids), indices[0].num_classes, sha256, columns)
 
 
 def _assemble(

@@ -69,6 +69,11 @@ def select(dataset: DataSet, split: str, ids_file: str) -> Selection:
     return Selection(dataset, split, labelled, unlabelled)
 
 
+def images_alone(dataset: DataSet, split: str) -> Selection:
+    """All images of a split as unlabelled ones, whether they came with masks or not."""
+    return Selection(dataset, split, (), tuple(range(len(dataset.ids(split)))))
+
+
 def _read_ids(path: pathlib.Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
