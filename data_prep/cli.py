@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from csst_jax.types import CsstError
-from data_prep import raw, stored, workers
+from data_prep import distributed, raw, stored, workers
 from data_prep.problems import Problems
 
 
@@ -23,7 +25,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; nothing was left half done.", file=sys.stderr)
+        print("interrupted; nothing is half done, and the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
 
 
@@ -35,7 +37,7 @@ def parser(module_doc: str | None) -> argparse.ArgumentParser:
 
 
 def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
-    """Adds --data_dir, --overwrite, --storage and --num_workers, which every command that stores a data set takes."""
+    """Adds the flags that every command takes which stores a data set: --data_dir, --overwrite, how and on what."""
     arguments.add_argument("--data_dir", required=True, help="the data set is stored in DATA_DIR/<name>/<version>/")
     arguments.add_argument(
         "--overwrite",
@@ -44,6 +46,7 @@ def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
     )
     stored.add_argument(arguments)
     workers.add_argument(arguments)
+    distributed.add_arguments(arguments)
 
 
 def dataset_parser(module_doc: str | None, source_help: str) -> argparse.ArgumentParser:
@@ -71,16 +74,29 @@ def prepare(data: raw.RawDataSet, flags: argparse.Namespace, problems: Problems)
 
     from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
 
+    def fingerprint(splits: Iterable[tuple[str, Sequence[raw.RawPair]]]) -> str:
+        return raw.source_sha256(splits, data.description, data.labels, flags.storage)
+
     builder.prepare(
         data.description,
-        {split: raw.read_examples(pairs, data.labels, problems) for split, pairs in splits.items()},
+        splits,
         flags.data_dir,
-        source_sha256=raw.source_sha256(splits.items(), data.description, data.labels, flags.storage),
+        make=functools.partial(raw.read_pair, labels=data.labels),
+        source_sha256=fingerprint(splits.items()),
+        part_sha256=lambda split, pairs: fingerprint([(split, pairs)]),
         problems=problems,
-        overwrite=flags.overwrite,
-        storage=flags.storage,
-        num_workers=flags.num_workers,
+        **builder_settings(flags),
     )
+
+
+def builder_settings(flags: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `builder.prepare` that `add_output_arguments` asks for."""
+    return {
+        "overwrite": flags.overwrite,
+        "storage": flags.storage,
+        "num_workers": flags.num_workers,
+        "beam": distributed.BeamRun(flags.beam_runner, flags.beam_pipeline_options) if flags.beam_runner else None,
+    }
 
 
 def _chosen(data: raw.RawDataSet, wanted: str, problems: Problems) -> dict[str, list[raw.RawPair]]:

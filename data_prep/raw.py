@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import collections
-import concurrent.futures
 import dataclasses
 import hashlib
 import io
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +18,6 @@ from data_prep.label_map import LabelMap
 from data_prep.problems import Problems
 
 _EXIF_ORIENTATION = 0x0112
-
-Image.preinit()  # Pillow finds its decoders at the first use, and that is not safe in several threads at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +61,8 @@ class RawExample:
     labelled: bool
 
 
-class _Bad(Exception):
-    """One problem with one file; becomes a line in `Problems`."""
+class Bad(Exception):
+    """What is wrong with a file: names it and says the mend."""
 
 
 def directory(given: str | os.PathLike[str], *below: str, flag: str = "--source_dir") -> pathlib.Path:
@@ -111,61 +107,23 @@ def check_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> lis
     return sorted(first.values(), key=lambda pair: pair.id)
 
 
-def read_examples(
-    pairs: Iterable[RawPair],
-    labels: LabelMap,
-    problems: Problems,
-    num_threads: int | None = None,
-) -> Iterator[RawExample]:
-    """Reads pairs in order, several at a time; a bad pair goes to `problems` and is left out.
+def read_pair(pair: RawPair, labels: LabelMap) -> RawExample:
+    """Reads and checks a pair.
 
     Args:
-      pairs: files to read, as `check_pairs` returns them (missing files are left out without another word).
-      labels: what the masks' values or colours stand for.
-      problems: collects what is wrong; whoever consumes the examples calls `raise_if_any` afterwards.
-      num_threads: threads that decode; by default one a core.
+      pair: its files.
+      labels: what the mask's values or colours stand for.
 
     Raises:
-      CsstError: `problems` is full.
+      Bad: something is wrong with a file.
     """
-    num_threads = num_threads or os.cpu_count() or 1
-    present = (pair for pair in pairs if pair.image.is_file() and (pair.mask is None or pair.mask.is_file()))
-
-    def attempt(pair: RawPair) -> RawExample | _Bad:
-        try:
-            return _read_pair(pair, labels)
-        except _Bad as bad:
-            return bad
-
-    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
-        waiting: collections.deque[concurrent.futures.Future[RawExample | _Bad]] = collections.deque()
-        try:
-            for pair in present:
-                waiting.append(pool.submit(attempt, pair))
-                if len(waiting) > 4 * num_threads:  # bounds memory: raw data may be far larger than it
-                    yield from _result(waiting.popleft(), problems)
-            while waiting:
-                yield from _result(waiting.popleft(), problems)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _result(future: concurrent.futures.Future[RawExample | _Bad], problems: Problems) -> Iterator[RawExample]:
-    outcome = future.result()
-    if isinstance(outcome, _Bad):
-        problems.add(str(outcome))
-    else:
-        yield outcome
-
-
-def _read_pair(pair: RawPair, labels: LabelMap) -> RawExample:
     image_bytes = _read_bytes(pair.image)
     width, height = _check_image(pair.image, image_bytes)
     if pair.mask is None:
         return RawExample(pair.id, image_bytes, np.full((height, width), IGNORE_LABEL, np.uint8), labelled=False)
     label = _read_label(pair.mask, labels)
     if label.shape != (height, width):
-        raise _Bad(
+        raise Bad(
             f"{pair.mask}: the mask is {label.shape[1]}x{label.shape[0]} but its image {pair.image} is "
             f"{width}x{height} (width x height); resize the mask with nearest neighbour, or mend the pairing."
         )
@@ -176,7 +134,7 @@ def _read_bytes(path: pathlib.Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _Bad(f"{path}: cannot be read ({error.strerror}); mend the file or its permissions.") from error
+        raise Bad(f"{path}: cannot be read ({error.strerror}); mend the file or its permissions.") from error
 
 
 def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]) -> Image.Image:
@@ -184,7 +142,7 @@ def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]
         picture = Image.open(io.BytesIO(data), formats=formats)
         picture.load()
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise _Bad(
+        raise Bad(
             f"{path}: unreadable or truncated {kind} ({len(data)} bytes; {error}); expected "
             f"{' or '.join(formats)}. Copy the file again."
         ) from error
@@ -195,10 +153,10 @@ def _check_image(path: pathlib.Path, data: bytes) -> tuple[int, int]:
     """Decodes an image whole and returns (width, height)."""
     picture = _decode(path, data, "image", ("PNG", "JPEG"))
     if picture.mode not in ("RGB", "L", "P", "RGBA"):
-        raise _Bad(f"{path}: image of colour mode {picture.mode}; convert it to 8-bit RGB.")
+        raise Bad(f"{path}: image of colour mode {picture.mode}; convert it to 8-bit RGB.")
     orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
     if orientation != 1:
-        raise _Bad(
+        raise Bad(
             f"{path}: EXIF orientation {orientation}, which decoders treat differently; turn the pixels and remove the "
             "tag, for instance `mogrify -auto-orient`."
         )
@@ -222,7 +180,7 @@ def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
         if labels.colours
         else "a single-channel index mask (grey or palette PNG whose values are class numbers)"
     )
-    raise _Bad(
+    raise Bad(
         f"{path}: the mask has {len(picture.getbands())} channels (mode {picture.mode}); it must be {wanted}: convert "
         "it, or give the classes colours (data_prep.folder)."
     )
@@ -235,7 +193,7 @@ def _read_sbd(path: pathlib.Path) -> np.ndarray:
     try:
         return np.asarray(scipy.io.loadmat(os.fspath(path))["GTcls"]["Segmentation"][0, 0])
     except (OSError, ValueError, KeyError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
-        raise _Bad(f"{path}: no readable mask GTcls.Segmentation ({error}). Copy the file again.") from error
+        raise Bad(f"{path}: no readable mask GTcls.Segmentation ({error}). Copy the file again.") from error
 
 
 def _checked(
@@ -246,7 +204,7 @@ def _checked(
     wrong = ", ".join(f"{key} ({count} pixels)" for key, count in list(unknown.items())[:5])
     classes = [key for key, klass in known.items() if klass != IGNORE_LABEL]
     void = [key for key, klass in known.items() if klass == IGNORE_LABEL]
-    raise _Bad(
+    raise Bad(
         f"{path}: label {kind} {wrong}{' and more' if len(unknown) > 5 else ''} stands for none of the "
         f"{len(set(known.values()) - {IGNORE_LABEL})} classes ({kind}s {_listed(classes)}) nor for void "
         f"({_listed(void) or 'none'}); mend the mask, the list of classes or the void {kind}s."
