@@ -89,6 +89,10 @@ def get_config() -> ConfigDict:
     # Text file with the ids of the masks to use, one a line; all other images of the split are unlabelled.
     # Empty: every image that has a mask.
     c.data.labelled_ids = ""
+    # Splits of other prepared data sets that train as well: comma separated, each DIR:SPLIT. Those of the same classes
+    # can bring masks; of any data set, images can join the unlabelled pool, whose masks nobody looks at.
+    c.data.more_labelled = ""
+    c.data.more_unlabelled = ""
 
     c.teacher = training()
     c.student = training()

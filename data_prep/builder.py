@@ -1,101 +1,34 @@
-"""Stores checked examples as a TFDS data set (array_record) with its centroid index, all or nothing."""
+"""Stores checked examples as a TFDS data set (array_record) with its centroid index; an interrupted run goes on."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import io
+import itertools
 import json
 import os
 import pathlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from csst_jax.data import centroid_index, store
 from csst_jax.types import CsstError, DatasetDescription
-from data_prep import workers, workspace
+from data_prep import distributed, parts, workers, workspace
+from data_prep.parts import Part
 from data_prep.problems import Problems
 from data_prep.raw import RawExample
-from data_prep.stored import STORAGES, StoredExample, store_form
+from data_prep.stored import STORAGES
 
 VERSION = "1.0.0"
 """Version of the stored form; raise it when a reader could not tell the forms apart (how an image or label is encoded,
 its first bytes tell)."""
 
 _PROGRESS_S = 10.0
-
-
-# mypy does not follow tensorflow_datasets, so it cannot know the class argument.
-class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Any semantic segmentation data set: `id`, and encoded `image` and `label` (`csst_jax.data.encoded`)."""
-
-    VERSION = tfds.core.Version(VERSION)
-
-    def __init__(
-        self,
-        description: DatasetDescription,
-        examples: Mapping[str, Iterable[StoredExample]],
-        written: Mapping[str, _Written],
-        data_dir: str | os.PathLike[str],
-    ) -> None:
-        """Makes a builder.
-
-        Args:
-          description: names the data set.
-          examples: for each split, its examples sorted by id; run through once.
-          written: for each split, notes what was stored, in record order.
-          data_dir: the TFDS data directory.
-        """
-        self.name = description.name
-        self._examples = examples
-        self._written = written
-        super().__init__(data_dir=data_dir, file_format="array_record")
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        features = tfds.features.FeaturesDict(
-            {
-                "id": tfds.features.Text(),
-                # Not features.Image: TFDS knows no tiles.
-                "image": tfds.features.Tensor(shape=(), dtype=np.object_),
-                "label": tfds.features.Tensor(shape=(), dtype=np.object_),
-            }
-        )
-        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        del dl_manager  # the raw data is on this machine
-        return {split: self._generate_examples(split) for split in self._examples}
-
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, str | bytes]]]:
-        last = time.monotonic()
-        for record, example in enumerate(self._examples[split]):
-            if time.monotonic() - last > _PROGRESS_S:
-                last = time.monotonic()
-                print(f"{self.name}: {split}: {record} images so far", file=sys.stderr, flush=True)
-            self._written[split].add(record, example)
-            yield record, {"id": example.id, "image": example.image, "label": example.label}
-
-
-class _Written:
-    """What one split stores: ids in record order, and the centroid index, made in the same pass."""
-
-    def __init__(self, num_classes: int) -> None:
-        self.ids: list[str] = []
-        self.labelled_ids: list[str] = []
-        self.index = centroid_index.IndexBuilder(num_classes)
-
-    def add(self, record: int, example: StoredExample) -> None:
-        if self.ids and example.id <= self.ids[-1]:
-            raise ValueError(f"examples must come sorted by id, each once: {example.id!r} after {self.ids[-1]!r}.")
-        self.index.add_found(record, example.id, example.components, example.label)
-        self.ids.append(example.id)
-        if example.labelled:
-            self.labelled_ids.append(example.id)
 
 
 def version_directory(data_dir: str | os.PathLike[str], name: str) -> pathlib.Path:
@@ -132,93 +65,149 @@ def is_finished(
 
 def prepare(
     description: DatasetDescription,
-    examples: Mapping[str, Iterable[RawExample]],
+    examples: Mapping[str, Iterable[Any]],
     data_dir: str | os.PathLike[str],
     *,
     source_sha256: str,
+    make: Callable[[Any], RawExample] | None = None,
+    part_sha256: Callable[[str, Sequence[Any]], str] | None = None,
     problems: Problems | None = None,
     overwrite: bool = False,
     storage: str = STORAGES[0],
     num_workers: int = 1,
+    beam: distributed.BeamRun | None = None,
 ) -> pathlib.Path:
     """Stores a data set with its centroid index in DATA_DIR/<name>/<version>/, which appears whole or not at all.
 
+    Parts that an interrupted run finished are taken over if their fingerprint is the same.
+
     Args:
       description: name, classes and palette.
-      examples: for each split, its examples sorted by id; run through once.
+      examples: for each split what its examples are made from, sorted by id; all of it is held in memory.
       data_dir: the data directory.
       source_sha256: fingerprint of the raw data and settings, `storage` among them; the same one found there means
         nothing is to be done.
-      problems: where `examples` notes bad files; any of them and nothing is stored.
+      make: a function for other processes that makes an example and raises `raw.Bad`; None where they are examples.
+      part_sha256: fingerprint of a split's name, some of its items, and settings; `source_sha256` by default.
+      problems: what is wrong so far; if there is anything in the end, nothing is stored.
       overwrite: replace a finished data set that was made from another source.
       storage: one of `STORAGES`.
-      num_workers: processes that encode and find components; what is stored does not depend on it.
+      num_workers: processes that read, encode and find components; what is stored does not depend on it.
+      beam: run on Beam instead of `num_workers` processes.
 
     Returns:
       The version directory.
 
     Raises:
       CsstError: bad raw data, a finished data set from another source, another preparation under way, or the disk
-        refused. Nothing is left behind then, and what was there before stays.
+        refused. What was there before stays, and parts that are whole wait for the next run.
     """
     problems = problems or Problems()
     directory = version_directory(data_dir, description.name)
     if is_finished(data_dir, description, source_sha256, overwrite):
         return directory
+    start = time.monotonic()
     try:
         with workspace.exclusive(directory) as unfinished:
             if is_finished(data_dir, description, source_sha256, overwrite):  # another process was faster
                 return directory
-            form = functools.partial(store_form, num_classes=len(description.classes), storage=storage)
-            forms = {split: workers.ordered_map(form, raw, num_workers) for split, raw in examples.items()}
-            _write(description, forms, unfinished, source_sha256, problems)
-            workspace.put_in_place(unfinished / description.name / VERSION, directory, unfinished)
+            made, notes = unfinished / "records", unfinished / "notes"
+            items = {split: list(members) for split, members in examples.items()}
+            fingerprint = part_sha256 or (lambda *_: source_sha256)
+            divided = parts.divide(items, made, notes, description.name, fingerprint)
+            every = [part for members in divided.values() for part in members]
+            workspace.keep_only(made, {part.records.name for part in every})
+            workspace.keep_only(notes, {part.notes.name for part in every})
+            write = functools.partial(
+                parts.write, make=make or _as_it_is, num_classes=len(description.classes), storage=storage
+            )
+            _write_missing(description.name, divided, write, num_workers, beam, problems)
+            problems.raise_if_any()
+            _finish(description, divided, made, source_sha256)
+            workspace.put_in_place(made, directory, unfinished)
     except OSError as error:
         raise CsstError(
-            f"cannot store data set {description.name!r} in {directory}: {error}. Nothing was left."
+            f"cannot store data set {description.name!r} in {directory}: {error}. What is done so far is kept for "
+            "the next run."
         ) from error
+    print(f"{description.name}: prepared in {time.monotonic() - start:.1f} s")
     return directory
 
 
-def _write(
-    description: DatasetDescription,
-    examples: Mapping[str, Iterable[StoredExample]],
-    unfinished: pathlib.Path,
-    source_sha256: str,
+def _as_it_is(example: RawExample) -> RawExample:
+    return example
+
+
+def _write_missing(
+    name: str,
+    divided: Mapping[str, Sequence[Part]],
+    write: Callable[[Part], list[str]],
+    num_workers: int,
+    beam: distributed.BeamRun | None,
     problems: Problems,
 ) -> None:
-    """Writes everything into UNFINISHED/<name>/<version>/."""
-    start = time.monotonic()
-    written = {split: _Written(len(description.classes)) for split in examples}
-    builder = SegmentationBuilder(description, examples, written, unfinished)
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS speaks of downloads
-            builder.download_and_prepare()
-    except CsstError:
-        raise
-    except Exception:
-        problems.raise_if_any()  # a split of nothing but bad files fails inside TFDS, with another message
-        raise
-    problems.raise_if_any()
-    directory = unfinished / description.name / VERSION
-    splits = {}
-    for split, content in written.items():
-        index = content.index.finish()
-        centroid_index.write(store.index_path(directory, split), index)
+    """Makes the parts that are not whole yet, and says how far it is."""
+    every = [part for members in divided.values() for part in members]
+    missing = [part for part in every if not parts.is_whole(part)]
+    if len(missing) < len(every):
+        print(f"{name}: {len(every) - len(missing)} of {len(every)} parts are there from an interrupted run")
+    total = sum(len(part.items) for part in every)
+    done = total - sum(len(part.items) for part in missing)
+    if beam:
+        outcomes = distributed.write_all(beam, write, missing)
+    else:
+        outcomes = workers.ordered_map(write, missing, min(num_workers, max(len(missing), 1)))
+    last = time.monotonic()
+    for part, wrong in zip(missing, outcomes, strict=True):
+        for message in wrong:
+            problems.add(message)
+        done += len(part.items)
+        if time.monotonic() - last > _PROGRESS_S:
+            last = time.monotonic()
+            print(f"{name}: {done} of {total} images", file=sys.stderr, flush=True)
+
+
+def _finish(
+    description: DatasetDescription, divided: Mapping[str, Sequence[Part]], made: pathlib.Path, source_sha256: str
+) -> None:
+    """Joins the parts' notes into one index a split, and writes what TFDS and `store` want to know."""
+    splits, infos = {}, []
+    for split, members in divided.items():
+        notes = [parts.read_notes(part) for part in members]
+        ids = [image_id for note in notes for image_id in note.index.ids]
+        if any(a >= b for a, b in itertools.pairwise(ids)):
+            raise ValueError(f"split {split!r}: examples must come sorted by id, each once.")
+        sha256 = centroid_index.combine(digest for note in notes for digest in note.digests)
+        index = centroid_index.concatenate([note.index for note in notes], ids, sha256)
+        centroid_index.write(store.index_path(made, split), index)
+        labelled = np.concatenate([note.labelled for note in notes])
         splits[split] = {
-            "ids": content.ids,
-            "labelled_ids": content.labelled_ids,
-            "labels_sha256": index.labels_sha256,
+            "ids": ids,
+            "labelled_ids": [image_id for image_id, has in zip(ids, labelled, strict=True) if has],
+            "labels_sha256": sha256,
         }
-        without = sorted(set(range(index.num_classes)) - set(index.klass.tolist()))
-        print(
-            f"{description.name}: {split}: {len(content.ids)} images, {len(content.labelled_ids)} labelled, "
-            f"{len(index)} components"
+        infos.append(
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[len(note.labelled) for note in notes],
+                num_bytes=sum(note.num_bytes for note in notes),
+            )
         )
-        if without:
+        print(
+            f"{description.name}: {split}: {len(ids)} images, {int(labelled.sum())} labelled, {len(index)} components"
+        )
+        without = sorted(set(range(index.num_classes)) - set(index.klass.tolist()))
+        if without and labelled.any():
             names = ", ".join(description.classes[klass] for klass in without)
             print(f"{description.name}: {split}: warning: no pixel of {names}")
+    undecoded = tfds.features.Tensor(shape=(), dtype=np.object_)  # not features.Image: TFDS knows no tiles
+    tfds.folder_dataset.write_metadata(
+        data_dir=made,
+        features=tfds.features.FeaturesDict({"id": tfds.features.Text(), "image": undecoded, "label": undecoded}),
+        split_infos=infos,
+        version=VERSION,
+        check_data=False,
+        disable_shuffling=True,
+    )
     metadata = dataclasses.asdict(description) | {"splits": splits, "source_sha256": source_sha256}
-    (directory / store.METADATA_FILE).write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
-    print(f"{description.name}: prepared in {time.monotonic() - start:.1f} s")
+    (made / store.METADATA_FILE).write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from csst_jax.types import CsstError
-from data_prep import stored, workers
+from data_prep import distributed, raw, stored, workers
+from data_prep.problems import Problems
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
@@ -22,7 +25,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; nothing was left half done.", file=sys.stderr)
+        print("interrupted; nothing is half done, and the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
 
 
@@ -34,7 +37,7 @@ def parser(module_doc: str | None) -> argparse.ArgumentParser:
 
 
 def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
-    """Adds --data_dir, --overwrite, --storage and --num_workers, which every command that stores a data set takes."""
+    """Adds the flags that every command takes which stores a data set: --data_dir, --overwrite, how and on what."""
     arguments.add_argument("--data_dir", required=True, help="the data set is stored in DATA_DIR/<name>/<version>/")
     arguments.add_argument(
         "--overwrite",
@@ -43,3 +46,62 @@ def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
     )
     stored.add_argument(arguments)
     workers.add_argument(arguments)
+    distributed.add_arguments(arguments)
+
+
+def dataset_parser(module_doc: str | None, source_help: str) -> argparse.ArgumentParser:
+    """The parser of a command that prepares a downloaded data set."""
+    arguments = parser(module_doc)
+    arguments.add_argument("--source_dir", required=True, help=source_help)
+    arguments.add_argument("--splits", default="", help="comma-separated, of those there are (default: all)")
+    add_output_arguments(arguments)
+    return arguments
+
+
+def prepare(data: raw.RawDataSet, flags: argparse.Namespace, problems: Problems) -> None:
+    """Checks that every file is there, then reads, checks and stores them all.
+
+    Args:
+      data: what a data set's module has found.
+      flags: those of `add_output_arguments`, and `splits` where the command has it.
+      problems: what is wrong so far.
+
+    Raises:
+      CsstError: something is wrong with the files, or see `builder.prepare`.
+    """
+    splits = _chosen(data, getattr(flags, "splits", ""), problems)
+    problems.raise_if_any()
+
+    from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
+
+    def fingerprint(splits: Iterable[tuple[str, Sequence[raw.RawPair]]]) -> str:
+        return raw.source_sha256(splits, data.description, data.labels, flags.storage)
+
+    builder.prepare(
+        data.description,
+        splits,
+        flags.data_dir,
+        make=functools.partial(raw.read_pair, labels=data.labels),
+        source_sha256=fingerprint(splits.items()),
+        part_sha256=lambda split, pairs: fingerprint([(split, pairs)]),
+        problems=problems,
+        **builder_settings(flags),
+    )
+
+
+def builder_settings(flags: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `builder.prepare` that `add_output_arguments` asks for."""
+    return {
+        "overwrite": flags.overwrite,
+        "storage": flags.storage,
+        "num_workers": flags.num_workers,
+        "beam": distributed.BeamRun(flags.beam_runner, flags.beam_pipeline_options) if flags.beam_runner else None,
+    }
+
+
+def _chosen(data: raw.RawDataSet, wanted: str, problems: Problems) -> dict[str, list[raw.RawPair]]:
+    names = [name.strip() for name in wanted.split(",") if name.strip()] or list(data.splits)
+    unknown = [name for name in names if name not in data.splits]
+    if unknown:
+        raise CsstError(f"--splits={wanted}: no split {unknown[0]!r} here; there are {', '.join(data.splits)}.")
+    return {split: raw.check_pairs(split, data.splits[split], problems) for split in names}

@@ -18,7 +18,7 @@ from PIL import Image
 
 from csst_jax.data.descriptions import SYNTHETIC
 from csst_jax.types import IGNORE_LABEL, CsstError
-from data_prep import cli, raw, workers
+from data_prep import cli, raw
 from data_prep.street.scene import render
 
 FIRST_VAL_INDEX = 1_000_000
@@ -75,21 +75,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
 
     scenes = plan(flags.num_labelled, flags.num_unlabelled, flags.num_val)
-    source_sha256 = fingerprint(flags.seed, scenes, flags.storage)
-    if builder.is_finished(flags.data_dir, SYNTHETIC, source_sha256, flags.overwrite):
-        return
-    # Drawing takes nearly all of the time: what is drawn is encoded here.
-    examples = {
-        split: workers.ordered_map(functools.partial(scene, seed=flags.seed), wanted, flags.num_workers)
-        for split, wanted in scenes.items()
-    }
     builder.prepare(
         SYNTHETIC,
-        examples,
+        scenes,
         flags.data_dir,
-        source_sha256=source_sha256,
-        overwrite=flags.overwrite,
-        storage=flags.storage,
+        make=functools.partial(scene, seed=flags.seed),
+        source_sha256=fingerprint(flags.seed, scenes, flags.storage),
+        **cli.builder_settings(flags),
     )
 
 

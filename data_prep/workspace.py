@@ -1,4 +1,4 @@
-"""Where a preparation works until it is done: all or nothing, one process at a time."""
+"""Where a preparation works until it is done: what others see appears whole or not at all, one process at a time."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import fcntl
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from csst_jax.types import CsstError
 
 
 @contextlib.contextmanager
 def exclusive(directory: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives an empty directory beside `directory` (so on the same file system) and removes it at the end.
+    """Gives a directory beside `directory` (so on the same file system), and removes it once all is done.
 
-    Its name starts with a dot, so that nothing takes it for finished. The lock dies with its process: a killed
-    preparation blocks nobody, and the next one removes what it left.
+    Its name starts with a dot, so that nothing takes it for finished. What an interrupted or killed preparation left in
+    it is there for the next one to go on with. The lock dies with its process: nobody is blocked by a dead one.
 
     Raises:
       CsstError: another process is preparing `directory`.
@@ -29,12 +29,17 @@ def exclusive(directory: pathlib.Path) -> Iterator[pathlib.Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CsstError(f"another process is preparing {directory}; wait for it, or stop it.") from None
-        shutil.rmtree(workspace, ignore_errors=True)  # a killed preparation's
-        try:
-            workspace.mkdir()
-            yield workspace
-        finally:
-            shutil.rmtree(workspace, ignore_errors=True)
+        workspace.mkdir(exist_ok=True)
+        yield workspace
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def keep_only(directory: pathlib.Path, names: Collection[str]) -> None:
+    """Makes `directory`, or removes all files from it that are not named: of other sources, or half written."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in directory.iterdir():
+        if path.name not in names:
+            path.unlink()
 
 
 def put_in_place(made: pathlib.Path, directory: pathlib.Path, workspace: pathlib.Path) -> None:

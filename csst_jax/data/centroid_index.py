@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from csst_jax.data.components import components
 from csst_jax.data.index_records import Damaged
 from csst_jax.types import CsstError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class StaleIndexError(CsstError):
@@ -61,27 +61,23 @@ class CentroidIndex:
         return len(self.record)
 
 
-class _LabelHash:
-    """SHA-256 over (id, encoded label) pairs; lengths are hashed too, so that pairs cannot run into each other."""
+def label_digest(image_id: str, label_bytes: bytes) -> bytes:
+    """SHA-256 of an id and an encoded label; their lengths are hashed too, so that they cannot run into each other."""
+    total = hashlib.sha256()
+    for part in (image_id.encode(), label_bytes):
+        total.update(len(part).to_bytes(8, "little"))
+        total.update(part)
+    return total.digest()
 
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
 
-    def add(self, image_id: str, label_bytes: bytes) -> None:
-        for part in (image_id.encode(), label_bytes):
-            self._sha256.update(len(part).to_bytes(8, "little"))
-            self._sha256.update(part)
-
-    def hexdigest(self) -> str:
-        return self._sha256.hexdigest()
+def combine(digests: Iterable[bytes]) -> str:
+    """The hash of labels from each one's digest, which can be found anywhere, in any order."""
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def labels_sha256(labels: Iterable[tuple[str, bytes]]) -> str:
     """Hash (hexadecimal SHA-256) of (id, encoded label map) pairs in record order."""
-    total = _LabelHash()
-    for image_id, label_bytes in labels:
-        total.add(image_id, label_bytes)
-    return total.hexdigest()
+    return combine(label_digest(image_id, label_bytes) for image_id, label_bytes in labels)
 
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -101,12 +97,16 @@ def find(image_id: str, label: np.ndarray, num_classes: int) -> Found:
 
 
 class IndexBuilder:
-    """Builds a `CentroidIndex` and the hash of the labels in one pass over them."""
+    """Builds a `CentroidIndex` in one pass over the labels.
+
+    Attributes:
+      digests: `label_digest` of each label so far.
+    """
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
         self._ids: list[str] = []
-        self._hash = _LabelHash()
+        self.digests: list[bytes] = []
         self._columns: list[tuple[np.ndarray, ...]] = []
 
     def add(self, record: int, image_id: str, label: np.ndarray, label_bytes: bytes) -> None:
@@ -129,16 +129,37 @@ class IndexBuilder:
         if record != len(self._ids):
             raise ValueError(f"record {record} ({image_id}) was added where record {len(self._ids)} was due.")
         self._ids.append(image_id)
-        self._hash.add(image_id, label_bytes)
+        self.digests.append(label_digest(image_id, label_bytes))
         self._columns.append((np.full(len(found[0]), record, np.int32), *found))
 
     def finish(self) -> CentroidIndex:
         """The index of everything added so far."""
-        return _assemble(tuple(self._ids), self._num_classes, self._hash.hexdigest(), self._columns)
+        return _assemble(tuple(self._ids), self._num_classes, combine(self.digests), self._columns)
+
+
+def empty(ids: Sequence[str], num_classes: int) -> CentroidIndex:
+    """The index of images whose labels are left aside."""
+    return _assemble(tuple(ids), num_classes, "", [])
+
+
+def concatenate(indices: Sequence[CentroidIndex], ids: Sequence[str], sha256: str) -> CentroidIndex:
+    """One index of several, each of whose records counts from 0.
+
+    Args:
+      indices: of consecutive images, of the same classes.
+      ids: of all images.
+      sha256: hash of all their labels.
+    """
+    starts = np.cumsum([0, *(len(index.ids) for index in indices)])
+    columns = [
+        ((index.record + start).astype(np.int32), index.klass, index.y, index.x, index.area)
+        for index, start in zip(indices, starts, strict=False)
+    ]
+    return _assemble(tuple(ids), indices[0].num_classes, sha256, columns)
 
 
 def _assemble(
-    ids: tuple[str, ...], num_classes: int, sha256: str, columns: list[tuple[np.ndarray, ...]]
+    ids: tuple[str, ...], num_classes: int, sha256: str, columns: Sequence[tuple[np.ndarray, ...]]
 ) -> CentroidIndex:
     empty = [np.zeros(0, np.int32), *(np.zeros(0, dtype) for dtype in (np.int32, np.float32, np.float32, np.int32))]
     whole = [np.concatenate(parts) for parts in zip(empty, *columns, strict=True)]

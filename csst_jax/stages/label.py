@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import pathlib
@@ -147,7 +146,7 @@ def _finish(
     ids = selection.ids(selection.unlabelled)
     sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
     parts = [centroid_index.read(_part(directory, shard, "tfrecord")) for shard in range(len(shards))]
-    centroid_index.write(directory / INDEX_FILE, _joined(parts, [s.start for s in shards], sha256))
+    centroid_index.write(directory / INDEX_FILE, centroid_index.concatenate(parts, ids, sha256))
     statistics = [read_json(_part(directory, shard, "json")) for shard in range(len(shards))]
     pixels = np.sum([s["pixels"] for s in statistics], axis=0)
     confidence = np.sum([s["confidence"] for s in statistics], axis=0)
@@ -165,22 +164,6 @@ def _finish(
     _draw_sheet(directory / SHEET_FILE, config, selection, predictor)
     write_json(directory / MANIFEST_FILE, manifest)
     return manifest
-
-
-def _joined(parts: Sequence[CentroidIndex], starts: Sequence[int], sha256: str) -> CentroidIndex:
-    """One index from shards' indices, whose records count from each shard's start."""
-    record = np.concatenate([part.record + start for part, start in zip(parts, starts, strict=True)])
-    ids = tuple(image_id for part in parts for image_id in part.ids)
-    return dataclasses.replace(
-        parts[0],
-        ids=ids,
-        labels_sha256=sha256,
-        record=record.astype(np.int32),
-        klass=np.concatenate([part.klass for part in parts]),
-        y=np.concatenate([part.y for part in parts]),
-        x=np.concatenate([part.x for part in parts]),
-        area=np.concatenate([part.area for part in parts]),
-    )
 
 
 def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | None = None) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def test_older_format_says_how_to_rebuild(tmp_path):
     old.features.feature["format_version"].int64_list.value.append(1)
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(old.SerializeToString())
-    with pytest.raises(CsstError, match=r"centroid index of format \[1\], expected \[2\]. Rebuild it: python -m"):
+    with pytest.raises(CsstError, match=r"centroid index of format \[1\], expected \[3\]. Rebuild it: python -m"):
         centroid_index.read(path)
 
 

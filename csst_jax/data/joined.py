@@ -1,0 +1,123 @@
+"""Several prepared data sets as one training set: real Cityscapes beside other streets' images, say (paper §4.3.1)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from csst_jax.data import centroid_index
+from csst_jax.data.selection import Selection
+from csst_jax.data.store import DataSet, Source
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from csst_jax.data.centroid_index import CentroidIndex
+
+
+def join(parts: Sequence[Selection]) -> Selection:
+    """The images of all parts, one part after the other, as one selection.
+
+    Ids of the first part stay; others' begin with the name of their data set and their split. The validation split, the
+    classes and everything else are those of the first part's data set.
+
+    Raises:
+      CsstError: a part with labels has other classes than the first, or a split comes twice.
+    """
+    first = parts[0].dataset
+    seen = set()
+    for part in parts:
+        place = (part.dataset.directory.resolve(), part.split)
+        if place in seen:
+            raise CsstError(f"{part.dataset.directory}: split {part.split!r} is joined twice; name it once.")
+        seen.add(place)
+        if part.labelled and part.dataset.description.classes != first.description.classes:
+            raise CsstError(
+                f"{part.dataset.directory} has other classes than {first.directory}; its images can join in "
+                "data.more_unlabelled, its labels cannot."
+            )
+    starts = np.cumsum([0, *(len(part.dataset.ids(part.split)) for part in parts)])[:-1].tolist()
+
+    def moved(kind: str) -> tuple[int, ...]:
+        return tuple(start + r for start, part in zip(starts, parts, strict=True) for r in getattr(part, kind))
+
+    return Selection(JoinedDataSet(parts), parts[0].split, moved("labelled"), moved("unlabelled"))
+
+
+class JoinedDataSet(DataSet):
+    """The first part's data set, with more images behind those of one split; other splits are its own."""
+
+    def __init__(self, parts: Sequence[Selection]) -> None:
+        """Takes parts that `join` has checked."""
+        first = parts[0].dataset
+        own = {split: {"ids": first.ids(split), "labelled_ids": first.labelled_ids(split)} for split in first.splits}
+        ids, labelled_ids = [], []
+        for number, part in enumerate(parts):
+            prefix = f"{part.dataset.description.name}/{part.split}/" if number else ""
+            names = part.dataset.ids(part.split)
+            ids += [prefix + name for name in names]
+            labelled_ids += [prefix + names[record] for record in part.labelled]
+        joined = {"ids": tuple(ids), "labelled_ids": tuple(labelled_ids)}
+        super().__init__(first.directory, first.description, own | {parts[0].split: joined})
+        self._parts = parts
+
+    def source(self, split: str) -> Source:
+        """As `DataSet.source`."""
+        if split != self._parts[0].split:
+            return self._parts[0].dataset.source(split)
+        return JoinedSource([part.source for part in self._parts])
+
+    def centroids(self, split: str) -> CentroidIndex:
+        """As `DataSet.centroids`; components of parts that give images alone are left out."""
+        first = self._parts[0].dataset
+        if split != self._parts[0].split:
+            return first.centroids(split)
+        num_classes = len(first.description.classes)
+        indices = [
+            part.dataset.centroids(part.split)
+            if part.labelled
+            else centroid_index.empty(part.dataset.ids(part.split), num_classes)
+            for part in self._parts
+        ]
+        hashes = hashlib.sha256("\n".join(index.labels_sha256 for index in indices).encode()).hexdigest()
+        return centroid_index.concatenate(indices, self.ids(split), hashes)
+
+
+class JoinedSource(Source):
+    """The records of several sources, one source after the other."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        """Takes the sources in order."""
+        self._sources = sources
+        self._ends = np.cumsum([len(source) for source in sources])
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return int(self._ends[-1])
+
+    def _at(self, record: int) -> tuple[Source, int]:
+        number = int(np.searchsorted(self._ends, record, side="right"))
+        return self._sources[number], record - (int(self._ends[number - 1]) if number else 0)
+
+    def image_bytes(self, record: int) -> bytes:
+        """As `Source.image_bytes`."""
+        source, own = self._at(record)
+        return source.image_bytes(own)
+
+    def label_bytes(self, record: int) -> bytes:
+        """As `Source.label_bytes`."""
+        source, own = self._at(record)
+        return source.label_bytes(own)
+
+    def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
+        """As `Source.pair_bytes`."""
+        source, own = self._at(record)
+        return source.pair_bytes(own)
+
+    def describe(self, record: int) -> str:
+        """As `Source.describe`."""
+        source, own = self._at(record)
+        return source.describe(own)

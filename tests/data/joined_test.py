@@ -1,0 +1,108 @@
+"""Joined data sets: whose images and labels are where, what is refused, and that a run trains on them."""
+
+import numpy as np
+import pytest
+
+from csst_jax import build
+from csst_jax.data import encoded
+from csst_jax.data.store import DataSet
+from csst_jax.types import CsstError, DatasetDescription
+from data_prep import builder
+from tests.conftest import TINY_CLASSES, tiny_examples
+
+COLOURS = ((0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 3, 3))
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """A data set of the same classes (3 images, 2 labelled) and one of others (2 labelled images)."""
+    directory = tmp_path_factory.mktemp("others")
+    builder.prepare(
+        DatasetDescription("same", TINY_CLASSES, COLOURS),
+        {"train": tiny_examples(50, 3, labelled=2)},
+        directory,
+        source_sha256="joined_test",
+    )
+    builder.prepare(
+        DatasetDescription("foreign", ("a", "b", "c", "d"), COLOURS),
+        {"pool": tiny_examples(70, 2, labelled=2)},
+        directory,
+        source_sha256="joined_test",
+    )
+    return directory
+
+
+@pytest.fixture
+def selection(tiny_data, tiny_config, others):
+    def select(**keys):
+        config = tiny_config(tiny_data)
+        config.data.update(keys)
+        return build.training_selection(config, build.dataset(config))
+
+    return select
+
+
+def test_images_and_labels_of_all_parts(selection, others, tiny_data, tmp_path):
+    (tmp_path / "ids.txt").write_text("image02\n")
+    joined = selection(
+        labelled_ids=str(tmp_path / "ids.txt"),
+        more_labelled=f"{others / 'same'}:train",
+        more_unlabelled=f"{others / 'foreign'}:pool",
+    )
+    assert joined.ids(joined.labelled) == ("image02", "same/train/image00", "same/train/image01")
+    own = ("image00", "image01", *(f"image{i:02d}" for i in range(3, 8)))
+    assert joined.ids(joined.unlabelled) == (*own, "same/train/image02", "foreign/pool/image00", "foreign/pool/image01")
+    assert len(joined.source) == len(joined.dataset.ids("train")) == 8 + 3 + 2
+    assert joined.dataset.description.name == "tiny"
+    seeds = [*range(8), 50, 51, 52, 70, 71]
+    for record, seed in enumerate(seeds):
+        (example,) = tiny_examples(seed, 1, labelled=1)
+        image, label = joined.source.pair_bytes(record)
+        assert image == joined.source.image_bytes(record) == example.image_bytes, record
+        assert label == joined.source.label_bytes(record)
+        if record in joined.labelled:
+            np.testing.assert_array_equal(encoded.decode_label(label), example.label)
+    assert joined.source.describe(9).startswith(
+        f"{others / 'same'}"
+    ) and "record 1 (image01)" in joined.source.describe(9)
+    with pytest.raises(IndexError):
+        joined.source.image_bytes(13)
+
+
+def test_centroids_are_those_of_the_labelled_parts(selection, others):
+    joined = selection(more_labelled=f"{others / 'same'}:train", more_unlabelled=f"{others / 'foreign'}:pool")
+    index = joined.dataset.centroids("train")
+    own, same = selection().dataset.centroids("train"), DataSet.open(others / "same").centroids("train")
+    assert index.ids == joined.dataset.ids("train")
+    np.testing.assert_array_equal(index.record, np.concatenate([own.record, 8 + same.record]))
+    np.testing.assert_array_equal(index.area, np.concatenate([own.area, same.area]))
+    # The hash tells which labels there are, and not which images joined without.
+    assert index.labels_sha256 != selection(more_labelled=f"{others / 'same'}:train").dataset.centroids("train")
+    assert index.labels_sha256 != own.labels_sha256
+
+
+def test_other_splits_are_the_first_data_sets(selection, others, tiny_data):
+    joined, alone = selection(more_unlabelled=f"{others / 'foreign'}:pool").dataset, DataSet.open(tiny_data)
+    assert joined.ids("val") == alone.ids("val") and joined.splits == alone.splits
+    assert joined.source("val").pair_bytes(1) == alone.source("val").pair_bytes(1)
+    assert joined.centroids("val").labels_sha256 == alone.centroids("val").labels_sha256
+
+
+def test_another_split_of_the_same_data_set_can_join(selection, tiny_data):
+    joined = selection(more_labelled=f"{tiny_data}:val")
+    assert joined.ids(joined.labelled)[4:] == ("tiny/val/image00", "tiny/val/image01", "tiny/val/image02")
+
+
+def test_what_cannot_join(selection, others, tiny_data):
+    foreign, same = f"{others / 'foreign'}:pool", f"{others / 'same'}:train"
+    with pytest.raises(CsstError, match="foreign.* has other classes than .*more_unlabelled"):
+        selection(more_labelled=foreign)
+    for twice in ({"more_unlabelled": f"{same},{same}"}, {"more_labelled": same, "more_unlabelled": same}):
+        with pytest.raises(CsstError, match="split 'train' is joined twice"):
+            selection(**twice)
+    with pytest.raises(CsstError, match="split 'train' is joined twice"):
+        selection(more_labelled=f"{tiny_data}:train")
+    with pytest.raises(CsstError, match="data.more_unlabelled=data/x: 'data/x' is not DIR:SPLIT"):
+        selection(more_unlabelled="data/x")
+    with pytest.raises(CsstError, match="no split 'test'"):
+        selection(more_unlabelled=f"{others / 'same'}:test")
