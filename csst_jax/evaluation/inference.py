@@ -6,7 +6,6 @@ tiles, and probabilities over scales and mirror images.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -72,21 +71,22 @@ def make_predictor(
         _, height, width, _ = images.shape
         normalised = preprocessing(jnp.asarray(images, jnp.float32) * (1.0 / 255.0))
         total = jnp.float32(0)
+        share = 1 / (len(scales) * (2 if flip else 1))  # of each prediction: dividing the sum would copy it
         for scale in scales:
             region, corners = tiles((height, width), scale, tile_px, tile_overlap)
             size = region if scale == 1 else (rounded(region[0] * scale), rounded(region[1] * scale))
 
             def of_region(region_images: jax.Array, state: tuple, size: tuple[int, int] = size) -> jax.Array:
-                scaled = _resize(region_images, size, align_corners)
-                at_scale = _both_ways(apply_fn, scaled, state) if flip else _probabilities(apply_fn, scaled, state)
+                p = _probabilities(apply_fn, _resize(region_images, size, align_corners), state)
                 _, *back, _ = region_images.shape
-                return _resize(at_scale, (back[0], back[1]), align_corners)
+                return _resize(p, (back[0], back[1]), align_corners)
 
-            if len(corners) == 1:
-                total = total + of_region(normalised, state)
+            views = [(*corner, mirrored) for corner in corners for mirrored in ((False, True) if flip else (False,))]
+            if len(views) == 1:
+                total = total + of_region(normalised, state) * share
             else:
-                total = _add_tiles(total, of_region, normalised, state, region, corners)
-        return total / (len(scales) * (2 if flip else 1))
+                total = _add_views(total, of_region, normalised, state, region, views, share)
+        return total
 
     return predict
 
@@ -153,51 +153,42 @@ def make_labeller(
     return label
 
 
-def _add_tiles(
+def _add_views(
     total: jax.Array,
     of_region: Callable[..., jax.Array],
     images: jax.Array,
     state: tuple,
     region: tuple[int, int],
-    corners: Sequence[tuple[int, int]],
+    views: Sequence[tuple[int, int, bool]],
+    share: float,
 ) -> jax.Array:
-    """Adds the mean over the tiles that see a pixel: one network to compile, and one tile's logits at a time."""
+    """Adds `share` of the sum over mirror images, and of the mean over the tiles that see a pixel.
+
+    One network to compile, and one view's logits at a time; a loop within the loop would cost a second sum.
+    """
     batch, height, width, _ = images.shape
     seen = np.zeros((height, width), np.float32)
-    for top, left in corners:
+    for top, left in {(top, left) for top, left, _ in views}:
         seen[top : top + region[0], left : left + region[1]] += 1
     # Corners are all pairs of a top and a left, so this is a product of two lines, which take less memory.
-    rows, columns = jnp.asarray(1 / seen[:, 0]), jnp.asarray(seen[0, 0] / seen[0])
+    rows, columns = jnp.asarray(share / seen[:, 0]), jnp.asarray(seen[0, 0] / seen[0])
     of_region = jax.jit(of_region)  # traced once, for the shape and for the use
 
     def cut(x: jax.Array, top: jax.Array, left: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(x, (0, top, left, 0), (batch, *region, x.shape[-1]))
 
-    def add(total: jax.Array, corner: jax.Array) -> tuple[jax.Array, None]:
-        top, left = corner
-        down, across = (
-            jax.lax.dynamic_slice(line, (at,), (n,))
-            for line, at, n in zip((rows, columns), (top, left), region, strict=True)
-        )
-        p = of_region(cut(images, top, left), state) * down[None, :, None, None] * across[None, None, :, None]
-        return jax.lax.dynamic_update_slice(total, cut(total, top, left) + p, (0, top, left, 0)), None
+    def add(total: jax.Array, view: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        top, left, mirrored = view
+        tile = cut(images, top, left)
+        p = of_region(jnp.where(mirrored, tile[:, :, ::-1], tile), state)
+        p = jnp.where(mirrored, p[:, :, ::-1], p)
+        down = jax.lax.dynamic_slice(rows, (top,), region[:1])[None, :, None, None]
+        across = jax.lax.dynamic_slice(columns, (left,), region[1:])[None, None, :, None]
+        return jax.lax.dynamic_update_slice(total, cut(total, top, left) + p * down * across, (0, top, left, 0)), None
 
     like = jax.eval_shape(of_region, images[:, : region[0], : region[1]], state)
     start = jnp.broadcast_to(total, (batch, height, width, like.shape[-1])).astype(like.dtype)
-    return jax.lax.scan(add, start, jnp.asarray(corners))[0]
-
-
-def _both_ways(apply_fn: Callable[..., jax.Array], images: jax.Array, state: tuple) -> jax.Array:
-    """The sum for the images and their mirror images: one network to compile, and one set of logits at a time."""
-    probabilities = jax.jit(functools.partial(_probabilities, apply_fn))  # traced once, for the shape and for the use
-    like = jax.eval_shape(probabilities, images, state)
-
-    def add(total: jax.Array, mirrored: jax.Array) -> tuple[jax.Array, None]:
-        p = probabilities(jnp.where(mirrored, images[:, :, ::-1], images), state)
-        return total + jnp.where(mirrored, p[:, :, ::-1], p), None
-
-    total, _ = jax.lax.scan(add, jnp.zeros(like.shape, like.dtype), jnp.array([False, True]))
-    return total
+    return jax.lax.scan(add, start, tuple(map(jnp.asarray, zip(*views, strict=True))))[0]
 
 
 def _probabilities(apply_fn: Callable[..., jax.Array], images: jax.Array, state: tuple) -> jax.Array:

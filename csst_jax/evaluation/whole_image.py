@@ -105,7 +105,8 @@ def predict_program(
         return network.apply_eval(params, batch_stats, images)["logits"]
 
     how = dataclasses.asdict(averaging)
-    size = [_multiple(side, how.pop("pad_px")) for side in image_size]
+    pad_px = how.pop("pad_px")
+    size = [_multiple(side, pad_px) for side in image_size]
     predict = make_labeller(make_predictor(logits, preprocessing, **how), mesh)
     images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh.size), *size, 3), jnp.uint8)
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (network.params, network.batch_stats))
