@@ -43,11 +43,14 @@ class DatasetDescription:
       name: the data set's name, as in its directory.
       classes: class names; a class's position is its label value.
       palette: one RGB colour (0 to 255) a class, for pictures.
+      official_ids: the number of each class in the data set's own masks, which its test server expects; empty where
+        that is the label value.
     """
 
     name: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    official_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= IGNORE_LABEL:
@@ -56,4 +59,9 @@ class DatasetDescription:
             raise CsstError(
                 f"data set {self.name!r}: {len(self.palette)} palette colours for {len(self.classes)} classes; "
                 "give one each."
+            )
+        if self.official_ids and len(self.official_ids) != len(self.classes):
+            raise CsstError(
+                f"data set {self.name!r}: {len(self.official_ids)} official ids for {len(self.classes)} classes; "
+                "give one each, or none."
             )

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from csst_jax.types import CsstError
-from data_prep import stored, workers
+from data_prep import raw, stored, workers
+from data_prep.problems import Problems
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
@@ -43,3 +44,48 @@ def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
     )
     stored.add_argument(arguments)
     workers.add_argument(arguments)
+
+
+def dataset_parser(module_doc: str | None, source_help: str) -> argparse.ArgumentParser:
+    """The parser of a command that prepares a downloaded data set."""
+    arguments = parser(module_doc)
+    arguments.add_argument("--source_dir", required=True, help=source_help)
+    arguments.add_argument("--splits", default="", help="comma-separated, of those there are (default: all)")
+    add_output_arguments(arguments)
+    return arguments
+
+
+def prepare(data: raw.RawDataSet, flags: argparse.Namespace, problems: Problems) -> None:
+    """Checks that every file is there, then reads, checks and stores them all.
+
+    Args:
+      data: what a data set's module has found.
+      flags: those of `add_output_arguments`, and `splits` where the command has it.
+      problems: what is wrong so far.
+
+    Raises:
+      CsstError: something is wrong with the files, or see `builder.prepare`.
+    """
+    splits = _chosen(data, getattr(flags, "splits", ""), problems)
+    problems.raise_if_any()
+
+    from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
+
+    builder.prepare(
+        data.description,
+        {split: raw.read_examples(pairs, data.labels, problems) for split, pairs in splits.items()},
+        flags.data_dir,
+        source_sha256=raw.source_sha256(splits.items(), data.description, data.labels, flags.storage),
+        problems=problems,
+        overwrite=flags.overwrite,
+        storage=flags.storage,
+        num_workers=flags.num_workers,
+    )
+
+
+def _chosen(data: raw.RawDataSet, wanted: str, problems: Problems) -> dict[str, list[raw.RawPair]]:
+    names = [name.strip() for name in wanted.split(",") if name.strip()] or list(data.splits)
+    unknown = [name for name in names if name not in data.splits]
+    if unknown:
+        raise CsstError(f"--splits={wanted}: no split {unknown[0]!r} here; there are {', '.join(data.splits)}.")
+    return {split: raw.check_pairs(split, data.splits[split], problems) for split in names}

@@ -9,12 +9,14 @@ import hashlib
 import io
 import os
 import pathlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from csst_jax.types import IGNORE_LABEL
+from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
+from data_prep.label_map import LabelMap
 from data_prep.problems import Problems
 
 _EXIF_ORIENTATION = 0x0112
@@ -29,6 +31,21 @@ class RawPair:
     id: str
     image: pathlib.Path
     mask: pathlib.Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RawDataSet:
+    """A data set as it was downloaded: which files belong together, before any is opened.
+
+    Attributes:
+      description: name, classes and palette.
+      labels: what the masks' values or colours stand for.
+      splits: the pairs of each split.
+    """
+
+    description: DatasetDescription
+    labels: LabelMap
+    splits: Mapping[str, Sequence[RawPair]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +69,25 @@ class _Bad(Exception):
     """One problem with one file; becomes a line in `Problems`."""
 
 
+def directory(given: str | os.PathLike[str], *below: str, flag: str = "--source_dir") -> pathlib.Path:
+    """The directory that the user gave, or the first of `below` that is there inside it.
+
+    Args:
+      given: what came with `flag`.
+      below: relative paths, "" for the directory itself; the layout starts at one of them.
+      flag: for messages.
+
+    Raises:
+      CsstError: none is there.
+    """
+    candidates = [pathlib.Path(given, relative) for relative in below or ("",)]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    wanted = " or ".join(relative or "the files" for relative in below)
+    raise CsstError(f"{flag}={given} is not a directory{f' with {wanted}' if below else ''}; see docs/datasets.md.")
+
+
 def check_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> list[RawPair]:
     """Checks a split before anything is decoded: not empty, no id twice, every file there.
 
@@ -59,7 +95,7 @@ def check_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> lis
       The pairs sorted by id, without duplicates.
     """
     if not pairs:
-        problems.add(f"split {split!r} is empty: it lists no image.")
+        problems.add(f"split {split!r} is empty: it has no image.")
     first: dict[str, RawPair] = {}
     for pair in pairs:
         if pair.id in first:
@@ -77,30 +113,27 @@ def check_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> lis
 
 def read_examples(
     pairs: Iterable[RawPair],
-    num_classes: int,
+    labels: LabelMap,
     problems: Problems,
-    void: Collection[int] = (IGNORE_LABEL,),
     num_threads: int | None = None,
 ) -> Iterator[RawExample]:
     """Reads pairs in order, several at a time; a bad pair goes to `problems` and is left out.
 
     Args:
       pairs: files to read, as `check_pairs` returns them (missing files are left out without another word).
-      num_classes: number of classes C; mask values must be 0..C-1, or void.
+      labels: what the masks' values or colours stand for.
       problems: collects what is wrong; whoever consumes the examples calls `raise_if_any` afterwards.
-      void: mask values stored as 255; 255 itself is always void.
       num_threads: threads that decode; by default one a core.
 
     Raises:
       CsstError: `problems` is full.
     """
-    void = frozenset(void) | {IGNORE_LABEL}
     num_threads = num_threads or os.cpu_count() or 1
     present = (pair for pair in pairs if pair.image.is_file() and (pair.mask is None or pair.mask.is_file()))
 
     def attempt(pair: RawPair) -> RawExample | _Bad:
         try:
-            return _read_pair(pair, num_classes, void)
+            return _read_pair(pair, labels)
         except _Bad as bad:
             return bad
 
@@ -125,18 +158,18 @@ def _result(future: concurrent.futures.Future[RawExample | _Bad], problems: Prob
         yield outcome
 
 
-def _read_pair(pair: RawPair, num_classes: int, void: frozenset[int]) -> RawExample:
+def _read_pair(pair: RawPair, labels: LabelMap) -> RawExample:
     image_bytes = _read_bytes(pair.image)
     width, height = _check_image(pair.image, image_bytes)
     if pair.mask is None:
         return RawExample(pair.id, image_bytes, np.full((height, width), IGNORE_LABEL, np.uint8), labelled=False)
-    values = _read_mask(pair.mask)
-    if values.shape != (height, width):
+    label = _read_label(pair.mask, labels)
+    if label.shape != (height, width):
         raise _Bad(
-            f"{pair.mask}: the mask is {values.shape[1]}x{values.shape[0]} but its image {pair.image} is "
+            f"{pair.mask}: the mask is {label.shape[1]}x{label.shape[0]} but its image {pair.image} is "
             f"{width}x{height} (width x height); resize the mask with nearest neighbour, or mend the pairing."
         )
-    return RawExample(pair.id, image_bytes, _to_label(pair.mask, values, num_classes, void), labelled=True)
+    return RawExample(pair.id, image_bytes, label, labelled=True)
 
 
 def _read_bytes(path: pathlib.Path) -> bytes:
@@ -172,35 +205,65 @@ def _check_image(path: pathlib.Path, data: bytes) -> tuple[int, int]:
     return picture.size
 
 
-def _read_mask(path: pathlib.Path) -> np.ndarray:
-    """Integer [h, w] mask values; a palette mask gives its indices, not its colours."""
+def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
+    """uint8[h, w] classes and 255; a palette mask counts by its indices where `labels` has values."""
+    if path.suffix == ".mat":
+        return _checked(path, "value", labels.values, *labels.of_values(_read_sbd(path)))
     picture = _decode(path, _read_bytes(path), "mask", ("PNG",))
-    if picture.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
-        raise _Bad(
-            f"{path}: the mask has {len(picture.getbands())} channels (mode {picture.mode}); it must be a "
-            "single-channel index mask (grey or palette PNG whose values are class numbers): convert its colours to "
-            "class numbers."
-        )
-    values = np.asarray(picture)
-    return values.astype(np.uint8) if values.dtype == bool else values
+    single = picture.mode in ("L", "P", "1", "I", "I;16", "I;16B")
+    if single and labels.values:
+        values = np.asarray(picture)
+        values = values.astype(np.uint8) if values.dtype == bool else values
+        return _checked(path, "value", labels.values, *labels.of_values(values))
+    if labels.colours and picture.mode in ("P", "RGB", "RGBA"):
+        return _checked(path, "colour", labels.colours, *labels.of_colours(np.asarray(picture.convert("RGB"))))
+    wanted = (
+        "an RGB or palette PNG in the colours of the classes"
+        if labels.colours
+        else "a single-channel index mask (grey or palette PNG whose values are class numbers)"
+    )
+    raise _Bad(
+        f"{path}: the mask has {len(picture.getbands())} channels (mode {picture.mode}); it must be {wanted}: convert "
+        "it, or give the classes colours (data_prep.folder)."
+    )
 
 
-def _to_label(path: pathlib.Path, values: np.ndarray, num_classes: int, void: frozenset[int]) -> np.ndarray:
-    found, counts = np.unique(values, return_counts=True)
-    wrong = [
-        f"{value} ({count} pixels)"
-        for value, count in zip(found.tolist(), counts.tolist(), strict=True)
-        if value not in void and not 0 <= value < num_classes
-    ]
-    if wrong:
-        raise _Bad(
-            f"{path}: label value {', '.join(wrong[:5])}{' and more' if len(wrong) > 5 else ''} outside the "
-            f"{num_classes} classes 0..{num_classes - 1} and void ({', '.join(map(str, sorted(void)))}); "
-            "mend the mask, the list of classes or the void value."
-        )
-    label = values.astype(np.uint8)
-    label[np.isin(values, list(void))] = IGNORE_LABEL
-    return label
+def _read_sbd(path: pathlib.Path) -> np.ndarray:
+    """The category mask of the Semantic Boundaries Dataset: `GTcls.Segmentation` of a MATLAB file."""
+    import scipy.io  # JAX brings it; takes a while to import
+
+    try:
+        return np.asarray(scipy.io.loadmat(os.fspath(path))["GTcls"]["Segmentation"][0, 0])
+    except (OSError, ValueError, KeyError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+        raise _Bad(f"{path}: no readable mask GTcls.Segmentation ({error}). Copy the file again.") from error
+
+
+def _checked(
+    path: pathlib.Path, kind: str, known: Mapping[Any, int], label: np.ndarray, unknown: Mapping[Any, int]
+) -> np.ndarray:
+    if not unknown:
+        return label
+    wrong = ", ".join(f"{key} ({count} pixels)" for key, count in list(unknown.items())[:5])
+    classes = [key for key, klass in known.items() if klass != IGNORE_LABEL]
+    void = [key for key, klass in known.items() if klass == IGNORE_LABEL]
+    raise _Bad(
+        f"{path}: label {kind} {wrong}{' and more' if len(unknown) > 5 else ''} stands for none of the "
+        f"{len(set(known.values()) - {IGNORE_LABEL})} classes ({kind}s {_listed(classes)}) nor for void "
+        f"({_listed(void) or 'none'}); mend the mask, the list of classes or the void {kind}s."
+    )
+
+
+def _listed(keys: Sequence[Any]) -> str:
+    """Numbers as ranges, a few colours one by one."""
+    if not all(isinstance(key, int) for key in keys):
+        return ", ".join(map(str, keys[:3])) + (", …" if len(keys) > 3 else "")
+    runs: list[list[int]] = []
+    for key in sorted(keys):
+        if runs and key == runs[-1][-1] + 1:
+            runs[-1][1:] = [key]
+        else:
+            runs.append([key])
+    return ", ".join("..".join(map(str, run)) for run in runs)
 
 
 def source_sha256(splits: Iterable[tuple[str, Iterable[RawPair]]], *settings: object) -> str:

@@ -1,11 +1,12 @@
 """Draws the label fractions of a data set: which training images keep their masks.
 
-Every drive (the recording an image comes from) gives its share by largest remainder, evenly spaced over the drive's
-time from a random offset. Smaller fractions are drawn from larger ones: 1_8 lies within 1_4 within 1_2. Labels are not
-looked at, except to warn at the end if a fraction misses a class. The lists, one id a line, are kept in the repository.
+Every drive (the recording an image comes from: CamVid's drives, Cityscapes' cities) gives its share by largest
+remainder, evenly spaced over its ids, which are in order of time, from a random offset. Smaller fractions are drawn
+from larger ones: 1_16 lies within 1_8 within 1_4 within 1_2. Labels are not looked at, except to warn at the end if a
+fraction misses a class. Each list, one id a line, is OUTPUT_DIR/<name>/<fraction>.txt, for
+--config.data.labelled_ids; those of CamVid are kept in the repository.
 
-  python -m data_prep.splits camvid --source_dir=DIR      from the raw data set
-  python -m data_prep.splits camvid --data_dir=DIR        from the prepared one
+  python -m data_prep.splits --data_dir=DIR --seed=0
 """
 
 from __future__ import annotations
@@ -16,24 +17,30 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from csst_jax.data.descriptions import CAMVID
+from csst_jax.data.descriptions import CAMVID, CAMVID_FULL, CITYSCAPES
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
-from data_prep import camvid, cli, raw
-from data_prep.problems import Problems
+from data_prep import cli
 
-FRACTIONS = {"1_2": 2, "1_4": 4, "1_8": 8}
+FRACTIONS = {"1_2": 2, "1_4": 4, "1_8": 8, "1_16": 16}
 """File stem and denominator, from the largest fraction to the smallest."""
 
 DEFAULT_OUTPUT_DIR = pathlib.Path(__file__).parent / "splits"
 
 
-def _camvid_drive(image_id: str) -> str:
-    return image_id.split("_")[0]  # 0001TP_006690, 0006R0_f00930, 0016E5_00390, Seq05VD_f00000
+def _before_underscore(image_id: str) -> str:
+    return image_id.split("_")[0]  # 0001TP_006690, 0006R0_f00930, Seq05VD_f00000; aachen_000000_000019
 
 
-DRIVES: dict[str, Callable[[str], str]] = {CAMVID.name: _camvid_drive}
-"""For each data set, the function that tells which recording an id belongs to."""
+def _one_drive(image_id: str) -> str:
+    del image_id
+    return ""
+
+
+DRIVES: dict[str, Callable[[str], str]] = dict.fromkeys(
+    (CAMVID.name, CAMVID_FULL.name, CITYSCAPES.name), _before_underscore
+)
+"""For data sets of drives, the function that tells which one an id belongs to."""
 
 
 def allot(sizes: Sequence[int], total: int) -> list[int]:
@@ -80,22 +87,10 @@ def write_list(path: pathlib.Path, ids: Sequence[str]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _classes_by_id_raw(source_dir: pathlib.Path) -> dict[str, frozenset[int]]:
-    """Which classes each training mask of the raw CamVid holds."""
-    problems = Problems()
-    pairs = camvid.read_splits(source_dir, problems)["train"]
-    problems.raise_if_any()
-    examples = raw.read_examples(pairs, len(CAMVID.classes), problems, void=camvid.VOID)
-    classes = {example.id: frozenset(np.unique(example.label).tolist()) for example in examples}
-    problems.raise_if_any()
-    return classes
-
-
-def _classes_by_id_prepared(data_dir: pathlib.Path) -> dict[str, frozenset[int]]:
-    """Which classes each labelled training image of the prepared data set holds."""
-    data_set = DataSet.open(data_dir)
-    index = data_set.centroids("train")
-    labelled = frozenset(data_set.labelled_ids("train"))
+def classes_by_id(data_set: DataSet, split: str) -> dict[str, frozenset[int]]:
+    """Which classes each labelled image of a split holds, by the centroid index."""
+    index = data_set.centroids(split)
+    labelled = frozenset(data_set.labelled_ids(split))
     return {
         image_id: frozenset(index.klass[index.record == record].tolist())
         for record, image_id in enumerate(index.ids)
@@ -106,10 +101,7 @@ def _classes_by_id_prepared(data_dir: pathlib.Path) -> dict[str, frozenset[int]]
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     arguments = cli.parser(__doc__)
-    arguments.add_argument("dataset", choices=sorted(DRIVES))
-    source = arguments.add_mutually_exclusive_group(required=True)
-    source.add_argument("--source_dir", type=pathlib.Path, help="directory of the raw data set")
-    source.add_argument("--data_dir", type=pathlib.Path, help="directory of the prepared data set")
+    arguments.add_argument("--data_dir", type=pathlib.Path, required=True, help="directory of the prepared data set")
     arguments.add_argument(
         "--output_dir", type=pathlib.Path, default=DEFAULT_OUTPUT_DIR, help="default: the repository's"
     )
@@ -118,12 +110,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if flags.seed < 0:
         raise CsstError(f"--seed={flags.seed} must be 0 or more.")
 
-    classes = _classes_by_id_raw(flags.source_dir) if flags.source_dir else _classes_by_id_prepared(flags.data_dir)
-    for name, ids in draw(tuple(classes), DRIVES[flags.dataset], flags.seed).items():
-        path = flags.output_dir / flags.dataset / f"{name}.txt"
+    data_set = DataSet.open(flags.data_dir)
+    names, name = data_set.description.classes, data_set.description.name
+    classes = classes_by_id(data_set, "train")
+    for fraction, ids in draw(tuple(classes), DRIVES.get(name, _one_drive), flags.seed).items():
+        path = flags.output_dir / name / f"{fraction}.txt"
         write_list(path, ids)
         present = frozenset().union(*(classes[image_id] for image_id in ids))
-        missing = [label for value, label in enumerate(CAMVID.classes) if value not in present]
+        missing = [label for value, label in enumerate(names) if value not in present]
         warning = f"; warning: no pixel of {', '.join(missing)}" if missing else ""
         print(f"{path}: {len(ids)} of {len(classes)} images{warning}")
 

@@ -45,7 +45,8 @@ def select(dataset: DataSet, split: str, ids_file: str) -> Selection:
     Args:
       dataset: the prepared data set.
       split: name of the split.
-      ids_file: text file with one id a line, or empty.
+      ids_file: text file with one id a line, or empty; an image's path (and its mask's behind it), as published lists
+        of label fractions have it, names its id, too.
 
     Raises:
       CsstError: the list is missing, empty, or names ids that the split does not have or that have no mask.
@@ -53,7 +54,7 @@ def select(dataset: DataSet, split: str, ids_file: str) -> Selection:
     with_mask = set(dataset.labelled_ids(split))
     chosen = with_mask
     if ids_file:
-        chosen = set(_read_ids(pathlib.Path(ids_file)))
+        chosen = {_known_id(line, with_mask) for line in _read_ids(pathlib.Path(ids_file))}
         unknown = sorted(chosen - with_mask)
         if unknown:
             raise CsstError(
@@ -79,3 +80,10 @@ def _read_ids(path: pathlib.Path) -> list[str]:
     if not ids:
         raise CsstError(f"{path} holds no id; write one id a line, or set data.labelled_ids='' to use every mask.")
     return ids
+
+
+def _known_id(line: str, known: set[str]) -> str:
+    """The id that a line means: itself, or the image that it is the path of."""
+    stem = pathlib.PurePosixPath(line.split()[0]).stem
+    candidates = (line, stem, stem.removesuffix("_leftImg8bit"))  # Cityscapes' ids are without it
+    return next((candidate for candidate in candidates if candidate in known), line)

@@ -91,7 +91,10 @@ class DataSet:
         try:
             metadata = json.loads((found / METADATA_FILE).read_text(encoding="utf-8"))
             description = DatasetDescription(
-                metadata["name"], tuple(metadata["classes"]), tuple(tuple(colour) for colour in metadata["palette"])
+                metadata["name"],
+                tuple(metadata["classes"]),
+                tuple(tuple(colour) for colour in metadata["palette"]),
+                tuple(metadata["official_ids"]) if "official_ids" in metadata else (),  # older stores have none
             )
             splits = {
                 name: {"ids": tuple(split["ids"]), "labelled_ids": tuple(split["labelled_ids"])}
@@ -197,6 +200,6 @@ def find_prepared(directory: str | os.PathLike[str]) -> pathlib.Path:
     reason = "holds no prepared data set" if directory.is_dir() else "does not exist"
     raise CsstError(
         f"data set directory {directory} {reason}. Prepare one: `python -m data_prep.synthetic --data_dir=DIR` "
-        "(made up, needs no download), `python -m data_prep.camvid --source_dir=RAW --data_dir=DIR` or "
-        "`python -m data_prep.folder --images_dir=… --masks_dir=… --data_dir=DIR` (your own images)."
+        "(made up, needs no download), `python -m data_prep.folder --images=… --masks=… --data_dir=DIR` (your own "
+        "images), or a public data set (docs/datasets.md)."
     )

@@ -25,6 +25,12 @@ def test_a_list_chooses_among_the_masks_and_the_rest_is_the_pool(data, tmp_path)
     assert (selection.labelled, selection.unlabelled) == ((1, 3), (0, 2, 4, 5, 6, 7))
 
 
+def test_published_lists_of_paths(data, tmp_path):
+    ids = tmp_path / "ids.txt"
+    ids.write_text("JPEGImages/image03.jpg SegmentationClass/image03.png\nx/image01_leftImg8bit.png y/image01.png\n")
+    assert select(data, "train", str(ids)).labelled == (1, 3)
+
+
 def test_bad_lists_say_what_is_wrong(data, tmp_path):
     ids = tmp_path / "ids.txt"
     with pytest.raises(CsstError, match=r"data.labelled_ids=.*ids.txt: cannot be read \(No such file"):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from csst_jax.data import encoded
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
-from data_prep import folder
+from data_prep import classes, folder
+from data_prep.palette import distinct_palette
 
 
 @pytest.fixture
@@ -24,9 +26,9 @@ def own(tmp_path):
     return tmp_path
 
 
-def run(own, *more, classes="ground,thing,sky"):
-    directories = [f"--images_dir={own / 'images'}", f"--masks_dir={own / 'masks'}", f"--data_dir={own / 'data'}"]
-    folder.main([*directories, f"--classes={classes}", "--name=mine", "--num_workers=1", *more])
+def run(own, *more, names="ground,thing,sky"):
+    directories = [f"--images={own / 'images'}", f"--masks={own / 'masks'}", f"--data_dir={own / 'data'}"]
+    folder.main([*directories, f"--classes={names}", "--name=mine", "--num_workers=1", *more])
     return DataSet.open(own / "data" / "mine")
 
 
@@ -45,9 +47,9 @@ def test_images_without_masks_are_the_unlabelled_pool(own):
 def test_val_list_and_void(own):
     (own / "val.txt").write_text("photo 2.jpg\nb/photo 3\n")
     assert run(own, f"--val_list={own / 'val.txt'}").ids("val") == ("b/photo 3", "photo 2")
-    with pytest.raises(CsstError, match=r"label value 2 \(\d+ pixels\) outside the 2 classes"):
-        run(own, "--overwrite", classes="a,b")
-    index = run(own, "--overwrite", "--void", "2", "7", classes="a,b").centroids("train")
+    with pytest.raises(CsstError, match=r"label value 2 \(\d+ pixels\) stands for none of the 2 classes"):
+        run(own, "--overwrite", names="a,b")
+    index = run(own, "--overwrite", "--void", "2", "7", names="a,b").centroids("train")
     assert set(index.klass.tolist()) == {0, 1}
     (own / "val.txt").write_text("photo 6\n")
     with pytest.raises(CsstError, match="'photo 6' has no mask"):
@@ -67,28 +69,85 @@ def test_val_is_drawn_by_seed_and_leaves_something_to_train_on():
         folder.draw_val(ids, 1.5, 0)
 
 
+def test_more_images_without_masks(own):
+    (own / "more" / "b").mkdir(parents=True)
+    for name in ("photo 0.jpg", "b/new.png"):  # the first is another image of the same name
+        Image.new("RGB", (30, 20)).save(own / "more" / name)
+    data_set = run(own, f"--unlabelled={own / 'more'}")
+    added = {"unlabelled/photo 0", "unlabelled/b/new"}
+    assert added < set(data_set.ids("train")) and not added & set(data_set.labelled_ids("train"))
+    assert len(data_set.ids("train")) + len(data_set.ids("val")) == 8 + 2
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+def test_masks_in_colours(own, kind):
+    colours = np.array([(1, 2, 3), (200, 0, 0), (0, 0, 200), (0, 0, 0)], np.uint8)
+    before = {path: np.asarray(Image.open(path)) for path in (own / "masks").rglob("*.png")}
+    for path, mask in before.items():
+        Image.fromarray(colours[np.where(mask == 2, 3, mask)]).save(path)
+    path = own / f"classes.{kind}"
+    path.write_text(
+        """
+classes:
+  - {name: ground, color: [1, 2, 3]}
+  - {name: thing, color: [200, 0, 0]}
+  - {name: sky, color: [0, 0, 200]}
+void: {colors: [[0, 0, 0]]}
+"""
+        if kind == "yaml"
+        else """{"classes": [{"name": "ground", "color": [1, 2, 3]}, {"name": "thing", "color": [200, 0, 0]},
+          {"name": "sky", "color": [0, 0, 200]}], "void": {"colors": [[0, 0, 0]]}}"""
+    )
+    data_set = run(own, names=str(path))
+    assert data_set.description.palette == ((1, 2, 3), (200, 0, 0), (0, 0, 200))
+    for split in data_set.splits:
+        for record, image_id in enumerate(data_set.ids(split)):
+            if image_id in data_set.labelled_ids(split):
+                mask = before[own / "masks" / f"{image_id}.png"]
+                stored = encoded.decode_label(data_set.source(split).label_bytes(record))
+                np.testing.assert_array_equal(stored, np.where(mask == 2, 255, mask))
+
+
 def test_class_files(tmp_path):
-    path = tmp_path / "classes.txt"
-    path.write_text("# name r g b\nroad 128 64 128\ntraffic light 1 2 3\n")
-    assert folder.read_classes(str(path)) == (("road", "traffic light"), ((128, 64, 128), (1, 2, 3)))
-    path.write_text("road\ntraffic light\n")
-    names, palette = folder.read_classes(str(path))
-    assert names == ("road", "traffic light") and len(set(palette)) == 2
-    for text, complaint in (
-        ("road 1 2 3\ncar\n", "line 'car' has no colour"),
-        ("road 1 2 300\ncar 1 2 3\n", r"colour \(1, 2, 300\) of class 'road' is outside"),
-        ("road\nroad\n", "must be unique.*'road'"),
-    ):
+    path = tmp_path / "classes.yaml"
+
+    def read(text, void=()):
         path.write_text(text)
+        return classes.read(str(path), "mine", void)
+
+    description, labels = read("[road, traffic light]", void=(7, 255))
+    assert (description.name, description.classes) == ("mine", ("road", "traffic light"))
+    assert len(set(description.palette)) == 2 and not labels.colours
+    assert dict(labels.values) == {0: 0, 1: 1, 7: 255, 255: 255}
+    description, labels = read("classes: [{name: a, values: [24, 25]}, {name: b, values: [255]}]\nvoid: {values: [0]}")
+    assert dict(labels.values) == {24: 0, 25: 0, 255: 1, 0: 255}
+    np.testing.assert_array_equal(labels.of_values(np.array([[25, 255, 0]]))[0], [[0, 1, 255]])
+    description, labels = read("classes: [{name: a, color: [1, 2, 3]}, {name: b, color: [4, 5, 6]}]")
+    assert description.palette == ((1, 2, 3), (4, 5, 6)) and dict(labels.colours) == {(1, 2, 3): 0, (4, 5, 6): 1}
+    for text, complaint in (
+        ("[{name: road, color: [1, 2, 3]}, car]", "class 'car' has no color while others have"),
+        ("[{name: road, color: [1, 2, 300]}, {name: car, color: [1, 2, 3]}]", r"colour \[1, 2, 300\] must be"),
+        ("[{name: road, color: [1, 2, 3]}, {name: car, color: [1, 2, 3]}]", r"colour must be given once.*\(1, 2, 3\)"),
+        ("[road, road]", "class name must be given once.*'road'"),
+        ("[{name: a, values: [1]}, {name: b, values: [1]}]", "mask value must be given once.*1"),
+        ("[{name: a, values: [x]}, {name: b, values: [1]}]", "mask value 'x' is no whole number"),
+        ("[{name: a, values: 1}, {name: b, values: [1]}]", "values: 1 must be a list"),
+        ("[{name: a, colour: [1, 2, 3]}, b]", "class {'name': 'a', 'colour'"),
+        ("{classes: [a, b], ignore: [255]}", "beside `classes:` there is `void:`"),
+        ("{names: [a, b]}", "expected a list of classes"),
+        ("[a, b", "unreadable file of classes"),
+    ):
         with pytest.raises(CsstError, match=complaint):
-            folder.read_classes(str(path))
+            read(text)
     with pytest.raises(CsstError, match="neither a file nor a list"):
-        folder.read_classes("nowhere.txt")
+        classes.read("nowhere.yaml", "mine")
+    with pytest.raises(CsstError, match="class name must be given once, and not be empty: ''"):
+        classes.read("a,,b", "mine")
 
 
 def test_generated_colours_are_far_apart():
     for count in (2, 19, 40):
-        colours = np.array(folder.distinct_palette(count))
+        colours = np.array(distinct_palette(count))
         assert colours.shape == (count, 3) and colours.min() >= 0 and colours.max() <= 255
         distances = np.linalg.norm(colours[:, None] - colours[None], axis=-1) + 1e3 * np.eye(count)
         assert distances.min() > 15, count
@@ -103,8 +162,8 @@ def test_mistakes_in_the_directories(own):
     assert "duplicate id 'photo 0'" in str(error.value)
     with pytest.raises(CsstError, match="--name=My-Set must be lower-case"):
         run(own, "--name=My-Set")
-    with pytest.raises(CsstError, match="--masks_dir=.*nowhere is not a directory"):
-        run(own, f"--masks_dir={own / 'nowhere'}")
+    with pytest.raises(CsstError, match="--masks=.*nowhere is not a directory"):
+        run(own, f"--masks={own / 'nowhere'}")
     (own / "empty").mkdir()
-    with pytest.raises(CsstError, match="--masks_dir=.*empty holds no .png file"):
-        run(own, f"--masks_dir={own / 'empty'}")
+    with pytest.raises(CsstError, match="--masks=.*empty holds no .png file"):
+        run(own, f"--masks={own / 'empty'}")

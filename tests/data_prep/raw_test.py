@@ -11,6 +11,7 @@ from PIL import Image
 from csst_jax.types import CsstError
 from data_prep import problems as problems_module
 from data_prep import raw
+from data_prep.label_map import LabelMap
 from data_prep.problems import Problems
 
 
@@ -23,9 +24,9 @@ def pair(tmp_path):
     return raw.RawPair("a", tmp_path / "a.png", tmp_path / "a_mask.png")
 
 
-def read(*pairs, num_classes=3, void=(255,)):
+def read(*pairs, labels=None):
     problems = Problems()
-    found = list(raw.read_examples(pairs, num_classes, problems, void))
+    found = list(raw.read_examples(pairs, labels or LabelMap.identity(3), problems))
     problems.raise_if_any()
     return found
 
@@ -40,7 +41,7 @@ def test_a_good_pair_keeps_its_bytes_and_maps_void(pair):
     mask = np.asarray(Image.open(pair.mask)).copy()
     mask[0, 0] = 11
     Image.fromarray(mask).save(pair.mask)
-    (example,) = read(pair, void=(11,))
+    (example,) = read(pair, labels=LabelMap.identity(3, void=(11,)))
     assert (example.id, example.labelled) == ("a", True)
     assert example.image_bytes == pair.image.read_bytes()
     expected = mask.copy()
@@ -64,6 +65,28 @@ def test_a_palette_mask_gives_its_indices(pair):
     np.testing.assert_array_equal(read(pair)[0].label, mask)
 
 
+def test_colours_of_rgb_and_palette_masks(pair):
+    labels = LabelMap({}, {(1, 2, 3): 0, (3, 2, 1): 1, (0, 0, 0): 255})
+    colours = np.zeros((6, 8, 3), np.uint8)
+    colours[1], colours[2] = (1, 2, 3), (3, 2, 1)
+    expected = np.full((6, 8), 255, np.uint8)
+    expected[1], expected[2] = 0, 1
+    for mask in (Image.fromarray(colours), Image.fromarray(colours).quantize(3)):
+        mask.save(pair.mask)
+        np.testing.assert_array_equal(read(pair, labels=labels)[0].label, expected)
+    colours[3, :2] = (9, 9, 9)
+    Image.fromarray(colours).save(pair.mask)
+    text = message(pair, labels=labels)
+    assert "label colour (9, 9, 9) (2 pixels) stands for none of the 2 classes (colours (1, 2, 3), (3, 2, 1))" in text
+    Image.new("L", (8, 6)).save(pair.mask)
+    assert "1 channels (mode L); it must be an RGB or palette PNG" in message(pair, labels=labels)
+
+
+def test_damaged_matlab_mask(pair, tmp_path):
+    (tmp_path / "a.mat").write_bytes(b"not MATLAB")
+    assert "a.mat: no readable mask GTcls.Segmentation" in message(raw.RawPair("a", pair.image, tmp_path / "a.mat"))
+
+
 def test_a_16_bit_mask_is_fine_if_its_values_are(pair):
     Image.fromarray(np.full((6, 8), 2, np.uint16)).save(pair.mask)
     assert read(pair)[0].label.dtype == np.uint8
@@ -81,8 +104,9 @@ def test_value_outside_the_classes_names_file_value_and_count(pair):
     mask = np.zeros((6, 8), np.uint8)
     mask[0, :5], mask[1, :2] = 7, 9
     Image.fromarray(mask).save(pair.mask)
-    text = message(pair)
-    assert f"{pair.mask}: label value 7 (5 pixels), 9 (2 pixels) outside the 3 classes 0..2 and void (255)" in text
+    text = message(pair, labels=LabelMap.identity(3, void=(11,)))
+    wanted = "label value 7 (5 pixels), 9 (2 pixels) stands for none of the 3 classes (values 0..2) nor for void (11)"
+    assert f"{pair.mask}: {wanted}" in text
 
 
 @pytest.mark.parametrize("which", ["image", "mask"])

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from csst_jax.types import CsstError
-from data_prep import splits
+from data_prep import camvid, splits
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 REAL = REPOSITORY.parent / "shared" / "camvid"
 KEPT = REPOSITORY / "data_prep" / "splits" / "camvid"
-SIZES = {"1_8": 46, "1_4": 92, "1_2": 184}
+SIZES = {"1_16": 23, "1_8": 46, "1_4": 92, "1_2": 184}
 DRIVES = {"0001TP": 62, "0006R0": 101, "0016E5": 204}
 
 
@@ -39,7 +39,7 @@ def test_kept_lists_have_the_size_and_the_drives(fraction):
 
 
 def test_kept_lists_are_nested():
-    assert set(kept("1_8")) < set(kept("1_4")) < set(kept("1_2"))
+    assert set(kept("1_16")) < set(kept("1_8")) < set(kept("1_4")) < set(kept("1_2"))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -67,19 +67,39 @@ def test_allot_by_largest_remainder():
     assert splits.allot([3, 2], 5) == [3, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real CamVid is not beside the repository (../shared/camvid)")
 def test_the_command_reproduces_the_lists_and_every_class_occurs(tmp_path, capsys):
-    splits.main(["camvid", f"--source_dir={REAL}", f"--output_dir={tmp_path}"])
+    camvid.main([f"--source_dir={REAL}", f"--data_dir={tmp_path}", "--splits=train"])
+    splits.main([f"--data_dir={tmp_path}", f"--output_dir={tmp_path}"])
     for fraction in SIZES:
         assert (tmp_path / "camvid" / f"{fraction}.txt").read_bytes() == (KEPT / f"{fraction}.txt").read_bytes()
     assert "warning" not in capsys.readouterr().out
 
 
+def test_sizes_are_those_of_the_literature():
+    ids = [f"aachen_{i:06d}_000019" for i in range(174)] + [f"zurich_{i:06d}_000019" for i in range(2975 - 174)]
+    cityscapes = splits.draw(ids, splits.DRIVES["cityscapes"], 0)
+    assert {name: len(drawn) for name, drawn in cityscapes.items()} == {
+        "1_2": 1488,
+        "1_4": 744,
+        "1_8": 372,
+        "1_16": 186,
+    }
+    assert [sum("aachen" in image_id for image_id in drawn) for drawn in cityscapes.values()] == [87, 44, 22, 11]
+    voc = splits.draw([f"2007_{i:06d}" for i in range(1464)], lambda _: "", 0)
+    assert [len(drawn) for drawn in voc.values()] == [732, 366, 183, 92]
+
+
+def test_any_prepared_data_set_can_be_divided(tiny_data, tmp_path, capsys):
+    splits.main([f"--data_dir={tiny_data}", f"--output_dir={tmp_path}", "--seed=3"])
+    assert len((tmp_path / "tiny" / "1_2.txt").read_text().split()) == 2
+    assert len((tmp_path / "tiny" / "1_4.txt").read_text().split()) == 1
+    assert "1_2.txt: 2 of 4 images" in capsys.readouterr().out
+
+
 def test_bad_arguments(tmp_path, capsys):
     with pytest.raises(CsstError, match="--seed=-1"):
-        splits.main(["camvid", f"--source_dir={tmp_path}", "--seed=-1"])
+        splits.main([f"--data_dir={tmp_path}", "--seed=-1"])
     with pytest.raises(CsstError, match="holds no prepared data set"):
-        splits.main(["camvid", f"--data_dir={tmp_path}"])
-    with pytest.raises(SystemExit):
-        splits.main(["camvid"])
-    assert "one of the arguments --source_dir --data_dir is required" in capsys.readouterr().err
+        splits.main([f"--data_dir={tmp_path}"])

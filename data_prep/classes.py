@@ -1,0 +1,99 @@
+"""Class names, colours and mask values that the user gives: a list with commas, or a YAML or JSON file."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import yaml
+
+from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
+from data_prep.label_map import Colour, LabelMap
+from data_prep.palette import distinct_palette
+
+_KEYS = {"name", "color", "values"}
+
+
+def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescription, LabelMap]:
+    """What `--classes` says; `data_prep.folder` shows the form of the file.
+
+    Args:
+      text: names with commas, or a file.
+      name: of the data set.
+      void: mask values to ignore, beside those of the file and 255.
+
+    Raises:
+      CsstError: the file cannot be read or has another form, some classes have a colour or values and some not, or a
+        name, a colour or a value comes twice.
+    """
+    path = pathlib.Path(text)
+    where = f"--classes={text}"
+    if path.is_file():
+        content = _load(path)
+    elif "," in text:
+        content = [entry.strip() for entry in text.split(",")]
+    else:
+        raise CsstError(f"{where} is neither a file nor a list with commas, like `road,car,person`.")
+    content = {"classes": content} if isinstance(content, list) else content
+    if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
+        raise CsstError(f"{where}: expected a list of classes, or `classes:` with one and `void:`.")
+    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in content["classes"]]
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) - _KEYS:
+            raise CsstError(f"{where}: class {entry!r}: give a name, or {{name: …, color: [r, g, b], values: […]}}.")
+    ignored = content.get("void") or {}
+    if not isinstance(ignored, dict) or set(ignored) - {"values", "colors"} or set(content) - {"classes", "void"}:
+        raise CsstError(f"{where}: beside `classes:` there is `void:` alone, with `values:` and `colors:`.")
+
+    names = [entry["name"] for entry in entries]
+    _refuse_twice(where, "class name", [*names, ""] if "" in names else names)
+    colours = _all_or_none(where, entries, "color")
+    values = _all_or_none(where, entries, "values")
+    by_colour = [(_colour(where, colour), k) for k, colour in enumerate(colours)]
+    by_colour += [(_colour(where, colour), IGNORE_LABEL) for colour in _list(where, ignored, "colors")]
+    by_value = [
+        (value, k) for k in range(len(names)) for value in (_list(where, entries[k], "values") if values else [k])
+    ]
+    by_value += [(value, IGNORE_LABEL) for value in dict.fromkeys((*_list(where, ignored, "values"), *void))]
+    for kind, table in (("colour", by_colour), ("mask value", by_value)):
+        _refuse_twice(where, kind, [key for key, _ in table])
+    for value, _ in by_value:
+        if not isinstance(value, int):
+            raise CsstError(f"{where}: mask value {value!r} is no whole number.")
+    palette = tuple(colour for colour, _ in by_colour[: len(names)]) or distinct_palette(len(names))
+    return DatasetDescription(name, tuple(names), palette), LabelMap(dict(by_value), dict(by_colour) if colours else {})
+
+
+def _load(path: pathlib.Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML, too
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CsstError(f"{path}: unreadable file of classes ({error}); it must be YAML or JSON.") from error
+
+
+def _list(where: str, entry: dict[str, Any], key: str) -> list[Any]:
+    found = entry.get(key, [])
+    if not isinstance(found, list):
+        raise CsstError(f"{where}: {key}: {found!r} must be a list in brackets.")
+    return found
+
+
+def _all_or_none(where: str, entries: Sequence[dict[str, Any]], key: str) -> list[Any]:
+    given = [entry[key] for entry in entries if key in entry]
+    if given and len(given) != len(entries):
+        odd = next(entry["name"] for entry in entries if key not in entry)
+        raise CsstError(f"{where}: class {odd!r} has no {key} while others have; give all or none.")
+    return given
+
+
+def _colour(where: str, value: Any) -> Colour:
+    if not (isinstance(value, list) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)):
+        raise CsstError(f"{where}: colour {value!r} must be three numbers from 0 to 255.")
+    return value[0], value[1], value[2]
+
+
+def _refuse_twice(where: str, kind: str, keys: Sequence[Any]) -> None:
+    twice = sorted({repr(key) for key in keys if keys.count(key) > 1})
+    if twice:
+        raise CsstError(f"{where}: each {kind} must be given once, and not be empty: {', '.join(twice)}.")
