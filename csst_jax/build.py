@@ -80,6 +80,14 @@ def validation_selection(config: ConfigDict, data: DataSet) -> Selection:
     return select(data, config.data.val_split, "")
 
 
+def evaluation_selection(config: ConfigDict, data: DataSet) -> Selection:
+    """The validation split, whether any image is labelled or not: a test split has no masks."""
+    split = config.data.val_split
+    if data.labelled_ids(split):
+        return validation_selection(config, data)
+    return Selection(data, split, (), tuple(range(len(data.ids(split)))))
+
+
 def real_labels(selection: Selection, stage: ConfigDict) -> LabelledSource:
     """The labelled images as a source of crops; the index is checked against the labels."""
     index = selection.dataset.centroids(selection.split)

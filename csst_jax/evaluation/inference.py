@@ -177,7 +177,7 @@ def _add_views(
     def cut(x: jax.Array, top: jax.Array, left: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(x, (0, top, left, 0), (batch, *region, x.shape[-1]))
 
-    def add(total: jax.Array, view: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+    def add(total: jax.Array, view: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         top, left, mirrored = view
         tile = cut(images, top, left)
         p = of_region(jnp.where(mirrored, tile[:, :, ::-1], tile), state)

@@ -48,7 +48,7 @@ def score(
     selection: Selection,
     trained: Trained,
     records: Sequence[int],
-    then: Callable[[Prediction], None] | None = None,
+    writers: Sequence[Callable[[Prediction], None]] = (),
 ) -> dict[str, Any]:
     """Predicts images and scores those that have a mask.
 
@@ -57,7 +57,7 @@ def score(
       selection: the split; all its labelled images are to be among `records`.
       trained: the network.
       records: images to predict; every process predicts its share.
-      then: called with each prediction of this process.
+      writers: called with each prediction of this process.
 
     Returns:
       See `Scores.result`; the same on any number of devices and processes, as what is added up are integers. Empty if
@@ -70,8 +70,8 @@ def score(
         if prediction.record in positions:
             label = decode_label(selection.source.label_bytes(prediction.record))
             scores.update(positions[prediction.record], label, prediction.classes)
-        if then is not None:
-            then(prediction)
+        for write in writers:
+            write(prediction)
     if jax.process_count() > 1:
         # int64 does not cross `process_allgather` while JAX is in 32-bit mode: send it as bytes.
         gathered = multihost_utils.process_allgather(scores.counts.view(np.uint8))
