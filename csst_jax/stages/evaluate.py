@@ -108,7 +108,7 @@ def draw_failures(
     captions: dict[int, str] = {}
     for klass, found in worst.items():
         record = records[found["image"]]
-        said = f"{klass} {100 * found['iou']:.0f} %"
+        said = f"{klass}: IoU {100 * found['iou']:.0f} %"
         captions[record] = f"{captions[record]}, {said}" if record in captions else said
     rows = _rows(config, selection, {name: trained}, captions)
     contact_sheet(rows, path, description=selection.dataset.description)
@@ -129,7 +129,7 @@ def _rows(
                 row.insert(0, (captions[prediction.record], prediction.image))
             row.append((name, colour(prediction.classes, palette)))
             if name == list(trained)[-1]:
-                row.append((f"{name} - mask", difference(label, prediction.classes)))
+                row.append((f"where {name} is wrong", difference(label, prediction.classes)))
     return rows
 
 
