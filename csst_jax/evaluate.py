@@ -40,7 +40,7 @@ def main(_: list[str]) -> int:
         from csst_jax.stages import scoring  # seconds to import: not before JAX is set up
 
         checkpoints = [pathlib.Path(path).expanduser().resolve() for path in _CHECKPOINT.value]
-        output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else checkpoints[-1].parent / "scores"
+        output = pathlib.Path(_OUTPUT.value).expanduser() if _OUTPUT.value else checkpoints[-1].parent / "scores"
         scoring.evaluate(_CONFIG.value, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -21,9 +21,14 @@ def band(mask: Bool[np.ndarray, "h w"], width_px: int) -> Bool[np.ndarray, "h w"
 
     As the authors do it: the mask without its erosion by a square, on an image with a border of one pixel.
     """
-    framed = np.pad(mask.astype(np.uint8), 1)
-    square = np.ones((3, 3), np.uint8)
-    return mask & (cv2.erode(framed, square, iterations=width_px)[1:-1, 1:-1] == 0)
+    found = np.zeros_like(mask)
+    if mask.any():
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # most classes fill a part of an image
+        framed = np.pad(mask[box].astype(np.uint8), 1)
+        inner = cv2.erode(framed, np.ones((3, 3), np.uint8), iterations=width_px)[1:-1, 1:-1]
+        found[box] = mask[box] & (inner == 0)
+    return found
 
 
 def boundary_counts(
