@@ -74,6 +74,21 @@ def training() -> ConfigDict:
     return c
 
 
+def prediction() -> ConfigDict:
+    """What `label` and `evaluate` hold: how an image is predicted."""
+    c = ConfigDict()
+    c.scales = (1.0,)  # probabilities are averaged over these magnifications
+    c.flip = False  # and over the mirrored image
+    # Side of overlapping tiles, which the network sees one after another, at every scale; 0 = whole images. For images
+    # that are larger than the memory allows, and for a network that should see what it was trained on: its crop_px.
+    c.tile_px = 0
+    c.tile_overlap = 1 / 3  # share of a tile's side that its neighbour sees as well
+    # Sides are padded to multiples of this, 1 = not at all. Every size of images is a program to compile: for data sets
+    # of many sizes give the side that most of them fit into (VOC: 512).
+    c.pad_px = 1
+    return c
+
+
 def get_config() -> ConfigDict:
     """The paper's recipe for Cityscapes-sized data (§4.2), FastSCNN as teacher and student."""
     c = ConfigDict()
@@ -98,16 +113,13 @@ def get_config() -> ConfigDict:
     c.student = training()
 
     # Pseudo labels (paper §3.1, eq. 2): hard, for every unlabelled image.
-    c.label = ConfigDict()
-    c.label.scales = (1.0,)  # probabilities are averaged over these magnifications
-    c.label.flip = False  # and over the mirrored image
+    c.label = prediction()
     c.label.confidence_threshold = 0.0  # pixels below become void; 0 = off, as in the paper
     c.label.shard_size = 256  # images a file; an interrupted run continues after the last whole file
 
-    # Evaluation on val_split at original resolution.
-    c.evaluate = ConfigDict()
-    c.evaluate.scales = (1.0,)
-    c.evaluate.flip = False
+    # Evaluation on val_split at original resolution (paper §4.3.7: scales 0.5, 1 and 2, flip, and tiles).
+    c.evaluate = prediction()
+    c.evaluate.boundary_ratio = 0.02  # band of boundary IoU as a share of the diagonal (Cheng et al. 2021); 0 = off
     c.evaluate.batch_size = 4  # images a step, for labelling too; over all devices
     c.evaluate.num_pictures = 8  # rows of the contact sheets
 

@@ -16,7 +16,7 @@ from csst_jax.data.pseudo_labels import PseudoLabelled
 from csst_jax.data.selection import Selection, images_alone, select
 from csst_jax.data.store import DataSet
 from csst_jax.evaluation import whole_image
-from csst_jax.evaluation.whole_image import PredictProgram, WholeImagePredictor
+from csst_jax.evaluation.whole_image import Averaging, PredictProgram, WholeImagePredictor
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
@@ -93,6 +93,14 @@ def _named_splits(config: ConfigDict, key: str) -> list[tuple[DataSet, str]]:
 def validation_selection(config: ConfigDict, data: DataSet) -> Selection:
     """The labelled images of the validation split."""
     return select(data, config.data.val_split, "")
+
+
+def evaluation_selection(config: ConfigDict, data: DataSet) -> Selection:
+    """The validation split, whether any image is labelled or not: a test split has no masks."""
+    split = config.data.val_split
+    if data.labelled_ids(split):
+        return validation_selection(config, data)
+    return Selection(data, split, (), tuple(range(len(data.ids(split)))))
 
 
 def real_labels(selection: Selection, stage: ConfigDict) -> LabelledSource:
@@ -272,12 +280,14 @@ def predictor(
 
     Args:
       config: the run's.
-      how: `config.label` or `config.evaluate`: scales and flip.
+      how: `config.label` or `config.evaluate`: what `prediction` in configs/base.py holds.
       net: the network.
       weights: its trained (params, batch_stats).
       expects: what it expects of its input.
     """
-    return WholeImagePredictor(net, *weights, **_predicting(how, expects), batch_size=config.evaluate.batch_size)
+    return WholeImagePredictor(
+        net, *weights, averaging=averaging(how), preprocessing=expects, batch_size=config.evaluate.batch_size
+    )
 
 
 def predict_program(
@@ -290,9 +300,15 @@ def predict_program(
 ) -> PredictProgram:
     """What `predictor` compiles for images of one size (height, width), over one process's devices."""
     return whole_image.predict_program(
-        net, **_predicting(how, expects), batch_size=batch_size, image_size=image_size, mesh=device_mesh
+        net,
+        averaging=averaging(how),
+        preprocessing=expects,
+        batch_size=batch_size,
+        image_size=image_size,
+        mesh=device_mesh,
     )
 
 
-def _predicting(how: ConfigDict, expects: Preprocessing) -> dict[str, Any]:
-    return {"preprocessing": expects, "scales": tuple(how.scales), "flip": how.flip}
+def averaging(how: ConfigDict) -> Averaging:
+    """Over what `config.label` or `config.evaluate` averages."""
+    return Averaging(tuple(how.scales), how.flip, how.tile_px, how.tile_overlap, how.pad_px)

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 STAGES = ("teacher", "label", "student", "baseline", "evaluate")
 RESULTS_FILE = "results.json"
+SCORES = ("miou", "iou", "pixel_accuracy", "frequency_weighted_iou", "boundary_miou", "boundary_iou")
+"""What results.json has of `Scores.result`; the rest is in each network's `evaluation`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,8 +215,8 @@ def evaluate_network(this: Run, name: str, network: Trained) -> dict[str, Any]:
     ids = this.validation.ids(this.validation.labelled)
     request = {
         "weights_sha256": network.sha256,
-        "scales": this.config.evaluate.scales,
-        "flip": this.config.evaluate.flip,
+        "averaging": dataclasses.asdict(build.averaging(this.config.evaluate)),
+        "boundary_ratio": this.config.evaluate.boundary_ratio,
         "preprocessing": dataclasses.asdict(network.expects),
         "labels_sha256": centroid_index.labels_sha256(
             (image_id, labels.label_bytes(record))
@@ -232,8 +234,7 @@ def conclude(this: Run, networks: dict[str, Trained], scores: dict[str, dict[str
     for name in networks:
         done = stages[name] or {}
         results[name] = {
-            "miou": scores[name]["miou"],
-            "iou": scores[name]["iou"],
+            **{key: scores[name][key] for key in SCORES if key in scores[name]},
             "network": done["network"],
             "steps": done["steps"],
             "weights_sha256": done["weights_sha256"],
@@ -256,7 +257,13 @@ def conclude(this: Run, networks: dict[str, Trained], scores: dict[str, dict[str
         sheet = this.workdir / "pictures" / "validation.png"
         path = this.workdir / RESULTS_FILE
         if not path.exists() or not sheet.exists() or fingerprint(results) != fingerprint(evaluate.read_json(path)):
-            evaluate.draw(sheet, this.config, this.validation, networks)
+            order = ("teacher", "baseline", "student")
+            shown = dict(sorted(networks.items(), key=lambda item: order.index(item[0])))
+            evaluate.draw(sheet, this.config, this.validation, shown)
+            judged = list(shown)[-1]
+            failures = this.workdir / "pictures" / "failures.png"
+            worst = scores[judged]["worst"]
+            evaluate.draw_failures(failures, this.config, this.validation, judged, networks[judged], worst)
             write_json(path, results)
             write_report(this.workdir)
         print(format_table(results))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import jax
 from absl import logging as absl_logging
 
-from csst_jax.stages.artifact import read_json, write_json
+from csst_jax.stages.artifact import CONFIG_FILE, read_json, write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 LOCK_FILE = ".lock"
-CONFIG_FILE = "config.json"
 
 
 @contextlib.contextmanager

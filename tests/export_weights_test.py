@@ -12,6 +12,7 @@ from csst_jax import export_weights, import_weights
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import IMAGENET, Preprocessing
 from csst_jax.models.weights import catalogue, export, files, torch_pickle
+from csst_jax.stages import finished
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.state import TrainState, initial_state
 
@@ -121,7 +122,7 @@ def test_a_finished_stage_is_exported_with_the_names_of_its_classes(tmp_path, st
     assert written["dataset_meta"]["classes"] == list(CLASSES) and written["dataset_meta"]["palette"][2] == [2, 4, 6]
     assert written["csst_jax"] == {"network": "fast_scnn", "options": OPTIONS, "weights": "f" * 64}
 
-    got, description = export_weights.read_stage(stage)
+    got, description = finished.read(stage)
     assert description.num_classes == 5 and description.preprocessing == IMAGENET
     assert got.keys() == arrays.keys()
     for name, value in arrays.items():
@@ -144,7 +145,7 @@ def test_options_of_pretrained_weights_are_the_stages(tmp_path, stage, arrays, c
 
     change(stage / "stage.json", from_start)
     change(stage.parent / "config.json", lambda c: c["student"].update(pretrained=start))
-    assert export_weights.read_stage(stage)[1].options == OPTIONS
+    assert finished.read(stage)[1].options == OPTIONS
     write(tmp_path / "start.safetensors", arrays, initial=("classifier.bias",))  # another file in its place
     status, said = run(capsys, stage, tmp_path / "theirs.pth")
     assert status == 2 and f"{start} is gone or another one now; put the one with SHA-256" in said

@@ -30,7 +30,7 @@ LEVELS = (
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 # Other commands (`python -m csst_jax.X`) stand beside main.
-COMMANDS = {"evaluate", "export", "export_weights", "import_weights", "plan", "predict"}
+COMMANDS = {"check_submission", "evaluate", "export", "export_weights", "import_weights", "plan", "predict"}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

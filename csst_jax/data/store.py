@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from csst_jax.data import centroid_index
+from csst_jax.data.encoded import size
 from csst_jax.types import CsstError, DatasetDescription
 
 METADATA_FILE = "dataset.json"
@@ -119,6 +120,11 @@ class DataSet:
     def labelled_ids(self, split: str) -> tuple[str, ...]:
         """Ids of the images that came with a mask, in record order."""
         return self._split(split)["labelled_ids"]
+
+    def image_sizes(self, split: str) -> dict[str, tuple[int, int]]:
+        """Height and width of each image of `split` by its id."""
+        source = self.source(split)
+        return {image_id: size(source.image_bytes(record)) for record, image_id in enumerate(self.ids(split))}
 
     def labels_sha256(self, split: str) -> str:
         """Hash of the labels as they are stored now (read and hashed once a process)."""

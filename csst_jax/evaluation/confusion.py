@@ -1,4 +1,4 @@
-"""Confusion matrix and intersection over union, as the Cityscapes benchmark defines them."""
+"""Confusion matrix and the scores of it, as the Cityscapes benchmark defines them; docs/scores.md compares others."""
 
 from __future__ import annotations
 
@@ -53,24 +53,49 @@ def _counted(labels: jax.Array, predictions: jax.Array, num_classes: int) -> tup
 
 
 def iou(matrix: Integer[Array | np.ndarray, "c c"]) -> Float64[np.ndarray, " c"]:
-    """TP / (TP + FP + FN) of each class; NaN where the class has no ground-truth pixel.
+    """TP / (TP + FP + FN) of each class (`getIouScoreForLabel` of cityscapesscripts, to the last digit).
 
-    This is `getIouScoreForLabel` of cityscapesscripts, but for one case: a class without ground truth that is
-    predicted somewhere counts there as 0. Here it is dropped, so that a mean over few images does not hinge on classes
-    that they do not show. Cityscapes' own splits show all classes.
+    NaN where the class is neither in the ground truth nor predicted; 0 where it is predicted alone.
     """
     matrix = np.asarray(matrix, dtype=np.int64)
     true_positive = np.diag(matrix)
-    truth = matrix.sum(axis=1)
-    union = truth + matrix.sum(axis=0) - true_positive
-    return np.where(truth > 0, true_positive / np.maximum(union, 1), np.nan)
+    return ratio(true_positive, matrix.sum(axis=1) + matrix.sum(axis=0) - true_positive)
+
+
+def ratio(intersection: Integer[np.ndarray, "*n"], union: Integer[np.ndarray, "*n"]) -> Float64[np.ndarray, "*n"]:
+    """Intersection by union; NaN where the union is empty."""
+    return np.where(union > 0, intersection / np.maximum(union, 1), np.nan)
+
+
+def mean(scores: Float64[np.ndarray, " c"]) -> float:
+    """Mean of the classes' scores that are there; NaN if none is.
+
+    Summed in the order of the classes, as cityscapesscripts does: numpy's own order gives another last digit.
+    """
+    present = scores[~np.isnan(scores)].tolist()
+    return sum(present) / len(present) if present else float("nan")
 
 
 def miou(matrix: Integer[Array | np.ndarray, "c c"]) -> float:
-    """Mean of the IoU over the classes with ground truth; NaN if there is none."""
-    scores = iou(matrix)
-    present = ~np.isnan(scores)
-    return float(scores[present].mean()) if present.any() else float("nan")
+    """Mean of the IoU over the classes that are in the ground truth or predicted; NaN if there is none."""
+    return mean(iou(matrix))
+
+
+def pixel_accuracy(matrix: Integer[Array | np.ndarray, "c c"]) -> float:
+    """Share of the counted pixels whose class is right (Long et al. 2015, §5)."""
+    matrix = np.asarray(matrix, dtype=np.int64)
+    return float(np.trace(matrix) / matrix.sum())
+
+
+def frequency_weighted_iou(matrix: Integer[Array | np.ndarray, "c c"]) -> float:
+    """Mean of the IoU weighted by the classes' pixels in the ground truth (Long et al. 2015, §5)."""
+    truth = np.asarray(matrix, dtype=np.int64).sum(axis=1)
+    return float((truth * np.nan_to_num(iou(matrix))).sum() / truth.sum())
+
+
+def by_class(class_names: Sequence[str], scores: Float64[np.ndarray, " c"]) -> dict[str, float | None]:
+    """Scores by class for JSON, which has no NaN: None."""
+    return {name: None if np.isnan(s) else float(s) for name, s in zip(class_names, scores, strict=True)}
 
 
 class ConfusionMatrix:
@@ -87,8 +112,8 @@ class ConfusionMatrix:
 
     def update(
         self, labels: Integer[Array | np.ndarray, "b h w"], predictions: Integer[Array | np.ndarray, "b h w"]
-    ) -> None:
-        """Counts a batch of images.
+    ) -> np.ndarray:
+        """Counts a batch of images; returns its own matrix, int64 [c, c].
 
         Raises:
           CsstError: a label or a prediction is outside the classes and is not IGNORE_LABEL.
@@ -102,18 +127,23 @@ class ConfusionMatrix:
                 "check the label map of the data set."
             )
         self.add(counts)
+        return counts
 
     def add(self, matrix: Integer[Array | np.ndarray, "c c"]) -> None:
         """Adds a confusion matrix that was counted elsewhere, for example inside a compiled evaluation step."""
         self.matrix += np.asarray(matrix, dtype=np.int64)
 
     def result(self) -> dict:
-        """{"miou": float, "iou": {class name: float, or None if absent from the ground truth}}, ready for JSON.
+        """The scores, ready for JSON: miou, iou by class (None: neither there nor predicted), and the other two.
 
         Raises:
           CsstError: no pixel was counted.
         """
         if not self.matrix.any():
             raise CsstError("nothing to evaluate: the images have no pixel with a class; check the split's masks.")
-        scores = [None if np.isnan(s) else float(s) for s in iou(self.matrix)]
-        return {"miou": miou(self.matrix), "iou": dict(zip(self.class_names, scores, strict=True))}
+        return {
+            "miou": miou(self.matrix),
+            "iou": by_class(self.class_names, iou(self.matrix)),
+            "pixel_accuracy": pixel_accuracy(self.matrix),
+            "frequency_weighted_iou": frequency_weighted_iou(self.matrix),
+        }

@@ -1,8 +1,12 @@
-"""Prediction on whole images: class probabilities averaged over scales and mirror images, one image at a time."""
+"""Class probabilities of images, averaged over scales, mirror images and overlapping tiles, one image at a time.
+
+What is averaged are probabilities, not logits, as in PSPNet's code (hszhao/semseg). mmsegmentation averages logits over
+tiles, and probabilities over scales and mirror images.
+"""
 
 from __future__ import annotations
 
-import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +27,8 @@ def make_predictor(
     *,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    tile_px: int = 0,
+    tile_overlap: float = 1 / 3,
     stride: int = 32,
     align_corners: bool = False,
 ) -> Callable[..., jax.Array]:
@@ -35,20 +41,28 @@ def make_predictor(
       scales: sizes of the image pyramid relative to the input. At scale 1 the network gets the image's own size; at
         others each side is scaled, then rounded to the nearest multiple of `stride`, at least one.
       flip: also predict the mirror image at each scale.
+      tile_px: side of the network's input at every scale (paper §4.3.7); the image is covered by overlapping tiles that
+        the device takes one after another (see `tiles`). 0 for whole images.
+      tile_overlap: share of a tile's side that its neighbour sees as well.
       stride: in pixels.
       align_corners: the resize convention for images and probabilities (see `csst_jax.models.resize`).
 
     Returns:
       predict(images uint8 "b h w 3", *state) -> probabilities "b h w c", float32, the mean of the softmax over scales
-      and flips. Whatever is given as state reaches apply_fn, so that parameters can be arguments of the compiled
-      program and not constants in it.
+      and flips, and within a scale over the tiles that see the pixel. Whatever is given as state reaches apply_fn, so
+      that parameters can be arguments of the compiled program and not constants in it.
 
     Raises:
-      CsstError: no scale, or one that is not positive.
+      CsstError: no scale, or one that is not positive; a tile or an overlap out of range.
       ValueError: (from predict) the logits are not at the size of the network's input.
     """
     if not scales or min(scales) <= 0:
         raise CsstError(f"prediction scales are {tuple(scales)}; give at least one, each above 0.")
+    if tile_px < 0 or not 0 <= tile_overlap < 1:
+        raise CsstError(
+            f"tile_px={tile_px}, tile_overlap={tile_overlap}: give a side in pixels (0 = whole images) and "
+            "a share from 0 to below 1."
+        )
 
     def rounded(side: float) -> int:
         return max(round(side / stride), 1) * stride
@@ -57,14 +71,53 @@ def make_predictor(
         _, height, width, _ = images.shape
         normalised = preprocessing(jnp.asarray(images, jnp.float32) * (1.0 / 255.0))
         total = jnp.float32(0)
+        share = 1 / (len(scales) * (2 if flip else 1))  # of each prediction: dividing the sum would copy it
         for scale in scales:
-            size = (height, width) if scale == 1 else (rounded(height * scale), rounded(width * scale))
-            scaled = _resize(normalised, size, align_corners)
-            at_scale = _both_ways(apply_fn, scaled, state) if flip else _probabilities(apply_fn, scaled, state)
-            total = total + _resize(at_scale, (height, width), align_corners)
-        return total / (len(scales) * (2 if flip else 1))
+            region, corners = tiles((height, width), scale, tile_px, tile_overlap)
+            size = region if scale == 1 else (rounded(region[0] * scale), rounded(region[1] * scale))
+
+            def of_region(region_images: jax.Array, state: tuple, size: tuple[int, int] = size) -> jax.Array:
+                p = _probabilities(apply_fn, _resize(region_images, size, align_corners), state)
+                _, *back, _ = region_images.shape
+                return _resize(p, (back[0], back[1]), align_corners)
+
+            views = [(*corner, mirrored) for corner in corners for mirrored in ((False, True) if flip else (False,))]
+            if len(views) == 1:
+                total = total + of_region(normalised, state) * share
+            else:
+                total = _add_views(total, of_region, normalised, state, region, views, share)
+        return total
 
     return predict
+
+
+def tiles(
+    image_size: tuple[int, int], scale: float, tile_px: int, overlap: float
+) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """How tiles of the scaled image cover the image: in pixels of the image, so that only a tile is ever scaled.
+
+    A tile of `tile_px` is a region of `tile_px / scale` pixels. Regions start a whole number of strides apart, and the
+    last one is moved back to end with the image; a side that is shorter than the region makes the region shorter, so
+    nothing is padded (as mmsegmentation's slide mode).
+
+    Args:
+      image_size: height and width in pixels.
+      scale: of the image.
+      tile_px: side of a tile of the scaled image; 0 for one that holds all of it.
+      overlap: share of a region's side that its neighbour covers as well, from 0 to below 1.
+
+    Returns:
+      The region's height and width, and (top, left) of each, row by row.
+    """
+    if not tile_px:
+        return image_size, [(0, 0)]
+    height, width = (min(max(round(tile_px / scale), 1), side) for side in image_size)
+
+    def starts(side: int, region: int) -> list[int]:
+        stride = max(int(region * (1 - overlap)), 1)
+        return [min(i * stride, side - region) for i in range(-(-(side - region) // stride) + 1)]
+
+    return (height, width), list(itertools.product(starts(image_size[0], height), starts(image_size[1], width)))
 
 
 def make_labeller(
@@ -100,17 +153,42 @@ def make_labeller(
     return label
 
 
-def _both_ways(apply_fn: Callable[..., jax.Array], images: jax.Array, state: tuple) -> jax.Array:
-    """The sum for the images and their mirror images: one network to compile, and one set of logits at a time."""
-    probabilities = jax.jit(functools.partial(_probabilities, apply_fn))  # traced once, for the shape and for the use
-    like = jax.eval_shape(probabilities, images, state)
+def _add_views(
+    total: jax.Array,
+    of_region: Callable[..., jax.Array],
+    images: jax.Array,
+    state: tuple,
+    region: tuple[int, int],
+    views: Sequence[tuple[int, int, bool]],
+    share: float,
+) -> jax.Array:
+    """Adds `share` of the sum over mirror images, and of the mean over the tiles that see a pixel.
 
-    def add(total: jax.Array, mirrored: jax.Array) -> tuple[jax.Array, None]:
-        p = probabilities(jnp.where(mirrored, images[:, :, ::-1], images), state)
-        return total + jnp.where(mirrored, p[:, :, ::-1], p), None
+    One network to compile, and one view's logits at a time; a loop within the loop would cost a second sum.
+    """
+    batch, height, width, _ = images.shape
+    seen = np.zeros((height, width), np.float32)
+    for top, left in {(top, left) for top, left, _ in views}:
+        seen[top : top + region[0], left : left + region[1]] += 1
+    # Corners are all pairs of a top and a left, so this is a product of two lines, which take less memory.
+    rows, columns = jnp.asarray(share / seen[:, 0]), jnp.asarray(seen[0, 0] / seen[0])
+    of_region = jax.jit(of_region)  # traced once, for the shape and for the use
 
-    total, _ = jax.lax.scan(add, jnp.zeros(like.shape, like.dtype), jnp.array([False, True]))
-    return total
+    def cut(x: jax.Array, top: jax.Array, left: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(x, (0, top, left, 0), (batch, *region, x.shape[-1]))
+
+    def add(total: jax.Array, view: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        top, left, mirrored = view
+        tile = cut(images, top, left)
+        p = of_region(jnp.where(mirrored, tile[:, :, ::-1], tile), state)
+        p = jnp.where(mirrored, p[:, :, ::-1], p)
+        down = jax.lax.dynamic_slice(rows, (top,), region[:1])[None, :, None, None]
+        across = jax.lax.dynamic_slice(columns, (left,), region[1:])[None, None, :, None]
+        return jax.lax.dynamic_update_slice(total, cut(total, top, left) + p * down * across, (0, top, left, 0)), None
+
+    like = jax.eval_shape(of_region, images[:, : region[0], : region[1]], state)
+    start = jnp.broadcast_to(total, (batch, height, width, like.shape[-1])).astype(like.dtype)
+    return jax.lax.scan(add, start, tuple(map(jnp.asarray, zip(*views, strict=True))))[0]
 
 
 def _probabilities(apply_fn: Callable[..., jax.Array], images: jax.Array, state: tuple) -> jax.Array:

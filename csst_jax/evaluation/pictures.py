@@ -37,6 +37,14 @@ def colour(label: Integer[np.ndarray, "h w"], palette: Sequence[tuple[int, int, 
     return table[label]
 
 
+def difference(label: Integer[np.ndarray, "h w"], prediction: Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """RGB picture of where a prediction is wrong (paper Fig. 7): red, on light grey; void is black."""
+    rgb = np.full((*label.shape, 3), (225, 225, 225), np.uint8)
+    rgb[label != prediction] = (200, 30, 30)
+    rgb[label == IGNORE_LABEL] = 0
+    return rgb
+
+
 def colour_confidence(confidence: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
     """RGB picture of a map of values from 0 (dark violet) to 1 (yellow); values beyond are clipped, NaN is black."""
     place = np.clip(np.nan_to_num(confidence), 0, 1) * (len(_CONFIDENCE_RAMP) - 1)
@@ -93,7 +101,7 @@ def contact_sheet(
             draw.text((x + swatch.width + 5, y + 2), name, _INK, font)
             x += entry_width
         y += caption_px
-    _save(sheet, pathlib.Path(path))
+    save_png(sheet, pathlib.Path(path))
 
 
 def _tile(array: np.ndarray, width: int) -> Image.Image:
@@ -145,7 +153,8 @@ def _shorten(text: str, font: _Font, width: int) -> str:
     return shown
 
 
-def _save(image: Image.Image, path: pathlib.Path) -> None:
+def save_png(image: Image.Image, path: pathlib.Path) -> None:
+    """Writes a PNG; the file appears only when complete, and missing directories are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

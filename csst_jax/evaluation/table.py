@@ -1,11 +1,13 @@
-"""The table that a run ends with: teacher, student and, if there is one, the baseline."""
+"""Tables of scores for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 _MODELS = ("teacher", "baseline", "student")
 _ABSENT = "-"
+_LINE, _HEADING = 118, 8  # characters
 
 
 def format_table(results: Mapping) -> str:
@@ -31,15 +33,72 @@ def format_table(results: Mapping) -> str:
     return "\n".join(lines)
 
 
+def format_by_method(results: Mapping[str, Mapping]) -> str:
+    """Terminal table in the manner of the paper's Table 8: a row for each network, a column for each class, in percent.
+
+    Args:
+      results: by name of network what `Scores.result` gives.
+
+    Returns:
+      Lines without a trailing newline: IoU by class and its mean, boundary IoU the same way where it was counted, then
+      pixel accuracy and frequency-weighted IoU. Classes that do not fit into a line go on below.
+    """
+    first = next(iter(results.values()))
+    names = _headings(list(first["iou"]))
+    blocks = [_block("IoU %", names, "mIoU", {n: (list(r["iou"].values()), r["miou"]) for n, r in results.items()})]
+    if "boundary_iou" in first:
+        values = {n: (list(r["boundary_iou"].values()), r["boundary_miou"]) for n, r in results.items()}
+        blocks.append(_block("boundary IoU %", names, "mean", values))
+    rest = {n: ([r["pixel_accuracy"]], r["frequency_weighted_iou"]) for n, r in results.items()}
+    blocks.append(_block("all pixels %", ["accuracy"], "frequency-weighted IoU", rest))
+    return "\n\n".join(blocks)
+
+
+def _block(
+    title: str, names: Sequence[str], mean_name: str, values: Mapping[str, tuple[Sequence[float | None], float]]
+) -> str:
+    lines: list[str] = []
+    left = max(len(name) for name in (title, *values))
+    rows = {name: [*of_classes, mean] for name, (of_classes, mean) in values.items()}
+    columns = [*names, mean_name]
+    while columns:
+        widths = [max(len(name), 5) for name in columns]
+        fit = sum(total <= _LINE - left for total in itertools.accumulate(width + 2 for width in widths))
+        count = max(fit, 1)
+        shown = {name: [_percent(v) for v in row[:count]] for name, row in rows.items()}
+        lines += [
+            _line([name, *cells], [left, *widths[:count]]) for name, cells in {title: columns[:count], **shown}.items()
+        ]
+        rows = {name: row[count:] for name, row in rows.items()}
+        columns = columns[count:]
+    return "\n".join(lines)
+
+
+def _headings(classes: Sequence[str]) -> list[str]:
+    """Short names, as in Table 8 ("traffic light" is "tlight"); the whole ones where short ones are not unique."""
+
+    def short(name: str) -> str:
+        *first, last = name.split()
+        heading = "".join(word[0] for word in first) + last
+        return heading if len(heading) <= _HEADING else f"{heading[: _HEADING - 1]}."
+
+    shortened = [short(name) for name in classes]
+    return shortened if len(set(shortened)) == len(shortened) else list(classes)
+
+
 def _row(name: str, values: Mapping[str, float | None], others: list[str]) -> list[str]:
-    shown = [_ABSENT if v is None else f"{100 * v:.1f}" for v in values.values()]
+    shown = [_percent(v) for v in values.values()]
     for other in others:
         ours, theirs = values["student"], values[other]
         shown.append(_ABSENT if ours is None or theirs is None else f"{100 * (ours - theirs):+.1f}")
     return [name, *shown]
 
 
-def _line(cells: list[str], widths: list[int]) -> str:
+def _percent(value: float | None) -> str:
+    return _ABSENT if value is None else f"{100 * value:.1f}"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     first, *rest = [
         cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
     ]

@@ -13,6 +13,7 @@ import numpy as np
 from csst_jax.data.encoded import decode_rgb
 from csst_jax.evaluation.inference import make_labeller, make_predictor
 from csst_jax.train.sharding import DATA, make_mesh, replicated
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,30 @@ class Prediction:
 
 
 @dataclasses.dataclass(frozen=True)
+class Averaging:
+    """Over what probabilities are averaged; see `make_predictor`.
+
+    Attributes:
+      scales: magnifications.
+      flip: whether mirror images count as well.
+      tile_px: side of the network's input; 0 for whole images.
+      tile_overlap: share of a tile that its neighbour sees as well.
+      pad_px: images are padded at the right and at the bottom to a multiple of this, with the colour that preprocessing
+        makes zero, so that images of many sizes share few programs, and batches; 1 for none.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    tile_px: int = 0
+    tile_overlap: float = 1 / 3
+    pad_px: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pad_px < 1:
+            raise CsstError(f"pad_px={self.pad_px}: give a number of pixels, 1 for images as they are.")
+
+
+@dataclasses.dataclass(frozen=True)
 class PredictProgram:
     """One compile unit of prediction: whole images of one size. Prediction and the plan both take it from here."""
 
@@ -55,9 +80,8 @@ class PredictProgram:
 def predict_program(
     network: Network,
     *,
+    averaging: Averaging,
     preprocessing: Preprocessing,
-    scales: Sequence[float],
-    flip: bool,
     batch_size: int,
     image_size: tuple[int, ...],
     mesh: jax.sharding.Mesh,
@@ -66,11 +90,10 @@ def predict_program(
 
     Args:
       network: the network.
-      preprocessing: what it expects of its input.
-      scales: magnifications to average over.
-      flip: whether to average with the mirrored image.
+      averaging: over what probabilities are averaged.
+      preprocessing: what the network expects of its input.
       batch_size: images a step; rounded up to a multiple of the devices.
-      image_size: height and width in pixels.
+      image_size: height and width in pixels; padded as `averaging` says.
       mesh: the devices, which share the batch.
 
     Returns:
@@ -81,8 +104,11 @@ def predict_program(
     def logits(images: jax.Array, params: Arrays, batch_stats: Arrays) -> jax.Array:
         return network.apply_eval(params, batch_stats, images)["logits"]
 
-    predict = make_labeller(make_predictor(logits, preprocessing, scales=scales, flip=flip), mesh)
-    images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh), *image_size, 3), jnp.uint8)
+    how = dataclasses.asdict(averaging)
+    pad_px = how.pop("pad_px")
+    size = [_multiple(side, pad_px) for side in image_size]
+    predict = make_labeller(make_predictor(logits, preprocessing, **how), mesh)
+    images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh.size), *size, 3), jnp.uint8)
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (network.params, network.batch_stats))
     by_batch = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DATA))
     return PredictProgram(predict, (by_batch, replicated(mesh), replicated(mesh)), (images, *state))
@@ -97,9 +123,8 @@ class WholeImagePredictor:
         params: Arrays,
         batch_stats: Arrays,
         *,
+        averaging: Averaging,
         preprocessing: Preprocessing,
-        scales: Sequence[float],
-        flip: bool,
         batch_size: int,
     ):
         """Puts the network's state on the devices.
@@ -108,32 +133,34 @@ class WholeImagePredictor:
           network: the network.
           params: its parameters.
           batch_stats: its running statistics.
+          averaging: over what probabilities are averaged.
           preprocessing: what the network expects of its input.
-          scales: magnifications to average over.
-          flip: whether to average with the mirrored image.
           batch_size: images a step; rounded up to a multiple of the devices.
         """
         mesh = make_mesh(jax.local_devices(), 1)
         self._program = functools.partial(
             predict_program,
             network,
+            averaging=averaging,
             preprocessing=preprocessing,
-            scales=scales,
-            flip=flip,
             batch_size=batch_size,
             mesh=mesh,
         )
-        self._batch_size = _multiple(batch_size, mesh)
+        self._batch_size = _multiple(batch_size, mesh.size)
+        self._pad_px = averaging.pad_px
+        # BGR preprocessing has its mean in the order of its own channels.
+        mean = np.asarray(preprocessing.mean[:: 1 if preprocessing.channels == "RGB" else -1])
+        self._padding = (255 * mean / preprocessing.value_range).round().astype(np.uint8)
         self._state = jax.device_put(jax.tree.map(np.asarray, (params, batch_stats)), replicated(mesh))
         self._compiled: dict[tuple[int, ...], tuple[Any, jax.sharding.Sharding]] = {}
 
     def __call__(self, source: Source, records: Sequence[int]) -> Iterator[Prediction]:
-        """Predictions in the order of `records`. Each image size is compiled once."""
+        """Predictions in the order of `records`. Each image size, padded, is compiled once."""
         batch: list[np.ndarray] = []
         waiting: list[int] = []
         for record in records:
             image = decode_rgb(source.image_bytes(record))
-            if batch and (len(batch) == self._batch_size or image.shape != batch[0].shape):
+            if batch and (len(batch) == self._batch_size or self._padded_size(image) != self._padded_size(batch[0])):
                 yield from self._run(waiting, batch)
                 batch, waiting = [], []
             batch.append(image)
@@ -142,12 +169,20 @@ class WholeImagePredictor:
             yield from self._run(waiting, batch)
 
     def _run(self, records: list[int], images: list[np.ndarray]) -> Iterator[Prediction]:
+        size = self._padded_size(images[0])
+        full = np.empty((self._batch_size, *size, 3), np.uint8)
+        full[:] = self._padding
         # A short batch is filled up with its first image, so that it needs no program of its own.
-        full = np.stack(images + [images[0]] * (self._batch_size - len(images)))
-        predict, layout = self._for_size(full.shape[1:3])
+        for row, image in zip(full, images + [images[0]] * (self._batch_size - len(images)), strict=True):
+            row[: image.shape[0], : image.shape[1]] = image
+        predict, layout = self._for_size(size)
         classes, confidence = jax.device_get(predict(jax.device_put(full, layout), *self._state))
-        for i, record in enumerate(records):
-            yield Prediction(record, images[i], classes[i], confidence[i])
+        for i, (record, image) in enumerate(zip(records, images, strict=True)):
+            height, width, _ = image.shape
+            yield Prediction(record, image, classes[i, :height, :width], confidence[i, :height, :width])
+
+    def _padded_size(self, image: np.ndarray) -> tuple[int, ...]:
+        return tuple(_multiple(side, self._pad_px) for side in image.shape[:2])
 
     def _for_size(self, size: tuple[int, ...]) -> tuple[Any, jax.sharding.Sharding]:
         """The compiled program for images of a size, and how it wants them laid out."""
@@ -157,5 +192,5 @@ class WholeImagePredictor:
         return self._compiled[size]
 
 
-def _multiple(batch_size: int, mesh: jax.sharding.Mesh) -> int:
-    return -(-batch_size // mesh.size) * mesh.size
+def _multiple(value: int, of: int) -> int:
+    return -(-value // of) * of

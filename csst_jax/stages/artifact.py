@@ -12,6 +12,8 @@ import jax
 
 from csst_jax.types import CsstError
 
+CONFIG_FILE = "config.json"
+"""In the workdir, beside the stages: the resolved configuration."""
 STAGE_FILE = "stage.json"
 DONE_FILE = "DONE"
 

@@ -1,4 +1,4 @@
-"""Evaluation of a trained network on the validation split, at original resolution."""
+"""Evaluation of a trained network on a split, at original resolution: scores, and pictures of where it fails."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from jax.experimental import multihost_utils
 
 from csst_jax import build
 from csst_jax.data.encoded import decode_label
-from csst_jax.evaluation.confusion import ConfusionMatrix
-from csst_jax.evaluation.pictures import colour, contact_sheet
+from csst_jax.evaluation.pictures import colour, contact_sheet, difference
+from csst_jax.evaluation.scores import Scores
 from csst_jax.stages.artifact import read_json
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Callable, Mapping, Sequence
 
     from ml_collections import ConfigDict
 
     from csst_jax.data.selection import Selection
+    from csst_jax.evaluation.whole_image import Prediction
     from csst_jax.stages.artifact import Artifact
     from csst_jax.stages.train import Trained
 
@@ -29,46 +31,106 @@ log = logging.getLogger(__name__)
 
 
 def run(artifact: Artifact, config: ConfigDict, selection: Selection, trained: Trained) -> dict[str, Any]:
-    """{"miou": …, "iou": {class: …}} of one network, computed or read from the finished artifact."""
+    """The scores of one network (see `score`), computed or read from the finished artifact."""
     if artifact.done:
         return artifact.result
     begin = time.perf_counter()
-    description = selection.dataset.description
-    predictor = build.predictor(config, config.evaluate, trained.network, trained.weights, trained.expects)
-    confusion = ConfusionMatrix(description.classes)
-    # Every process evaluates its share of the images; the integer counts add up to the same in any split.
-    mine = selection.labelled[jax.process_index() :: jax.process_count()]
-    for prediction in predictor(selection.source, mine):
-        label = decode_label(selection.source.label_bytes(prediction.record))
-        confusion.update(label[None], prediction.classes[None])
-    if jax.process_count() > 1:
-        # int64 does not cross `process_allgather` while JAX is in 32-bit mode: send it as bytes.
-        counts = multihost_utils.process_allgather(confusion.matrix.view(np.uint8))
-        confusion.matrix = np.asarray(counts).view(np.int64).reshape(-1, *confusion.matrix.shape).sum(0)
-    result = {**confusion.result(), "images": len(selection.labelled), "wall_s": time.perf_counter() - begin}
+    found = score(config, selection, trained, selection.labelled)
+    result = {**found, "images": len(selection.labelled), "wall_s": time.perf_counter() - begin}
     log.info("%s: mIoU %.2f %% on %d images", artifact.directory.name, 100 * result["miou"], result["images"])
     if jax.process_index() == 0:
         artifact.finish(result)
     return result
 
 
-def draw(path: pathlib.Path, config: ConfigDict, selection: Selection, trained: dict[str, Trained]) -> None:
-    """A contact sheet: some validation images, their masks, and each network's prediction."""
-    description = selection.dataset.description
+def score(
+    config: ConfigDict,
+    selection: Selection,
+    trained: Trained,
+    records: Sequence[int],
+    writers: Sequence[Callable[[Prediction], None]] = (),
+) -> dict[str, Any]:
+    """Predicts images and scores those that have a mask.
+
+    Args:
+      config: the run's; `config.evaluate` says how images are predicted and what is counted.
+      selection: the split; all its labelled images are to be among `records`.
+      trained: the network.
+      records: images to predict; every process predicts its share.
+      writers: called with each prediction of this process.
+
+    Returns:
+      See `Scores.result`; the same on any number of devices and processes, as what is added up are integers. Empty if
+      no image has a mask.
+    """
+    predictor = build.predictor(config, config.evaluate, trained.network, trained.weights, trained.expects)
+    positions = {record: position for position, record in enumerate(selection.labelled)}
+    scores = Scores(selection.dataset.description.classes, len(positions), config.evaluate.boundary_ratio)
+    for prediction in predictor(selection.source, records[jax.process_index() :: jax.process_count()]):
+        if prediction.record in positions:
+            label = decode_label(selection.source.label_bytes(prediction.record))
+            scores.update(positions[prediction.record], label, prediction.classes)
+        for write in writers:
+            write(prediction)
+    if jax.process_count() > 1:
+        # int64 does not cross `process_allgather` while JAX is in 32-bit mode: send it as bytes.
+        gathered = multihost_utils.process_allgather(scores.counts.view(np.uint8))
+        scores.counts = np.asarray(gathered).view(np.int64).sum(0)
+    return scores.result(selection.ids(selection.labelled)) if positions else {}
+
+
+def draw(path: pathlib.Path, config: ConfigDict, selection: Selection, trained: Mapping[str, Trained]) -> None:
+    """A contact sheet (Fig. 6): images, their masks, each network's prediction, and where the last one is wrong."""
     count = min(config.evaluate.num_pictures, len(selection.labelled))
     chosen = [selection.labelled[i] for i in np.linspace(0, len(selection.labelled) - 1, count).round().astype(int)]
-    ids = selection.dataset.ids(selection.split)
-    rows: list[list[Any]] = []
-    for record in chosen:
-        label = decode_label(selection.source.label_bytes(record))
-        rows.append([("mask", colour(label, description.palette))])
+    ids = selection.ids(tuple(chosen))
+    contact_sheet(
+        _rows(config, selection, trained, dict(zip(chosen, ids, strict=True))),
+        path,
+        description=selection.dataset.description,
+    )
+
+
+def draw_failures(
+    path: pathlib.Path, config: ConfigDict, selection: Selection, name: str, trained: Trained, worst: Mapping[str, Any]
+) -> None:
+    """A contact sheet of the image in which each class is worst (Fig. 7).
+
+    Args:
+      path: the file.
+      config: the run's.
+      selection: the split.
+      name: of the network.
+      trained: the network.
+      worst: `worst` of its scores.
+    """
+    records = {image_id: record for record, image_id in enumerate(selection.dataset.ids(selection.split))}
+    captions: dict[int, str] = {}
+    for klass, found in worst.items():
+        record = records[found["image"]]
+        said = f"{klass}: IoU {100 * found['iou']:.0f} %"
+        captions[record] = f"{captions[record]}, {said}" if record in captions else said
+    rows = _rows(config, selection, {name: trained}, captions)
+    contact_sheet(rows, path, description=selection.dataset.description)
+
+
+def _rows(
+    config: ConfigDict, selection: Selection, trained: Mapping[str, Trained], captions: Mapping[int, str]
+) -> list[list[tuple[str, np.ndarray]]]:
+    """Image, mask, predictions and the last one's difference of the records that have a caption."""
+    palette = selection.dataset.description.palette
+    labels = [decode_label(selection.source.label_bytes(record)) for record in captions]
+    rows: list[list[tuple[str, np.ndarray]]] = [[("mask", colour(label, palette))] for label in labels]
     for name, network in trained.items():
         predictor = build.predictor(config, config.evaluate, network.network, network.weights, network.expects)
-        for row, prediction in zip(rows, predictor(selection.source, chosen), strict=True):
+        predictions = predictor(selection.source, list(captions))
+        for row, label, prediction in zip(rows, labels, predictions, strict=True):
             if len(row) == 1:
-                row.insert(0, (ids[prediction.record], prediction.image))
-            row.append((name, colour(prediction.classes, description.palette)))
-    contact_sheet(rows, path, description=description)
+                row.insert(0, (captions[prediction.record], prediction.image))
+            row.append((name, colour(prediction.classes, palette)))
+            if name == list(trained)[-1]:
+                row.append((f"where {name} is wrong", difference(label, prediction.classes)))
+    return rows
 
 
 def read_result(directory: pathlib.Path) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from csst_jax import build
+from csst_jax.evaluation import inference
 from csst_jax.train import sharding
 from csst_jax.train.compile import distinct_phases
 from csst_jax.train.program_cost import ProgramCost, needed_bytes, program_cost
@@ -62,7 +63,8 @@ class Work:
       unit: smallest batch.
       epochs: in which it runs; 0 for predictions.
       steps: how often it runs.
-      loops: how often the body of its loop over images and mirror images runs a step; the compiler counts it once.
+      loops: how often the body of its loop over images, mirror images and tiles runs a step; the compiler counts it
+        once. The mean over scales, which have a body each.
       lower: from a batch to the lowered program.
     """
 
@@ -73,7 +75,7 @@ class Work:
     unit: int
     epochs: int
     steps: int
-    loops: int
+    loops: float
     lower: Callable[[int], jax.stages.Lowered]
 
 
@@ -166,6 +168,7 @@ def _prediction(
     mesh = sharding.make_mesh(mine, 1)
     batch = -(-config.evaluate.batch_size // mesh.size) * mesh.size
     share = -(-images * len(mine) // len(devices))
+    tiles = [len(inference.tiles(data.image_px, scale, how.tile_px, how.tile_overlap)[1]) for scale in how.scales]
     return Work(
         name,
         data.image_px,
@@ -174,7 +177,7 @@ def _prediction(
         mesh.size,
         0,
         -(-share // batch),
-        batch // mesh.size * (2 if how.flip else 1),
+        batch // mesh.size * (2 if how.flip else 1) * sum(tiles) / len(tiles),
         lambda batch: build.predict_program(how, net, expects, batch, data.image_px, mesh).lower(),
     )
 

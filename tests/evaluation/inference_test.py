@@ -1,11 +1,13 @@
 """Whole-image prediction: normalisation, scales and flips."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.evaluation.inference import make_labeller, make_predictor
+from csst_jax.evaluation.inference import make_labeller, make_predictor, tiles
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.train.sharding import DATA, make_mesh
 from csst_jax.types import CsstError
@@ -72,7 +74,70 @@ def test_state_reaches_the_network_as_an_argument(images):
     assert predict._cache_size() == 1
 
 
+@pytest.mark.parametrize("overlap", [0.0, 1 / 3, 0.7])
+@pytest.mark.parametrize("size", [(36, 48), (16, 50), (10, 12)])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.6])
+def test_tiles_cover_the_image_and_lie_in_it(size, scale, overlap):
+    region, corners = tiles(size, scale, 16, overlap)
+    wanted = round(16 / scale)
+    assert region == (min(wanted, size[0]), min(wanted, size[1]))
+    assert len(set(corners)) == len(corners)
+    seen = np.zeros(size, int)
+    for top, left in corners:
+        assert top + region[0] <= size[0] and left + region[1] <= size[1]
+        seen[top : top + region[0], left : left + region[1]] += 1
+    assert seen.min() == 1
+    lefts = sorted({left for _, left in corners})
+    assert all(b - a <= max(int(region[1] * (1 - overlap)), 1) for a, b in itertools.pairwise(lefts))
+
+
+def place_and_content(x):
+    """Logits that depend on the place in the network's input and on all of it."""
+    place = jnp.linspace(0, 2, x.shape[2])[None, None, :, None] * jnp.linspace(1, 3, x.shape[1])[None, :, None, None]
+    return x * place + x.mean((1, 2), keepdims=True) * jnp.arange(3.0)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_overlapping_tiles_are_averaged(images, flip):
+    """Against the sum and the count over windows, as sliding inference is commonly written."""
+    one = make_predictor(place_and_content, PREPROCESSING, flip=flip)
+    expected, count = np.zeros(images.shape), np.zeros((1, 36, 48, 1))
+    for top in (0, 10, 20):
+        for left in (0, 10, 20, 30, 32):
+            window = np.s_[:, top : top + 16, left : left + 16]
+            expected[window] += one(images[window])
+            count[window] += 1
+    tiled = jax.jit(make_predictor(place_and_content, PREPROCESSING, flip=flip, tile_px=16))(images)
+    np.testing.assert_allclose(tiled, expected / count, atol=1e-5)
+    assert np.abs(one(images) - tiled).max() > 0.1, "tiles make no difference: this test sees nothing"
+
+
+def test_tiles_of_a_scale_are_as_large_as_of_any_other_and_scales_count_the_same(images):
+    seen = []
+
+    def network(x):
+        seen.append(x.shape[1:3])
+        return x
+
+    tiled = make_predictor(network, PREPROCESSING, scales=(0.5, 1.0, 2.0), tile_px=16, stride=8)(images)
+    assert seen == [(16, 16)] * 3
+    whole = make_predictor(lambda x: x, PREPROCESSING, scales=(0.5, 1.0, 2.0), stride=2)(images)
+    inner = np.abs(np.asarray(tiled - whole))
+    assert inner.mean() < 0.02  # at borders of tiles, resizing sees less
+    np.testing.assert_allclose(tiled.sum(-1), 1, atol=1e-5)
+
+
+def test_a_tile_that_holds_the_image_is_the_whole_image(images):
+    whole, tiled = (
+        make_predictor(place_and_content, PREPROCESSING, scales=(1.0, 2.0), tile_px=px)(images) for px in (0, 96)
+    )
+    np.testing.assert_array_equal(whole, tiled)
+
+
 def test_bad_input(images):
+    for bad in ({"tile_px": -1}, {"tile_overlap": 1.0}, {"tile_overlap": -0.1}):
+        with pytest.raises(CsstError, match="tile_px=.*: give a side in pixels"):
+            make_predictor(lambda x: x, PREPROCESSING, **bad)
     for scales in ((), (1.0, 0.0)):
         with pytest.raises(CsstError, match="prediction scales are"):
             make_predictor(lambda x: x, PREPROCESSING, scales=scales)
@@ -135,3 +200,23 @@ def test_memory_grows_by_the_labels_alone_with_the_images_of_a_device(num_classe
     assert one >= one_image, "the logits are not there: this test sees nothing"
     assert four - one < one_image / 2
     assert temporaries(of_the_whole_batch, 4) - one >= 3 * one_image, "this test cannot fail"
+
+
+@pytest.mark.parametrize("num_classes", [19, 66])
+@pytest.mark.parametrize("how", [{}, {"flip": True, "scales": (0.5, 1.0, 2.0)}])
+def test_tiles_hold_the_logits_of_one_tile_beside_the_sum_of_the_image(num_classes, how):
+    size, tile = (128, 256), 32
+    network, kernel = wide_network(num_classes)
+    pixel = 4 * num_classes  # bytes
+
+    def temporaries(batch):
+        predict = make_predictor(network, PREPROCESSING, tile_px=tile, **how)
+        image = jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
+        label = make_labeller(predict, make_mesh(jax.devices()[:1], 1))
+        return jax.jit(label).lower(image, kernel).compile().memory_analysis().temp_size_in_bytes
+
+    one = temporaries(1)
+    image_sum, largest_tile = size[0] * size[1] * pixel, (tile / min(how.get("scales", (1,)))) ** 2 * pixel
+    images = 3 * 4 * size[0] * size[1]  # normalised
+    assert image_sum <= one < image_sum + images + 3 * largest_tile
+    assert temporaries(4) - one < image_sum / 2, "grows with the images of a device"

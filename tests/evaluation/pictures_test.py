@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax.evaluation.pictures import colour, colour_confidence, contact_sheet
+from csst_jax.evaluation.matrix_picture import draw_confusion
+from csst_jax.evaluation.pictures import colour, colour_confidence, contact_sheet, difference
 from csst_jax.types import CsstError, DatasetDescription
 
 PALETTE = ((200, 10, 10), (10, 200, 10), (10, 10, 200))
@@ -15,6 +16,25 @@ def test_colour():
     rgb = colour(np.array([[0, 2], [255, 1]]), PALETTE)
     assert rgb.dtype == np.uint8
     assert rgb.tolist() == [[[200, 10, 10], [10, 10, 200]], [[0, 0, 0], [10, 200, 10]]]
+
+
+def test_difference_shows_errors_and_void():
+    rgb = difference(np.array([[0, 1, 255]]), np.array([[0, 2, 1]]))
+    assert rgb.tolist() == [[[225, 225, 225], [200, 30, 30], [0, 0, 0]]]
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_confusion_picture_has_a_dark_diagonal_for_a_network_that_is_right(tmp_path, count):
+    matrix = 7 * np.eye(count, dtype=np.int64)
+    matrix[0] = 0  # not in the ground truth
+    draw_confusion(matrix, [f"class {i}" for i in range(count)], tmp_path / "matrix.png")
+    picture = np.asarray(Image.open(tmp_path / "matrix.png")).astype(int)
+    dark = (picture == (23, 64, 120)).all(-1)
+    cell = 33 if count == 3 else 16
+    assert dark.sum() <= (count - 1) * cell**2
+    assert dark.sum() > (count - 1) * cell**2 * 0.7
+    rows, columns = np.nonzero(dark)
+    assert np.corrcoef(rows, columns)[0, 1] > 0.6
 
 
 @pytest.mark.parametrize("bad", [3, 254, 300, -1])

@@ -97,6 +97,13 @@ def test_work_counts_epochs_steps_and_images(config):
     assert {work.unit for work in works} == {8}
 
 
+def test_tiles_are_loops(config):
+    config.evaluate.tile_px, config.evaluate.scales = 64, (1.0, 2.0)
+    (work,) = [work for work in planned(config, ["teacher", "evaluate"]) if work.epochs == 0]
+    # 2 x 3 regions of 64 px, 42 apart, and 5 x 6 of 32 px, 21 apart, cover 96 x 128.
+    assert work.loops == (6 + 30) / 2
+
+
 def test_a_program_that_two_stages_share_is_compiled_once(config):
     compiler = planning.Compiler()
     by_name = {work.name: work for work in planned(config, ["teacher", "student"])}

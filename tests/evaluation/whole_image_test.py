@@ -1,0 +1,109 @@
+"""Stored images in, class maps out: sizes, batches, padding and devices."""
+
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from csst_jax.evaluation import whole_image
+from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
+from csst_jax.models.nnx_io import Network
+from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.types import CsstError
+
+SIZES = ((20, 30), (24, 32), (24, 32), (17, 9), (32, 33))
+
+
+class Images:
+    """A source of images of many sizes."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.images = [rng.integers(0, 256, (*size, 3)).astype(np.uint8) for size in SIZES]
+
+    def image_bytes(self, record):
+        stream = io.BytesIO()
+        Image.fromarray(self.images[record]).save(stream, format="PNG")
+        return stream.getvalue()
+
+
+class Wide(Network):
+    """Every logit depends on the 5 x 5 pixels around, as convolutions' do; outside of the input is zero."""
+
+    def __init__(self):
+        kernel = np.random.default_rng(1).normal(size=(5, 5, 3, 4)).astype(np.float32)
+        super().__init__(None, None, None, {"kernel": jnp.asarray(kernel)}, {})
+
+    def apply_eval(self, params, batch_stats, images):
+        del batch_stats
+        layout = ("NHWC", "HWIO", "NHWC")
+        return {
+            "logits": jax.lax.conv_general_dilated(images, params["kernel"], (1, 1), "SAME", dimension_numbers=layout)
+        }
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """Sizes of the images that programs are made for."""
+    seen = []
+    original = whole_image.predict_program
+
+    def recorded(*arguments, **more):
+        program = original(*arguments, **more)
+        seen.append(program.abstract_args[0].shape)
+        return program
+
+    monkeypatch.setattr(whole_image, "predict_program", recorded)
+    return seen
+
+
+def predicted(monkeypatch, devices=1, batch_size=2, preprocessing=None, **averaging):
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:devices])
+    net = Wide()
+    predictor = WholeImagePredictor(
+        net,
+        net.params,
+        net.batch_stats,
+        averaging=Averaging(**averaging),
+        preprocessing=preprocessing or Preprocessing(),
+        batch_size=batch_size,
+    )
+    return list(predictor(Images(), range(len(SIZES))))
+
+
+def test_predictions_have_the_images_sizes_and_order(monkeypatch, sizes):
+    found = predicted(monkeypatch)
+    assert [p.record for p in found] == [0, 1, 2, 3, 4]
+    for prediction, image in zip(found, Images().images, strict=True):
+        np.testing.assert_array_equal(prediction.image, image)
+        assert prediction.classes.shape == prediction.confidence.shape == image.shape[:2]
+    assert sizes == [(2, *size, 3) for size in dict.fromkeys(SIZES)]
+
+
+@pytest.mark.parametrize("channels,white", [("RGB", 1.0), ("BGR", 255.0)])
+def test_padding_is_as_good_as_none_and_saves_programs(monkeypatch, sizes, channels, white):
+    mean = tuple(white * m for m in (0.2, 0.4, 0.8))  # whole grey values
+    preprocessing = Preprocessing(mean, (0.25 * white,) * 3, channels, white)
+    plain = predicted(monkeypatch, preprocessing=preprocessing)
+    sizes.clear()
+    padded = predicted(monkeypatch, preprocessing=preprocessing, pad_px=32)
+    assert sizes == [(2, 32, 32, 3), (2, 32, 64, 3)]
+    for one, other in zip(plain, padded, strict=True):
+        np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-5)
+        np.testing.assert_array_equal(one.classes, other.classes)
+
+
+@pytest.mark.parametrize("devices,batch_size", [(1, 4), (8, 1)])
+def test_the_same_classes_on_any_number_of_devices(monkeypatch, devices, batch_size):
+    how = {"tile_px": 16, "flip": True, "scales": (0.5, 1.0, 2.0), "pad_px": 32}
+    found, plain = (predicted(monkeypatch, n, b, **how) for n, b in ((devices, batch_size), (1, 1)))
+    for one, other in zip(plain, found, strict=True):
+        np.testing.assert_array_equal(one.classes, other.classes)
+
+
+def test_padding_must_be_of_pixels():
+    with pytest.raises(CsstError, match="pad_px=0: give a number of pixels"):
+        Averaging(pad_px=0)

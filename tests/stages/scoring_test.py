@@ -1,0 +1,170 @@
+"""`python -m csst_jax.evaluate`: the run's own score again, on the files it writes too; pictures; submissions."""
+
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from csst_jax import check_submission, pipeline
+from csst_jax.data.encoded import decode_label
+from csst_jax.data.store import DataSet
+from csst_jax.models import zoo
+from csst_jax.models.weights import files
+from csst_jax.stages import finished, scoring
+from csst_jax.types import CsstError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy_in_the_zoo():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
+        yield
+
+
+def toy_config(tiny_config, tiny_data):
+    c = tiny_config(tiny_data)
+    for stage in (c.teacher, c.student):
+        stage.network = "toy"
+        stage.schedule.kind = "constant"
+        stage.augment.jitter = stage.augment.blur = 0.0
+    c.stages = "teacher,evaluate"
+    return c
+
+
+@pytest.fixture
+def config(tiny_config, tiny_data):
+    return toy_config(tiny_config, tiny_data)
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_config, tiny_data, tmp_path_factory):
+    """A finished teacher's directory; read-only."""
+    workdir = tmp_path_factory.mktemp("run")
+    pipeline.run(toy_config(tiny_config, tiny_data), workdir)
+    return workdir / "teacher"
+
+
+@pytest.fixture
+def weights(teacher, tmp_path):
+    """The teacher as a file."""
+    arrays, description = finished.read(teacher)
+    files.write(tmp_path / "ours.safetensors", arrays, description)
+    return tmp_path / "ours.safetensors"
+
+
+def official_scores(data, folder):
+    """cityscapesscripts' arithmetic on PNGs and the data set's masks; our classes stand for its first ones."""
+    official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
+    ids = [official.trainId2label[klass].id for klass in range(len(data.description.classes))]
+    matrix = np.zeros((34, 34), np.ulonglong)
+    source = data.source("val")
+    for record, image_id in enumerate(data.ids("val")):
+        label = decode_label(source.label_bytes(record))
+        guess = np.asarray(Image.open(folder / f"{image_id}.png"))
+        np.add.at(matrix, (np.array([*ids, 0])[np.minimum(label, len(ids))], np.array(ids)[guess]), 1)
+    args = types.SimpleNamespace(evalLabels=[label.id for label in official.labels if label.id >= 0])
+    scores = {i: official.getIouScoreForLabel(i, matrix, args) for i in ids}
+    return list(scores.values()), official.getScoreAverage(scores, args)
+
+
+def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(config, teacher, tiny_data, tmp_path):
+    found = scoring.evaluate(config, [teacher], tmp_path, predictions=True)["teacher"]
+    results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
+    for key in pipeline.SCORES:
+        assert found[key] == results[key], key
+    assert found["weights_sha256"] == results["weights_sha256"]
+    scores, mean = official_scores(DataSet.open(tiny_data), tmp_path / "predictions" / "teacher")
+    assert results["miou"] == mean
+    assert list(results["iou"].values()) == [None if math.isnan(s) else s for s in scores]
+
+
+def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
+    config.evaluate.flip, config.evaluate.scales, config.evaluate.tile_px = True, (0.5, 1.0), 64
+    results = scoring.evaluate(config, [weights, teacher], tmp_path / "scores")
+    assert results["ours"]["confusion"] == results["teacher"]["confusion"]
+    plain = json.loads((teacher.parent / "results.json").read_text())["teacher"]
+    assert results["teacher"]["miou"] != plain["miou"], "settings make no difference"
+    written = {path.name for path in (tmp_path / "scores").iterdir()}
+    assert written == {
+        "scores.json", "comparison.png", "confusion_ours.png", "confusion_teacher.png", "failures_ours.png",
+        "failures_teacher.png",
+    }  # fmt: skip
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert scores["networks"] == results and scores["settings"]["tile_px"] == 64 and scores["images"] == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["IoU", "%", "ground", "box", "post", "sign", "mIoU"]
+    assert [line.split()[0] for line in lines[1:3]] == ["ours", "teacher"]
+    five = 5 * (360 + 8) + 8
+    with Image.open(tmp_path / "scores" / "comparison.png") as sheet:
+        assert sheet.width == five, "image, mask, two predictions, difference"
+
+
+def test_submission_is_written_and_checked(config, teacher, tiny_data, tmp_path, capsys):
+    scoring.evaluate(config, [teacher], tmp_path, submission="mapillary")
+    archive = tmp_path / "submission_mapillary.zip"
+    arguments = [str(archive), f"--data_dir={tiny_data}", "--format=mapillary"]
+    assert check_submission.main([*arguments, "--split=val"]) == 0
+    assert f"{archive}: 3 images, fit for mapillary" in capsys.readouterr().out
+    assert check_submission.main([*arguments, "--split=train"]) == 2
+    assert "5 images without a prediction: image03" in capsys.readouterr().err
+    assert check_submission.main([str(archive), f"--data_dir={tiny_data}", "--format=kitti"]) == 2
+
+
+def test_a_split_without_masks_can_be_predicted_but_not_scored(config, teacher, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(DataSet, "labelled_ids", lambda self, split: ())
+    with pytest.raises(CsstError, match="split 'val' has no masks to score with; .* ask for --predictions or a --sub"):
+        scoring.evaluate(config, [teacher], tmp_path)
+    assert scoring.evaluate(config, [teacher], tmp_path, submission="mapillary") == {}
+    assert {path.name for path in tmp_path.iterdir()} == {"submission", "submission_mapillary.zip"}
+    assert len(list((tmp_path / "submission").iterdir())) == 3
+
+
+def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weights, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("predicted")
+
+    monkeypatch.setattr("csst_jax.stages.evaluate.score", refuse)
+    arrays, description = files.read(weights)
+    less = tmp_path / "less.safetensors"
+    files.write(less, {k: v for k, v in arrays.items() if k != "stem.conv.kernel"}, description)
+    for checkpoints, submission, message in (
+        ([teacher, weights], "mapillary", "a submission is of one network; 2 checkpoints"),
+        ([teacher], "kitti", "unknown submission format 'kitti'"),
+        ([teacher], "cityscapes", "data set 'tiny' has not the classes of 'cityscapes'"),
+        ([teacher.parent], None, "no stage.json; give one of .*teacher"),
+        ([tmp_path / "none"], None, "cannot read .*none"),
+        ([less], None, "less.safetensors does not fit 'toy'"),
+    ):
+        with pytest.raises(CsstError, match=message):
+            scoring.evaluate(config, checkpoints, tmp_path / "out", submission=submission)
+    config.data.val_split = "train"
+    monkeypatch.setattr(DataSet, "description", types.SimpleNamespace(classes=("a", "b")), raising=False)
+    with pytest.raises(CsstError, match="has 4 classes, and the data set has 2"):
+        finished.load(teacher, 2)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_command_line(config, teacher, tiny_data, tmp_path):
+    program = f"""
+import sys
+from csst_jax.models import zoo
+zoo.NETWORKS["toy"] = zoo.Entry("tests.toy_network:build")
+import runpy
+sys.argv = ["evaluate", "--config=configs/base.py", "--config.data.dir={tiny_data}", "--checkpoint={teacher}",
+            "--config.compilation_cache_dir=", "--output={tmp_path}"]
+runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
+    assert json.loads((tmp_path / "scores.json").read_text())["networks"]["teacher"]["miou"] == results["miou"]
+    assert f"{100 * results['miou']:.1f}" in done.stdout
