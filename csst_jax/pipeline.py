@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
-    from csst_jax.build import LabelledSource
+    from csst_jax.data.sampling import LabelledSource
     from csst_jax.data.selection import Selection
     from csst_jax.stages.train import Trained
 
@@ -111,9 +111,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
 
     # The control (Table 1b): the teacher's recipe for as many steps as the student took.
     if has(this, "baseline"):
-        longer = build.lengthened(
-            config.teacher, len(this.pool.labelled), networks["student"].steps, build.mesh(config)
-        )
+        longer = lengthened_teacher(this, networks["student"].steps)
         networks["baseline"] = train_network(this, "baseline", longer, [real], seed=config.seed)
 
     if "evaluate" not in stages:
@@ -156,6 +154,14 @@ def check_settings(this: Run) -> None:
     if "student" in this.stages:
         both = (*this.pool.labelled, *this.pool.unlabelled)
         build.check_stage(this.config.student, this.pool, both, num_classes, mesh)
+    if "baseline" in this.stages:
+        lengthened_teacher(this, steps=1)
+
+
+def lengthened_teacher(this: Run, steps: int) -> ConfigDict:
+    """The teacher's settings, for about as many steps."""
+    mesh, longer_by = build.mesh(this.config), this.config.baseline.longer_by
+    return build.lengthened(this.config.teacher, len(this.pool.labelled), steps, mesh, longer_by)
 
 
 def check_made(this: Run, stage: str, artifact: Artifact) -> None:
