@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from csst_jax import build
-from csst_jax.data import centroid_index
+from csst_jax.data import centroid_index, readiness
 from csst_jax.evaluation.table import format_table
 from csst_jax.models.weights.files import sha256
 from csst_jax.report import write_report
@@ -93,6 +93,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     )
     if "student" in stages or "label" in stages:
         label.check_pool(this.pool)
+    check_data(this)
     check_settings(this)
 
     # Stage one: a teacher on the real labels alone (eq. 1).
@@ -139,6 +140,19 @@ def has(this: Run, name: str) -> bool:
     """Whether a network belongs to this run: it was asked for, or is there to be evaluated with the others."""
     finished = (this.workdir / name / DONE_FILE).exists()
     return name in this.stages or ("evaluate" in this.stages and finished)
+
+
+def check_data(this: Run) -> None:
+    """Says what is odd about the data, and refuses data that training or scores would go wrong with.
+
+    Raises:
+      CsstError: names what is wrong and the mend.
+    """
+    found = readiness.check(this.pool, this.validation)
+    for warning in found.warnings:
+        log.warning("data: %s", warning)
+    if found.errors:
+        raise CsstError("\n".join([*found.errors, "`python -m data_prep.check` with the same --config looks closer."]))
 
 
 def check_settings(this: Run) -> None:
