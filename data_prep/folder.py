@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
-from data_prep import cli, raw
+from data_prep import cli, palettes, raw
 from data_prep.problems import Problems, read_list
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -168,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "val": [raw.RawPair(i, images[i], masks[i]) for i in val],
     }
     pairs = {split: raw.check_pairs(split, members, problems) for split, members in pairs.items()}
+    palettes.check([pair for members in pairs.values() for pair in members], len(description.classes), problems)
     if not any(pair.mask for pair in pairs["train"]):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     problems.raise_if_any()

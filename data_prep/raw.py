@@ -18,6 +18,7 @@ from csst_jax.types import IGNORE_LABEL
 from data_prep.problems import Problems
 
 _EXIF_ORIENTATION = 0x0112
+_PNG_BIT_DEPTH = 24  # offset of the header's byte
 
 Image.preinit()  # Pillow finds its decoders at the first use, and that is not safe in several threads at once
 
@@ -163,13 +164,19 @@ def _check_image(path: pathlib.Path, data: bytes) -> tuple[int, int]:
     picture = _decode(path, data, "image", ("PNG", "JPEG"))
     if picture.mode not in ("RGB", "L", "P", "RGBA"):
         raise _Bad(f"{path}: image of colour mode {picture.mode}; convert it to 8-bit RGB.")
+    if picture.format == "PNG" and data[_PNG_BIT_DEPTH] == 16:
+        raise _Bad(f"{path}: image of 16 bits a channel, of which decoders drop half; convert it to 8-bit RGB.")
+    _check_upright(path, picture)
+    return picture.size
+
+
+def _check_upright(path: pathlib.Path, picture: Image.Image) -> None:
     orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
     if orientation != 1:
         raise _Bad(
             f"{path}: EXIF orientation {orientation}, which decoders treat differently; turn the pixels and remove the "
             "tag, for instance `mogrify -auto-orient`."
         )
-    return picture.size
 
 
 def _read_mask(path: pathlib.Path) -> np.ndarray:
@@ -181,6 +188,7 @@ def _read_mask(path: pathlib.Path) -> np.ndarray:
             "single-channel index mask (grey or palette PNG whose values are class numbers): convert its colours to "
             "class numbers."
         )
+    _check_upright(path, picture)
     values = np.asarray(picture)
     return values.astype(np.uint8) if values.dtype == bool else values
 
