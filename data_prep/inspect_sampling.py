@@ -100,7 +100,7 @@ def _marked(
     """The one crop of `spec` with its caption, and with its point unless it lies anywhere."""
     row, scale = spec.rows[0], float(spec.scales[0])
     if row["klass"] < 0:
-        return f"anywhere, scale {scale:.2f}", picture
+        return f"anywhere, x{scale:.2f}", picture
     centre = np.array([row["y"], row["x"]])
     size = encoded.size(sources[row["source"]].source.label_bytes(int(row["record"])))
     source, target = crop.place(size, centre, scale, spec.crop_px, anywhere=False)
@@ -111,8 +111,8 @@ def _marked(
             (target.left, centre[1], source.left, target.width, source.width),
         )
     )
-    kind = "" if row["source"] == 0 else ", pseudo label"
-    return f"{description.classes[row['klass']]}, scale {scale:.2f}{kind}", pictures.mark(picture, y, x)
+    kind = "" if row["source"] == 0 else ", pseudo"
+    return f"{description.classes[row['klass']]}, x{scale:.2f}{kind}", pictures.mark(picture, y, x)
 
 
 def table(epochs: Mapping[str, Epoch], classes: Sequence[str]) -> str:
@@ -141,7 +141,10 @@ def draw(out_dir: pathlib.Path, epochs: Mapping[str, Epoch], description: Datase
     )
     bars = [[("", pictures.bars(title, description.classes, series, unit=unit))] for title, unit, series in charts]
     contact_sheet(bars, out_dir / "sampling.png", tile_width_px=bars[0][0][1].shape[1])
-    rows = [[(f"{name}: {text}", crop) for text, crop in epoch.pictures] for name, epoch in epochs.items()]
+    rows = []
+    for name, epoch in epochs.items():
+        (first, leftmost), *others = epoch.pictures
+        rows.append([(f"{name}: {first}", leftmost), *others])
     contact_sheet(rows, out_dir / "crops.png", description=description, tile_width_px=240)
 
 

@@ -122,5 +122,5 @@ def bars(
         for s, (ink, values) in enumerate(zip(inks, series.values(), strict=False)):
             end = left + (width_px - left - right) * values[g] / largest
             draw.rectangle((left, y + s * bar, end, y + (s + 1) * bar - 2), fill=ink)
-            draw.text((end + 5, y + s * bar + bar / 2 - 1), f"{values[g]:.4g}{unit}", _INK, font, anchor="lm")
+            draw.text((end + 5, y + s * bar + bar / 2 - 1), f"{round(values[g], 1):g}{unit}", _INK, font, anchor="lm")
     return np.asarray(picture)

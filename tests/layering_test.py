@@ -128,6 +128,8 @@ def test_configuration_is_read_at_the_top_alone():
         "csst_jax.start",
         "csst_jax.command_line",
         *(f"csst_jax.{c}" for c in COMMANDS),
+        "data_prep.check",
+        "data_prep.inspect_sampling",
     }
     readers = {m for m in importers("ml_collections") if not m.startswith(("configs.", "csst_jax.stages."))}
     assert readers <= allowed

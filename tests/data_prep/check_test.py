@@ -82,7 +82,8 @@ def test_a_configuration_chooses_the_labelled_images_and_is_looked_at_itself(pre
     (tmp_path / "ids.txt").write_text("a\n")
     flags = [
         "--config=configs/demo.py", f"--config.data.dir={prepared}",
-        f"--config.data.labelled_ids={tmp_path / 'ids.txt'}", "--config.teacher.crop_px=8", "--config.student.sampler.min_area_px=5",
+        f"--config.data.labelled_ids={tmp_path / 'ids.txt'}",
+        "--config.teacher.crop_px=8", "--config.student.sampler.min_area_px=5",
     ]  # fmt: skip
     assert check.main(["--num_workers=1", *flags]) == 0
     output = capsys.readouterr().out
