@@ -25,7 +25,8 @@ import numpy as np
 from csst_jax import command_line
 from csst_jax.data import readiness, selection
 from csst_jax.data.readiness import Findings
-from csst_jax.data.statistics import ClassStatistics, class_statistics
+from csst_jax.data.sampling import check_crop
+from csst_jax.data.statistics import ClassStatistics
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 from data_prep import cli, examination, pictures, workers
@@ -76,7 +77,7 @@ def split_report(data_set: DataSet, split: str, labelled: Sequence[int], examine
         sound=tuple(record for record in labelled if not examined[record].errors),
         sizes=dict(sizes.most_common()),
         num_pixels=sum(height * width for height, width in counted),
-        classes=class_statistics(data_set.centroids(split), labelled),
+        classes=readiness.statistics(data_set, split, labelled),
     )
 
 
@@ -99,15 +100,15 @@ def diagnose(
         for split in data_set.splits
         if split == train or data_set.labelled_ids(split)
     }
-    examined = {split: examination.examine_split(data_set, split, num_workers) for split in data_set.splits}
-    found = examination.findings(examined)
-    reports = {}
-    for split, records in examined.items():
-        labelled = chosen[split].labelled if split in chosen else ()
+    found, examined, reports = Findings(), {}, {}
+    for split in data_set.splits:
         try:
-            reports[split] = split_report(data_set, split, labelled, records)
+            examined[split] = examination.examine_split(data_set, split, num_workers)
+            labelled = chosen[split].labelled if split in chosen else ()
+            reports[split] = split_report(data_set, split, labelled, examined[split])
         except CsstError as error:
             found.errors.append(str(error))
+    found.extend(examination.findings(examined))
     if train in reports and val in reports and val in chosen:
         found.extend(readiness.check(chosen[train], chosen[val]))
     elif missing := [split for split in (train, val) if split not in chosen]:
@@ -123,18 +124,25 @@ def diagnose(
 def _check_settings(config: ConfigDict, train: SplitReport, classes: Sequence[str], found: Findings) -> None:
     """What crops and minimum areas of the teacher and the student mean for this data set."""
     for name in ("teacher", "student"):
-        stage = config[name]
+        stage, holds = config[name], train.classes
+        try:
+            check_crop(stage.crop_px, list(train.sizes))
+        except CsstError as error:
+            found.errors.append(f"{name}: {error}")
         smaller = sum(count for size, count in train.sizes.items() if min(size) < stage.crop_px)
         if smaller:
             found.warnings.append(
                 f"{name}.crop_px={stage.crop_px} is longer than a side of {smaller} of {train.num_images} images: "
                 "their crops are padded. Smaller crops take less time."
             )
-        if stage.sampler.min_area_px > train.classes.suggested_min_area_px:
-            found.warnings.append(
-                f"{name}.sampler.min_area_px={stage.sampler.min_area_px} leaves out more than specks of some classes; "
-                f"suggested: {train.classes.suggested_min_area_px}."
-            )
+        lost = holds.present & (holds.largest_area_px < stage.sampler.min_area_px)
+        key = f"{name}.sampler.min_area_px={stage.sampler.min_area_px}"
+        suggested = f"suggested: {holds.suggested_min_area_px}."
+        if lost.any():
+            told = found.errors if lost[holds.present].all() else found.warnings
+            told.append(f"{key} leaves out every component of {readiness.names_of(classes, lost)}; {suggested}")
+        elif stage.sampler.min_area_px > holds.suggested_min_area_px:
+            found.warnings.append(f"{key} leaves out more than specks of some classes; {suggested}")
 
 
 def table(split: str, report: SplitReport, classes: Sequence[str]) -> str:
@@ -215,6 +223,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags, config = command_line.parse_with_config(_arguments(), argv)
     if (flags.data_dir is None) == (config is None):
         raise CsstError("give either --data_dir=DIR or --config=FILE.")
+    if config is not None and not config.data.dir:
+        raise CsstError("data.dir is empty; set --config.data.dir=DIR to a prepared data set.")
     data_set = DataSet.open(flags.data_dir if config is None else config.data.dir)
     reports, found = diagnose(data_set, config, flags.num_workers)
     sheet = flags.contact_sheet or data_set.directory / "contact_sheet.png"

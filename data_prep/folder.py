@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import colorsys
+import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ def read_classes(text: str) -> tuple[tuple[str, ...], tuple[tuple[int, int, int]
         comes twice.
     """
     path = pathlib.Path(text)
-    if not path.is_file():
+    if not os.path.isfile(text):  # pathlib's raises where a long list makes no file name
         if "," not in text:
             raise CsstError(f"--classes={text} is neither a file nor a list with commas, like `road,car,person`.")
         names, colours = [name.strip() for name in text.split(",")], []

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from csst_jax.data.statistics import class_statistics
+from csst_jax.data.statistics import ClassStatistics, class_statistics
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from csst_jax.data.selection import Selection
+    from csst_jax.data.store import DataSet
 
 
 @dataclasses.dataclass
@@ -35,6 +37,21 @@ class Findings:
         self.warnings += other.warnings
 
 
+def statistics(data_set: DataSet, split: str, records: Collection[int]) -> ClassStatistics:
+    """What the labels of some records of a split hold.
+
+    Raises:
+      CsstError: the centroid index is missing, stale, damaged or made for other classes.
+    """
+    index = data_set.centroids(split)
+    if index.num_classes != len(data_set.description.classes):
+        raise CsstError(
+            f"{data_set.directory}: the centroid index of split {split!r} is of {index.num_classes} classes, the data "
+            f"set of {len(data_set.description.classes)}. Prepare the data set again."
+        )
+    return class_statistics(index, records)
+
+
 def check(pool: Selection, validation: Selection) -> Findings:
     """Compares the labelled images with those that networks are judged on.
 
@@ -43,17 +60,16 @@ def check(pool: Selection, validation: Selection) -> Findings:
       validation: the validation split.
 
     Raises:
-      CsstError: a centroid index is missing, stale or damaged.
+      CsstError: see `statistics`.
     """
     found = Findings()
     classes = pool.dataset.description.classes
     train, judged = (
-        class_statistics(selection.dataset.centroids(selection.split), selection.labelled)
-        for selection in (pool, validation)
+        statistics(selection.dataset, selection.split, selection.labelled) for selection in (pool, validation)
     )
     where = f"{pool.dataset.directory}: the {len(pool.labelled)} labelled images of split {pool.split!r}"
     if train.present.sum() < 2:
-        shown = _names(classes, train.present) or "nothing but void"
+        shown = names_of(classes, train.present) or "nothing but void"
         hint = (
             " Masks of 0 and 255 mean class 0 and void here: if 255 is your class 1, write 1 for it."
             if train.present[0] and len(classes) == 2
@@ -68,24 +84,24 @@ def check(pool: Selection, validation: Selection) -> Findings:
     unlearnt, counted = ~train.present & judged.present, ~train.present & ~judged.present
     if unlearnt.any():
         found.warnings.append(
-            f"{where} have no pixel of {_names(classes, unlearnt)}, split {validation.split!r} has: IoU 0 in the mean. "
-            "Label an image that shows it, or leave the class out."
+            f"{where} have no pixel of {names_of(classes, unlearnt)}, split {validation.split!r} has: IoU 0 in the "
+            "mean. Label an image that shows it, or leave the class out."
         )
     if counted.any():
         found.warnings.append(
-            f"no pixel of {_names(classes, counted)} in the labelled images of either split: it is neither learnt nor "
-            "measured."
+            f"no pixel of {names_of(classes, counted)} in the labelled images of either split: it is neither learnt "
+            "nor measured."
         )
     unjudged = train.present & ~judged.present
     if unjudged.any():
         found.warnings.append(
-            f"split {validation.split!r} has no pixel of {_names(classes, unjudged)}: left out of the mean IoU."
+            f"split {validation.split!r} has no pixel of {names_of(classes, unjudged)}: left out of the mean IoU."
         )
-    for selection, statistics in ((pool, train), (validation, judged)):
-        if statistics.empty_records:
+    for selection, holds in ((pool, train), (validation, judged)):
+        if holds.empty_records:
             found.warnings.append(
-                f"split {selection.split!r}: {len(statistics.empty_records)} masks are void all over, for example "
-                f"{listed(selection.ids(statistics.empty_records))}; check them."
+                f"split {selection.split!r}: {len(holds.empty_records)} masks are void all over, for example "
+                f"{listed(selection.ids(holds.empty_records))}; check them."
             )
     _check_overlap(pool, validation, found)
     return found
@@ -111,7 +127,8 @@ def _check_overlap(pool: Selection, validation: Selection, found: Findings) -> N
         )
 
 
-def _names(classes: Sequence[str], chosen: np.ndarray) -> str:
+def names_of(classes: Sequence[str], chosen: np.ndarray) -> str:
+    """Names of the classes that are chosen (bool[C])."""
     return ", ".join(name for name, is_chosen in zip(classes, chosen, strict=True) if is_chosen)
 
 

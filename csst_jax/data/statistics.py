@@ -22,6 +22,7 @@ class ClassStatistics:
       images: int64[C], images that show the class.
       components: int64[C].
       median_area_px: float64[C], of the components; 0 where there is none.
+      largest_area_px: int64[C], of the components; 0 where there is none.
       speck_area_px: int64[C], the largest minimum area that leaves out specks alone (`SPECKS_SHARE`); 0 where there is
         no component.
       empty_records: images that show no class: their labels are void all over.
@@ -31,6 +32,7 @@ class ClassStatistics:
     images: np.ndarray
     components: np.ndarray
     median_area_px: np.ndarray
+    largest_area_px: np.ndarray
     speck_area_px: np.ndarray
     empty_records: tuple[int, ...]
 
@@ -62,6 +64,7 @@ def class_statistics(index: CentroidIndex, records: Collection[int]) -> ClassSta
         images=np.bincount(pairs[0], minlength=num_classes),
         components=np.bincount(klass, minlength=num_classes),
         median_area_px=np.array([np.median(found) if len(found) else 0.0 for found in areas]),
+        largest_area_px=np.array([found.max(initial=0) for found in areas]),
         speck_area_px=np.array([_speck_area(found) for found in areas]),
         empty_records=tuple(sorted(set(records) - set(record.tolist()))),
     )

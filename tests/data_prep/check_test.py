@@ -83,13 +83,13 @@ def test_a_configuration_chooses_the_labelled_images_and_is_looked_at_itself(pre
     flags = [
         "--config=configs/demo.py", f"--config.data.dir={prepared}",
         f"--config.data.labelled_ids={tmp_path / 'ids.txt'}",
-        "--config.teacher.crop_px=8", "--config.student.sampler.min_area_px=5",
+        "--config.teacher.crop_px=8", "--config.student.crop_px=16", "--config.student.sampler.min_area_px=5",
     ]  # fmt: skip
     assert check.main(["--num_workers=1", *flags]) == 0
     output = capsys.readouterr().out
     assert "train: 3 images, 1 labelled" in output
     assert "teacher.crop_px=8 is longer than a side of 1 of 3 images" in output
-    assert "student.crop_px=192 is longer than a side of 3 of 3 images" in output
+    assert "student.crop_px=16 is longer than a side of 3 of 3 images" in output
     assert "student.sampler.min_area_px=5 leaves out more than specks of some classes; suggested: 4" in output
     assert "teacher.sampler.min_area_px" not in output
     with pytest.raises(CsstError, match=r"unknown configuration key 'data.dri' in --config.data.dri=x"):
