@@ -59,10 +59,14 @@ def training() -> ConfigDict:
 
     # Which crops (paper §3.2).
     c.sampler = ConfigDict()
-    c.sampler.name = "centroid"  # centroid, or uniform (the paper's "without centroid sampling")
-    c.sampler.min_area_px = 0  # smallest component of a real label that may be a crop's centre
+    # centroid, class_uniform_tiles (of VPLR, the paper's [11]), or uniform (the paper's "without centroid sampling")
+    c.sampler.name = "centroid"
+    # Smallest component of a real label that may be a crop's centre; `python -m data_prep.check` suggests one.
+    c.sampler.min_area_px = 0
     c.sampler.pseudo_min_area_px = 64  # the same for pseudo labels, whose specks would crowd the index
     c.sampler.real_share = -1.0  # share of (each class's) draws from real labels; -1 = the union, as in the paper
+    c.sampler.tile_px = 1024  # class_uniform_tiles: side of a tile, in pixels of the image
+    c.sampler.class_uniform_share = 0.5  # class_uniform_tiles: share of an epoch's crops drawn evenly from the classes
 
     # Augmentation: the scale on the host, the others inside the step.
     c.augment = ConfigDict()
@@ -111,6 +115,11 @@ def get_config() -> ConfigDict:
 
     c.teacher = training()
     c.student = training()
+
+    # The control (paper's Table 1b): the teacher's recipe for as many steps as the student took. By more "epochs",
+    # or by "copies": as many epochs as the teacher's, in each of which the real labels are repeated, as the paper does.
+    c.baseline = ConfigDict()
+    c.baseline.longer_by = "epochs"
 
     # Pseudo labels (paper §3.1, eq. 2): hard, for every unlabelled image.
     c.label = prediction()

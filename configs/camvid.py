@@ -17,7 +17,8 @@ def get_config(arg: str = "") -> ConfigDict:
     """CamVid's configuration.
 
     Options: `net` (of the teacher), `student` (its network; `net` by default), `pretrained` (weights for `net`: a file
-    of `csst_jax.import_weights`), `fraction` (1_8, 1_4, 1_2, full), `sampler` (centroid, uniform).
+    of `csst_jax.import_weights`), `fraction` (1_8, 1_4, 1_2, full), `sampler` (centroid,
+    class_uniform_tiles, uniform).
     """
     options = base.options(arg, net="fast_scnn", student="", pretrained="", fraction="1_8", sampler="centroid")
     c = base.get_config()

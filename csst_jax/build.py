@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import bisect
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,6 +13,7 @@ from csst_jax.data import encoded
 from csst_jax.data.augment import Augmentation
 from csst_jax.data.joined import join
 from csst_jax.data.pseudo_labels import PseudoLabelled
+from csst_jax.data.sampling import LabelledSource, Strategy, check_crop, make_sampler
 from csst_jax.data.selection import Selection, images_alone, select
 from csst_jax.data.store import DataSet
 from csst_jax.evaluation import whole_image
@@ -23,9 +24,6 @@ from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.rematerialisation import rematerialised
 from csst_jax.models.weights import files, start
 from csst_jax.precision import compute_dtype
-from csst_jax.samplers.centroid import CentroidSampler
-from csst_jax.samplers.plan import concatenate, pool_from_index
-from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.schedules import crops
 from csst_jax.schedules.learning_rate import learning_rate
 from csst_jax.train import sharding
@@ -38,30 +36,12 @@ if TYPE_CHECKING:
     from flax import nnx
     from ml_collections import ConfigDict
 
-    from csst_jax.data.batches import Sampler, Source
+    from csst_jax.data.batches import Sampler
     from csst_jax.data.centroid_index import CentroidIndex
     from csst_jax.types import Phase
 
-
 # Of an auxiliary head's loss: PSPNet's and most code bases' since.
 _AUX_WEIGHT = 0.4
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelledSource:
-    """Images with labels, and where their components lie.
-
-    Attributes:
-      source: encoded images and labels.
-      records: the records that may be used.
-      index: components of the source's labels.
-      min_area_px: smallest component that may be a crop's centre.
-    """
-
-    source: Source
-    records: Sequence[int]
-    index: CentroidIndex
-    min_area_px: int
 
 
 def dataset(config: ConfigDict) -> DataSet:
@@ -137,43 +117,22 @@ def check_stage(
     for phase in planned:
         sharding.check_divisible(phase.global_batch, phase.crop_px, device_mesh)
     _learning_rate(stage, planned)
-    _check_sampler(stage, [encoded.size(selection.source.label_bytes(record)) for record in records])
-
-
-def _check_sampler(stage: ConfigDict, sizes: Sequence[tuple[int, int]]) -> None:
-    known = ("centroid", "uniform")
-    if stage.sampler.name not in known:
-        raise CsstError(f"unknown sampler {stage.sampler.name!r}; known are: {', '.join(known)}.")
-    largest = max(max(size) for size in sizes)
-    if stage.crop_px > largest:
-        raise CsstError(
-            f"crop_px={stage.crop_px} is larger than every training image (the longest side is {largest} px); "
-            f"set crop_px to {largest // 32 * 32 or largest} or less."
-        )
+    _strategy(stage)
+    check_crop(stage.crop_px, [encoded.size(selection.source.label_bytes(record)) for record in records])
 
 
 def sampler(stage: ConfigDict, sources: Sequence[LabelledSource], classes: Sequence[str]) -> Sampler:
     """Which crops an epoch takes (paper §3.2).
 
     Raises:
-      CsstError: unknown sampler, nothing to sample, or a crop that is larger than every image.
+      CsstError: unknown sampler, or nothing to sample.
     """
-    sizes = [
-        (number, record, *encoded.size(labelled.source.label_bytes(record)))
-        for number, labelled in enumerate(sources)
-        for record in labelled.records
-    ]
-    _check_sampler(stage, [(height, width) for _, _, height, width in sizes])
-    real_share = None if stage.sampler.real_share < 0 else stage.sampler.real_share
-    if stage.sampler.name == "uniform":
-        return UniformImageSampler(sizes, real_share=real_share)
-    pool = concatenate(
-        [
-            pool_from_index(labelled.index, number, labelled.records, labelled.min_area_px)
-            for number, labelled in enumerate(sources)
-        ]
-    )
-    return CentroidSampler(pool, len(classes), classes, real_share=real_share)
+    return make_sampler(_strategy(stage), sources, classes)
+
+
+def _strategy(stage: ConfigDict) -> Strategy:
+    c = stage.sampler
+    return Strategy(c.name, None if c.real_share < 0 else c.real_share, c.tile_px, c.class_uniform_share)
 
 
 def mesh(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
@@ -198,11 +157,38 @@ def phases(stage: ConfigDict, num_images: int, device_mesh: jax.sharding.Mesh) -
     )
 
 
-def lengthened(stage: ConfigDict, num_images: int, steps: int, device_mesh: jax.sharding.Mesh) -> ConfigDict:
-    """The stage with as many epochs as come nearest to `steps` steps."""
-    own = sum(phase.steps for phase in phases(stage, num_images, device_mesh))
+def lengthened(
+    stage: ConfigDict, num_images: int, steps: int, device_mesh: jax.sharding.Mesh, longer_by: str
+) -> ConfigDict:
+    """The stage, so long that it takes about `steps` steps (the control of the paper's Table 1b).
+
+    Args:
+      stage: its settings.
+      num_images: images that it trains on.
+      steps: how many to take.
+      device_mesh: the devices.
+      longer_by: "epochs" for more of them; "copies" for as many, each with as many crops as it takes, so that all
+        images are repeated within it equally often, as Table 1b duplicates the real labels.
+
+    Raises:
+      CsstError: `longer_by` is neither, or the stage does not train.
+    """
+    if longer_by not in ("epochs", "copies"):
+        raise CsstError(f"baseline.longer_by={longer_by!r}; give epochs or copies.")
+    if stage.epochs == 0:
+        raise CsstError("baseline: a teacher of epochs=0 has no training to lengthen; leave baseline out of stages.")
     longer = stage.copy_and_resolve_references()
-    longer.epochs = max(1, round(stage.epochs * steps / own))
+
+    def steps_with(samples_per_epoch: int) -> int:
+        longer.samples_per_epoch = samples_per_epoch
+        return sum(phase.steps for phase in phases(longer, num_images, device_mesh))
+
+    if longer_by == "copies":
+        most = steps * max(phase.global_batch for phase in phases(stage, num_images, device_mesh))
+        longer.samples_per_epoch = 1 + bisect.bisect_left(range(1, most), steps, key=steps_with)
+    else:
+        own = sum(phase.steps for phase in phases(stage, num_images, device_mesh))
+        longer.epochs = max(1, round(stage.epochs * steps / own))
     return longer
 
 

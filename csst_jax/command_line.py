@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import pathlib
 import re
@@ -14,6 +15,8 @@ from ml_collections import config_flags
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ml_collections import ConfigDict
 
 
@@ -37,6 +40,34 @@ def parse_flags(argv: list[str]) -> list[str]:
     except (CsstError, flags.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def parse_with_config(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> tuple[argparse.Namespace, ConfigDict | None]:
+    """Parses flags of argparse that have `--config` among them, and loads that configuration with its overrides.
+
+    Returns:
+      The flags, and the configuration; None where `--config` is not given.
+
+    Raises:
+      CsstError: a file, key or value of the configuration is wrong.
+    """
+    known, rest = parser.parse_known_args(argv)
+    overrides = [argument for argument in rest if argument.startswith("--config.") and known.config is not None]
+    if unknown := [argument for argument in rest if argument not in overrides]:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if known.config is None:
+        return known, None
+    arguments = [parser.prog, f"--config={known.config}", *overrides]
+    _check_config(arguments)
+    own = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "The configuration.", flag_values=own, sys_argv=arguments)
+    try:
+        own(arguments)
+    except flags.Error as error:
+        raise CsstError(str(error)) from error
+    return known, own["config"].value
 
 
 def _check_config(argv: list[str]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from csst_jax import build
-from csst_jax.data import centroid_index
+from csst_jax.data import centroid_index, readiness
 from csst_jax.evaluation.table import format_table
 from csst_jax.models.weights.files import sha256
 from csst_jax.report import write_report
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
-    from csst_jax.build import LabelledSource
+    from csst_jax.data.sampling import LabelledSource
     from csst_jax.data.selection import Selection
     from csst_jax.stages.train import Trained
 
@@ -95,6 +95,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
     )
     if "student" in stages or "label" in stages:
         label.check_pool(this.pool)
+    check_data(this)
     check_settings(this)
 
     # Stage one: a teacher on the real labels alone (eq. 1).
@@ -113,9 +114,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
 
     # The control (Table 1b): the teacher's recipe for as many steps as the student took.
     if has(this, "baseline"):
-        longer = build.lengthened(
-            config.teacher, len(this.pool.labelled), networks["student"].steps, build.mesh(config)
-        )
+        longer = lengthened_teacher(this, networks["student"].steps)
         networks["baseline"] = train_network(this, "baseline", longer, [real], seed=config.seed)
 
     if "evaluate" not in stages:
@@ -145,6 +144,19 @@ def has(this: Run, name: str) -> bool:
     return name in this.stages or ("evaluate" in this.stages and finished)
 
 
+def check_data(this: Run) -> None:
+    """Says what is odd about the data, and refuses data that training or scores would go wrong with.
+
+    Raises:
+      CsstError: names what is wrong and the mend.
+    """
+    found = readiness.check(this.pool, this.validation)
+    for warning in found.warnings:
+        log.warning("data: %s", warning)
+    if found.errors:
+        raise CsstError("\n".join([*found.errors, "`python -m data_prep.check` with the same --config looks closer."]))
+
+
 def check_settings(this: Run) -> None:
     """Refuses what the student would stumble over before a teacher is trained for it.
 
@@ -158,6 +170,14 @@ def check_settings(this: Run) -> None:
     if "student" in this.stages:
         both = (*this.pool.labelled, *this.pool.unlabelled)
         build.check_stage(this.config.student, this.pool, both, num_classes, mesh)
+    if "baseline" in this.stages:
+        lengthened_teacher(this, steps=1)
+
+
+def lengthened_teacher(this: Run, steps: int) -> ConfigDict:
+    """The teacher's settings, for about as many steps."""
+    mesh, longer_by = build.mesh(this.config), this.config.baseline.longer_by
+    return build.lengthened(this.config.teacher, len(this.pool.labelled), steps, mesh, longer_by)
 
 
 def check_made(this: Run, stage: str, artifact: Artifact) -> None:

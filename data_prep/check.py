@@ -1,97 +1,251 @@
-"""Checks a prepared data set and prints what is in it: sizes, and for each class pixels, components and images.
+"""The doctor of a prepared data set: what is in it, class by class, and what is wrong with it.
 
-python -m data_prep.check --data_dir=DIR
+Decodes every image and label. Says what is damaged or does not fit together, which values are no class, which images
+are in two splits, which classes never occur; counts pixels, images and components of each class; suggests a minimum
+component area; and draws a contact sheet for you to look at. With --config the labelled images are those of that run
+(data.labelled_ids), and its crops and minimum areas are looked at, too. Exits with 1 where training would go wrong.
+What is wrong with raw files is told while they are prepared (data_prep.folder and its like).
+
+  python -m data_prep.check --data_dir=DIR
+  python -m data_prep.check --config=FILE [--config.KEY=VALUE ...]
 """
 
 from __future__ import annotations
 
+import argparse
 import collections
 import dataclasses
+import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csst_jax.data import encoded
+from csst_jax import command_line
+from csst_jax.data import readiness, selection
+from csst_jax.data.readiness import Findings
+from csst_jax.data.sampling import check_crop
+from csst_jax.data.statistics import ClassStatistics
 from csst_jax.data.store import DataSet
-from data_prep import cli
+from csst_jax.types import CsstError
+from data_prep import cli, examination, pictures, workers
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from data_prep.examination import Examined
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitStatistics:
+class SplitReport:
     """What one split holds.
 
     Attributes:
       num_images: images with and without masks.
-      num_labelled: images with a mask.
-      sizes: number of images by (width, height), in pixels.
-      pixel_share: float[C], share of each class in all pixels of the labelled images, void included in the total.
-      num_components: int[C], connected components of each class.
-      num_images_with: int[C], images that show the class.
+      labelled: records of the images whose masks count.
+      sound: those of them that can be shown: nothing is wrong with image or label.
+      sizes: number of images by (width, height) in pixels, the most frequent first.
+      num_pixels: pixels of the labelled images, void included.
+      classes: what their labels hold.
     """
 
     num_images: int
-    num_labelled: int
-    sizes: dict[tuple[int, int], int]
-    pixel_share: np.ndarray
-    num_components: np.ndarray
-    num_images_with: np.ndarray
+    labelled: tuple[int, ...]
+    sound: tuple[int, ...]
+    sizes: Mapping[tuple[int, int], int]
+    num_pixels: int
+    classes: ClassStatistics
+
+    @property
+    def pixel_share(self) -> np.ndarray:
+        """float64[C], of all pixels, void included."""
+        return self.classes.pixels / max(self.num_pixels, 1)
 
 
-def statistics(data_set: DataSet, split: str) -> SplitStatistics:
-    """Counts what `split` holds; images are read to their headers only.
+def split_report(data_set: DataSet, split: str, labelled: Sequence[int], examined: Sequence[Examined]) -> SplitReport:
+    """Counts what `split` holds.
 
     Raises:
-      csst_jax.data.centroid_index.StaleIndexError: the index was made from other labels than are stored.
+      CsstError: the centroid index is missing, stale or damaged.
     """
-    index = data_set.centroids(split)  # checks the hash
-    num_classes = len(data_set.description.classes)
-    source = data_set.source(split)
-    labelled = frozenset(data_set.labelled_ids(split))
-    sizes: collections.Counter[tuple[int, int]] = collections.Counter()
-    labelled_pixels = 0
-    for record, image_id in enumerate(data_set.ids(split)):
-        size = encoded.size(source.image_bytes(record))[::-1]
-        sizes[size] += 1
-        labelled_pixels += size[0] * size[1] if image_id in labelled else 0
-    pixels = np.bincount(index.klass, weights=index.area, minlength=num_classes)
-    pairs = np.unique(np.stack([index.klass, index.record]), axis=1)
-    return SplitStatistics(
-        num_images=len(index.ids),
-        num_labelled=len(labelled),
+    sizes = collections.Counter((one.size[1], one.size[0]) for one in examined if one.size)
+    counted = [examined[record].size or (0, 0) for record in labelled]
+    return SplitReport(
+        num_images=len(examined),
+        labelled=tuple(labelled),
+        sound=tuple(record for record in labelled if not examined[record].errors),
         sizes=dict(sizes.most_common()),
-        pixel_share=pixels / max(labelled_pixels, 1),
-        num_components=np.bincount(index.klass, minlength=num_classes),
-        num_images_with=np.bincount(pairs[0], minlength=num_classes),
+        num_pixels=sum(height * width for height, width in counted),
+        classes=readiness.statistics(data_set, split, labelled),
     )
 
 
-def _print(split: str, found: SplitStatistics, classes: Sequence[str]) -> None:
-    sizes = [f"{width}x{height} ({count})" for (width, height), count in found.sizes.items()]
-    more = f" and {len(sizes) - 5} other sizes" if len(sizes) > 5 else ""
-    print(f"\n{split}: {found.num_images} images, {found.num_labelled} labelled; sizes {', '.join(sizes[:5])}{more}")
-    column = max(map(len, (*classes, "class")))
-    print(f"  {'class':{column}}  pixels %  components  images")
-    for name, share, count, images in zip(
-        classes, found.pixel_share, found.num_components, found.num_images_with, strict=True
-    ):
-        print(f"  {name:{column}}  {100 * share:8.3f}  {count:10d}  {images:6d}")
-    print(f"  {'(void)':{column}}  {100 * (1 - found.pixel_share.sum()):8.3f}")
-    absent = [name for name, count in zip(classes, found.num_components, strict=True) if not count]
-    if absent:
-        print(f"  warning: no pixel of {', '.join(absent)}: it can be neither learnt from nor measured on this split")
+def diagnose(
+    data_set: DataSet, config: ConfigDict | None, num_workers: int = 1
+) -> tuple[dict[str, SplitReport], Findings]:
+    """Examines a data set, for the run that `config` describes where there is one.
 
+    Returns:
+      A report on each split whose index is sound, and what is wrong.
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point; see the module's docstring."""
-    arguments = cli.parser(__doc__)
-    arguments.add_argument("--data_dir", type=pathlib.Path, required=True, help="directory of the prepared data set")
-    flags = arguments.parse_args(argv)
-    data_set = DataSet.open(flags.data_dir)
-    print(f"{data_set.description.name} in {data_set.directory}")
+    Raises:
+      CsstError: the data set or its list of labelled ids cannot be read at all.
+    """
+    train, val, ids_file = ("train", "val", "") if config is None else (
+        config.data.train_split, config.data.val_split, config.data.labelled_ids
+    )  # fmt: skip
+    chosen = {
+        split: selection.select(data_set, split, ids_file if split == train else "")
+        for split in data_set.splits
+        if split == train or data_set.labelled_ids(split)
+    }
+    found, examined, reports = Findings(), {}, {}
     for split in data_set.splits:
-        _print(split, statistics(data_set, split), data_set.description.classes)
-    print("\nthe centroid index matches the stored labels in every split")
+        try:
+            examined[split] = examination.examine_split(data_set, split, num_workers)
+            labelled = chosen[split].labelled if split in chosen else ()
+            reports[split] = split_report(data_set, split, labelled, examined[split])
+        except CsstError as error:
+            found.errors.append(str(error))
+    found.extend(examination.findings(examined))
+    if train in reports and val in reports and val in chosen:
+        found.extend(readiness.check(chosen[train], chosen[val]))
+    elif missing := [split for split in (train, val) if split not in chosen]:
+        found.errors.append(
+            f"{data_set.directory}: no labelled image in split {' and '.join(map(repr, missing))}; a run needs some to "
+            "train on and some to judge by. There are: " + ", ".join(data_set.splits) + "."
+        )
+    if config is not None and train in reports:
+        _check_settings(config, reports[train], data_set.description.classes, found)
+    return reports, found
+
+
+def _check_settings(config: ConfigDict, train: SplitReport, classes: Sequence[str], found: Findings) -> None:
+    """What crops and minimum areas of the teacher and the student mean for this data set."""
+    for name in ("teacher", "student"):
+        stage, holds = config[name], train.classes
+        try:
+            check_crop(stage.crop_px, list(train.sizes))
+        except CsstError as error:
+            found.errors.append(f"{name}: {error}")
+        smaller = sum(count for size, count in train.sizes.items() if min(size) < stage.crop_px)
+        if smaller:
+            found.warnings.append(
+                f"{name}.crop_px={stage.crop_px} is longer than a side of {smaller} of {train.num_images} images: "
+                "their crops are padded. Smaller crops take less time."
+            )
+        lost = holds.present & (holds.largest_area_px < stage.sampler.min_area_px)
+        key = f"{name}.sampler.min_area_px={stage.sampler.min_area_px}"
+        suggested = f"suggested: {holds.suggested_min_area_px}."
+        if lost.any():
+            told = found.errors if lost[holds.present].all() else found.warnings
+            told.append(f"{key} leaves out every component of {readiness.names_of(classes, lost)}; {suggested}")
+        elif stage.sampler.min_area_px > holds.suggested_min_area_px:
+            found.warnings.append(f"{key} leaves out more than specks of some classes; {suggested}")
+
+
+def table(split: str, report: SplitReport, classes: Sequence[str]) -> str:
+    """A split's report for people."""
+    sizes = [f"{width}x{height} ({count})" for (width, height), count in report.sizes.items()]
+    more = f" and {len(sizes) - 5} other sizes" if len(sizes) > 5 else ""
+    labelled = len(report.labelled)
+    column = max(map(len, (*classes, "(void)")))
+    lines = [
+        f"{split}: {report.num_images} images, {labelled} labelled; sizes {', '.join(sizes[:5])}{more}",
+        f"  {'class':{column}}  pixels %  images %  components  median area px  suggested minimum px",
+    ]
+    found = report.classes
+    for k, name in enumerate(classes):
+        lines.append(
+            f"  {name:{column}}  {100 * report.pixel_share[k]:8.3f}  {100 * found.images[k] / max(labelled, 1):8.1f}"
+            f"  {found.components[k]:10d}  {found.median_area_px[k]:14.0f}  {found.speck_area_px[k]:20d}"
+        )
+    lines.append(f"  {'(void)':{column}}  {100 * (1 - report.pixel_share.sum()):8.3f}")
+    if found.present.any():
+        lines.append(f"  suggested sampler.min_area_px (leaves out specks alone): {found.suggested_min_area_px}")
+    return "\n".join(lines)
+
+
+def as_json(data_set: DataSet, reports: Mapping[str, SplitReport], found: Findings) -> dict[str, Any]:
+    """Everything, for programs."""
+    names = data_set.description.classes
+    splits = {
+        split: {
+            "images": report.num_images,
+            "labelled": len(report.labelled),
+            "sizes": {f"{width}x{height}": count for (width, height), count in report.sizes.items()},
+            "void_share": float(1 - report.pixel_share.sum()),
+            "suggested_min_area_px": report.classes.suggested_min_area_px,
+            "classes": {
+                name: {
+                    "pixels": int(report.classes.pixels[k]),
+                    "pixel_share": float(report.pixel_share[k]),
+                    "images": int(report.classes.images[k]),
+                    "components": int(report.classes.components[k]),
+                    "median_area_px": float(report.classes.median_area_px[k]),
+                    "suggested_min_area_px": int(report.classes.speck_area_px[k]),
+                }
+                for k, name in enumerate(names)
+            },
+        }
+        for split, report in reports.items()
+    }
+    return {
+        "name": data_set.description.name,
+        "directory": str(data_set.directory),
+        "splits": splits,
+        "errors": found.errors,
+        "warnings": found.warnings,
+    }
+
+
+def _arguments() -> argparse.ArgumentParser:
+    arguments = cli.parser(__doc__)
+    arguments.add_argument("--data_dir", type=pathlib.Path, help="directory of the prepared data set")
+    arguments.add_argument(
+        "--config", help="configuration of a run, instead; keys are overridden as --config.KEY=VALUE"
+    )
+    arguments.add_argument(
+        "--contact_sheet", type=pathlib.Path, help="PNG to write (default: contact_sheet.png in the data set)"
+    )
+    arguments.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    workers.add_argument(arguments)
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; see the module's docstring.
+
+    Returns:
+      1 where training would go wrong, else 0.
+    """
+    flags, config = command_line.parse_with_config(_arguments(), argv)
+    if (flags.data_dir is None) == (config is None):
+        raise CsstError("give either --data_dir=DIR or --config=FILE.")
+    if config is not None and not config.data.dir:
+        raise CsstError("data.dir is empty; set --config.data.dir=DIR to a prepared data set.")
+    data_set = DataSet.open(flags.data_dir if config is None else config.data.dir)
+    reports, found = diagnose(data_set, config, flags.num_workers)
+    sheet = flags.contact_sheet or data_set.directory / "contact_sheet.png"
+    shown = {split: report.sound for split, report in reports.items()}
+    if any(shown.values()):
+        pictures.draw_sheet(sheet, data_set, shown)
+    if flags.json:
+        print(json.dumps(as_json(data_set, reports, found)))
+        return int(bool(found.errors))
+    print(f"{data_set.description.name} in {data_set.directory}")
+    for split, report in reports.items():
+        print(f"\n{table(split, report, data_set.description.classes)}")
+    print()
+    for kind in ("errors", "warnings"):
+        for text in getattr(found, kind):
+            print(f"{kind.removesuffix('s')}: {text}")
+    if not found.errors:
+        print("every image, every label and the centroid index was read; they fit together")
+    if any(shown.values()):
+        print(f"contact sheet: {sheet}")
+    return int(bool(found.errors))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
     """
     path = pathlib.Path(text)
     where = f"--classes={text}"
-    if path.is_file():
+    if os.path.isfile(text):  # pathlib's raises where a long list makes no file name
         content = _load(path)
     elif "," in text:
         content = [entry.strip() for entry in text.split(",")]

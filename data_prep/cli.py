@@ -14,13 +14,13 @@ from data_prep import distributed, raw, stored, workers
 from data_prep.problems import Problems
 
 
-def run(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Runs `main` and exits: 0 when done, 2 with `error: …` and no traceback for what the user can mend."""
+def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
+    """Runs `main` and exits: with what it returns when done, with 2 and `error: …` for what the user can mend."""
     # TensorFlow writes the index file and computes nothing; at import it would announce CPU features and oneDNN.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
-        main(None)
+        sys.exit(main(None))
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

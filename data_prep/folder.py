@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from csst_jax.types import CsstError
-from data_prep import classes, cli, raw
+from data_prep import classes, cli, palettes, raw
 from data_prep.problems import Problems, read_list
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -134,7 +134,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise CsstError(f"--name={flags.name} must be lower-case letters, digits and _, starting with a letter.")
     description, labels = classes.read(flags.classes, flags.name, flags.void)
     problems = Problems()
-    cli.prepare(raw.RawDataSet(description, labels, read(flags, problems)), flags, problems)
+    splits = read(flags, problems)
+    palettes.check([pair for pairs in splits.values() for pair in pairs], labels, problems)
+    cli.prepare(raw.RawDataSet(description, labels, splits), flags, problems)
 
 
 if __name__ == "__main__":

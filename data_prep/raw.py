@@ -18,6 +18,7 @@ from data_prep.label_map import LabelMap
 from data_prep.problems import Problems
 
 _EXIF_ORIENTATION = 0x0112
+_PNG_BIT_DEPTH = 24  # offset of the header's byte
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,13 +155,19 @@ def _check_image(path: pathlib.Path, data: bytes) -> tuple[int, int]:
     picture = _decode(path, data, "image", ("PNG", "JPEG"))
     if picture.mode not in ("RGB", "L", "P", "RGBA"):
         raise Bad(f"{path}: image of colour mode {picture.mode}; convert it to 8-bit RGB.")
+    if picture.format == "PNG" and data[_PNG_BIT_DEPTH] == 16:
+        raise Bad(f"{path}: image of 16 bits a channel, of which decoders drop half; convert it to 8-bit RGB.")
+    _check_upright(path, picture)
+    return picture.size
+
+
+def _check_upright(path: pathlib.Path, picture: Image.Image) -> None:
     orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
     if orientation != 1:
         raise Bad(
             f"{path}: EXIF orientation {orientation}, which decoders treat differently; turn the pixels and remove the "
             "tag, for instance `mogrify -auto-orient`."
         )
-    return picture.size
 
 
 def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
@@ -168,6 +175,7 @@ def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
     if path.suffix == ".mat":
         return _checked(path, "value", labels.values, *labels.of_values(_read_sbd(path)))
     picture = _decode(path, _read_bytes(path), "mask", ("PNG",))
+    _check_upright(path, picture)
     single = picture.mode in ("L", "P", "1", "I", "I;16", "I;16B")
     if single and labels.values:
         values = np.asarray(picture)

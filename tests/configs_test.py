@@ -31,7 +31,7 @@ OPTIONS = {
         "student": NETWORKS[1:],
         "pretrained": (),  # a file: see below
         "fraction": ("1_8", "1_4", "1_2", "full"),
-        "sampler": ("centroid", "uniform"),
+        "sampler": ("centroid", "class_uniform_tiles", "uniform"),
     },
 }
 ARGUMENTS = [(name, "") for name in FILES] + [

@@ -169,9 +169,10 @@ def finished_teacher(workdir, config):
     return caught[0]
 
 
-def test_uniform_sampling_runs_too(config, tmp_path):
+@pytest.mark.parametrize("name", ["uniform", "class_uniform_tiles"])
+def test_other_samplers_run_too(config, tmp_path, name):
     config.stages = "teacher,evaluate"
-    config.teacher.sampler.name = "uniform"
+    config.teacher.sampler.name = name
     assert pipeline.run(config, tmp_path)["teacher"]["steps"] == 4
 
 
@@ -183,6 +184,10 @@ def test_uniform_sampling_runs_too(config, tmp_path):
         ({"data.train_split": "val"}, "the unlabelled pool is empty: all 3 images of split 'val'"),
         ({"data.val_split": "test"}, "no split 'test'; there are: train, val"),
         ({"stages": "teacher,studnet"}, "stages='teacher,studnet': give a comma-separated list of teacher, label"),
+        (
+            {"stages": "teacher,label,student,baseline", "baseline.longer_by": "copy"},
+            "baseline.longer_by='copy'; give epochs or copies",
+        ),
         ({"stages": "teacher,baseline"}, "baseline trains for the student's number of steps; add student"),
         (
             {"teacher.network": "fastscnn"},
@@ -198,7 +203,13 @@ def test_uniform_sampling_runs_too(config, tmp_path):
         ({"student.batch_size": 6}, "a global batch of 6 is not divisible by the 8 devices of the data axis"),
         ({"mesh.spatial": 3}, "mesh.spatial=3 does not divide the 8 devices"),
         ({"teacher.dtype": "float16"}, "model.dtype='float16' is unknown; use one of float32, bfloat16"),
-        ({"teacher.sampler.name": "random"}, "unknown sampler 'random'; known are: centroid, uniform"),
+        (
+            {"teacher.sampler.name": "random"},
+            "unknown sampler 'random'; known are: centroid, class_uniform_tiles, uniform",
+        ),
+        ({"student.sampler.class_uniform_share": 1.5}, "class_uniform_share is 1.5; give a share between 0 and 1"),
+        ({"student.sampler.real_share": 1.5}, "real_share is 1.5; give a share between 0 and 1"),
+        ({"teacher.sampler.tile_px": 0}, "tile_px is 0; give the side of a tile in pixels"),
         ({"teacher.sampler.min_area_px": 10**6}, "there is no centroid to sample: .* lower the minimum area"),
         ({"teacher.schedule.kind": "fast"}, "unknown crop schedule 'fast'; known are constant, coarse2fine"),
     ],
@@ -213,6 +224,6 @@ def test_class_without_a_pixel_is_named_and_the_run_goes_on(config, tmp_path, ca
     config.stages = "teacher"
     config.teacher.sampler.min_area_px = 200  # the signs are 12 x 12
     assert pipeline.run(config, tmp_path) is None
-    assert "no centroid of sign: their share of each epoch goes to the other classes" in caplog.text
+    assert "no centroid of sign: their share of each epoch goes to other crops" in caplog.text
     assert (tmp_path / "teacher" / "DONE").exists()
     assert jax.process_count() == 1

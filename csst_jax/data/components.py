@@ -22,21 +22,12 @@ def components(label: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndar
       CsstError: a value is neither a class nor 255.
       ValueError: `label` is not a two-dimensional uint8 array.
     """
-    if label.ndim != 2 or label.dtype != np.uint8:
-        raise ValueError(f"label must be uint8[h, w], got {label.dtype}{list(label.shape)}.")
-    # Runs of one value along a row: a few for every component, where pixels are millions.
-    width = label.shape[1]
-    begins = np.empty(label.shape, bool)
-    begins[:, :1] = True
-    np.not_equal(label[:, 1:], label[:, :-1], out=begins[:, 1:])
-    start = np.flatnonzero(begins)
-    length = np.diff(start, append=label.size)
-    value = label.ravel()[start]
-    _check_values(value, length, num_classes)
+    start, length, value = runs(label)
+    check_values(value, length, num_classes)
     # cc3d takes 0 for background: shift the classes up by one, in uint8, so that void (255) wraps around to 0.
     component, count = cc3d.connected_components(label + np.uint8(1), connectivity=8, return_N=True)
     owner = component.ravel()[start]
-    y, x = np.divmod(start, width)
+    y, x = np.divmod(start, label.shape[1])
     # Sums of whole and half numbers far below 2 ** 53: exact in float64, whatever the order.
     area, sum_y, sum_x = (
         np.bincount(owner, weights, minlength=count + 1)[1:]
@@ -47,7 +38,33 @@ def components(label: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndar
     return klass[1:], (sum_y / area).astype(np.float32), (sum_x / area).astype(np.float32), area.astype(np.int32)
 
 
-def _check_values(value: np.ndarray, length: np.ndarray, num_classes: int) -> None:
+def runs(label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs of one value along a row: a few for every component, where pixels are millions.
+
+    Args:
+      label: uint8[h, w].
+
+    Returns:
+      (start int64[n] in the flattened label, length int64[n], value uint8[n]).
+
+    Raises:
+      ValueError: `label` is not a two-dimensional uint8 array.
+    """
+    if label.ndim != 2 or label.dtype != np.uint8:
+        raise ValueError(f"label must be uint8[h, w], got {label.dtype}{list(label.shape)}.")
+    begins = np.empty(label.shape, bool)
+    begins[:, :1] = True
+    np.not_equal(label[:, 1:], label[:, :-1], out=begins[:, 1:])
+    start = np.flatnonzero(begins)
+    return start, np.diff(start, append=label.size), label.ravel()[start]
+
+
+def check_values(value: np.ndarray, length: np.ndarray, num_classes: int) -> None:
+    """Checks a label's runs.
+
+    Raises:
+      CsstError: a value is neither a class nor 255; names each with its number of pixels.
+    """
     histogram = np.bincount(value, length, minlength=256).astype(int)
     wrong = [value for value in range(num_classes, IGNORE_LABEL) if histogram[value]]
     if wrong:

@@ -38,7 +38,8 @@ class CentroidSampler:
         """
         if len(class_names) != num_classes:
             raise CsstError(f"{len(class_names)} class names for {num_classes} classes; give one each.")
-        plans.check_real_share(real_share)
+        if real_share is not None:
+            plans.check_share("real_share", real_share)
         if len(pool) == 0:
             raise CsstError(
                 "there is no centroid to sample: the labels have no pixel of any class, or every component is smaller "
@@ -60,10 +61,19 @@ class CentroidSampler:
         self._real_share = real_share
         missing = [class_names[c] for c in np.flatnonzero(self._size == 0).tolist()]
         if missing:
-            _log.warning("no centroid of %s: their share of each epoch goes to the other classes.", ", ".join(missing))
+            _log.warning("no centroid of %s: their share of each epoch goes to other crops.", ", ".join(missing))
+
+    @property
+    def num_present(self) -> int:
+        """Number of classes that have a centroid."""
+        return len(self._present)
 
     def plan(self, epoch: int, seed: int, num_samples: int) -> np.ndarray:
-        """The samples of one epoch; depends on the arguments alone.
+        """The samples of one epoch; depends on the arguments alone. See `draw`."""
+        return self.draw(plans.generator(epoch, seed), num_samples)
+
+    def draw(self, rng: np.random.Generator, num_samples: int) -> np.ndarray:
+        """The samples of one epoch.
 
         The order goes round the classes: each round has every class once, in random order, so that a global batch of
         any size mixes classes evenly, and a class's components repeat only after all of them were seen.
@@ -71,16 +81,15 @@ class CentroidSampler:
         Returns:
           Array of PLAN_DTYPE, shape [num_samples].
         """
-        rng = plans.generator(epoch, seed)
         quota, rest = divmod(num_samples, len(self._present))
         counts = np.full(len(self._present), quota)
         counts[rng.choice(len(self._present), rest, replace=False)] += 1
-        drawn = [self._draw(rng, c, n) for c, n in zip(self._present.tolist(), counts.tolist(), strict=True)]
+        drawn = [self._positions(rng, c, n) for c, n in zip(self._present.tolist(), counts.tolist(), strict=True)]
         rounds = np.concatenate([np.arange(n) for n in counts])
         order = np.lexsort((rng.random(num_samples), rounds))
         return self._pool[np.concatenate(drawn)[order]]
 
-    def _draw(self, rng: np.random.Generator, c: int, count: int) -> np.ndarray:
+    def _positions(self, rng: np.random.Generator, c: int, count: int) -> np.ndarray:
         """Positions in the sorted pool of `count` components of class c, in the order of their use."""
         size, real = int(self._size[c]), int(self._real[c])
         return self._start[c] + plans.shared_permutations(rng, size, real, count, self._real_share)

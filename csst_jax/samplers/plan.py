@@ -123,14 +123,14 @@ def repeated_permutations(rng: np.random.Generator, size: int, count: int) -> np
     return order.reshape(-1)[:count]
 
 
-def check_real_share(real_share: float | None) -> None:
-    """Checks the share of draws from real labels.
+def check_share(name: str, share: float) -> None:
+    """Checks a share of draws.
 
     Raises:
-      CsstError: it is neither None nor within 0..1.
+      CsstError: it is outside 0..1.
     """
-    if real_share is not None and not 0 <= real_share <= 1:
-        raise CsstError(f"real_share is {real_share}; give a share between 0 and 1, or None for the union.")
+    if not 0 <= share <= 1:
+        raise CsstError(f"{name} is {share}; give a share between 0 and 1.")
 
 
 def shared_permutations(

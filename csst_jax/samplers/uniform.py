@@ -24,7 +24,8 @@ class UniformImageSampler:
         Raises:
           CsstError: there is no image, one has no pixel, or real_share is outside 0..1.
         """
-        plans.check_real_share(real_share)
+        if real_share is not None:
+            plans.check_share("real_share", real_share)
         table = np.asarray(images, dtype=np.int64).reshape(-1, 4)
         if len(table) == 0:
             raise CsstError("there is no image to sample: the split or the id list is empty.")
@@ -36,13 +37,16 @@ class UniformImageSampler:
         self._real_share = real_share
 
     def plan(self, epoch: int, seed: int, num_samples: int) -> np.ndarray:
-        """The samples of one epoch; depends on the arguments alone.
+        """The samples of one epoch; depends on the arguments alone. See `draw`."""
+        return self.draw(plans.generator(epoch, seed), num_samples)
+
+    def draw(self, rng: np.random.Generator, num_samples: int) -> np.ndarray:
+        """The samples of one epoch.
 
         Returns:
           Array of PLAN_DTYPE, shape [num_samples]; `klass` is -1, and (y, x) is uniform between the centres of the
           image's first and last pixels.
         """
-        rng = plans.generator(epoch, seed)
         drawn = plans.shared_permutations(rng, len(self._images), self._real, num_samples, self._real_share)
         images = self._images[drawn]
         point = rng.random((num_samples, 2)) * (images[:, 2:] - 1)

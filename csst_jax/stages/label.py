@@ -50,7 +50,6 @@ def run(
     Raises:
       Preempted: SIGTERM came; whole shards are kept.
     """
-    size = config.label.shard_size
     if not artifact.done:
         begin = time.perf_counter()
         predictor = build.predictor(config, config.label, teacher.network, teacher.weights, teacher.expects)
@@ -62,11 +61,25 @@ def run(
         multihost_utils.sync_global_devices("pseudo labels finished")
     else:
         log.info("%s: done, skipped", artifact.directory.name)
-    labelled = PseudoLabelled(artifact.directory, selection.source, selection.unlabelled, size)
+    return read(artifact.directory, selection, config.label.shard_size)
+
+
+def read(directory: pathlib.Path, selection: Selection, shard_size: int) -> tuple[PseudoLabelled, CentroidIndex]:
+    """The pseudo labels of the pool, and their components.
+
+    Args:
+      directory: the label stage's.
+      selection: the split whose unlabelled images were labelled.
+      shard_size: images a file.
+
+    Raises:
+      CsstError: a file is missing, or the index was made from other labels.
+    """
+    labelled = PseudoLabelled(directory, selection.source, selection.unlabelled, shard_size)
     ids = selection.ids(selection.unlabelled)
     sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
-    rebuild = f"delete {artifact.directory} and run the label stage again"
-    return labelled, centroid_index.read(artifact.directory / INDEX_FILE, sha256, rebuild_command=rebuild)
+    rebuild = f"delete {directory} and run the label stage again"
+    return labelled, centroid_index.read(directory / INDEX_FILE, sha256, rebuild_command=rebuild)
 
 
 def check_pool(selection: Selection) -> None:

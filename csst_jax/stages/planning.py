@@ -116,7 +116,7 @@ def programs(config: ConfigDict, stages: set[str], data: DataSize, devices: Sequ
         stage = settings[name]
         if name == "baseline" and name in stages:
             steps = sum(phase.steps for phase in build.phases(config.student, images["student"], mesh))
-            stage = build.lengthened(stage, images[name], steps, mesh)
+            stage = build.lengthened(stage, images[name], steps, mesh, config.baseline.longer_by)
         if name in stages:
             found += _training(name, config, stage, net[name], build.phases(stage, images[name], mesh), mesh)
         if name == "teacher" and "label" in stages:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
-    from csst_jax.build import LabelledSource
+    from csst_jax.data.sampling import LabelledSource
     from csst_jax.models.nnx_io import Arrays, Network
     from csst_jax.models.preprocessing import Preprocessing
     from csst_jax.stages.artifact import Artifact

@@ -1,14 +1,17 @@
 """What is planned is what a run compiles, program by program."""
 
 import jax
+import numpy as np
 import pytest
 
 from csst_jax import build
 from csst_jax.evaluation.whole_image import PredictProgram
 from csst_jax.models import zoo
+from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.stages import planning
 from csst_jax.train.compile import StepBank
 from csst_jax.train.step import StepProgram
+from csst_jax.types import CsstError
 
 DATA = planning.DataSize(labelled=4, unlabelled=4, validation=3, classes=4, image_px=(96, 128))
 
@@ -102,6 +105,42 @@ def test_tiles_are_loops(config):
     (work,) = [work for work in planned(config, ["teacher", "evaluate"]) if work.epochs == 0]
     # 2 x 3 regions of 64 px, 42 apart, and 5 x 6 of 32 px, 21 apart, cover 96 x 128.
     assert work.loops == (6 + 30) / 2
+
+
+@pytest.mark.parametrize("steps", [4, 37, 400])
+def test_the_control_takes_about_as_many_steps_by_epochs_or_by_copies(config, steps):
+    stage, mesh = config.teacher, build.mesh(config)
+    stage.schedule.kind = "constant"
+
+    def control(longer_by):
+        longer = build.lengthened(stage, 4, steps, mesh, longer_by)
+        return longer, sum(phase.steps for phase in build.phases(longer, 4, mesh))
+
+    longer, taken = control("epochs")
+    assert (longer.epochs, longer.samples_per_epoch) == (steps // 2, stage.samples_per_epoch) and abs(taken - steps) < 2
+    longer, taken = control("copies")
+    assert longer.epochs == stage.epochs == 2 and steps <= taken < steps + 2
+    assert longer.samples_per_epoch == 8 * (taken // 2 - 1) + 1, "one image less and it would be an epoch's step less"
+
+
+def test_copies_repeat_the_real_labels_to_the_number_of_the_students_images(config):
+    """Table 1b: with the student's epochs and batches, the teacher sees as many images an epoch, each as often."""
+    for stage in (config.teacher, config.student):
+        stage.epochs, stage.samples_per_epoch, stage.batch_size, stage.sampler.name = 5, 0, 8, "uniform"
+    config.mesh.spatial = 8  # one device shares the batch
+    mesh, real, pseudo = build.mesh(config), 40, 600
+    steps = sum(phase.steps for phase in build.phases(config.student, real + pseudo, mesh))
+    copies = build.lengthened(config.teacher, real, steps, mesh, "copies")
+    assert (real + pseudo) * 0.95 < copies.samples_per_epoch <= real + pseudo
+    sampler = UniformImageSampler([(0, record, 96, 128) for record in range(real)])
+    uses = np.bincount(sampler.plan(0, 0, copies.samples_per_epoch)["record"])
+    assert uses.max() - uses.min() <= 1 and uses.max() == 1 + pseudo // real
+
+
+def test_a_teacher_that_does_not_train_has_no_control(config):
+    config.teacher.epochs = 0
+    with pytest.raises(CsstError, match="baseline: a teacher of epochs=0 has no training to lengthen"):
+        build.lengthened(config.teacher, 4, 10, build.mesh(config), "epochs")
 
 
 def test_a_program_that_two_stages_share_is_compiled_once(config):

@@ -1,0 +1,52 @@
+"""Class-uniform tile sampling of VPLR (paper [11]), which centroid sampling is compared with (paper §3.2).
+
+VPLR cuts each image into tiles and keeps one point for every class of a tile: the mean place of the class's pixels
+there (`csst_jax.data.tile_centroids`). It is no object's centre, and may lie between two. A share of each epoch is
+drawn evenly from the classes, the rest is whole images. The released code is followed (NVIDIA/semantic-segmentation,
+`sdcnet:datasets/uniform.py`), which draws from all classes, where the paper's §3.2 says that only rare ones are. Two
+things differ. Crops are centred on the point, as those of centroid sampling are, so that the two compare by their
+points alone (the original places a crop at random around it). And the share of a class without a point goes to
+whole images (the original's epochs shrink).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from csst_jax.samplers import plan as plans
+from csst_jax.samplers.centroid import CentroidSampler
+from csst_jax.samplers.uniform import UniformImageSampler
+
+
+class ClassUniformTilesSampler:
+    """Of N samples int(N * share / C) are points of each class, the others images with a crop anywhere."""
+
+    def __init__(
+        self, points: CentroidSampler, images: UniformImageSampler, num_classes: int, class_uniform_share: float
+    ) -> None:
+        """Takes what the two parts are drawn from.
+
+        Args:
+          points: over the tiles' points.
+          images: over the images.
+          num_classes: C.
+          class_uniform_share: share of an epoch that is drawn from the classes (VPLR: 0.5).
+
+        Raises:
+          CsstError: the share is outside 0..1.
+        """
+        plans.check_share("class_uniform_share", class_uniform_share)
+        self._points, self._images = points, images
+        self._num_classes, self._share = num_classes, class_uniform_share
+
+    def plan(self, epoch: int, seed: int, num_samples: int) -> np.ndarray:
+        """The samples of one epoch in random order; depends on the arguments alone.
+
+        Returns:
+          Array of PLAN_DTYPE, shape [num_samples]; `klass` is -1 for whole images.
+        """
+        rng = plans.generator(epoch, seed)
+        per_class = int(num_samples * self._share / self._num_classes)
+        uniform = self._points.draw(rng, per_class * self._points.num_present)
+        anywhere = self._images.draw(rng, num_samples - len(uniform))
+        return plans.concatenate([uniform, anywhere])[rng.permutation(num_samples)]

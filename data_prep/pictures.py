@@ -1,0 +1,126 @@
+"""Pictures of data for people: images under their masks, points in crops, and bars."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from csst_jax.data import encoded
+from csst_jax.data.centroid_index import CentroidIndex
+from csst_jax.data.store import DataSet
+from csst_jax.evaluation.pictures import colour, contact_sheet
+
+_MASK_WEIGHT = 0.6
+_INK, _PAPER, _TEXT_PX = (34, 34, 34), (255, 255, 255), 14
+
+
+def overlay(image: np.ndarray, label: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """uint8 [h, w, 3]: the image under the colours of its label; void is darkened.
+
+    Args:
+      image: uint8 [h, w, 3].
+      label: uint8 [h, w], classes and 255.
+      palette: a colour for each class.
+    """
+    mixed = (1 - _MASK_WEIGHT) * image + _MASK_WEIGHT * colour(label, palette)
+    return mixed.round().astype(np.uint8)
+
+
+def draw_sheet(
+    path: str | os.PathLike[str], data_set: DataSet, records: Mapping[str, Sequence[int]], per_split: int = 8
+) -> None:
+    """Writes a contact sheet of images beside the same under their masks, such that every class is shown.
+
+    Args:
+      path: the PNG file.
+      data_set: the data set; the index of every split of `records` is sound.
+      records: labelled images to choose from, for each split.
+      per_split: images of each split; more where it takes more to show every class.
+
+    Raises:
+      CsstError: there is no image at all.
+    """
+    pairs = []
+    for split, candidates in records.items():
+        ids, source = data_set.ids(split), data_set.source(split)
+        for record in choose(data_set.centroids(split), candidates, per_split):
+            image_bytes, label_bytes = source.pair_bytes(record)
+            image, label = encoded.decode_rgb(image_bytes), encoded.decode_label(label_bytes)
+            name = f"{split}/{ids[record]}"
+            pairs.append([(name, image), ("its mask", overlay(image, label, data_set.description.palette))])
+    rows = [left + right for left, right in zip(pairs[::2], [*pairs[1::2], []], strict=False)]
+    contact_sheet(rows, path, description=data_set.description, tile_width_px=320)
+
+
+def choose(index: CentroidIndex, records: Sequence[int], count: int) -> list[int]:
+    """Records that show every class between them: of each the image with most of it; then others at even distances.
+
+    Args:
+      index: components of the split's labels.
+      records: those to choose from.
+      count: how many; more where it takes more to show every class.
+    """
+    area = np.zeros((len(index.ids), index.num_classes), np.int64)
+    np.add.at(area, (index.record, index.klass), index.area)
+    area = area[list(records)]
+    chosen: list[int] = []
+    for klass in np.argsort(np.count_nonzero(area, axis=0), kind="stable").tolist():  # the rarest first
+        if area[:, klass].any() and not area[chosen, klass].any():
+            chosen.append(int(area[:, klass].argmax()))
+    others = [place for place in range(len(records)) if place not in chosen]
+    wanted = min(max(count - len(chosen), 0), len(others))
+    chosen += [others[place] for place in np.linspace(0, len(others) - 1, wanted).round().astype(int).tolist()]
+    return sorted(records[place] for place in chosen)
+
+
+def mark(image: np.ndarray, y: float, x: float) -> np.ndarray:
+    """A copy with a ring around the point (y, x), white in black, so that it shows on any ground."""
+    picture = Image.fromarray(image)
+    radius = max(4, round(min(image.shape[:2]) / 40))
+    draw = ImageDraw.Draw(picture)
+    for width, ink in ((5, (0, 0, 0)), (2, (255, 255, 255))):
+        grown = radius + width / 2
+        draw.ellipse((x - grown, y - grown, x + grown, y + grown), outline=ink, width=width)
+    return np.asarray(picture)
+
+
+def bars(
+    title: str, names: Sequence[str], series: Mapping[str, Sequence[float]], width_px: int = 900, unit: str = ""
+) -> np.ndarray:
+    """uint8 [h, w, 3]: a chart of horizontal bars, one group a name and one bar a series.
+
+    Args:
+      title: above the chart.
+      names: labels of the groups.
+      series: for each name of a series, one value a group, 0 or more.
+      width_px: of the picture.
+      unit: behind each value.
+    """
+    inks = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # Okabe and Ito's: for the colour blind, too
+    font = ImageFont.load_default(_TEXT_PX)
+    bar, gap, margin = 14, 10, 12
+    left = margin + round(max(font.getlength(name) for name in names)) + 10
+    right = margin + round(font.getlength(f"00000.0{unit}"))
+    top = 2 * margin + 2 * (_TEXT_PX + 8)
+    group = len(series) * bar + gap
+    picture = Image.new("RGB", (width_px, top + len(names) * group + margin), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((margin, margin), title, _INK, font)
+    x = float(margin)
+    for ink, name in zip(inks, series, strict=False):
+        y = margin + _TEXT_PX + 8
+        draw.rectangle((x, y + 2, x + _TEXT_PX, y + 2 + _TEXT_PX), fill=ink)
+        draw.text((x + _TEXT_PX + 6, y), name, _INK, font)
+        x += _TEXT_PX + 6 + font.getlength(name) + 20
+    largest = max((max(values) for values in series.values()), default=0) or 1
+    for g, name in enumerate(names):
+        y = top + g * group
+        draw.text((left - 10, y + len(series) * bar / 2), name, _INK, font, anchor="rm")
+        for s, (ink, values) in enumerate(zip(inks, series.values(), strict=False)):
+            end = left + (width_px - left - right) * values[g] / largest
+            draw.rectangle((left, y + s * bar, end, y + (s + 1) * bar - 2), fill=ink)
+            draw.text((end + 5, y + s * bar + bar / 2 - 1), f"{round(values[g], 1):g}{unit}", _INK, font, anchor="lm")
+    return np.asarray(picture)
