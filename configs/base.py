@@ -3,6 +3,8 @@
 On the command line: `--config=configs/camvid.py:fraction=1_8 --config.student.epochs=90`.
 """
 
+from collections.abc import Mapping
+
 from ml_collections import ConfigDict
 
 from csst_jax.types import CsstError
@@ -153,6 +155,17 @@ def get_config() -> ConfigDict:
     return c
 
 
+def one_of(name: str, value: str, known: Mapping[str, str]) -> str:
+    """What an option's value stands for.
+
+    Raises:
+      CsstError: an unknown value; lists the known ones.
+    """
+    if value not in known:
+        raise CsstError(f"option {name}={value} after the config's colon: give one of {', '.join(known)}.")
+    return known[value]
+
+
 def expect_weak_teacher(c: ConfigDict) -> None:
     """For a teacher that starts from random weights on few masks (measured: docs/adr/0006-unsure-pixels-are-void.md).
 
@@ -162,6 +175,14 @@ def expect_weak_teacher(c: ConfigDict) -> None:
     c.label.flip = True
     c.label.confidence_threshold = 0.5
     c.student.sampler.real_share = 0.5
+
+
+def choose_networks(c: ConfigDict, net: str, student: str, pretrained: str) -> None:
+    """Sets the teacher's network, the student's (empty: the same), and weights for whichever of them is `net`."""
+    c.teacher.network, c.student.network = net, student or net
+    for stage in (c.teacher, c.student):
+        if stage.network == net:
+            stage.pretrained = pretrained
 
 
 def options(arg: str, **defaults: str) -> dict[str, str]:

@@ -17,11 +17,9 @@ def get_config(arg: str = "") -> ConfigDict:
     """Options: `net` (of the teacher), `student` (its network; `net` by default), `pretrained` (weights for `net`)."""
     options = base.options(arg, net="fast_scnn", student="", pretrained="")
     c = base.get_config()
-    c.teacher.network, c.student.network = options["net"], options["student"] or options["net"]
+    base.choose_networks(c, **options)
     for stage in (c.teacher, c.student):
         stage.epochs = 90
         stage.crop_px = 480
-        if stage.network == options["net"]:
-            stage.pretrained = options["pretrained"]
     base.expect_weak_teacher(c)
     return c

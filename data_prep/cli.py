@@ -46,7 +46,14 @@ def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
     )
     stored.add_argument(arguments)
     workers.add_argument(arguments)
-    distributed.add_arguments(arguments)
+    arguments.add_argument(
+        "--beam_runner",
+        default="",
+        help="prepare with Apache Beam (requirements-beam.txt) on this runner, instead of --num_workers processes here",
+    )
+    arguments.add_argument(
+        "--beam_pipeline_options", default="", help="for the runner: comma-separated name=value or name, without dashes"
+    )
 
 
 def dataset_parser(module_doc: str | None, source_help: str) -> argparse.ArgumentParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import pathlib
@@ -23,18 +22,6 @@ class BeamRun:
 
     runner: str
     pipeline_options: str = ""
-
-
-def add_arguments(arguments: argparse.ArgumentParser) -> None:
-    """Adds --beam_runner and --beam_pipeline_options."""
-    arguments.add_argument(
-        "--beam_runner",
-        default="",
-        help="prepare with Apache Beam (requirements-beam.txt) on this runner, instead of --num_workers processes here",
-    )
-    arguments.add_argument(
-        "--beam_pipeline_options", default="", help="for the runner: comma-separated name=value or name, without dashes"
-    )
 
 
 def write_all(run: BeamRun, write: Callable[[Part], list[str]], parts: Sequence[Part]) -> Iterator[list[str]]:

@@ -24,8 +24,11 @@ FILES = sorted(path.stem for path in (ROOT / "configs").glob("[!_]*.py"))
 # Tracing a deep network takes seconds: two stand for all here, and tests/models/zoo_test.py builds each.
 NETWORKS = ("fast_scnn", "bisenet_resnet18")
 # The values of each option after a config's colon.
+PLAIN = {"net": NETWORKS, "student": NETWORKS[1:], "pretrained": ()}
 OPTIONS = {
-    "folder": {"net": NETWORKS, "student": NETWORKS[1:], "pretrained": ()},
+    **dict.fromkeys(("folder", "ade20k", "bdd100k", "mapillary", "voc2012"), PLAIN),
+    "cityscapes": PLAIN | {"pool": ("none", "coarse", "mapillary", "bdd100k")},
+    "camvid_full": PLAIN | {"pool": ("none", "mapillary")},
     "camvid": {
         "net": NETWORKS,
         "student": NETWORKS[1:],
@@ -114,6 +117,19 @@ def test_options_reach_the_config():
     assert camvid.student.sampler.name == camvid.teacher.sampler.name == "uniform"
     assert pathlib.Path(camvid.data.labelled_ids).name == "1_4.txt"
     assert load("camvid", "fraction=full").data.labelled_ids == ""
+
+
+def test_cityscapes_has_the_papers_settings_of_each_network():
+    config = load("cityscapes", "student=fast_scnn,pool=mapillary")
+    assert (config.teacher.crop_px, config.teacher.epochs, config.teacher.lr.base) == (800, 180, 0.02)
+    assert (config.student.crop_px, config.student.epochs, config.student.lr.base) == (1024, 1000, 0.045)
+    assert config.data.more_unlabelled.split(",") == [
+        "data/cityscapes:train_extra",
+        "data/mapillary_v1_2:train",
+        "data/mapillary_v1_2:val",
+    ]
+    with pytest.raises(CsstError, match="option pool=fine .* give one of none, coarse, mapillary, bdd100k"):
+        load("cityscapes", "pool=fine")
 
 
 def test_pretrained_weights_shorten_the_training_of_the_network_that_takes_them():

@@ -111,7 +111,7 @@ def test_open_finds_the_only_data_set_below(copy):
 
 
 def test_unprepared_directory_names_the_commands(tmp_path):
-    with pytest.raises(CsstError, match=r"nowhere does not exist.*data_prep\.camvid"):
+    with pytest.raises(CsstError, match=r"nowhere does not exist.*data_prep\.folder"):
         DataSet.open(tmp_path / "nowhere")
     with pytest.raises(CsstError, match="holds no prepared data set"):
         DataSet.open(tmp_path)
