@@ -18,6 +18,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from csst_jax.types import CsstError
 
 _MODELS = {"teacher": "#8a8f98", "baseline": "#d08c2e", "student": "#2463b0"}
+_OTHERS = (
+    ("boundary mIoU", "boundary_miou"),
+    ("pixel accuracy", "pixel_accuracy"),
+    ("frequency-weighted IoU", "frequency_weighted_iou"),
+)
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1120px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.6em; margin-bottom: 0; } h2 { font-size: 1.15em; margin: 2em 0 .5em; }
@@ -92,6 +97,7 @@ def _scores(results: Mapping) -> str:
     classes = list(dict.fromkeys(c for name in models for c in results[name]["iou"]))
     rows = [(c, {m: results[m]["iou"].get(c) for m in models}) for c in classes]
     rows.append(("mIoU", {m: results[m]["miou"] for m in models}))
+    rows += [(name, {m: results[m].get(key) for m in models}) for name, key in _OTHERS if key in results[models[0]]]
     body = []
     for name, values in rows:
         cells = [html.escape(name), *(_number(_percent(values[m])) for m in models)]

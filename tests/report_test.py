@@ -136,3 +136,11 @@ def test_command(tmp_path, capsys):
     (tmp_path / "report.html").unlink()
     assert report.main([f"--workdir={tmp_path}"]) == 0
     assert (tmp_path / "report.html").is_file()
+
+
+def test_other_scores_stand_below_the_mean(tmp_path):
+    both = {"pixel_accuracy": 0.9, "boundary_miou": 0.2}
+    results = {name: RESULTS[name] | both for name in ("teacher", "student")}
+    rows = Page(write(tmp_path / "run", results).read_text()).tables[0]
+    assert [row[0] for row in rows[-3:]] == ["mIoU", "boundary mIoU", "pixel accuracy"]
+    assert rows[-1][1:4] == ["90.0", "90.0", "+0.0"] and rows[-2][1] == "20.0"

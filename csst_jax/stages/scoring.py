@@ -63,7 +63,10 @@ def evaluate(
             "has, or ask for --predictions or a --submission."
         )
     classes = selection.dataset.description.classes
-    networks = {_name(path, checkpoints): finished.load(path, len(classes)) for path in checkpoints}
+    names = [_name(path, checkpoints) for path in checkpoints]
+    if len(set(names)) < len(names):
+        raise CsstError(f"checkpoints are told apart by their names, and these are {', '.join(names)}; rename one.")
+    networks = {name: finished.load(path, len(classes)) for name, path in zip(names, checkpoints, strict=True)}
     results: dict[str, Any] = {}
     for name, network in networks.items():
         writers = [_folder_writer(output / "predictions" / name, selection)] if predictions else []

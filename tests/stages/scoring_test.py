@@ -137,6 +137,7 @@ def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weig
     files.write(less, {k: v for k, v in arrays.items() if k != "stem.conv.kernel"}, description)
     for checkpoints, submission, message in (
         ([teacher, weights], "mapillary", "a submission is of one network; 2 checkpoints"),
+        ([teacher, teacher], None, "these are (.*_teacher), \\1; rename one"),
         ([teacher], "kitti", "unknown submission format 'kitti'"),
         ([teacher], "cityscapes", "data set 'tiny' has not the classes of 'cityscapes'"),
         ([teacher.parent], None, "no stage.json; give one of .*teacher"),
