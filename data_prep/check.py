@@ -17,6 +17,7 @@ import collections
 import dataclasses
 import json
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -92,9 +93,9 @@ def diagnose(
     Raises:
       CsstError: the data set or its list of labelled ids cannot be read at all.
     """
-    train, val, ids_file = ("train", "val", "") if config is None else (
-        config.data.train_split, config.data.val_split, config.data.labelled_ids
-    )  # fmt: skip
+    train, val, ids_file = "train", "val", ""
+    if config is not None:
+        train, val, ids_file = config.data.train_split, config.data.val_split, config.data.labelled_ids
     chosen = {
         split: selection.select(data_set, split, ids_file if split == train else "")
         for split in data_set.splits
@@ -167,6 +168,15 @@ def table(split: str, report: SplitReport, classes: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def text(data_set: DataSet, reports: Mapping[str, SplitReport], found: Findings) -> list[str]:
+    """Everything, for people, as paragraphs."""
+    told = [f"error: {error}" for error in found.errors] + [f"warning: {warning}" for warning in found.warnings]
+    if not found.errors:
+        told.append("every image, every label and the centroid index was read; they fit together")
+    tables = [table(split, report, data_set.description.classes) for split, report in reports.items()]
+    return [f"{data_set.description.name} in {data_set.directory}", *tables, "\n".join(told)]
+
+
 def as_json(data_set: DataSet, reports: Mapping[str, SplitReport], found: Findings) -> dict[str, Any]:
     """Everything, for programs."""
     names = data_set.description.classes
@@ -227,24 +237,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise CsstError("data.dir is empty; set --config.data.dir=DIR to a prepared data set.")
     data_set = DataSet.open(flags.data_dir if config is None else config.data.dir)
     reports, found = diagnose(data_set, config, flags.num_workers)
-    sheet = flags.contact_sheet or data_set.directory / "contact_sheet.png"
-    shown = {split: report.sound for split, report in reports.items()}
-    if any(shown.values()):
-        pictures.draw_sheet(sheet, data_set, shown)
     if flags.json:
         print(json.dumps(as_json(data_set, reports, found)))
-        return int(bool(found.errors))
-    print(f"{data_set.description.name} in {data_set.directory}")
-    for split, report in reports.items():
-        print(f"\n{table(split, report, data_set.description.classes)}")
-    print()
-    for kind in ("errors", "warnings"):
-        for text in getattr(found, kind):
-            print(f"{kind.removesuffix('s')}: {text}")
-    if not found.errors:
-        print("every image, every label and the centroid index was read; they fit together")
+    else:
+        print("\n\n".join(text(data_set, reports, found)))
+    shown = {split: report.sound for split, report in reports.items()}
     if any(shown.values()):
-        print(f"contact sheet: {sheet}")
+        sheet = flags.contact_sheet or data_set.directory / "contact_sheet.png"
+        pictures.draw_sheet(sheet, data_set, shown)
+        print(f"contact sheet: {sheet}", file=sys.stderr)
     return int(bool(found.errors))
 
 

@@ -22,7 +22,6 @@ import numpy as np
 from csst_jax import command_line
 from csst_jax.data import crop, encoded
 from csst_jax.data.sampling import STRATEGIES
-from csst_jax.evaluation.pictures import contact_sheet
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription, Phase
 from data_prep import cli, pictures
 
@@ -83,7 +82,7 @@ def see(
     specs = list(itertools.islice(steps, num_cut))
     read = batches.batches(iter(specs), [labelled.source for labelled in sources], parallel_batches=2, prefetch=4)
     pixels, showing = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
-    shown = []
+    shown: list[tuple[str, np.ndarray]] = []
     for spec, batch in zip(specs, read, strict=True):
         counts = np.bincount(batch["label"].ravel(), minlength=IGNORE_LABEL + 1)[:num_classes]
         pixels += counts
@@ -140,12 +139,12 @@ def draw(out_dir: pathlib.Path, epochs: Mapping[str, Epoch], description: Datase
         ("share of the crops' pixels", " %", {n: 100 * e.pixel_share for n, e in epochs.items()}),
     )
     bars = [[("", pictures.bars(title, description.classes, series, unit=unit))] for title, unit, series in charts]
-    contact_sheet(bars, out_dir / "sampling.png", tile_width_px=bars[0][0][1].shape[1])
+    pictures.write_sheet(bars, out_dir / "sampling.png", bars[0][0][1].shape[1])
     rows = []
     for name, epoch in epochs.items():
         (first, leftmost), *others = epoch.pictures
         rows.append([(f"{name}: {first}", leftmost), *others])
-    contact_sheet(rows, out_dir / "crops.png", description=description, tile_width_px=240)
+    pictures.write_sheet(rows, out_dir / "crops.png", 240, description)
 
 
 def _sources(config: ConfigDict, workdir: pathlib.Path | None) -> tuple[ConfigDict, list[LabelledSource]]:

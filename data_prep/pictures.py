@@ -12,6 +12,7 @@ from csst_jax.data import encoded
 from csst_jax.data.centroid_index import CentroidIndex
 from csst_jax.data.store import DataSet
 from csst_jax.evaluation.pictures import colour, contact_sheet
+from csst_jax.types import CsstError, DatasetDescription
 
 _MASK_WEIGHT = 0.6
 _INK, _PAPER, _TEXT_PX = (34, 34, 34), (255, 255, 255), 14
@@ -29,6 +30,23 @@ def overlay(image: np.ndarray, label: np.ndarray, palette: Sequence[tuple[int, i
     return mixed.round().astype(np.uint8)
 
 
+def write_sheet(
+    rows: Sequence[Sequence[tuple[str, np.ndarray]]],
+    path: str | os.PathLike[str],
+    tile_width_px: int,
+    description: DatasetDescription | None = None,
+) -> None:
+    """`contact_sheet`, whose failure is the user's to mend.
+
+    Raises:
+      CsstError: there is no picture, or the file cannot be written.
+    """
+    try:
+        contact_sheet(rows, path, description=description, tile_width_px=tile_width_px)
+    except OSError as error:
+        raise CsstError(f"cannot write {os.fspath(path)} ({error.strerror}); name another place.") from error
+
+
 def draw_sheet(
     path: str | os.PathLike[str], data_set: DataSet, records: Mapping[str, Sequence[int]], per_split: int = 8
 ) -> None:
@@ -41,7 +59,7 @@ def draw_sheet(
       per_split: images of each split; more where it takes more to show every class.
 
     Raises:
-      CsstError: there is no image at all.
+      CsstError: there is no image at all, or the file cannot be written.
     """
     pairs = []
     for split, candidates in records.items():
@@ -52,7 +70,7 @@ def draw_sheet(
             name = f"{split}/{ids[record]}"
             pairs.append([(name, image), ("its mask", overlay(image, label, data_set.description.palette))])
     rows = [left + right for left, right in zip(pairs[::2], [*pairs[1::2], []], strict=False)]
-    contact_sheet(rows, path, description=data_set.description, tile_width_px=320)
+    write_sheet(rows, path, 320, data_set.description)
 
 
 def choose(index: CentroidIndex, records: Sequence[int], count: int) -> list[int]:
@@ -88,14 +106,14 @@ def mark(image: np.ndarray, y: float, x: float) -> np.ndarray:
 
 
 def bars(
-    title: str, names: Sequence[str], series: Mapping[str, Sequence[float]], width_px: int = 900, unit: str = ""
+    title: str, names: Sequence[str], series: Mapping[str, np.ndarray], width_px: int = 900, unit: str = ""
 ) -> np.ndarray:
     """uint8 [h, w, 3]: a chart of horizontal bars, one group a name and one bar a series.
 
     Args:
       title: above the chart.
       names: labels of the groups.
-      series: for each name of a series, one value a group, 0 or more.
+      series: for each name of a series, one value a group, 0 or more; at most four series.
       width_px: of the picture.
       unit: behind each value.
     """
@@ -115,12 +133,14 @@ def bars(
         draw.rectangle((x, y + 2, x + _TEXT_PX, y + 2 + _TEXT_PX), fill=ink)
         draw.text((x + _TEXT_PX + 6, y), name, _INK, font)
         x += _TEXT_PX + 6 + font.getlength(name) + 20
-    largest = max((max(values) for values in series.values()), default=0) or 1
+    largest = max(float(np.max(values)) for values in series.values()) or 1
     for g, name in enumerate(names):
         y = top + g * group
         draw.text((left - 10, y + len(series) * bar / 2), name, _INK, font, anchor="rm")
         for s, (ink, values) in enumerate(zip(inks, series.values(), strict=False)):
             end = left + (width_px - left - right) * values[g] / largest
             draw.rectangle((left, y + s * bar, end, y + (s + 1) * bar - 2), fill=ink)
-            draw.text((end + 5, y + s * bar + bar / 2 - 1), f"{round(values[g], 1):g}{unit}", _INK, font, anchor="lm")
+            draw.text(
+                (end + 5, y + s * bar + bar / 2 - 1), f"{round(float(values[g]), 1):g}{unit}", _INK, font, anchor="lm"
+            )
     return np.asarray(picture)

@@ -96,12 +96,7 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
     allowed = ("csst_jax.data.", "csst_jax.types")
     more = {
         "data_prep.check": ("csst_jax.command_line",),
-        "data_prep.inspect_sampling": (
-            "csst_jax.command_line",
-            "csst_jax.build",
-            "csst_jax.stages.label",
-            "csst_jax.evaluation.pictures",
-        ),
+        "data_prep.inspect_sampling": ("csst_jax.command_line", "csst_jax.build", "csst_jax.stages.label"),
         "data_prep.pictures": ("csst_jax.evaluation.pictures",),
     }
     wrong = {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from csst_jax import pipeline
+from csst_jax.data import readiness
 from csst_jax.models import zoo
 from csst_jax.models.weights import files
 from csst_jax.stages import train
@@ -218,6 +219,21 @@ def test_bad_input_is_refused_before_anything_is_trained(config, tmp_path, no_tr
     config.update_from_flattened_dict(change)
     with pytest.raises(CsstError, match=message):
         pipeline.run(config, tmp_path)
+
+
+def test_data_that_scores_would_be_wrong_on_is_refused_and_oddities_are_logged(
+    config, tmp_path, no_training, monkeypatch, caplog
+):
+    config.data.val_split = "train"
+    config.stages = "teacher"
+    with pytest.raises(AssertionError, match="a stage was trained"):
+        pipeline.run(config, tmp_path)
+    assert "data: split 'train' is trained on and validated on" in caplog.text
+    found = readiness.Findings(["a is wrong.", "b is wrong."], ["c is odd."])
+    monkeypatch.setattr(pipeline.readiness, "check", lambda pool, validation: found)
+    with pytest.raises(CsstError, match=r"a is wrong.\nb is wrong.\n`python -m data_prep.check` .* looks closer"):
+        pipeline.run(config, tmp_path / "other")
+    assert "data: c is odd." in caplog.text
 
 
 def test_class_without_a_pixel_is_named_and_the_run_goes_on(config, tmp_path, caplog):

@@ -44,7 +44,7 @@ class ClassStatistics:
     @property
     def suggested_min_area_px(self) -> int:
         """A minimum area for every class (`sampler.min_area_px`): the smallest of theirs, so that none loses more."""
-        return int(self.speck_area_px[self.present].min(initial=np.iinfo(np.int32).max)) if self.present.any() else 0
+        return int(self.speck_area_px[self.present].min()) if self.present.any() else 0
 
 
 def class_statistics(index: CentroidIndex, records: Collection[int]) -> ClassStatistics:

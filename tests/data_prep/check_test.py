@@ -76,6 +76,8 @@ def test_contact_sheet_lies_in_the_data_set_or_where_it_is_wanted(prepared, tmp_
         with Image.open(path) as sheet:
             assert sheet.width == 4 * 328 + 8
     DataSet.open(prepared).source("train")  # the picture does no harm there
+    with pytest.raises(CsstError, match=r"cannot write .*dataset.json/sheet.png \(.*\); name another place"):
+        run(prepared, f"--contact_sheet={prepared / 'dataset.json' / 'sheet.png'}")
 
 
 def test_a_configuration_chooses_the_labelled_images_and_is_looked_at_itself(prepared, tmp_path, capsys):
@@ -100,6 +102,10 @@ def test_a_configuration_chooses_the_labelled_images_and_is_looked_at_itself(pre
         run(prepared, "--config=configs/demo.py")
     with pytest.raises(CsstError, match="either --data_dir=DIR or --config=FILE"):
         check.main([])
+    for stray in (["--nonsense"], ["--config.seed=1"]):
+        with pytest.raises(SystemExit):
+            run(prepared, *stray)
+        assert f"unrecognized arguments: {stray[0]}" in capsys.readouterr().err
 
 
 def test_workers_find_the_same(prepared):
@@ -125,6 +131,18 @@ def test_stale_index_fails_the_check_until_rebuilt(prepared, capsys):
     path.unlink()
     reindex.main([f"--data_dir={prepared.parent}", "--num_workers=1"])
     assert run(prepared) == 0
+
+
+def test_status_tells_whether_training_would_go_wrong(prepared, monkeypatch):
+    def status():
+        monkeypatch.setattr("sys.argv", ["check", f"--data_dir={prepared}", "--num_workers=1"])
+        with pytest.raises(SystemExit) as stopped:
+            cli.run(check.main)
+        return stopped.value.code
+
+    assert status() == 0
+    store.index_path(prepared, "val").unlink()
+    assert status() == 1
 
 
 def test_commands_print_errors_without_traceback_and_exit_with_2(monkeypatch, tmp_path, capsys):

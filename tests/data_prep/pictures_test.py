@@ -41,9 +41,9 @@ def test_mark_rings_the_point_and_leaves_its_middle():
 
 
 def test_bars_are_as_long_as_their_values():
-    chart = pictures.bars("title", ["a", "b"], {"one": [1, 0.5], "two": [0, 0.25]}, width_px=600)
+    chart = pictures.bars("title", ["a", "b"], {"one": np.array([1, 0.5]), "two": np.array([0, 0.25])}, width_px=600)
     assert chart.dtype == np.uint8 and chart.shape[1:] == (600, 3)
     blue, orange = ((chart == ink).all(-1)[70:].sum(1).max() for ink in ((0, 114, 178), (230, 159, 0)))
     rows = np.unique((chart[70:] == (0, 114, 178)).all(-1).sum(1))
     assert rows[-1] == blue and abs(rows[-2] * 2 - blue) <= 2 and abs(orange * 4 - blue) <= 4
-    assert pictures.bars("nothing", ["a"], {"one": [0]}).shape[2] == 3
+    assert pictures.bars("nothing", ["a"], {"one": np.zeros(1)}).shape[2] == 3
