@@ -25,7 +25,9 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; nothing is half done, and the same command goes on from here.", file=sys.stderr)
+        print(
+            "interrupted; nothing is half done. Run the same command again: it keeps what is finished.", file=sys.stderr
+        )
         sys.exit(130)
 
 
@@ -60,9 +62,14 @@ def dataset_parser(module_doc: str | None, source_help: str) -> argparse.Argumen
     """The parser of a command that prepares a downloaded data set."""
     arguments = parser(module_doc)
     arguments.add_argument("--source_dir", required=True, help=source_help)
+    add_files_arguments(arguments)
+    return arguments
+
+
+def add_files_arguments(arguments: argparse.ArgumentParser) -> None:
+    """Adds the flags that `prepare` reads."""
     arguments.add_argument("--splits", default="", help="comma-separated, of those there are (default: all)")
     add_output_arguments(arguments)
-    return arguments
 
 
 def prepare(data: raw.RawDataSet, flags: argparse.Namespace, problems: Problems) -> None:
@@ -70,13 +77,13 @@ def prepare(data: raw.RawDataSet, flags: argparse.Namespace, problems: Problems)
 
     Args:
       data: what a data set's module has found.
-      flags: those of `add_output_arguments`, and `splits` where the command has it.
+      flags: those of `add_files_arguments`.
       problems: what is wrong so far.
 
     Raises:
       CsstError: something is wrong with the files, or see `builder.prepare`.
     """
-    splits = _chosen(data, getattr(flags, "splits", ""), problems)
+    splits = _chosen(data, flags.splits, problems)
     problems.raise_if_any()
 
     from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for

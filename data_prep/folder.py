@@ -100,7 +100,7 @@ def _arguments() -> argparse.ArgumentParser:
     arguments.add_argument("--val_fraction", type=float, default=0.2, help="share of the labelled images (default 0.2)")
     arguments.add_argument("--seed", type=int, default=0, help="draws the validation images (default 0)")
     arguments.add_argument("--val_list", type=pathlib.Path, help="file of validation ids, instead of drawing them")
-    cli.add_output_arguments(arguments)
+    cli.add_files_arguments(arguments)
     return arguments
 
 

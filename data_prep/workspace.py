@@ -45,6 +45,7 @@ def keep_only(directory: pathlib.Path, names: Collection[str]) -> None:
 def put_in_place(made: pathlib.Path, directory: pathlib.Path, workspace: pathlib.Path) -> None:
     """Moves `made` to `directory`; what was there before goes to `workspace`, or stays if the move fails."""
     replaced = workspace / "replaced"
+    shutil.rmtree(replaced, ignore_errors=True)  # of a preparation that was killed after its last step but one
     if directory.exists():
         os.replace(directory, replaced)
     try:

@@ -14,7 +14,7 @@ from ml_collections import config_flags
 
 from configs import base
 from csst_jax import build, command_line
-from csst_jax.models import nnx_io
+from csst_jax.models import nnx_io, zoo
 from csst_jax.train.sharding import make_mesh
 from csst_jax.train.step import step_program
 from csst_jax.types import CsstError
@@ -96,6 +96,9 @@ def resolve(config, stage):
     rates = build.learning_rates(stage, phases)
     assert rates.shape == (sum(phase.steps for phase in phases),)
     assert np.all(np.isfinite(rates)) and np.all(rates >= 0) and rates.max() > 0
+    if stage.network not in NETWORKS:
+        assert stage.network in zoo.NETWORKS
+        return
     # What a step is made of; most options change the data or the schedule alone, and tracing takes seconds.
     parts = (stage.network, stage.width, stage.dtype, stage.loss.to_json(), stage.augment.to_json())
     if parts in TRACED:

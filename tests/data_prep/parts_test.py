@@ -96,6 +96,15 @@ def test_a_part_that_was_made_from_other_files_is_made_again(tmp_path):
     assert DataSet.open(directory).ids("train") == ("00", "01", "02", "03")
 
 
+def test_what_a_run_left_that_was_killed_as_it_put_its_data_set_in_place(tmp_path):
+    directory = prepare(tmp_path, Maker())
+    replaced = tmp_path / "tiny" / f".unfinished-{builder.VERSION}" / "replaced"
+    replaced.mkdir(parents=True)
+    (replaced / "dataset.json").write_text("old")
+    assert prepare(tmp_path, Maker(), range(4), source_sha256="t", overwrite=True) == directory
+    assert len(DataSet.open(tmp_path).ids("train")) == 4 and not replaced.parent.exists()
+
+
 def test_records_and_index_of_several_parts_are_in_order(tmp_path):
     data_set = DataSet.open(prepare(tmp_path, Maker()))
     assert data_set.ids("train") == tuple(f"{number:02d}" for number in range(COUNT))

@@ -91,6 +91,25 @@ def test_labels_index_and_manifest_tell_the_same(run, selection, config, tmp_pat
     assert (tmp_path / "pseudo_labels" / label.SHEET_FILE).stat().st_size > 1000
 
 
+def test_joined_images_are_labelled_and_sampled_with_the_others(config, tiny_data, tmp_path, monkeypatch):
+    config.data.more_unlabelled = f"{tiny_data}:val"
+    config.student.sampler.real_share = 0.5
+    joined = build.training_selection(config, DataSet.open(tiny_data))
+    monkeypatch.setattr(label.build, "predictor", lambda *_: Guesser(joined))
+    artifact = Artifact(tmp_path / "pseudo_labels", {})
+    labelled, index = label.run(artifact, config, joined, Trained(None, None, "teacherhash", 1, None))
+    assert len(labelled) == 4 + 3
+    assert index.ids[3:] == ("image07", "tiny/val/image00", "tiny/val/image01", "tiny/val/image02")
+    val = DataSet.open(tiny_data).source("val")
+    for i in range(3):
+        image, mask = labelled.pair_bytes(4 + i)
+        assert image == val.image_bytes(i) and mask != val.label_bytes(i)  # the guess, not the mask
+    sources = [build.real_labels(joined, config.student), build.pseudo_labels(labelled, index, config.student)]
+    plan = build.sampler(config.student, sources, joined.dataset.description.classes).plan(0, 0, 64)
+    assert set(plan["record"][plan["source"] == 0].tolist()) <= {0, 1, 2, 3}
+    assert {4, 5, 6} & set(plan["record"][plan["source"] == 1].tolist())
+
+
 def test_confidence_threshold_makes_void(run, config, tmp_path):
     config.label.confidence_threshold = 0.5
     labelled, index = run()
