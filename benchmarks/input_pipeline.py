@@ -155,9 +155,9 @@ def compare(folder: pathlib.Path, num_images: int, num_batches: int, pairs: int,
     for spec in batch_specs(_sampler(num_images), _phases(num_batches), 0, SCALES, 0):
         for row, scale in zip(spec.rows, spec.scales, strict=True):
             where = place(SIZE, np.array([row["y"], row["x"]]), float(scale), CROP_PX, anywhere=True)
-            source, target = ((w.top, w.left, w.height, w.width) for w in where)
+            boxes = [(w.top, w.left, w.height, w.width) for w in where]
             files = (str(folder / f"{kind}{row['record']:03d}.png") for kind in ("image", "label"))
-            samples.append(torch_loader.Crop(*files, float(scale), source, target))
+            samples.append(torch_loader.Crop(*files, float(scale), *boxes))
     theirs = [torch_loader.Loader(samples, CROP_PX, whole_first, BATCH, cores) for whole_first in (False, True)]
     for loader in theirs:
         _rate(loader)  # starts the workers
