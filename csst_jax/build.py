@@ -11,7 +11,7 @@ import numpy as np
 
 from csst_jax.data import encoded
 from csst_jax.data.augment import Augmentation
-from csst_jax.data.joined import join
+from csst_jax.data.joined import join, named_splits
 from csst_jax.data.pseudo_labels import PseudoLabelled
 from csst_jax.data.sampling import LabelledSource, Strategy, check_crop, make_sampler
 from csst_jax.data.selection import Selection, images_alone, select
@@ -54,20 +54,9 @@ def dataset(config: ConfigDict) -> DataSet:
 def training_selection(config: ConfigDict, data: DataSet) -> Selection:
     """The training split, divided into labelled and unlabelled images, and what the configuration joins to it."""
     own = select(data, config.data.train_split, config.data.labelled_ids)
-    more = [select(other, split, "") for other, split in _named_splits(config, "more_labelled")]
-    more += [images_alone(other, split) for other, split in _named_splits(config, "more_unlabelled")]
+    more = [select(*named, "") for named in named_splits(config.data.more_labelled, "data.more_labelled")]
+    more += [images_alone(*named) for named in named_splits(config.data.more_unlabelled, "data.more_unlabelled")]
     return join([own, *more]) if more else own
-
-
-def _named_splits(config: ConfigDict, key: str) -> list[tuple[DataSet, str]]:
-    """The data sets and splits of a list `DIR:SPLIT,DIR:SPLIT`."""
-    named = []
-    for entry in filter(None, config.data[key].split(",")):
-        directory, colon, split = entry.strip().rpartition(":")
-        if not colon or not directory or not split:
-            raise CsstError(f"data.{key}={config.data[key]}: {entry!r} is not DIR:SPLIT, like data/cityscapes:train.")
-        named.append((DataSet.open(directory), split))
-    return named
 
 
 def validation_selection(config: ConfigDict, data: DataSet) -> Selection:

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from csst_jax.data.centroid_index import CentroidIndex
 
 
+def named_splits(text: str, key: str) -> list[tuple[DataSet, str]]:
+    """The data sets and splits of a list `DIR:SPLIT,DIR:SPLIT`.
+
+    Raises:
+      CsstError: an entry is not of this form, names `key`; or nothing prepared is there.
+    """
+    named = []
+    for entry in filter(None, text.split(",")):
+        directory, colon, split = entry.strip().rpartition(":")
+        if not colon or not directory or not split:
+            raise CsstError(f"{key}={text}: {entry!r} is not DIR:SPLIT, like data/cityscapes:train.")
+        named.append((DataSet.open(directory), split))
+    return named
+
+
 def join(parts: Sequence[Selection]) -> Selection:
     """The images of all parts, one part after the other, as one selection.
 
