@@ -113,9 +113,7 @@ def _by_platform(form: Callable[..., Any], side: int, *arrays: Array) -> Any:
     """`form` with the side of blocks that the platform wants."""
     if side == 1:
         return form(1, *arrays)
-    return jax.lax.platform_dependent(
-        *arrays, tpu=functools.partial(form, side), default=functools.partial(form, 1)
-    )
+    return jax.lax.platform_dependent(*arrays, tpu=functools.partial(form, side), default=functools.partial(form, 1))
 
 
 def _backward(epsilon: float, relu: bool, side: int, saved: tuple, gradients: tuple) -> tuple:
@@ -168,9 +166,7 @@ def normalise(
     return _by_platform(form, side, x, mean, variance, scale, bias)
 
 
-def _normalise(
-    x: Array, mean: Array, variance: Array, scale: Array, bias: Array, epsilon: float, relu: bool
-) -> Array:
+def _normalise(x: Array, mean: Array, variance: Array, scale: Array, bias: Array, epsilon: float, relu: bool) -> Array:
     gain = scale * jax.lax.rsqrt(variance + epsilon)
     mean, gain, bias = (spread(numbers, x.shape[-1]) for numbers in (mean, gain, bias))
     y = (x.astype(jnp.float32) - mean) * gain + bias

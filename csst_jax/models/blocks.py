@@ -17,7 +17,7 @@ from csst_jax.models.cpu_convolution import Padding, Pair
 
 
 def to_blocks(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b p q d"]:
-    """Blocks of side x side pixels as the channels of one, by column, row and channel; sizes are multiples of `side`."""
+    """Blocks of side x side pixels as the channels of one, by column, row and channel; they must divide the image."""
     return x if side == 1 else _columns_to_channels(_rows_to_channels(x, side), side)
 
 
