@@ -160,8 +160,8 @@ def normalise(
     On TPU it is done on blocks of side x side pixels (see `blocks.py`), as the convolution before it is.
     """
 
-    def form(side: int, x: Array, *numbers: Array) -> Array:
-        return from_blocks(_normalise(to_blocks(x, side), *numbers, epsilon, relu), side)
+    def form(side: int, x: Array, mean: Array, variance: Array, scale: Array, bias: Array) -> Array:
+        return from_blocks(_normalise(to_blocks(x, side), mean, variance, scale, bias, epsilon, relu), side)
 
     return _by_platform(form, side, x, mean, variance, scale, bias)
 
