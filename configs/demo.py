@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     # Eight crops of each of 12 images an epoch: a network that starts from random weights needs steps.
     c.teacher.epochs = 60
     c.teacher.samples_per_epoch = 96
-    c.student.epochs = 80
+    c.student.epochs = 110
     base.expect_weak_teacher(c)
     c.checkpoint.every_s = 60.0
     return c

@@ -17,6 +17,7 @@ LEVELS = (
     ("methods", "losses", "samplers", "schedules", "models"),
     (
         "models.batch_statistics",
+        "models.blocks",
         "models.convolution",
         "models.cpu_convolution",
         "models.layers",

@@ -110,18 +110,16 @@ def decode(encoded: bytes, window: Window | None = None) -> np.ndarray:
     side = header.tile_px
     row, column = window.top // side, window.left // side
     segments = _segments(encoded, header)[row : -(-bottom // side), column : -(-right // side)]
-    tiles = _from_jpeg(encoded, segments, side) if header.codec == _JPEG else _decompress(encoded, header, segments)
-    rows, columns, channels = tiles.shape[:3]
-    planes = tiles.transpose(2, 0, 3, 1, 4).reshape(channels, rows * side, columns * side)
     inside = (
         slice(window.top - row * side, bottom - row * side),
         slice(window.left - column * side, right - column * side),
     )
+    if header.codec == _JPEG:
+        return _from_jpeg(encoded, segments, side)[inside]
+    planes = _decompress(encoded, header, segments)
     if header.channels == 1:
         return planes[0][inside]
     planes = planes[:, :, inside[1]]
-    if header.codec == _JPEG:
-        return cv2.merge([*planes[:, inside[0]]])
     for k in range(1, min(_ROWS, side)):
         planes[:, k::_ROWS] += planes[:, k - 1 :: _ROWS]
     green, red, blue = planes[:, inside[0]]
@@ -173,9 +171,9 @@ def _compress(tile: np.ndarray) -> bytes:
 
 
 def _decompress(encoded: bytes, header: _Header, segments: np.ndarray) -> np.ndarray:
-    """uint8 [rows, columns, channels, side, side]; `segments` [rows, columns, 2] has each tile's offset and length."""
+    """uint8 [channels, h, w] of all tiles; `segments` [rows, columns, 2] has each tile's offset and length."""
     rows, columns = segments.shape[:2]
-    shape = (header.channels, header.tile_px, header.tile_px)
+    side, shape = header.tile_px, (header.channels, header.tile_px, header.tile_px)
     sizes = np.full(rows * columns, math.prod(shape), np.uint64).tobytes()
     frames = zstandard.BufferWithSegments(encoded, segments.tobytes())
     try:
@@ -187,10 +185,11 @@ def _decompress(encoded: bytes, header: _Header, segments: np.ndarray) -> np.nda
     except zstandard.ZstdError as error:
         # Its message counts the tiles of this call.
         raise CsstError(f"of {rows}x{columns} tiles, row by row, one is damaged: {error}.") from error
-    tiles = np.empty((rows * columns, *shape), np.uint8)
-    for number in range(len(tiles)):
-        tiles[number] = np.frombuffer(found[number], np.uint8).reshape(shape)
-    return tiles.reshape(rows, columns, *shape)
+    planes = np.empty((header.channels, rows, side, columns, side), np.uint8)
+    for number in range(rows * columns):
+        row, column = divmod(number, columns)
+        planes[:, row, :, column] = np.frombuffer(found[number], np.uint8).reshape(shape)
+    return planes.reshape(header.channels, rows * side, columns * side)
 
 
 def _jpeg(tile: np.ndarray, quality: int) -> bytes:
@@ -198,13 +197,14 @@ def _jpeg(tile: np.ndarray, quality: int) -> bytes:
 
 
 def _from_jpeg(encoded: bytes, segments: np.ndarray, side: int) -> np.ndarray:
-    """As `_decompress`."""
+    """uint8 [h, w, 3] of all tiles, whose `segments` are as for `_decompress`."""
     rows, columns = segments.shape[:2]
-    tiles = np.empty((rows * columns, 3, side, side), np.uint8)
+    pixels = np.empty((rows, side, columns, side, 3), np.uint8)
     for number, (start, length) in enumerate(segments.reshape(-1, 2).tolist()):
         data = np.frombuffer(encoded, np.uint8, length, start)
         tile = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if length else None
         if tile is None or tile.shape != (side, side, 3):
             raise CsstError(f"of {rows}x{columns} tiles, row by row, one is damaged: item {number} is no such JPEG.")
-        tiles[number] = tile.transpose(2, 0, 1)
-    return tiles.reshape(rows, columns, 3, side, side)
+        row, column = divmod(number, columns)
+        pixels[row, :, column] = tile
+    return pixels.reshape(rows * side, columns * side, 3)

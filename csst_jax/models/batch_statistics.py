@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from csst_jax.models.blocks import from_blocks, gather, spread, to_blocks
 
 Statistics = tuple[Float[Array, " c"], Float[Array, " c"]]
 _ROWS_PER_ITERATION = (4, 2, 1)
@@ -24,11 +27,11 @@ _WORTH_A_LOOP = 2**20  # values; the terms of fewer stay in cache, and loops tak
 Terms = tuple[Float[Array, "b h w c"], Float[Array, "b h w c"]]
 
 
-def batch_statistics(x: Float[Array, "b h w c"], shift: Float[Array, " c"]) -> Statistics:
+def batch_statistics(x: Float[Array, "b h w d"], shift: Float[Array, " c"]) -> Statistics:
     """Mean and biased variance per channel, float32; under `jit` over the global batch.
 
     Args:
-      x: features.
+      x: features, or blocks of them.
       shift: a number close to the mean of each channel (the running mean): subtracted first, it keeps
         E[x^2] - E[x]^2 well conditioned. Both sums take one pass, and one exchange between devices.
     """
@@ -40,10 +43,10 @@ def batch_statistics(x: Float[Array, "b h w c"], shift: Float[Array, " c"]) -> S
         return offset + shift, jnp.mean(jnp.square(centred - offset), (0, 1, 2))
 
     def terms(x: Array) -> Terms:
-        centred = x.astype(jnp.float32) - shift
+        centred = x.astype(jnp.float32) - spread(shift, x.shape[-1])
         return centred, jnp.square(centred)
 
-    offset, square = (total / (x.size // x.shape[-1]) for total in _sums(terms, x))
+    offset, square = (gather(total, shift.size) / (x.size // shift.size) for total in _sums(terms, x))
     return offset + shift, jnp.maximum(square - jnp.square(offset), 0.0)
 
 
@@ -76,7 +79,7 @@ def _sums(terms: Callable[..., Terms], *arrays: Array) -> Statistics:
     return jax.lax.platform_dependent(*arrays, cpu=by_row, default=at_once)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
 def normalise_by_batch(
     x: Float[Array, "b h w c"],
     scale: Float[Array, " c"],
@@ -84,39 +87,59 @@ def normalise_by_batch(
     shift: Float[Array, " c"],
     epsilon: float,
     relu: bool,
+    side: int = 1,
 ) -> tuple[Float[Array, "b h w c"], Statistics]:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, cut off at zero if `relu`, and the statistics.
 
     Arithmetic is float32; the output has the dtype of `x`. No gradient flows through the statistics that are returned
-    (they are for running averages), nor to `shift` (see `batch_statistics`).
+    (they are for running averages), nor to `shift` (see `batch_statistics`). `side` is as in `normalise`.
     """
-    return _forward(x, scale, bias, shift, epsilon, relu)[0]
+    return _forward(x, scale, bias, shift, epsilon, relu, side)[0]
 
 
-def _forward(x: Array, scale: Array, bias: Array, shift: Array, epsilon: float, relu: bool) -> tuple:
-    mean, variance = batch_statistics(x, shift)
-    y = normalise(x, mean, variance, scale, bias, epsilon, relu)
+def _forward(
+    x: Array, scale: Array, bias: Array, shift: Array, epsilon: float, relu: bool, side: int
+) -> tuple[tuple[Array, Statistics], tuple]:
+    def form(side: int, x: Array, scale: Array, bias: Array, shift: Array) -> tuple[Array, Statistics]:
+        x = to_blocks(x, side)
+        mean, variance = batch_statistics(x, shift)
+        return from_blocks(_normalise(x, mean, variance, scale, bias, epsilon, relu), side), (mean, variance)
+
+    y, (mean, variance) = _by_platform(form, side, x, scale, bias, shift)
     return (y, (mean, variance)), (x, y if relu else None, scale, mean, variance)
 
 
-def _backward(epsilon: float, relu: bool, saved: tuple, gradients: tuple) -> tuple:
+def _by_platform(form: Callable[..., Any], side: int, *arrays: Array) -> Any:
+    """`form` with the side of blocks that the platform wants."""
+    if side == 1:
+        return form(1, *arrays)
+    return jax.lax.platform_dependent(*arrays, tpu=functools.partial(form, side), default=functools.partial(form, 1))
+
+
+def _backward(epsilon: float, relu: bool, side: int, saved: tuple, gradients: tuple) -> tuple:
     x, y, scale, mean, variance = saved
 
     def terms(x: Array, g: Array, *y: Array) -> Terms:
         g = g.astype(jnp.float32)
         if relu:
             g = jnp.where(y[0] > 0, g, 0.0)
-        return g, g * (x.astype(jnp.float32) - mean)
+        return g, g * (x.astype(jnp.float32) - spread(mean, x.shape[-1]))
+
+    def form(side: int, *features: Array) -> tuple[Array, Array, Array]:
+        features = tuple(to_blocks(array, side) for array in features)
+        x, channels = features[0], features[0].shape[-1]
+        total, d_gain = (gather(total, scale.size) for total in _sums(terms, *features))
+        inverse = jax.lax.rsqrt(variance + epsilon)
+        d_scale = d_gain * inverse
+        count = x.size // scale.size
+        g, _ = terms(*features)
+        centred = x.astype(jnp.float32) - spread(mean, channels)
+        slope = spread(d_scale * inverse / count, channels)
+        dx = (g - spread(total / count, channels) - centred * slope) * spread(scale * inverse, channels)
+        return from_blocks(dx.astype(x.dtype), side), d_scale, total
 
     features = (x, gradients[0], y) if relu else (x, gradients[0])
-    total, d_gain = _sums(terms, *features)
-    inverse = jax.lax.rsqrt(variance + epsilon)
-    d_scale = d_gain * inverse
-    count = x.size // x.shape[-1]
-    g, _ = terms(*features)
-    centred = x.astype(jnp.float32) - mean
-    dx = (g - total / count - centred * (d_scale * inverse / count)) * (scale * inverse)
-    return dx.astype(x.dtype), d_scale, total, jnp.zeros_like(mean)
+    return *_by_platform(form, side, *features), jnp.zeros_like(mean)
 
 
 normalise_by_batch.defvjp(_forward, _backward)
@@ -130,8 +153,21 @@ def normalise(
     bias: Float[Array, " c"],
     epsilon: float,
     relu: bool,
+    side: int = 1,
 ) -> Float[Array, "b h w c"]:
-    """The same with given statistics; differentiated as it stands."""
+    """The same with given statistics; differentiated as it stands.
+
+    On TPU it is done on blocks of side x side pixels (see `blocks.py`), as the convolution before it is.
+    """
+
+    def form(side: int, x: Array, mean: Array, variance: Array, scale: Array, bias: Array) -> Array:
+        return from_blocks(_normalise(to_blocks(x, side), mean, variance, scale, bias, epsilon, relu), side)
+
+    return _by_platform(form, side, x, mean, variance, scale, bias)
+
+
+def _normalise(x: Array, mean: Array, variance: Array, scale: Array, bias: Array, epsilon: float, relu: bool) -> Array:
     gain = scale * jax.lax.rsqrt(variance + epsilon)
+    mean, gain, bias = (spread(numbers, x.shape[-1]) for numbers in (mean, gain, bias))
     y = (x.astype(jnp.float32) - mean) * gain + bias
     return (jnp.maximum(y, 0.0) if relu else y).astype(x.dtype)

@@ -2,7 +2,8 @@
 
 XLA's CPU backend runs depthwise convolutions about thirty times slower than they need be, and the backward pass of 1x1
 ones three times slower. On CPU they become shifted multiply-adds and matrix products; every other platform gets
-`lax.conv_general_dilated`, which its compiler knows how to treat. `benchmarks/convolution.py` measures both.
+`lax.conv_general_dilated`, which its compiler knows how to treat. `benchmarks/convolution.py` measures both. On TPU,
+convolutions of few channels with stride 2 are ones of blocks of pixels (`blocks.py`).
 
 Grouped convolutions with several channels a group (ResNeXt's) are dense ones on every platform, of blocks of groups
 with zeros between them. XLA gathers images on every device when it meets `feature_group_count` on a batch that is split
@@ -24,6 +25,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from csst_jax.models import cpu_convolution as cpu
+from csst_jax.models.blocks import convolve_blocks
 from csst_jax.models.winograd import winograd
 
 Pair = tuple[int, int]
@@ -36,6 +38,8 @@ _WINOGRAD_TILES = 256
 # Inputs of a grouped convolution's dense blocks: what fills a TPU's 128 x 128 products; a CPU computes zeros at full
 # price.
 _BLOCK_CHANNELS, _BLOCK_CHANNELS_ON_CPU = 128, 32
+_LANES = 128  # channels that a TPU stores side by side, whether they are there or not
+_IMAGE_CHANNELS = 4  # at most
 
 
 def _plain(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
@@ -99,6 +103,25 @@ def _cpu_form(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation:
     return None
 
 
+def output_blocks(
+    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> int | None:
+    """On TPU: the side of the blocks of outputs that the convolution is computed in; None where it is the plain one.
+
+    Networks' first convolutions are such, and depthwise ones of few channels with stride 2.
+    """
+    kh, kw, channels_per_group, cout = kernel_shape
+    if groups == 1 and channels_per_group <= _IMAGE_CHANNELS:
+        side = 2
+    elif 1 < groups == cout == x_shape[-1] <= _LANES // 4:
+        side = 1
+    else:
+        return None
+    sizes = zip(x_shape[1:3], (kh, kw), padding, strict=True)
+    halved = all(n % (2 * side) == 0 and (n + sum(pads) - taps) // 2 + 1 == n // 2 for n, taps, pads in sizes)
+    return side if halved and stride == (2, 2) and dilation == (1, 1) else None
+
+
 def _forms(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> dict[str, Form]:
     """What computes the convolution, by platform."""
     how = (stride, padding, dilation)
@@ -115,6 +138,9 @@ def _forms(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pa
         forms["cpu"] = lambda x, k: cpu.depthwise(x, k, *how)
     if form == "winograd":
         forms["cpu"] = lambda x, k: winograd(x, k, padding, dilation)
+    side = output_blocks(x.shape, kernel.shape, *how, groups)
+    if side is not None:
+        forms["tpu"] = lambda x, k: convolve_blocks(x, k, stride, padding, groups, side)
     return forms
 
 

@@ -232,6 +232,9 @@ class FastSCNN(nnx.Module):
         if not self.deterministic:  # the auxiliary heads exist to help training alone
             for stride, head in zip(self.aux_strides, self.aux_heads, strict=True):
                 aux[f"stride{stride}"] = head(features[f"stride{stride}"])
+        # Together: backward, every head's logits are then done with before the network's gradient begins. They are by
+        # far the largest arrays, and a TPU would store those of a head in the middle until that is reached.
+        y, aux = jax.lax.optimization_barrier((y, aux))
         logits, aux = jax.tree.map(lambda z: resize_logits(z, size, self.align_corners), (y, aux))
         return {"logits": logits, "aux": aux, "features": features}
 

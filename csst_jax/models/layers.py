@@ -16,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from csst_jax.models.batch_statistics import normalise, normalise_by_batch
-from csst_jax.models.convolution import conv2d
+from csst_jax.models.convolution import Padding, Pair, conv2d, output_blocks
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -54,15 +54,16 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Input in any float dtype; output in the compute dtype."""
-        y = conv2d(
-            x.astype(self.dtype),
-            self.kernel[...].astype(self.dtype),
-            (self.stride, self.stride),
-            (self.zeros(x.shape[1]), self.zeros(x.shape[2])),
-            (self.dilation, self.dilation),
-            self.groups,
-        )
+        y = conv2d(x.astype(self.dtype), self.kernel[...].astype(self.dtype), *self._how(x))
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+
+    def output_blocks(self, x: Float[Array, "b h w c"]) -> int:
+        """Side of the blocks that the output comes in on TPU."""
+        return output_blocks(x.shape, self.kernel.shape, *self._how(x)) or 1
+
+    def _how(self, x: Array) -> tuple[Pair, Padding, Pair, int]:
+        padding = (self.zeros(x.shape[1]), self.zeros(x.shape[2]))
+        return (self.stride, self.stride), padding, (self.dilation, self.dilation), self.groups
 
     def zeros(self, length: int) -> tuple[int, int]:
         """How many zeros go before and after a side of `length` pixels."""
@@ -86,16 +87,16 @@ class BatchNorm(nnx.Module):
         self.momentum, self.epsilon = momentum, epsilon
         self.use_running_average = False
 
-    def __call__(self, x: Float[Array, "b h w c"], relu: bool = False) -> Float[Array, "b h w c"]:
+    def __call__(self, x: Float[Array, "b h w c"], relu: bool = False, side: int = 1) -> Float[Array, "b h w c"]:
         """Normalises per channel and, if told, cuts off at zero; keeps the input's dtype.
 
-        In training mode the running statistics move.
+        In training mode the running statistics move. `side` is `Conv.output_blocks` of the convolution before.
         """
         scale, bias, mean, var = (jnp.asarray(v[...]) for v in (self.scale, self.bias, self.mean, self.var))
         if self.use_running_average:
-            return normalise(x, mean, var, scale, bias, self.epsilon, relu)
+            return normalise(x, mean, var, scale, bias, self.epsilon, relu, side)
         # The running mean is close to the batch's: see `batch_statistics`.
-        y, (batch_mean, batch_var) = normalise_by_batch(x, scale, bias, mean, self.epsilon, relu)
+        y, (batch_mean, batch_var) = normalise_by_batch(x, scale, bias, mean, self.epsilon, relu, side)
         count = x.size // x.shape[-1]
         unbiased = batch_var * (count / max(1, count - 1))
         # Not `self.mean[...] +=`: given an index, NNX asks the tracer for its sharding, and JAX's refusal takes the
@@ -152,7 +153,7 @@ class ConvBN(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Output in the compute dtype."""
-        return self.bn(self.conv(x), self.relu)
+        return self.bn(self.conv(x), self.relu, self.conv.output_blocks(x))
 
 
 class Dropout(nnx.Module):

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 Metrics = dict[str, jax.Array]
 
+# At a batch of one image a chip, the TPU's compiler would cut each into strips and make these the batch ("space to
+# batch"): it copies features between layers, and moves twice the bytes. Both options must say no.
+_OPTIONS = {
+    "tpu": {"xla_tpu_run_space_to_batch": "false", "xla_tpu_run_space_to_batch_on_new_platforms": "false"},
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -51,12 +57,13 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class StepProgram:
-    """One compile unit: `jax.jit(fn, in_shardings, out_shardings, donate_argnums).lower(*abstract_args)`."""
+    """One compile unit: `jax.jit(fn, in_shardings, …).lower(*abstract_args)`; `compiler_options` are the platform's."""
 
     fn: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
     in_shardings: Any
     out_shardings: Any
     abstract_args: tuple[Any, Any]
+    compiler_options: dict[str, str]
     donate_argnums: tuple[int, ...] = (0,)
 
     def lower(self) -> jax.stages.Lowered:
@@ -66,6 +73,7 @@ class StepProgram:
             in_shardings=self.in_shardings,
             out_shardings=self.out_shardings,
             donate_argnums=self.donate_argnums,
+            compiler_options=self.compiler_options,
         )
         return jitted.lower(*self.abstract_args)
 
@@ -156,4 +164,5 @@ def step_program(recipe: Recipe, phase: Phase) -> StepProgram:
         in_shardings=(everywhere, batch_shardings(recipe.mesh)),
         out_shardings=(everywhere, everywhere),
         abstract_args=(state, abstract_batch(phase)),
+        compiler_options=_OPTIONS.get(recipe.mesh.devices.flat[0].platform, {}),
     )

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.models.batch_statistics import normalise_by_batch
+from csst_jax.models import batch_statistics
+from csst_jax.models.batch_statistics import normalise, normalise_by_batch
 
 EPSILON = 1e-5
 
@@ -45,6 +46,32 @@ def test_values_and_gradients_are_those_of_the_formula(relu, shape, shift):
     np.testing.assert_allclose(jax.jit(ours)(*args), jax.jit(theirs)(*args), rtol=1e-4, atol=1e-5)
     for got, expected in zip(gradients(ours, *args), gradients(theirs, *args), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def as_on_tpu(monkeypatch):
+    monkeypatch.setattr(batch_statistics, "_by_platform", lambda form, side, *arrays: form(side, *arrays))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_blocks_have_the_statistics_values_and_gradients_of_their_pixels(relu, as_on_tpu):
+    args = arguments((3, 6, 4, 5))
+
+    def on(side):
+        def y(x, scale, bias):
+            return normalise_by_batch(x, scale, bias, jnp.full_like(scale, 1.5), EPSILON, relu, side)
+
+        def values(*args):
+            return y(*args)[0]
+
+        return *jax.tree.leaves(jax.jit(y)(*args)), *gradients(values, *args)
+
+    for got, expected in zip(on(side=2), on(side=1), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    x, scale, bias = args
+    mean, variance = jnp.linspace(1, 3, 5), jnp.linspace(0.5, 2, 5)
+    one, two = (normalise(x, mean, variance, scale, bias, EPSILON, relu, side) for side in (1, 2))
+    np.testing.assert_allclose(two, one, rtol=1e-6)
 
 
 def test_bfloat16_features_keep_their_dtype_and_float32_statistics():

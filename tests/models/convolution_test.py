@@ -12,6 +12,10 @@ from jax import lax
 
 from csst_jax.models import convolution
 from csst_jax.models.convolution import conv2d
+
+
+from csst_jax.models.blocks import convolve_blocks, from_blocks, to_blocks
+from csst_jax.models.convolution import conv2d, output_blocks
 from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
 
 
@@ -106,6 +110,59 @@ def test_equals_the_plain_convolution_in_value_and_both_gradients(case):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=near_zero)
 
 
+# Input and kernel, padding, groups, and the side of the blocks of outputs; stride 2.
+BLOCKS = {
+    "3x3 of an image": ((2, 8, 12, 3), (3, 3, 3, 5), (pair(1), pair(1)), 1, 2),
+    "7x7 of an image": ((1, 12, 8, 3), (7, 7, 3, 4), (pair(3), pair(3)), 1, 2),
+    "3x3 of an image, uneven padding": ((2, 4, 8, 3), (3, 3, 3, 4), ((0, 1), (0, 1)), 1, 2),
+    "2x4 of one channel": ((1, 8, 4, 1), (2, 4, 1, 3), (pair(0), pair(1)), 1, 2),
+    "depthwise": ((2, 6, 10, 4), (3, 3, 1, 4), (pair(1), pair(1)), 4, 1),
+    "depthwise, 5x5, uneven padding": ((1, 6, 4, 4), (5, 5, 1, 4), ((1, 2), (2, 1)), 4, 1),
+}
+
+
+@pytest.mark.parametrize("case", BLOCKS)
+def test_the_convolution_of_blocks_equals_the_plain_one_in_value_and_both_gradients(case):
+    x_shape, kernel_shape, padding, groups, side = BLOCKS[case]
+    how = (pair(2), padding, pair(1), groups)
+    assert output_blocks(x_shape, kernel_shape, *how) == side
+
+    def blocks(x, kernel, stride, padding, dilation, groups):
+        return convolve_blocks(x, kernel, stride, padding, groups, side)
+
+    x, kernel = arrays(x_shape, kernel_shape)
+    for ours, theirs in zip(
+        values_and_gradients(blocks, x, kernel, *how), values_and_gradients(plain, x, kernel, *how), strict=True
+    ):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "x_shape,kernel_shape,stride,padding,dilation,groups",
+    [
+        ((1, 6, 8, 3), (3, 3, 3, 4), pair(2), (pair(1), pair(1)), pair(1), 1),  # an odd number of outputs
+        ((1, 8, 8, 3), (3, 3, 3, 4), pair(2), (pair(0), pair(1)), pair(1), 1),  # not half as many outputs
+        ((1, 8, 8, 3), (3, 3, 3, 4), pair(1), (pair(1), pair(1)), pair(1), 1),
+        ((1, 8, 8, 3), (3, 3, 3, 4), pair(2), (pair(2), pair(2)), pair(2), 1),
+        ((1, 8, 8, 16), (3, 3, 16, 4), pair(2), (pair(1), pair(1)), pair(1), 1),
+        ((1, 8, 8, 64), (3, 3, 1, 64), pair(2), (pair(1), pair(1)), pair(1), 64),
+        ((1, 8, 8, 4), (3, 3, 1, 8), pair(2), (pair(1), pair(1)), pair(1), 4),
+        ((1, 8, 8, 8), (3, 3, 4, 8), pair(2), (pair(1), pair(1)), pair(1), 2),
+    ],
+)
+def test_other_convolutions_are_not_done_in_blocks(x_shape, kernel_shape, stride, padding, dilation, groups):
+    assert output_blocks(x_shape, kernel_shape, stride, padding, dilation, groups) is None
+
+
+def test_blocks_hold_the_pixels_by_column_row_and_channel_and_give_them_back():
+    x = jnp.arange(2.0 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+    blocks = to_blocks(x, 2)
+    assert blocks.shape == (2, 2, 3, 12)
+    np.testing.assert_array_equal(blocks[1, 1, 2], jnp.concatenate([x[1, r, c] for c in (4, 5) for r in (2, 3)]))
+    np.testing.assert_array_equal(from_blocks(blocks, 2), x)
+
+
 def test_bfloat16_weight_gradient_does_not_lose_what_float32_sums_keep():
     how = (pair(1), (pair(1), pair(1)), pair(1), 3)
     x, kernel = arrays((1, 1024, 4, 3), (3, 3, 1, 3))
@@ -150,6 +207,19 @@ def test_tpu_program_keeps_the_plain_convolution_forward_and_backward(x_shape, k
     assert "stablehlo.convolution" not in cpu
 
 
+def test_tpu_alone_gets_blocks():
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 16, 16, 3), (3, 3, 3, 32))]
+    conv = functools.partial(conv2d, stride=pair(2), padding=(pair(1),) * 2, dilation=pair(1), groups=1)
+    traced = jax.jit(conv).trace(*shapes)
+    for platform, channels in (("tpu", 48), ("cpu", 3), ("cuda", 3)):
+        (convolution,) = (
+            line
+            for line in traced.lower(lowering_platforms=(platform,)).as_text().splitlines()
+            if "stablehlo.convolution" in line
+        )
+        assert f"x{channels}xf32>, tensor<" in convolution
+
+
 GROUPED = ((8, 8, 6, 64), (3, 3, 8, 64), 8)
 
 
@@ -184,6 +254,16 @@ def test_a_grouped_convolution_gathers_no_images_from_other_devices(spatial, str
     how = (pair(stride), (pair(dilation), pair(dilation)), pair(dilation), groups)
     own_share = math.prod(x_shape) // stride**2 // 8
     assert all(size < own_share for size in gathered_sizes(conv2d, x_shape, kernel_shape, how, spatial))
+
+
+@pytest.mark.parametrize("spatial", [1, 2])
+@pytest.mark.parametrize(
+    "x_shape,kernel_shape,groups,side", [((8, 16, 16, 3), (3, 3, 3, 32), 1, 2), ((8, 16, 16, 32), (3, 3, 1, 32), 32, 1)]
+)
+def test_a_convolution_of_blocks_gathers_no_images_from_other_devices(x_shape, kernel_shape, groups, side, spatial):
+    how = (pair(2), (pair(1), pair(1)), groups, side)
+    own_share = 8 * 8 * min(32, x_shape[-1]) // spatial
+    assert all(size < own_share for size in gathered_sizes(convolve_blocks, x_shape, kernel_shape, how, spatial))
 
 
 def test_the_plain_grouped_convolution_would_gather_images():

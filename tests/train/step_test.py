@@ -132,6 +132,12 @@ def test_bfloat16_keeps_parameters_statistics_and_momentum_in_float32(make_recip
     assert {leaf.dtype for leaf in jax.tree.leaves(metrics)} == {jnp.dtype(jnp.float32)}
 
 
+def test_the_platforms_options_reach_the_compiler(make_recipe, monkeypatch):
+    monkeypatch.setattr(steps, "_OPTIONS", {"cpu": {"no_such_option": "false"}})
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
+        compiled(make_recipe(1), Phase(crop_px=32, global_batch=1, steps=1))
+
+
 def test_batch_or_crop_that_devices_cannot_split_is_refused(make_recipe):
     recipe = make_recipe(8, spatial=2)
     with pytest.raises(CsstError, match="batch size 6 is not divisible by the 4 devices of the data axis.*example 8"):
