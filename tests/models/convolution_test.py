@@ -11,9 +11,6 @@ import pytest
 from jax import lax
 
 from csst_jax.models import convolution
-from csst_jax.models.convolution import conv2d
-
-
 from csst_jax.models.blocks import convolve_blocks, from_blocks, to_blocks
 from csst_jax.models.convolution import conv2d, output_blocks
 from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
