@@ -114,11 +114,17 @@ def _check_overlap(pool: Selection, validation: Selection, found: Findings) -> N
             f"split {pool.split!r} is trained on and validated on: scores say nothing about other images."
         )
         return
-    in_pool = {image_id: record for record, image_id in enumerate(pool.dataset.ids(pool.split))}
+    in_pool: dict[str, set[int]] = {}
+    for record, image_id in enumerate(pool.dataset.ids(pool.split)):
+        for own in (image_id, image_id.split("/", 2)[-1]):  # ids of joined images begin with data set and split
+            in_pool.setdefault(own, set()).add(record)
     same = [
         image_id
         for record, image_id in enumerate(validation.dataset.ids(validation.split))
-        if image_id in in_pool and validation.source.image_bytes(record) == pool.source.image_bytes(in_pool[image_id])
+        if any(
+            validation.source.image_bytes(record) == pool.source.image_bytes(other)
+            for other in in_pool.get(image_id, ())
+        )
     ]
     if same:
         found.errors.append(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from csst_jax import build
-from csst_jax.data import encoded
+from csst_jax.data import encoded, readiness
+from csst_jax.data.selection import select
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder
@@ -91,6 +92,13 @@ def test_other_splits_are_the_first_data_sets(selection, others, tiny_data):
 def test_another_split_of_the_same_data_set_can_join(selection, tiny_data):
     joined = selection(more_labelled=f"{tiny_data}:val")
     assert joined.ids(joined.labelled)[4:] == ("tiny/val/image00", "tiny/val/image01", "tiny/val/image02")
+
+
+def test_validation_images_among_the_joined_ones_are_found(selection, tiny_data):
+    judged = select(DataSet.open(tiny_data), "val", "")
+    assert not readiness.check(selection(), judged).errors
+    (error,) = readiness.check(selection(more_unlabelled=f"{tiny_data}:val"), judged).errors
+    assert "3 images of split 'val' are in split 'train', too: image00" in error
 
 
 def test_what_cannot_join(selection, others, tiny_data):
