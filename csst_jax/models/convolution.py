@@ -33,8 +33,6 @@ Padding = tuple[Pair, Pair]
 Form = Callable[[Array, Array], Array]
 
 _WINOGRAD_CHANNELS = 128  # measured: with fewer, its sums and differences cost more than the products that it saves
-# Four output pixels each. With fewer the weights are what passes through memory, and it expands 9 of them to 16.
-_WINOGRAD_TILES = 256
 # Inputs of a grouped convolution's dense blocks: what fills a TPU's 128 x 128 products; a CPU computes zeros at full
 # price.
 _BLOCK_CHANNELS, _BLOCK_CHANNELS_ON_CPU = 128, 32
@@ -97,8 +95,7 @@ def _cpu_form(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation:
     wide = min(channels_per_group, cout) >= _WINOGRAD_CHANNELS
     # Of a dilated image every d-th pixel makes an image of its own, if padding is whole ones of these.
     inside = all(pads[0] in (0, d, 2 * d) and pads[1] <= 2 * d for pads, d in zip(padding, dilation, strict=True))
-    many = x.shape[0] * x.shape[1] * x.shape[2] >= 4 * _WINOGRAD_TILES
-    if wide and many and (kh, kw) == (3, 3) and stride == (1, 1) and inside:
+    if wide and (kh, kw) == (3, 3) and stride == (1, 1) and inside:
         return "winograd"
     return None
 

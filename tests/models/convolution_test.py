@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from jax import lax
 
-from csst_jax.models import convolution
 from csst_jax.models.blocks import convolve_blocks, from_blocks, to_blocks
 from csst_jax.models.convolution import conv2d, output_blocks
 from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
@@ -87,13 +86,6 @@ CASES = {
 }
 
 
-@pytest.fixture
-def always_winograd(monkeypatch):
-    """However small the image."""
-    monkeypatch.setattr(convolution, "_WINOGRAD_TILES", 0)
-
-
-@pytest.mark.usefixtures("always_winograd")
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_plain_convolution_in_value_and_both_gradients(case):
     x_shape, kernel_shape, *how = CASES[case]
@@ -174,7 +166,6 @@ def test_bfloat16_weight_gradient_does_not_lose_what_float32_sums_keep():
     np.testing.assert_allclose(half.astype(np.float32), exact, rtol=2**-7)
 
 
-@pytest.mark.usefixtures("always_winograd")
 def test_winograd_in_bfloat16_is_as_exact_as_its_inputs():
     how = (pair(1), (pair(1), pair(1)), pair(1), 1)
     x, kernel = (jnp.asarray(a, jnp.bfloat16) for a in arrays((1, 8, 8, 128), (3, 3, 128, 128)))
@@ -268,10 +259,3 @@ def test_the_plain_grouped_convolution_would_gather_images():
     x_shape, kernel_shape, groups = GROUPED
     how = (pair(1), (pair(1), pair(1)), pair(1), groups)
     assert math.prod(x_shape) in gathered_sizes(plain, x_shape, kernel_shape, how, 1)
-
-
-@pytest.mark.parametrize("side,products", [(64, 2 * 16), (16, 0)])
-def test_winograd_computes_large_images_forward_and_backward(side, products):
-    text = lowered("cpu", (1, side, side, 128), (3, 3, 128, 128), 1)
-    kernel_gradient = lowered("cpu", (1, side, side, 4), (3, 3, 4, 4), 1).count("dot_general")
-    assert text.count("dot_general") - kernel_gradient == products
