@@ -103,6 +103,13 @@ SECTIONS = (
         "of the second table reads each record again.",
     ),
     Section(
+        "lossy_storage",
+        "What JPEG storage costs in mIoU",
+        "python -m benchmarks.lossy_storage --data_dirs=data,data/jpeg "
+        "--checkpoints=runs/demo/teacher,runs/demo/student --json",
+        "The demo's networks, trained on images without loss, judged on validation images of JPEG quality 95.",
+    ),
+    Section(
         "centroid_index",
         "The centroid index",
         "python -m benchmarks.centroid_index --json",
