@@ -5,7 +5,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -99,7 +98,7 @@ def test_command_line(source, tmp_path):
             cwd=REPOSITORY,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     (source / "trainannot" / "0006R0_f00000.png").rename(tmp_path / "away.png")
@@ -109,12 +108,13 @@ def test_command_line(source, tmp_path):
     assert "Traceback" not in failed.stderr
     (tmp_path / "away.png").rename(source / "trainannot" / "0006R0_f00000.png")
     done = command()
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    progress = r"(?m)^camvid: \d+ of \d+ images\n"  # on a slow machine
+    assert (done.returncode, re.sub(progress, "", done.stderr)) == (0, ""), done.stderr
     assert "stored in" in done.stdout
-    start = time.monotonic()
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*") if path.is_file()}
     again = command()
     assert again.returncode == 0 and "nothing to do" in again.stdout
-    assert time.monotonic() - start < 10
+    assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
 @pytest.mark.slow
