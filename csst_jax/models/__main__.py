@@ -44,9 +44,9 @@ def describe(name: str) -> dict[str, Any]:
     network = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES, aux=False)) if heads else with_aux
     image = jax.ShapeDtypeStruct((1, *_SIZE, 3), jnp.float32)
     traced = jax.jit(network.apply_eval).trace(network.params, network.batch_stats, image)
-    # A TPU's program has the operations of the definition, with zeros in grouped convolutions (models/convolution.py);
-    # a CPU's has Winograd's, which are fewer.
-    lowered = traced.lower(lowering_platforms=("tpu",))
+    # A GPU's program has the operations of the definition, with zeros in grouped convolutions (models/convolution.py);
+    # a CPU's has Winograd's, which are fewer, and a TPU's those of blocks with more zeros.
+    lowered = traced.lower(lowering_platforms=("cuda",))
     features, cost = lowered.out_info["features"], lowered.cost_analysis()
     assert cost is not None  # a lowered program always has one
     backbone = entry.options.get("backbone")
