@@ -27,15 +27,35 @@ def components(label: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndar
     # cc3d takes 0 for background: shift the classes up by one, in uint8, so that void (255) wraps around to 0.
     component, count = cc3d.connected_components(label + np.uint8(1), connectivity=8, return_N=True)
     owner = component.ravel()[start]
-    y, x = np.divmod(start, label.shape[1])
-    # Sums of whole and half numbers far below 2 ** 53: exact in float64, whatever the order.
-    area, sum_y, sum_x = (
-        np.bincount(owner, weights, minlength=count + 1)[1:]
-        for weights in (length, length * y, length * (x + (length - 1) / 2))
-    )
+    area, y, x = (of_all[1:] for of_all in areas_and_centroids(owner, start, length, label.shape[1], count + 1))
     klass = np.zeros(count + 1, np.int32)
     klass[owner] = value  # all runs of a component agree, so the last one written will do
-    return klass[1:], (sum_y / area).astype(np.float32), (sum_x / area).astype(np.float32), area.astype(np.int32)
+    return klass[1:], y, x, area
+
+
+def areas_and_centroids(
+    group: np.ndarray, start: np.ndarray, length: np.ndarray, width: int, num_groups: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sizes and centroids of groups of runs.
+
+    Args:
+      group: int[n], which group each run belongs to.
+      start: int64[n], where it starts in the flattened label.
+      length: int64[n], its pixels.
+      width: of the label.
+      num_groups: g.
+
+    Returns:
+      (area int32[g], y float32[g], x float32[g]); the centroid of an empty group is NaN.
+    """
+    y, x = np.divmod(start, width)
+    # Sums of whole and half numbers far below 2 ** 53: exact in float64, whatever the order.
+    area, sum_y, sum_x = (
+        np.bincount(group, weights, minlength=num_groups)[:num_groups]
+        for weights in (length, length * y, length * (x + (length - 1) / 2))
+    )
+    with np.errstate(invalid="ignore"):
+        return area.astype(np.int32), (sum_y / area).astype(np.float32), (sum_x / area).astype(np.float32)
 
 
 def runs(label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

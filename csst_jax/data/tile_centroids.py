@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csst_jax.data import encoded
-from csst_jax.data.components import check_values, runs
-from csst_jax.types import IGNORE_LABEL, CsstError
+from csst_jax.data.components import areas_and_centroids, check_values, runs
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,16 +62,11 @@ def tile_centroids(
         for left in range(0, label.shape[1] - width + 1, width):
             start, length, value = runs(label[top : top + height, left : left + width])
             check_values(value, length, num_classes)
-            y, x = np.divmod(start, width)
-            area, sum_y, sum_x = (
-                np.bincount(value, weights, minlength=IGNORE_LABEL + 1)[:num_classes]
-                for weights in (length, length * y, length * (x + (length - 1) / 2))
-            )
+            area, y, x = areas_and_centroids(value, start, length, width, num_classes)
             klass = np.flatnonzero(area)
-            area = area[klass]
-            found.append((klass, top + sum_y[klass] / area, left + sum_x[klass] / area, area))
+            found.append((klass, top + y[klass], left + x[klass], area[klass]))
     klass, y, x, area = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return klass.astype(np.int32), y.astype(np.float32), x.astype(np.float32), area.astype(np.int32)
+    return klass.astype(np.int32), y, x, area
 
 
 def read(source: Source, records: Sequence[int], num_classes: int, tile_px: int) -> TileCentroids:

@@ -1,0 +1,109 @@
+"""Image and mask files that are broken, each with what the user is told: file, value, count, and the mend."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import raw
+from data_prep.label_map import LabelMap
+from tests.data_prep.breaking import CLASSES, file, flipped, mask, photo, sixteen_bits
+
+
+def png_of(width, height):
+    """A PNG of one line of pixels that says it is so large; its checksums are right."""
+    parts = (
+        b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
+        b"IDAT" + zlib.compress(bytes(49)),
+        b"IEND",
+    )
+    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n"
+
+
+def read(image=None, label=None, void=(255,)):
+    """Reading a pair of raw files whose bytes are these."""
+
+    def case(where):
+        pair = raw.RawPair("a", where / "a.png", where / "a_mask.png")
+        pair.image.write_bytes(file(photo()) if image is None else image)
+        pair.mask.write_bytes(file(mask()) if label is None else label)
+        with pytest.raises(raw.Bad) as error:
+            raw.read_pair(pair, LabelMap.identity(len(CLASSES), void))
+        return str(error.value)
+
+    return case
+
+
+IMAGE, MASK = file(photo()), file(mask())
+P, M = "a.png: ", "a_mask.png: "
+
+CASES = {
+    # Images.
+    "image is empty": (read(image=b""), P + "unreadable or truncated image (0 bytes"),
+    "image ends in the header": (read(image=IMAGE[:20]), P + "unreadable or truncated image (20 bytes"),
+    "image ends in the pixels": (read(image=IMAGE[:300]), P + "unreadable or truncated image (300 bytes"),
+    "image ends after the header": (read(image=IMAGE[:33]), P + "unreadable or truncated image"),
+    "image has a flipped byte": (read(image=flipped(IMAGE, 200)), P + "unreadable or truncated image"),
+    "JPEG is cut off": (read(image=file(photo(), "JPEG")[:-40]), P + "unreadable or truncated image"),
+    "image is text": (read(image=b"404 not found"), P + "unreadable or truncated image (13 bytes"),
+    "image is a Git LFS pointer": (read(image=LFS), P + f"unreadable or truncated image ({len(LFS)} bytes"),
+    "image is a GIF": (read(image=file(photo(), "GIF")), "expected PNG or JPEG"),
+    "image is a BMP": (read(image=file(photo(), "BMP")), "expected PNG or JPEG"),
+    "image is a TIFF": (read(image=file(photo(), "TIFF")), "expected PNG or JPEG"),
+    "image claims 10 gigapixels": (read(image=png_of(100_000, 100_000)), "decompression bomb"),
+    "image has no width": (read(image=png_of(0, 12)), P + "unreadable or truncated image"),
+    "image is CMYK": (read(image=file(Image.new("CMYK", (16, 12)), "JPEG")), P + "image of colour mode CMYK"),
+    "image is grey with alpha": (read(image=file(Image.new("LA", (16, 12)))), P + "image of colour mode LA"),
+    "image is black and white": (read(image=file(Image.new("1", (16, 12)))), P + "image of colour mode 1"),
+    "image is grey of 16 bits": (read(image=sixteen_bits(mask())), P + "image of colour mode I;16"),
+    "image is RGB of 16 bits": (read(image=sixteen_bits(photo())), P + "image of 16 bits a channel"),
+    "image is turned by EXIF": (read(image=file(photo(), "JPEG", exif=6)), P + "EXIF orientation 6"),
+    "image is mirrored by EXIF": (read(image=file(photo(), "JPEG", exif=2)), P + "EXIF orientation 2"),
+    "PNG is turned by EXIF": (read(image=file(photo(), exif=8)), P + "EXIF orientation 8"),
+    # Masks.
+    "mask is empty": (read(label=b""), M + "unreadable or truncated mask (0 bytes"),
+    "mask is cut off": (read(label=MASK[:50]), M + "unreadable or truncated mask (50 bytes"),
+    "mask is a Git LFS pointer": (read(label=LFS), M + "unreadable or truncated mask"),
+    "mask is a JPEG": (read(label=file(mask(), "JPEG")), M + "unreadable or truncated mask"),
+    "mask is a GIF": (read(label=file(mask(), "GIF")), M + "unreadable or truncated mask"),
+    "mask is a float TIFF": (read(label=file(mask().astype(np.float32), "TIFF")), M + "unreadable or truncated mask"),
+    "mask is RGB": (read(label=file(photo())), M + "the mask has 3 channels (mode RGB)"),
+    "mask is RGBA": (read(label=file(Image.new("RGBA", (16, 12)))), M + "the mask has 4 channels (mode RGBA)"),
+    "mask is grey with alpha": (read(label=file(Image.new("LA", (16, 12)))), M + "the mask has 2 channels (mode LA)"),
+    "mask is smaller": (read(label=file(mask(size=(6, 8)))), M + "the mask is 8x6 but its image"),
+    "mask is on its side": (read(label=file(mask(size=(16, 12)))), M + "the mask is 12x16 but its image"),
+    "mask lacks a row": (read(label=file(mask(size=(11, 16)))), M + "the mask is 16x11 but its image"),
+    "mask is turned by EXIF": (read(label=file(mask(), exif=3)), M + "EXIF orientation 3"),
+    "mask has a value too many": (read(label=file(mask(0, 1, 7))), M + "label value 7 (48 pixels)"),
+    "mask has two values too many": (read(label=file(mask(0, 9, 7, 1))), "label value 7 (48 pixels), 9 (48 pixels)"),
+    "mask is numbered from 1": (read(label=file(mask(1, 2, 3))), M + "label value 3 (48 pixels)"),
+    "mask is grey levels": (read(label=file(mask(0, 128, 255))), M + "label value 128 (72 pixels)"),
+    "mask has a void value of its own": (read(label=file(mask(0, 1, 254))), M + "label value 254 (48 pixels)"),
+    "mask has another void value": (read(label=file(mask(0, 11)), void=(12,)), M + "label value 11 ("),
+    "mask of 16 bits has large values": (
+        read(label=file(mask().astype(np.uint16) * 300)),
+        "label value 300 (72 pixels), 600 (",
+    ),
+    "palette mask has an index too many": (
+        read(label=file(mask(0, 3), palette=[0, 0, 0, 9, 9, 9, 1, 1, 1, 2, 2, 2])),
+        M + "label value 3 (",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_broken_file_is_told(name, tmp_path):
+    case, message = CASES[name]
+    assert message in case(tmp_path)
+
+
+def test_what_is_whole_passes(tmp_path):
+    """The cases above are told for what they break, not for what they share."""
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        read()(tmp_path)
