@@ -14,6 +14,7 @@ from csst_jax.models.weights import files
 from csst_jax.stages import train
 from csst_jax.stages.artifact import StaleArtifactError
 from csst_jax.types import CsstError
+from tests.toy_network import train_toys
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,12 +30,7 @@ def config(tiny_config, tiny_data):
 
 
 def toy_config(tiny_config, tiny_data):
-    c = tiny_config(tiny_data)
-    for stage in (c.teacher, c.student):
-        stage.network = "toy"
-        stage.schedule.kind = "constant"
-        stage.augment.jitter = stage.augment.blur = 0.0
-    return c
+    return train_toys(tiny_config(tiny_data))
 
 
 @pytest.fixture(scope="module")

@@ -30,3 +30,12 @@ def build(num_classes, *, rngs, width=1.0, dtype=jnp.float32):
     """As the zoo's builders; the width is fixed."""
     del width
     return Toy(num_classes, rngs=rngs, dtype=dtype, depthwise=False)
+
+
+def train_toys(config):
+    """The configuration with the toy as teacher and student, one crop size, and no photometry."""
+    for stage in (config.teacher, config.student):
+        stage.network = "toy"
+        stage.schedule.kind = "constant"
+        stage.augment.jitter = stage.augment.blur = 0.0
+    return config

@@ -18,6 +18,7 @@ from csst_jax.models import zoo
 from csst_jax.models.weights import files
 from csst_jax.stages import finished, scoring
 from csst_jax.types import CsstError
+from tests.toy_network import train_toys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -30,11 +31,7 @@ def toy_in_the_zoo():
 
 
 def toy_config(tiny_config, tiny_data):
-    c = tiny_config(tiny_data)
-    for stage in (c.teacher, c.student):
-        stage.network = "toy"
-        stage.schedule.kind = "constant"
-        stage.augment.jitter = stage.augment.blur = 0.0
+    c = train_toys(tiny_config(tiny_data))
     c.stages = "teacher,evaluate"
     return c
 
