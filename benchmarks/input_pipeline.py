@@ -110,9 +110,9 @@ def prepared(folder: pathlib.Path, num_images: int, storage: str, cores: int) ->
     return DataSet.open(directory), time.perf_counter() - began
 
 
-def read_once(data: DataSet, cache_mb: int = CACHE_MB) -> Source:
+def read_once(data: DataSet) -> Source:
     """The training images, of which as many are in memory as a training keeps."""
-    (source,) = kept_in_memory([data.source("train")], cache_mb * 2**20)
+    (source,) = kept_in_memory([data.source("train")], CACHE_MB * 2**20)
     for record in range(len(source)):
         source.pair_bytes(record)
     return source

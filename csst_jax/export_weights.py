@@ -47,7 +47,7 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     arrays, description = finished.read(directory) if directory.is_dir() else files.read(weights)
     how = catalogue.source(source, description.network)
     _check_lineage(how, description, weights)
-    finished.network(arrays, description, weights)
+    files.network(arrays, description, weights)
     entries = export.names(how, arrays)
     shown = _classes(directory, description.num_classes) if directory.is_dir() else {}
     origin = {"network": description.network, "options": dict(description.options)}

@@ -42,33 +42,9 @@ def load(path: pathlib.Path, classes: int) -> Trained:
         steps, dtype, weights_sha256 = 0, "float32", files.sha256(path)
     if description.num_classes != classes:
         raise CsstError(f"{path} has {description.num_classes} classes, and the data set has {classes}.")
-    built = network(arrays, description, str(path), compute_dtype(dtype))
+    built = files.network(arrays, description, path, compute_dtype(dtype))
     weights = tuple({name: jnp.asarray(arrays[name]) for name in part} for part in (built.params, built.batch_stats))
     return Trained(built, (weights[0], weights[1]), weights_sha256, steps, description.preprocessing)
-
-
-def network(
-    arrays: Mapping[str, np.ndarray], description: files.Description, weights: str, dtype: Any = jnp.float32
-) -> nnx_io.Network:
-    """The network that a description names, with shapes alone.
-
-    Args:
-      arrays: its weights.
-      description: which network, and how it is built.
-      weights: where they come from, for messages.
-      dtype: that it computes in.
-
-    Raises:
-      CsstError: the arrays are not exactly the network's.
-    """
-    d = description
-    built = nnx_io.abstract(zoo.builder(d.network, d.num_classes, dtype=dtype, **d.options))
-    like = {name: tuple(leaf.shape) for name, leaf in (built.params | built.batch_stats).items()}
-    own = {name: value.shape for name, value in arrays.items()}
-    wrong = sorted({name for name, _ in own.items() ^ like.items()})
-    if wrong:
-        raise CsstError(f"{weights} does not fit {d.network!r} as csst_jax builds it now ({', '.join(wrong)}).")
-    return built
 
 
 def read(directory: pathlib.Path) -> tuple[dict[str, np.ndarray], files.Description]:

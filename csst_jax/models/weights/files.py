@@ -135,6 +135,36 @@ def _read_safetensors(
         raise CsstError(f"cannot read {path} as safetensors: {error}.") from error
 
 
+def network(
+    arrays: Mapping[str, np.ndarray],
+    description: Description,
+    weights: str | os.PathLike[str],
+    dtype: Any = jax.numpy.float32,
+) -> nnx_io.Network:
+    """The network that a description names, with shapes alone.
+
+    Args:
+      arrays: its weights.
+      description: which network, and how it is built.
+      weights: where they come from, for messages.
+      dtype: that it computes in.
+
+    Raises:
+      CsstError: the arrays are not exactly the network's.
+    """
+    d = description
+    built = nnx_io.abstract(zoo.builder(d.network, d.num_classes, dtype=dtype, **d.options))
+    like = {name: tuple(leaf.shape) for name, leaf in (built.params | built.batch_stats).items()}
+    own = {name: value.shape for name, value in arrays.items()}
+    wrong = sorted({name for name, _ in own.items() ^ like.items()})
+    if wrong:
+        raise CsstError(
+            f"{weights} does not fit {d.network!r} as csst_jax builds it now ({', '.join(wrong)}); import the checkpoint "
+            "again, or train the network again."
+        )
+    return built
+
+
 class Loaded:
     """A network with weights, as one function.
 
@@ -149,20 +179,11 @@ class Loaded:
         arrays, self.description = read(path)
         d = self.description
         self.classes, self.preprocessing = d.num_classes, d.preprocessing
-        network = nnx_io.abstract(zoo.builder(d.network, d.num_classes, **d.options))
-        like = network.params | network.batch_stats
-        wrong = {name for name in like.keys() | arrays.keys() if _shape(like, name) != _shape(arrays, name)}
-        if wrong:
-            names = ", ".join(sorted(wrong))
-            raise CsstError(f"{path} does not fit {d.network!r} as csst_jax builds it now ({names}). {_MAKE}")
-        self._params = {name: jax.numpy.asarray(arrays[name]) for name in network.params}
-        self._stats = {name: jax.numpy.asarray(arrays[name]) for name in network.batch_stats}
-        self._apply = jax.jit(lambda params, stats, images: network.apply_eval(params, stats, images)["logits"])
+        built = network(arrays, d, path)
+        self._params = {name: jax.numpy.asarray(arrays[name]) for name in built.params}
+        self._stats = {name: jax.numpy.asarray(arrays[name]) for name in built.batch_stats}
+        self._apply = jax.jit(lambda params, stats, images: built.apply_eval(params, stats, images)["logits"])
 
     def __call__(self, images: Float[Array | np.ndarray, "b h w 3"]) -> Float[Array, "b h w c"]:
         """Logits at the images' size, whole-image inference; the images are normalised, see `preprocessing`."""
         return self._apply(self._params, self._stats, images)
-
-
-def _shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...] | None:
-    return tuple(arrays[name].shape) if name in arrays else None
