@@ -159,8 +159,8 @@ def network(
     wrong = sorted({name for name, _ in own.items() ^ like.items()})
     if wrong:
         raise CsstError(
-            f"{weights} does not fit {d.network!r} as csst_jax builds it now ({', '.join(wrong)}); import the checkpoint "
-            "again, or train the network again."
+            f"{weights} does not fit {d.network!r} as csst_jax builds it now ({', '.join(wrong)}); import the "
+            "checkpoint again, or train the network again."
         )
     return built
 
