@@ -81,7 +81,8 @@ def _check_lineage(how: Source, description: files.Description, weights: str) ->
 def _classes(directory: pathlib.Path, num_classes: int) -> dict[str, Any]:
     """Names and colours of the run's data set, where mmsegmentation looks for them; {} if it is gone."""
     from csst_jax.data.store import DataSet
-    from csst_jax.stages.artifact import CONFIG_FILE, read_json
+    from csst_jax.json_files import read_json
+    from csst_jax.stages.artifact import CONFIG_FILE
 
     try:
         description = DataSet.open(read_json(directory.parent / CONFIG_FILE)["data"]["dir"]).description

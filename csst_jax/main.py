@@ -30,12 +30,13 @@ def main(_: list[str]) -> int:
     workdir = pathlib.Path(_WORKDIR.value).expanduser().resolve()
     stop_between_stages()
     keep_freed_memory()
-    from csst_jax import start  # JAX takes a second to import: not before the flags are right
+    from csst_jax import peers, start  # JAX takes a second to import: not before the flags are right
 
     try:
         start.quiet_libraries()
         start.start_jax(_CONFIG.value)
-        with start.claimed(workdir):
+        with peers.none_left_waiting(), start.claimed(workdir):
+            peers.check_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             start.start_logging(workdir)
             from csst_jax import pipeline  # TensorFlow takes seconds to import: not before the checks above
 

@@ -18,10 +18,12 @@ import jax
 from csst_jax import build
 from csst_jax.data import centroid_index, readiness
 from csst_jax.evaluation.table import format_table
+from csst_jax.json_files import write_json
 from csst_jax.models.weights.files import sha256
 from csst_jax.report import write_report
 from csst_jax.stages import evaluate, label, train
-from csst_jax.stages.artifact import DONE_FILE, Artifact, fingerprint, write_json
+from csst_jax.stages.artifact import DONE_FILE, Artifact, fingerprint
+from csst_jax.train.compile import distinct_phases
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -196,9 +198,10 @@ def check_made(this: Run, stage: str, artifact: Artifact) -> None:
 def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[LabelledSource], seed: int) -> Trained:
     """One training stage in `workdir/<name>`.
 
-    The mesh is part of the request: batches are multiples of its data axis, so other devices can mean other steps.
+    The batches are part of the request, and the devices are not: batches are multiples of the mesh's data axis, so
+    other devices can mean other steps. Where they do not, a run goes on on other devices than it began on.
     """
-    mesh = build.mesh(this.config)
+    phases = build.phases(stage, sum(len(labelled.records) for labelled in sources), build.mesh(this.config))
     settings = stage.to_dict()
     pretrained = settings.pop("pretrained")  # its content counts, not its place
     request = {
@@ -206,7 +209,7 @@ def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[Lab
         "settings": settings,
         "pretrained_sha256": sha256(pretrained) if pretrained else None,
         "preprocessing": dataclasses.asdict(build.preprocessing(this.config, stage)),
-        "mesh": dict(mesh.shape),
+        "batches": [f"{p.steps} of {p.global_batch} x {p.crop_px} px an epoch" for p in distinct_phases(phases)],
         "labels_sha256": [labelled.index.labels_sha256 for labelled in sources],
         "records_sha256": [fingerprint(list(labelled.records)) for labelled in sources],
     }

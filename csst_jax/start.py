@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import jax
 from absl import logging as absl_logging
 
-from csst_jax.stages.artifact import CONFIG_FILE, read_json, write_json
+from csst_jax.json_files import read_json, write_json
+from csst_jax.peers import HEARTBEAT_S
+from csst_jax.stages.artifact import CONFIG_FILE
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ def start_jax(config: ConfigDict) -> None:
     coordinator = os.environ.get("CSST_COORDINATOR")
     if coordinator:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(coordinator, int(os.environ["CSST_PROCESSES"]), int(os.environ["CSST_PROCESS_ID"]))
+        here = (coordinator, int(os.environ["CSST_PROCESSES"]), int(os.environ["CSST_PROCESS_ID"]))
+        jax.distributed.initialize(*here, heartbeat_timeout_seconds=HEARTBEAT_S)
     elif len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
-        jax.distributed.initialize()
+        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_S)

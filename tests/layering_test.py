@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # A module may import from its own level and from those below. The longest matching prefix counts.
 LEVELS = (
-    ("main", "start", "command_line"),
+    ("main", "start", "peers", "command_line"),
     ("pipeline",),
     ("stages", "report"),
     ("build",),
@@ -26,7 +26,7 @@ LEVELS = (
         "models.resize",
         "models.winograd",
     ),
-    ("precision", "host_memory"),
+    ("precision", "host_memory", "json_files"),
     ("types",),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

@@ -6,10 +6,14 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
+import logging
 import os
 import pathlib
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +21,10 @@ from csst_jax.data import centroid_index
 from csst_jax.data.encoded import size
 from csst_jax.types import CsstError, DatasetDescription
 
+log = logging.getLogger(__name__)
+
 METADATA_FILE = "dataset.json"
+_PAUSES_S = (0.1, 1.0, 5.0)  # between the tries to read a record
 _HASHES: dict[
     tuple[Any, ...], str
 ] = {}  # labels_sha256 by the record files' (path, size, mtime); reading takes a while
@@ -34,15 +41,17 @@ class Source:
     array_record shares one thread-safe reader a file among the threads.
     """
 
-    def __init__(self, records: Any, name: str, ids: Sequence[str]) -> None:
+    def __init__(self, records: Any, files: Sequence[tuple[str, int]], ids: Sequence[str]) -> None:
         """Takes the records.
 
         Args:
           records: TFDS's data source.
-          name: directory and split, for messages.
+          files: path and number of records of each file, in record order.
           ids: of the images, in record order.
         """
-        self._records, self._name, self._ids = records, name, ids
+        self._records, self._ids = records, ids
+        self._files = [path for path, _ in files]
+        self._file_ends = list(itertools.accumulate(count for _, count in files))
 
     def __len__(self) -> int:
         """Number of records."""
@@ -50,20 +59,39 @@ class Source:
 
     def image_bytes(self, record: int) -> bytes:
         """The encoded image: tiles, or PNG or JPEG as it was in the raw data; see `csst_jax.data.encoded`."""
-        return self._records[record]["image"]
+        return self._example(record)["image"]
 
     def label_bytes(self, record: int) -> bytes:
         """The encoded label: uint8[h, w], classes 0..C-1, 255 = void; all 255 for an image without a mask."""
-        return self._records[record]["label"]
+        return self._example(record)["label"]
 
     def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
         """(image_bytes, label_bytes) for the price of one read."""
-        example = self._records[record]
+        example = self._example(record)
         return example["image"], example["label"]
 
     def describe(self, record: int) -> str:
-        """Directory, split, record and id, for messages."""
-        return f"{self._name}, record {record} ({self._ids[record]})"
+        """File, record of the split, and image id, for messages."""
+        return f"{self._files[bisect.bisect_right(self._file_ends, record)]}, record {record} ({self._ids[record]})"
+
+    def _example(self, record: int) -> Any:
+        """One record, for which a network file system gets a few chances.
+
+        Raises:
+          CsstError: it cannot be read; names file, record and image.
+        """
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                return self._records[record]
+            except Exception as error:  # array_record raises what its readers raise, RuntimeError for damage
+                if pause_s is None:
+                    raise CsstError(
+                        f"{self.describe(record)} cannot be read, tried {len(_PAUSES_S) + 1} times ({error}). If the "
+                        "disk is in order, prepare the data set again."
+                    ) from error
+                log.warning("%s: %s; trying again in %g s", self.describe(record), error, pause_s)
+                time.sleep(pause_s)
+        raise AssertionError
 
 
 class DataSet:
@@ -178,7 +206,9 @@ class DataSet:
                 f"{self.directory}: split {split!r} stores {len(records)} records, "
                 f"but {METADATA_FILE} lists {len(ids)} ids. {mend}"
             )
-        return Source(records, f"{self.directory}: split {split!r}", ids)
+        info = self._builder.info.splits[split]
+        files = zip(map(os.fspath, info.filepaths), info.shard_lengths, strict=True)
+        return Source(records, list(files), ids)
 
 
 def find_prepared(directory: str | os.PathLike[str]) -> pathlib.Path:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
+from csst_jax.json_files import read_json, write_json
 from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    import pathlib
 
 CONFIG_FILE = "config.json"
 """In the workdir, beside the stages: the resolved configuration."""
@@ -20,25 +22,6 @@ DONE_FILE = "DONE"
 
 class StaleArtifactError(CsstError):
     """A stage's directory was made by other settings or from other inputs than the ones asked for now."""
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file atomically: readers see the old one or the new one, whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def read_json(path: pathlib.Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-      CsstError: it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CsstError(f"cannot read {path}: {error}. Delete its directory and run the stage again.") from error
 
 
 def fingerprint(value: Any) -> str:
@@ -66,10 +49,10 @@ class Artifact:
         if path.exists():
             found = read_json(path)
             if found["hash"] != self.hash:
-                differences = ", ".join(_differences(found["request"], self.request)) or "its inputs"
+                differing = ", ".join(differences(found["request"], self.request)) or "its inputs"
                 raise StaleArtifactError(
                     f"{directory} was made for another request: hash {found['hash'][:12]} there, {self.hash[:12]} now "
-                    f"(differs in {differences}). Use another --workdir, or delete {directory} to make it again."
+                    f"(differs in {differing}). Use another --workdir, or delete {directory} to make it again."
                 )
         elif jax.process_index() == 0:  # several writers would take each other's temporary file away
             directory.mkdir(parents=True, exist_ok=True)
@@ -91,10 +74,18 @@ class Artifact:
             write_json(self.directory / DONE_FILE, result)
 
 
-def _differences(old: Any, new: Any, at: str = "") -> list[str]:
+def differences(old: Any, new: Any, now: str = "now", at: str = "") -> list[str]:
+    """What differs between two JSON-able values, a line each.
+
+    Args:
+      old: nested dicts.
+      new: likewise.
+      now: what the second value is called.
+      at: the key that leads to both.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
-        return [d for key in sorted({*old, *new}) for d in _differences(old.get(key), new.get(key), f"{at}.{key}")]
+        return [d for key in sorted({*old, *new}) for d in differences(old.get(key), new.get(key), now, f"{at}.{key}")]
     if old == new:
         return []
     short = [text if len(text) <= 40 else text[:37] + "..." for text in (json.dumps(old), json.dumps(new))]
-    return [f"{at[1:]}: {short[0]} there, {short[1]} now"]
+    return [f"{at[1:]}: {short[0]} there, {short[1]} {now}"]

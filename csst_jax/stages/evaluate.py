@@ -14,7 +14,7 @@ from csst_jax import build
 from csst_jax.data.encoded import decode_label
 from csst_jax.evaluation.pictures import colour, contact_sheet, difference
 from csst_jax.evaluation.scores import Scores
-from csst_jax.stages.artifact import read_json
+from csst_jax.json_files import read_json
 
 if TYPE_CHECKING:
     import pathlib

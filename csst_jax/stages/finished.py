@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from csst_jax.json_files import read_json
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import files, start
 from csst_jax.precision import compute_dtype
-from csst_jax.stages.artifact import CONFIG_FILE, DONE_FILE, STAGE_FILE, read_json
+from csst_jax.stages.artifact import CONFIG_FILE, DONE_FILE, STAGE_FILE
 from csst_jax.stages.train import Trained
 from csst_jax.types import CsstError
 

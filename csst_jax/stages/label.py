@@ -17,7 +17,7 @@ from csst_jax.data import centroid_index
 from csst_jax.data.encoded import encode_label
 from csst_jax.data.pseudo_labels import PseudoLabelled, shard_path, write_shard
 from csst_jax.evaluation.pictures import colour, contact_sheet
-from csst_jax.stages.artifact import read_json, write_json
+from csst_jax.json_files import read_json, write_json
 from csst_jax.train.progress import Preempted, StopRequest
 from csst_jax.types import IGNORE_LABEL, CsstError
 

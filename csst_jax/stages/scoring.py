@@ -14,9 +14,9 @@ from csst_jax.evaluation import submission as formats
 from csst_jax.evaluation.matrix_picture import draw_confusion
 from csst_jax.evaluation.pictures import save_png
 from csst_jax.evaluation.table import format_by_method
+from csst_jax.json_files import write_json
 from csst_jax.stages import evaluate as stage
 from csst_jax.stages import finished
-from csst_jax.stages.artifact import write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

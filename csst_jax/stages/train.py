@@ -14,11 +14,13 @@ import numpy as np
 
 from csst_jax import build
 from csst_jax.data.kept import kept_in_memory
+from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.train import sharding
 from csst_jax.train.checkpoint import Checkpoints, abstract_state
 from csst_jax.train.compile import distinct_phases
 from csst_jax.train.loop import TrainingRun, train
 from csst_jax.train.state import initial_state
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -120,7 +122,13 @@ def run(
         checkpoints.close()
     weights = (state.params, state.batch_stats)
     trained = Trained(net, weights, weights_sha256(weights), steps, recipe.augmentation.preprocessing)
-    if not artifact.done:
+    if artifact.done:
+        if trained.sha256 != artifact.result["weights_sha256"]:
+            raise CsstError(
+                f"the weights in {checkpoints.directory} are not those that {artifact.directory / DONE_FILE} tells of; "
+                f"delete {artifact.directory} to train {name} again."
+            )
+    else:
         artifact.finish(
             {
                 "network": stage.network,

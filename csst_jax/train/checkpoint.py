@@ -1,20 +1,31 @@
-"""Checkpoints of a training stage: Orbax writes them beside the old ones and renames, so a failure leaves the old."""
+"""Checkpoints of a training stage, written while training goes on, and trusted only as far as their checksums hold.
+
+Orbax writes each into a temporary directory and renames it, so a failure leaves the old ones. What a disk or a network
+does to the files afterwards it does not notice: `<directory>.sha256` has each file's hash.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import hashlib
 import logging
+import os
 import pathlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
+from csst_jax.json_files import read_json, write_json
 from csst_jax.train.state import TrainState
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -28,52 +39,159 @@ class Checkpoints:
 
     def __init__(self, directory: str | os.PathLike[str], keep: int):
         self.directory = pathlib.Path(directory).resolve()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
+        self._hashes = self.directory.with_name(self.directory.name + ".sha256")
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
+        self._background = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: tuple[int, concurrent.futures.Future[None]] | None = None
 
     def latest_step(self) -> int | None:
-        """Step of the newest complete checkpoint; None where there is none."""
-        return self._manager.latest_step()
+        """Step of the newest checkpoint that is whole on disk; None where there is none."""
+        return max(self._steps(), default=None)
 
     def save(self, state: TrainState) -> None:
-        """Writes a checkpoint; a step that is there already is left as it is. Returns when it is on disk.
+        """Begins to write a checkpoint and returns when the state is copied; a step that is there is left as it is.
 
         Raises:
-          CheckpointError: writing failed (a full disk, say); names the last good checkpoint.
+          CheckpointError: this or the one before could not be written (a full disk, say); names the last good one.
         """
+        self.wait()
         step = int(state.step)
-        good = self.latest_step()
-        if good == step:
+        if self.latest_step() == step:
             return
-        try:
-            self._manager.save(step, args=ocp.args.StandardSave(_as_tree(state)))
-            self._manager.wait_until_finished()
-        except Exception as error:  # TensorStore and Orbax raise many kinds, ValueError for a full disk among them
-            kept = f"the checkpoint of step {good} is intact" if good is not None else "there is no earlier checkpoint"
-            raise CheckpointError(
-                f"could not save the checkpoint of step {step} in {self.directory}: {error}\n"
-                f"Free space (or mend the disk) and run the same command again; {kept}."
-            ) from error
+        self._mended(step, lambda: self._manager.save(step, args=ocp.args.StandardSave(_as_tree(state))))
+        self._writing = step, self._background.submit(self._seal, step)
 
-    def restore(self, like: TrainState, step: int | None = None) -> TrainState:
+    def wait(self) -> None:
+        """Returns when all that was saved is on disk.
+
+        Raises:
+          CheckpointError: see `save`.
+        """
+        if self._writing is not None:
+            (step, written), self._writing = self._writing, None
+            self._mended(step, written.result)
+
+    def restore(self, like: TrainState, step: int) -> TrainState:
         """Reads a checkpoint, laid out over devices as `like` (arrays or shapes with shardings).
 
         Raises:
-          CheckpointError: it cannot be read, or its contents have another structure or shape than `like`.
+          CheckpointError: it is damaged, or its contents have another structure or shape than `like`.
         """
-        step = self.latest_step() if step is None else step
+        damage = self._damage(step)
         try:
+            if damage:
+                raise CheckpointError(damage)
             tree = self._manager.restore(step, args=ocp.args.StandardRestore(_as_tree(like)))
-        except Exception as error:  # see save
+        except Exception as error:  # TensorStore and Orbax raise many kinds
             raise CheckpointError(
                 f"could not read the checkpoint of step {step} in {self.directory}: {error}\n"
                 f"Delete {self.directory / str(step)} to go on from the one before, or use another --workdir."
             ) from error
         return TrainState(**tree)
 
+    def restore_newest(self, like: TrainState) -> TrainState | None:
+        """The newest state that is not damaged; damaged ones are set aside, and the log names them.
+
+        Returns:
+          None if nothing was saved.
+
+        Raises:
+          CheckpointError: all are damaged, or see `restore`.
+        """
+        steps = self._steps()
+        damaged = []
+        while steps:
+            step = steps.pop()
+            damage = self._damage(step)
+            if not damage:
+                return self.restore(like, step)
+            damaged.append(self._set_aside(step))
+            log.warning(
+                "the checkpoint of step %d is damaged (%s); it is in %s now, and training goes on from %s",
+                step,
+                damage,
+                damaged[-1],
+                f"step {steps[-1]}" if steps else "no other",
+            )
+        if damaged:
+            raise CheckpointError(
+                f"every checkpoint in {self.directory} was damaged (they are in {damaged[-1].parent}). Run the same "
+                "command again to train this stage from its beginning; check the disk first."
+            )
+        return None
+
     def close(self) -> None:
-        """Lets go of Orbax's resources."""
-        self._manager.close()
+        """Waits for what is being written and lets go of Orbax's resources."""
+        try:
+            self.wait()
+        finally:
+            self._background.shutdown()
+            self._manager.close()
+
+    def _steps(self) -> list[int]:
+        """Steps of the checkpoints that are whole on disk, in order."""
+        self.wait()
+        self._manager.reload()
+        return sorted(self._manager.all_steps())
+
+    def _mended(self, step: int, write: Callable[[], Any]) -> None:
+        """Calls `write`; its error names the last good checkpoint and the mend."""
+        try:
+            write()
+        except Exception as error:  # TensorStore and Orbax raise many kinds, ValueError for a full disk among them
+            good = self.latest_step()
+            kept = f"the checkpoint of step {good} is intact" if good is not None else "there is no earlier checkpoint"
+            raise CheckpointError(
+                f"could not save the checkpoint of step {step} in {self.directory}: {error}\n"
+                f"Free space (or mend the disk) and run the same command again; {kept}."
+            ) from error
+
+    def _seal(self, step: int) -> None:
+        """Waits for Orbax, then notes the hashes; a run that ends in between leaves a checkpoint without any."""
+        self._manager.wait_until_finished()
+        if jax.process_index() > 0:
+            return
+        self._hashes.mkdir(exist_ok=True)
+        write_json(self._hashes / f"{step}.json", _sha256_of_files(self.directory / str(step)))
+        kept = {str(step) for step in self._manager.all_steps()}
+        for path in self._hashes.glob("*.json"):
+            if path.stem not in kept:
+                path.unlink()
+
+    def _damage(self, step: int) -> str:
+        """What is wrong with a checkpoint's files, empty if nothing is known; as the first process sees it."""
+        found = ""
+        path = self._hashes / f"{step}.json"
+        if jax.process_index() == 0 and path.exists():
+            noted, here = read_json(path), _sha256_of_files(self.directory / str(step))
+            wrong = sorted(name for name in {*noted, *here} if noted.get(name) != here.get(name))
+            found = f"not as it was written: {', '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}" if wrong else ""
+        if jax.process_count() > 1:
+            wrong_there = bool(multihost_utils.broadcast_one_to_all(np.asarray(bool(found))))
+            found = found or ("not as it was written" if wrong_there else "")
+        return found
+
+    def _set_aside(self, step: int) -> pathlib.Path:
+        """Moves a checkpoint to where Orbax does not look."""
+        target = self.directory.with_name("damaged_checkpoints") / f"{step}-{time.time_ns()}"
+        if jax.process_index() == 0:
+            target.parent.mkdir(exist_ok=True)
+            os.replace(self.directory / str(step), target)
+            (self._hashes / f"{step}.json").unlink()
+        multihost_utils.sync_global_devices(f"checkpoint {step} set aside")
+        self._manager.reload()
+        return target
+
+
+def _sha256_of_files(directory: pathlib.Path) -> dict[str, str]:
+    """Hash of every file below, by path."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.relative_to(directory).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _as_tree(state: TrainState) -> dict[str, Any]:

@@ -88,12 +88,12 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
     everywhere = replicated(run.recipe.mesh)
     timetable = Timetable(run.phases)
     state = _initial_state(run.recipe)
-    saved = run.checkpoints.latest_step()
+    saved = run.checkpoints.restore_newest(abstract_state(state, everywhere))
     if saved is not None:
         # The donated state must own its memory: a restored array may share it with the host's copy.
-        state = jax.tree.map(lambda x: x.copy(), run.checkpoints.restore(abstract_state(state, everywhere), saved))
-        log.info("%s: resuming at step %d of %d", run.name, saved, timetable.total)
-    start = saved or 0
+        state = jax.tree.map(lambda x: x.copy(), saved)
+        log.info("%s: resuming at step %d of %d", run.name, int(state.step), timetable.total)
+    start = int(state.step)
     # Epochs that are over need no step.
     bank = StepBank(run.recipe, run.phases[timetable.epoch(start) :])
     writer = run.make_writer(start)
@@ -118,9 +118,11 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                     run.checkpoints.save(state)
                     last_save = time.monotonic()
                 if stop_now and done < timetable.total:
+                    run.checkpoints.wait()
                     raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {timetable.total}.")
             monitor.check()
             run.checkpoints.save(state)
+            run.checkpoints.wait()
     finally:
         bank.close()
         writer.close()

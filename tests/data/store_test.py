@@ -4,6 +4,8 @@ import concurrent.futures
 import io
 import json
 import os
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -159,3 +161,41 @@ def test_damaged_directories_say_what_to_do(copy):
     (copy / store.METADATA_FILE).write_text('{"name": ')
     with pytest.raises(CsstError, match=r"dataset.json: damaged.*prepare"):
         DataSet.open(copy)
+
+
+class Flaky:
+    """Records of which some reads fail."""
+
+    def __init__(self, failures):
+        self.failures, self.reads = failures, 0
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, record):
+        self.reads += 1
+        if self.reads <= self.failures:
+            raise RuntimeError("Input/output error")
+        return {"image": b"image%d" % record, "label": b"label%d" % record}
+
+
+def test_a_read_that_fails_now_and_then_is_tried_again(monkeypatch, caplog):
+    monkeypatch.setattr(store, "_PAUSES_S", (0.0, 0.01, 0.0))
+    source = store.Source(Flaky(3), [("a/x-00000", 2), ("a/x-00001", 3)], ["u", "v", "w", "x", "y"])
+    assert source.pair_bytes(3) == (b"image3", b"label3")
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3 and said[1].startswith("a/x-00001, record 3 (x): Input/output error; trying again in 0.01 s")
+    source = store.Source(Flaky(4), [("a/x-00000", 2), ("a/x-00001", 3)], ["u", "v", "w", "x", "y"])
+    with pytest.raises(CsstError, match=r"a/x-00000, record 1 \(v\) cannot be read, tried 4 times"):
+        source.label_bytes(1)
+
+
+def test_a_flipped_bit_in_a_record_file_is_noticed_and_named(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_PAUSES_S", (0.0,))
+    shutil.copytree(tiny_data, tmp_path / "copy")
+    (file,) = (tmp_path / "copy").rglob("*train.array_record*")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 8
+    file.write_bytes(content)
+    with pytest.raises(CsstError, match=rf"{re.escape(str(file))}, record \d \(.*hash mismatch"):
+        store.DataSet.open(tmp_path / "copy").labels_sha256("train")

@@ -1,7 +1,5 @@
 """A stage's directory."""
 
-import json
-
 import pytest
 
 from csst_jax.stages import artifact
@@ -30,19 +28,6 @@ def test_another_request_is_refused_with_both_hashes_and_the_key(tmp_path):
     assert f"delete {tmp_path / 'teacher'}" in message
     with pytest.raises(StaleArtifactError, match=r"differs in settings.lr.extra: null there, 1 now"):
         Artifact(tmp_path / "teacher", REQUEST | {"settings": {"lr": {"base": 0.1, "extra": 1}, "scales": (0.5, 1.0)}})
-
-
-def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch):
-    path = tmp_path / "results.json"
-    artifact.write_json(path, {"a": 1})
-
-    def refuse(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(artifact.os, "replace", refuse)
-    with pytest.raises(OSError, match="disk full"):
-        artifact.write_json(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 1}
 
 
 def test_damaged_file_is_named(tmp_path):

@@ -40,7 +40,7 @@ def test_round_trip_is_exact_to_the_bit_and_laid_out_as_asked(tmp_path, everywhe
     checkpoints.close()
     again = Checkpoints(tmp_path, keep=2)
     assert again.latest_step() == 7
-    restored = again.restore(abstract_state(state, everywhere))
+    restored = again.restore_newest(abstract_state(state, everywhere))
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
         assert ours.dtype == theirs.dtype and ours.sharding == everywhere
@@ -52,6 +52,7 @@ def test_keeps_the_newest_few(tmp_path, everywhere):
     for step in (1, 5, 9):
         checkpoints.save(state_at(step))
         checkpoints.save(state_at(step))  # the same step again is no error
+    checkpoints.wait()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["5", "9"]
     assert int(checkpoints.restore(abstract_state(state_at(0), everywhere), 5).step) == 5
 
@@ -59,9 +60,10 @@ def test_keeps_the_newest_few(tmp_path, everywhere):
 def test_another_structure_or_shape_is_refused_with_the_mend(tmp_path, everywhere):
     checkpoints = Checkpoints(tmp_path, keep=2)
     checkpoints.save(state_at(3))
+    checkpoints.wait()
     for other in (state_at(3, size=500), dataclasses.replace(state_at(3), params={"c": jnp.zeros(3)})):
         with pytest.raises(CheckpointError, match="could not read the checkpoint of step 3 in") as error:
-            checkpoints.restore(abstract_state(other, everywhere))
+            checkpoints.restore(abstract_state(other, everywhere), 3)
         assert f"Delete {tmp_path}/3" in str(error.value)
 
 
@@ -77,9 +79,11 @@ def state(step, size):
 
 checkpoints = Checkpoints(sys.argv[1], keep=1)
 checkpoints.save(state(4, 1000))
+checkpoints.wait()
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))  # as a full disk: writes fail
 try:
     checkpoints.save(state(8, 1_000_000))
+    checkpoints.wait()
 except CheckpointError as error:
     print(error)
 else:
@@ -98,9 +102,73 @@ def test_failed_save_leaves_the_previous_checkpoint_and_names_it(tmp_path, every
     after = Checkpoints(tmp_path, keep=1)
     assert after.latest_step() == 4
     like = TrainState(jnp.int32(0), {"a": jnp.zeros(1000)}, {}, ())
-    restored = after.restore(abstract_state(like, everywhere))
+    restored = after.restore_newest(abstract_state(like, everywhere))
     np.testing.assert_array_equal(restored.params["a"], np.random.default_rng(4).normal(size=1000).astype(np.float32))
     big = TrainState(jnp.int32(8), {"a": jnp.ones(1_000_000)}, {}, ())
     after.save(big)  # the same step, now that there is room
+    after.wait()
     assert after.latest_step() == 8
-    np.testing.assert_array_equal(after.restore(abstract_state(big, everywhere)).params["a"], np.ones(1_000_000))
+    np.testing.assert_array_equal(after.restore(abstract_state(big, everywhere), 8).params["a"], np.ones(1_000_000))
+
+
+def damaged_file(directory, step):
+    """A file of a checkpoint with arrays in it."""
+    return max((path for path in (directory / str(step)).rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_off, lambda path: path.unlink()], ids=["bit", "cut", "missing"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_taken(tmp_path, everywhere, caplog, damage):
+    directory = tmp_path / "checkpoints"
+    checkpoints = Checkpoints(directory, keep=2)
+    for step in (4, 8):
+        checkpoints.save(state_at(step))
+    checkpoints.close()
+    damage(damaged_file(directory, 8))
+    again = Checkpoints(directory, keep=2)
+    like = abstract_state(state_at(0), everywhere)
+    with pytest.raises(CheckpointError, match="step 8 .*not as it was written"):
+        again.restore(like, 8)
+    restored = again.restore_newest(like)
+    assert int(restored.step) == 4
+    np.testing.assert_array_equal(restored.params["a.kernel"], state_at(4).params["a.kernel"])
+    assert "step 8 is damaged (not as it was written: " in caplog.text and "goes on from step 4" in caplog.text
+    assert [path.name.split("-")[0] for path in (tmp_path / "damaged_checkpoints").iterdir()] == ["8"]
+    again.save(state_at(8))  # training comes to that step again
+    again.wait()
+    assert int(again.restore_newest(like).step) == 8
+
+
+def test_when_all_checkpoints_are_damaged_the_stage_begins_again_after_saying_so(tmp_path, everywhere):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    checkpoints.save(state_at(4))
+    checkpoints.close()
+    flip_a_bit(damaged_file(tmp_path / "checkpoints", 4))
+    again = Checkpoints(tmp_path / "checkpoints", keep=2)
+    like = abstract_state(state_at(0), everywhere)
+    with pytest.raises(CheckpointError, match=r"every checkpoint in .* was damaged.*from its beginning"):
+        again.restore_newest(like)
+    assert again.restore_newest(like) is None
+
+
+def test_what_is_saved_is_the_state_at_that_moment_though_training_reuses_its_memory(tmp_path, everywhere):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    step = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
+    state = jax.tree.map(jnp.copy, state_at(0, size=4_000_000))
+    expected = np.asarray(state.params["a.kernel"]).copy()
+    checkpoints.save(state)
+    for _ in range(20):
+        state = step(state)
+    jax.block_until_ready(state)
+    checkpoints.wait()
+    saved = checkpoints.restore(abstract_state(state, everywhere), 0)
+    np.testing.assert_array_equal(np.asarray(saved.params["a.kernel"]), expected)
