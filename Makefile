@@ -15,8 +15,9 @@ PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-co
 SEED ?=
 DEMO := --workdir=runs/demo$(if $(SEED),-$(SEED) --config.seed=$(SEED))
 
-# Tests compile more than they compute, and compiling keeps one core busy. A file's fixtures are made once.
-PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
+# Tests compile more than they compute, and compiling keeps one core busy. A file's fixtures are made once. Files come in
+# the order of their names: those of few tests would come last, and whole runs are among them.
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format clean

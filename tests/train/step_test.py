@@ -108,20 +108,19 @@ def test_overfits_one_batch(make_recipe, make_batch):
 
 
 @pytest.mark.slow
-def test_fast_scnn_overfits_one_batch_in_both_precisions_and_keeps_float32_state(make_recipe, make_batch):
+def test_fast_scnn_overfits_one_batch_in_bfloat16_and_keeps_float32_state(make_recipe, make_batch):
     # Areas of 32 px: the network decides on a grid of 8 px, so that smaller ones leave most pixels at a border.
     small = make_batch(0, 16, 8)
     batch = small | {name: small[name].repeat(4, 1).repeat(4, 2) for name in ("image", "label")}
-    for dtype in (jnp.float32, jnp.bfloat16):
-        network = nnx_io.create(functools.partial(fast_scnn.build, 3, width=0.25, dtype=dtype), seed=0)
-        recipe = make_recipe(1, network=network)
-        step, state = compiled(recipe, Phase(crop_px=64, global_batch=8, steps=1)), start(recipe)
-        losses = []
-        for _ in range(60):
-            state, metrics = step(state, with_scalars(batch, learning_rate=0.2))
-            losses.append(float(metrics["loss_main"]))
-        assert np.mean(losses[-5:]) < 0.5 * losses[0], dtype
-        assert {leaf.dtype for leaf in jax.tree.leaves(state) if leaf.ndim} == {jnp.dtype(jnp.float32)}
+    network = nnx_io.create(functools.partial(fast_scnn.build, 3, width=0.25, dtype=jnp.bfloat16), seed=0)
+    recipe = make_recipe(1, network=network)
+    step, state = compiled(recipe, Phase(crop_px=64, global_batch=8, steps=1)), start(recipe)
+    losses = []
+    for _ in range(60):
+        state, metrics = step(state, with_scalars(batch, learning_rate=0.2))
+        losses.append(float(metrics["loss_main"]))
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+    assert {leaf.dtype for leaf in jax.tree.leaves(state) if leaf.ndim} == {jnp.dtype(jnp.float32)}
 
 
 def test_bfloat16_keeps_parameters_statistics_and_momentum_in_float32(make_recipe, make_network):

@@ -1,0 +1,95 @@
+"""One run in several processes: the same result as in one, and nobody left waiting."""
+
+import shutil
+import signal
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from tests.small_runs import finish, results, start_together, toy_command, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def alone(data, workdir, devices=1):
+    (process,) = start_together([toy_command(data, workdir)], devices)
+    return finish(process)
+
+
+def together(data, workdir, processes, devices, *more):
+    return start_together([toy_command(data, workdir, *more)] * processes, devices)
+
+
+def weights(workdir, stage):
+    """Everything in the stage's last checkpoint, by name."""
+    steps = [path for path in (workdir / stage / "checkpoints").iterdir() if path.name.isdigit()]
+    newest = max(steps, key=lambda path: int(path.name))
+    tree = ocp.StandardCheckpointer().restore(newest / "default")
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def assert_close(one, other):
+    """The same weights, momentum and statistics; sums over the batch may be taken in another order."""
+    for stage in ("teacher", "student"):
+        ours, theirs = weights(one, stage), weights(other, stage)
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            np.testing.assert_allclose(value, theirs[name], rtol=0, atol=1e-6, err_msg=f"{stage} {name}")
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_train_what_one_does_on_as_many_devices(tiny_data, tmp_path, processes):
+    alone(tiny_data, tmp_path / "alone", 2 * processes)
+    outputs = [finish(process) for process in together(tiny_data, tmp_path / "together", processes, 2)]
+    assert "mIoU" in outputs[0] and not any("mIoU" in output for output in outputs[1:])
+    assert_close(tmp_path / "together", tmp_path / "alone")
+    ours, theirs = results(tmp_path / "together"), results(tmp_path / "alone")
+    for name in ("teacher", "student"):
+        assert ours[name]["steps"] == theirs[name]["steps"]
+        assert ours[name]["miou"] == pytest.approx(theirs[name]["miou"], abs=1e-3)
+    assert ours["pseudo_labels"]["images"] == 4 == ours["pseudo_labels"]["shards"]
+
+
+def test_checkpoints_of_four_processes_go_on_in_one_and_in_two(tiny_data, tmp_path):
+    alone(tiny_data, tmp_path / "whole", 8)
+    first = tmp_path / "first"
+    processes = together(tiny_data, first, 4, 2, "--config.checkpoint.every_s=1e9")
+    wait_for(first / "teacher" / "metrics.jsonl", processes[0])
+    processes[2].send_signal(signal.SIGTERM)  # one is told, and all stop
+    outputs = [finish(process) for process in processes]
+    assert all("teacher: SIGTERM; saved step" in output for output in outputs)
+    for number, layout in enumerate(((1, 1), (2, 4))):
+        workdir = tmp_path / f"then{number}"
+        shutil.copytree(first, workdir)
+        output = finish(together(tiny_data, workdir, *layout)[0])
+        assert "teacher: resuming at step" in output
+        assert_close(workdir, tmp_path / "whole")
+
+
+def test_a_process_that_dies_ends_the_others_with_its_name_and_the_run_goes_on(tiny_data, tmp_path):
+    processes = together(tiny_data, tmp_path, 2, 1, "--config.teacher.epochs=400")
+    wait_for(tmp_path / "teacher" / "metrics.jsonl", processes[0])
+    time.sleep(1)
+    processes[1].kill()
+    began = time.monotonic()
+    output, _ = processes[0].communicate(timeout=90)
+    assert time.monotonic() - began < 60
+    assert processes[0].returncode not in (0, 2)
+    assert "error: process 0 lost another process of the run" in output
+    assert "The following tasks are unhealthy (stopped sending heartbeats):\n1\n" in output
+    processes = together(tiny_data, tmp_path, 2, 1, "--config.teacher.epochs=400")
+    wait_for(tmp_path / "teacher" / "parameters.txt", processes[0])
+    time.sleep(5)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert all("SIGTERM" in finish(process) for process in processes)
+
+
+def test_a_process_with_another_configuration_is_refused_by_all(tiny_data, tmp_path):
+    commands = [toy_command(tiny_data, tmp_path), toy_command(tiny_data, tmp_path, "--config.teacher.lr.base=0.5")]
+    for output in [finish(process, status=2) for process in start_together(commands)]:
+        assert "process 1 was started otherwise than process 0: config.teacher.lr.base: 0.02 there, 0.5 here" in output
+    assert not (tmp_path / "teacher").exists()

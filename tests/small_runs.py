@@ -1,0 +1,106 @@
+"""Whole runs of `csst_jax.main` in processes of their own, on the tiny data set: started, killed, compared."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+SETTINGS = {
+    "schedule.num_sizes": 2,
+    "width": 0.25,
+    "epochs": 4,
+    "samples_per_epoch": 32,
+    "crop_px": 64,
+    "batch_size": 8,
+    "sampler.pseudo_min_area_px": 4,
+}
+
+
+def command(data, workdir, *more):
+    """A run of FastSCNN at a quarter of its width, with a checkpoint every fifth of a second."""
+    flags = [f"--config.{stage}.{key}={value}" for stage in ("teacher", "student") for key, value in SETTINGS.items()]
+    return [
+        sys.executable, "-m", "csst_jax.main", f"--config={ROOT}/configs/base.py", f"--workdir={workdir}",
+        f"--config.data.dir={data}", *flags, "--config.label.shard_size=1", "--config.log_every_steps=1",
+        "--config.checkpoint.every_s=0.2", "--config.evaluate.num_pictures=2", "--config.compilation_cache_dir=", *more,
+    ]  # fmt: skip
+
+
+_WITH_TOY = """
+import runpy
+from csst_jax.models import zoo
+zoo.NETWORKS["toy"] = zoo.Entry("tests.toy_network:build")
+runpy.run_module("csst_jax.main", run_name="__main__", alter_sys=True)
+"""
+
+
+def toy_command(data, workdir, *more):
+    """The same with the toy network, which compiles in seconds."""
+    arguments = [argument for argument in command(data, workdir) if argument not in ("-m", "csst_jax.main")]
+    toys = [
+        f"--config.{stage}.{key}" for stage in ("teacher", "student") for key in ("network=toy", "augment.blur=0.0")
+    ]
+    return [arguments[0], "-c", _WITH_TOY, *arguments[1:], *toys, *more]
+
+
+def start(arguments, **environment):
+    """The process; both its streams go into one pipe."""
+    return subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def start_together(commands, devices=1):
+    """One process a command, joined into one run, each with as many devices."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    shared = {"CSST_COORDINATOR": f"127.0.0.1:{free_port()}", "CSST_PROCESSES": str(len(commands)), "XLA_FLAGS": flags}
+    return [start(arguments, **shared, CSST_PROCESS_ID=str(i)) for i, arguments in enumerate(commands)]
+
+
+def finish(process, status=0, timeout=300):
+    """What the process printed, once it has ended as it should."""
+    output, _ = process.communicate(timeout=timeout)
+    assert process.returncode == status, output
+    return output
+
+
+def wait_for(path, process, seconds=120):
+    """Returns when a file with something in it, or a directory, is there, or the process has ended."""
+    give_up = time.monotonic() + seconds
+    while process.poll() is None and not (path.is_dir() or (path.exists() and path.stat().st_size)):
+        assert time.monotonic() < give_up, f"no {path} after {seconds} s"
+        time.sleep(0.02)
+
+
+def results(workdir):
+    """results.json without what may differ from run to run: times, and what the last process had to compile."""
+    content = json.loads((workdir / "results.json").read_text())
+    del content["wall_s"]
+    for stage in content["compilations"].values():
+        del stage["phases"], stage["count"]
+    return content
+
+
+def state_of(workdir):
+    """Where a run stands, from coarse to fine."""
+    for stage in ("student", "pseudo_labels", "teacher"):
+        if (workdir / stage).exists():
+            return f"{stage}, finished" if (workdir / stage / "DONE").exists() else stage
+    return "start"
+
+
+def free_port():
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
