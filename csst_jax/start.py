@@ -17,11 +17,12 @@ from csst_jax.stages.artifact import CONFIG_FILE, read_json, write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ml_collections import ConfigDict
 
 LOCK_FILE = ".lock"
+COORDINATOR = "CSST_COORDINATOR"
 
 
 @contextlib.contextmanager
@@ -94,8 +95,8 @@ def quiet_libraries() -> None:
 def start_jax(config: ConfigDict) -> None:
     """Joins the run's other processes, if it has any, and turns on the persistent compilation cache.
 
-    On a TPU pod slice the runtime knows the other processes. Elsewhere `CSST_COORDINATOR` (host:port),
-    `CSST_PROCESSES` and `CSST_PROCESS_ID` name them (`launch/` sets them).
+    Raises:
+      CsstError: see `join_processes`.
     """
     if config.compilation_cache_dir:
         cache = pathlib.Path(config.compilation_cache_dir).expanduser()
@@ -103,9 +104,50 @@ def start_jax(config: ConfigDict) -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
         # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    coordinator = os.environ.get("CSST_COORDINATOR")
-    if coordinator:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(coordinator, int(os.environ["CSST_PROCESSES"]), int(os.environ["CSST_PROCESS_ID"]))
-    elif len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
-        jax.distributed.initialize()
+    join_processes(os.environ)
+
+
+def join_processes(environment: Mapping[str, str]) -> None:
+    """Joins the processes of a run, whose number and places the environment says (`launch/` sets it).
+
+    Args:
+      environment: `CSST_COORDINATOR=auto` lets JAX find them: on a TPU slice, in GKE, under Slurm and Open MPI.
+        `CSST_COORDINATOR=host:port` (of the first process) with `CSST_PROCESSES` and `CSST_PROCESS_ID` names them.
+        Without it this process is alone.
+
+    Raises:
+      CsstError: the variables do not say it, or JAX finds no cluster, or this process is not alone after all.
+    """
+    coordinator = environment.get(COORDINATOR)
+    if not coordinator:
+        if jax.process_count() > 1:
+            raise CsstError(
+                f"this device is part of a slice of {jax.process_count()} hosts: set {COORDINATOR}=auto and start the "
+                "same command on all of them (launch/tpu_vm.sh and launch/gke.sh do; docs/pods.md)."
+            )
+        return
+    # JAX would take SIGTERM for itself, and nobody here would ask it; the loop's own vote is csst_jax/train/loop.py's.
+    jax.config.update("jax_enable_preemption_service", False)
+    if coordinator == "auto":
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:  # what it could not find
+            raise CsstError(
+                f"{COORDINATOR}=auto: JAX finds no TPU slice, Slurm step or Kubernetes job here ({error}) "
+                "Unset it to run alone, or set it to HOST:PORT, with CSST_PROCESSES and CSST_PROCESS_ID."
+            ) from error
+        return
+    try:
+        processes, this = int(environment["CSST_PROCESSES"]), int(environment["CSST_PROCESS_ID"])
+    except (KeyError, ValueError) as error:
+        raise CsstError(
+            f"{COORDINATOR}={coordinator} needs two numbers: CSST_PROCESSES, and CSST_PROCESS_ID, which counts from 0 "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    if ":" not in coordinator or not 0 <= this < processes:
+        raise CsstError(
+            f"{COORDINATOR}={coordinator}, CSST_PROCESSES={processes}, CSST_PROCESS_ID={this}: "
+            "give HOST:PORT (or auto), and an id from 0 to the number of processes less one."
+        )
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(coordinator, processes, this, cluster_detection_method="deactivate")
