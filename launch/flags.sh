@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced, on the machines that compute: all flags of XLA, libtpu and NCCL that the project sets, each with its reason.
 # None has been measured by us on a GPU or TPU. What the environment sets already comes last, and so wins.
 

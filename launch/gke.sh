@@ -4,20 +4,22 @@
 #   launch/gke.sh --config=configs/camvid.py --config.data.dir=bucket/data/camvid --workdir=bucket/runs/camvid
 #   kubectl logs --follow --selector=jobset.sigs.k8s.io/jobset-name=csst,batch.kubernetes.io/job-completion-index=0
 #   kubectl delete jobset csst
-# With --dry_run it prints the filled launch/gke_jobset.yaml. With --xpk, and CLUSTER, the same goes through xpk, which writes
-# a JobSet of its own; attach the bucket once with `xpk storage attach` at /csst_jax/bucket.
+# With --dry_run it prints the filled launch/gke_jobset.yaml. With --xpk as its first flag, and CLUSTER, the same
+# goes through xpk, which writes a JobSet of its own; attach the bucket once with `xpk storage attach` at /csst_jax/bucket.
 set -euo pipefail
+xpk=''
+[ "${1:-}" != --xpk ] || { xpk=1 && shift; }
 source "$(dirname "$0")/start.sh"
 need_workdir
 name=${NAME:-csst}
 : "${BUCKET:?a Cloud Storage bucket with a hierarchical namespace, without gs:// (docs/pods.md)}"
 : "${IMAGE:?the image of launch/Dockerfile in a registry that the cluster reads}"
-if [[ " ${arguments[*]} " == *" --xpk "* ]]; then
+if [ -n "$xpk" ]; then
   : "${CLUSTER:?the name of the cluster}"
-  command=''
-  for argument in "${arguments[@]}"; do [ "$argument" = --xpk ] || printf -v command '%s %q' "$command" "$argument"; done
+  printf -v command ' %q' "${arguments[@]}"
   run xpk workload create --cluster="$CLUSTER" --workload="$name" --tpu-type="${ACCELERATOR_TYPE:-v5litepod-16}" \
     --docker-image="$IMAGE" --max-restarts=50 --command="cd /csst_jax && CSST_COORDINATOR=auto launch/local.sh$command"
+  show_main
   exit
 fi
 quoted=''
@@ -36,6 +38,7 @@ fill CHIPS "${CHIPS:-4}"
 fill ARGUMENTS "${quoted%, }"
 if [ -n "$dry_run" ]; then
   echo "$jobset"
+  show_main
 else
   kubectl apply --filename=- <<< "$jobset"
 fi

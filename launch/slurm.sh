@@ -22,6 +22,7 @@ JAX_LOCAL_DEVICE_IDS=$(seq -s, 0 $((${SLURM_GPUS_ON_NODE:-8} - 1)))
 export JAX_LOCAL_DEVICE_IDS
 status=0
 run srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-32}" launch/local.sh "${arguments[@]}" || status=$?
+show_main
 # 143: stopped by SIGTERM (launch/local.sh).
 if [ "$status" -eq 143 ] && ! finished; then exec scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$status"

@@ -37,18 +37,10 @@ create() {
 }
 
 install() {
-  # The images of TPU VMs come with an older Python; uv brings its own. Huge pages: JAX asks for them on v5e and later.
-  local setup='set -e
-mkdir -p csst_jax/bucket && tar -xf csst_jax.tar -C csst_jax && cd csst_jax
-python3 -m pip install --quiet --user uv
-~/.local/bin/uv venv --quiet --allow-existing --python=3.12 .venv
-~/.local/bin/uv pip install --quiet --python=.venv -r requirements.txt -r requirements-tpu.txt
-sudo sh -c "echo always > /sys/kernel/mm/transparent_hugepage/enabled"
-mountpoint -q bucket || gcsfuse --implicit-dirs --metadata-cache-ttl-secs=0 '"$BUCKET"' bucket'
   run git archive --output=csst_jax.tar HEAD
   run gcloud compute tpus tpu-vm scp csst_jax.tar "$name:" --worker=all
-  on_all "$setup"
-  run rm -f csst_jax.tar
+  on_all "mkdir -p csst_jax && tar -xf csst_jax.tar -C csst_jax && cd csst_jax && launch/tpu_vm_setup.sh $BUCKET"
+  run rm csst_jax.tar
 }
 
 # Trains, on all workers at once. Returns when the run is finished, and when it fails on a slice that is still there.
@@ -58,10 +50,10 @@ train() {
   while true; do
     status=0
     on_all "cd csst_jax && CSST_COORDINATOR=auto $command" || status=$?
-    [ -z "$dry_run" ] && [ "$status" -ne 0 ] || return 0
-    sleep 60 # until a preemption shows in the state
-    [ "$(state)" != ACTIVE ] || return "$status"
-    echo "the slice was preempted; making it again"
+    [ "$status" -ne 0 ] || return 0
+    sleep 60 # until a preemption shows
+    [ "$(gcloud compute tpus tpu-vm describe "$name" --format='value(state)')" != READY ] || return "$status"
+    echo "slice $name was preempted: making it again"
     delete
     create
     install
@@ -78,7 +70,14 @@ delete() { run gcloud compute tpus queued-resources delete "$name" --force --qui
 
 case "$action" in
   create | install | delete) "$action" ;;
-  run) need_workdir && train ;;
-  collect) need_workdir && collect ;;
+  run)
+    need_workdir
+    train
+    show_main
+    ;;
+  collect)
+    need_workdir
+    collect
+    ;;
   *) fail "say create, install, run, collect or delete first; the head of $0 shows how" ;;
 esac
