@@ -12,10 +12,10 @@ xpk=''
 source "$(dirname "$0")/start.sh"
 need_workdir
 name=${NAME:-csst}
-: "${BUCKET:?a Cloud Storage bucket with a hierarchical namespace, without gs:// (docs/pods.md)}"
-: "${IMAGE:?the image of launch/Dockerfile in a registry that the cluster reads}"
+need_bucket
+[ -n "${IMAGE:-}" ] || fail "set IMAGE to the image of launch/Dockerfile, in a registry that the cluster reads"
 if [ -n "$xpk" ]; then
-  : "${CLUSTER:?the name of the cluster}"
+  [ -n "${CLUSTER:-}" ] || fail "set CLUSTER to the name of the cluster"
   printf -v command ' %q' "${arguments[@]}"
   run xpk workload create --cluster="$CLUSTER" --workload="$name" --tpu-type="${ACCELERATOR_TYPE:-v5litepod-16}" \
     --docker-image="$IMAGE" --max-restarts=50 --command="cd /csst_jax && CSST_COORDINATOR=auto launch/local.sh$command"

@@ -19,8 +19,9 @@ fail() {
   exit 2
 }
 
-# What a launcher needs to know that it cannot guess.
+# What a launcher cannot guess.
 need_workdir() { [ -n "$workdir" ] || fail "give --workdir=DIR"; }
+need_bucket() { [ -n "${BUCKET:-}" ] || fail "set BUCKET to a Cloud Storage bucket, without gs:// (docs/pods.md)"; }
 
 # A run is over when results.json is there (docs/adr/0005); one that was not asked to evaluate, when it says so by its status.
 finished() { [ -z "$evaluates" ] || [ -f "$workdir/results.json" ]; }

@@ -15,7 +15,6 @@ source "$(dirname "$0")/start.sh"
 name=${TPU_NAME:-csst}
 accelerator_type=${ACCELERATOR_TYPE:-v5litepod-16}
 runtime_version=${RUNTIME_VERSION:-v2-alpha-tpuv5-lite}
-: "${BUCKET:?a Cloud Storage bucket with a hierarchical namespace, without gs:// (docs/pods.md)}"
 
 state() { gcloud compute tpus queued-resources describe "$name" --format='value(state.state)'; }
 
@@ -69,14 +68,20 @@ collect() {
 delete() { run gcloud compute tpus queued-resources delete "$name" --force --quiet; }
 
 case "$action" in
-  create | install | delete) "$action" ;;
+  create | delete) "$action" ;;
+  install)
+    need_bucket
+    install
+    ;;
   run)
     need_workdir
+    need_bucket # the slice may have to be made again
     train
     show_main
     ;;
   collect)
     need_workdir
+    need_bucket
     collect
     ;;
   *) fail "say create, install, run, collect or delete first; the head of $0 shows how" ;;

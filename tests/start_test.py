@@ -1,12 +1,20 @@
-"""What surrounds a run: its configuration on disk."""
+"""What surrounds a run: its configuration on disk, and the processes it joins."""
 
 import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
-from csst_jax.start import recorded_config
+from csst_jax.start import join_processes, recorded_config
 from csst_jax.types import CsstError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def recorded(workdir):
@@ -34,3 +42,75 @@ def test_the_first_run_leaves_its_configuration_even_if_it_is_refused(tmp_path):
     with pytest.raises(CsstError), recorded_config(ConfigDict({"lr": 0.2}), tmp_path):
         raise CsstError("no data")
     assert recorded(tmp_path) == {"lr": 0.2}
+
+
+# In a process of its own: JAX can be joined once, before its first computation.
+JOIN = """
+import os, signal, time
+def stop(*_):
+    print("SIGTERM")
+signal.signal(signal.SIGTERM, stop)
+from csst_jax.start import join_processes
+from csst_jax.types import CsstError
+try:
+    join_processes(os.environ)
+except CsstError as error:
+    print("error:", error)
+    raise SystemExit
+import jax
+print("joined", jax.distributed.is_initialized(), jax.process_index(), jax.process_count(), jax.local_device_count())
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(0.5)
+"""
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def joined(**environment):
+    environment = {**os.environ, "JAX_COORDINATOR_PORT": free_port(), **environment}
+    done = subprocess.run([sys.executable, "-c", JOIN], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_auto_joins_what_jax_finds_and_sigterm_still_reaches_the_run():
+    output = joined(CSST_COORDINATOR="auto", SLURM_NTASKS="1", **SLURM)
+    assert output == "joined True 0 1 1\nSIGTERM\n"
+
+
+def test_named_processes_are_joined_and_what_a_scheduler_says_is_not_asked():
+    named = {"CSST_COORDINATOR": f"127.0.0.1:{free_port()}", "CSST_PROCESSES": "1", "CSST_PROCESS_ID": "0"}
+    assert joined(**named, SLURM_NTASKS="2", **SLURM) == "joined True 0 1 1\nSIGTERM\n"
+
+
+def test_alone_is_alone_whatever_a_scheduler_says():
+    assert joined(SLURM_NTASKS="2", **SLURM) == "joined False 0 1 1\nSIGTERM\n"
+
+
+def test_auto_without_a_cluster_is_an_error():
+    assert joined(CSST_COORDINATOR="auto").startswith("error: CSST_COORDINATOR=auto: JAX finds no TPU slice")
+
+
+def test_a_host_of_a_slice_is_not_alone(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    with pytest.raises(CsstError, match="part of a slice of 4 hosts: set CSST_COORDINATOR=auto"):
+        join_processes({})
+
+
+@pytest.mark.parametrize(
+    "environment,message",
+    [
+        ({"CSST_COORDINATOR": "a:1"}, "KeyError: 'CSST_PROCESSES'"),
+        ({"CSST_COORDINATOR": "a:1", "CSST_PROCESSES": "two", "CSST_PROCESS_ID": "0"}, "needs two numbers.*'two'"),
+        ({"CSST_COORDINATOR": "a:1", "CSST_PROCESSES": "2", "CSST_PROCESS_ID": "2"}, "CSST_PROCESS_ID=2: give"),
+        ({"CSST_COORDINATOR": "a", "CSST_PROCESSES": "2", "CSST_PROCESS_ID": "0"}, "CSST_COORDINATOR=a, .*HOST:PORT"),
+    ],
+)
+def test_what_the_variables_lack_is_told(environment, message):
+    with pytest.raises(CsstError, match=message):
+        join_processes(environment)
