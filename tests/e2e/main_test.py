@@ -6,6 +6,7 @@ import pathlib
 import random
 import re
 import resource
+import shlex
 import signal
 import socket
 import subprocess
@@ -203,5 +204,12 @@ def test_two_processes_train_what_one_does_and_write_one_result(tiny_data, tmp_p
     for key in ("images", "shards", "settings"):
         assert together["pseudo_labels"][key] == alone["pseudo_labels"][key]
     assert together["data"] == alone["data"]
-    both()
+    # Once more, as the launcher starts them; the interpreter that it is given puts the toy network in.
+    interpreter, _, program, *flags = toy_command(tiny_data, workdir)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nshift 2\nexec {interpreter} -c {shlex.quote(program)} "$@"\n')
+    python.chmod(0o755)
+    launcher = [str(ROOT / "launch" / "local_multiprocess.sh"), "2", *flags]
+    output = finish(start(launcher, PYTHON=str(python), CSST_COORDINATOR=f"127.0.0.1:{free_port()}"))
+    assert output.count("teacher: done, skipped") == 1
     assert results(workdir) == together
