@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One TPU slice of a GKE cluster, by JobSet. From the repository, with kubectl set to the cluster:
 #   export BUCKET=my-bucket IMAGE=REGION-docker.pkg.dev/PROJECT/REPOSITORY/csst_jax:TAG    # of launch/Dockerfile
-#   launch/gke.sh --config=configs/camvid.py --config.data.dir=bucket/data/camvid --workdir=bucket/runs/camvid
+#   launch/gke.sh --config=configs/camvid.py --config.data.dir=gs://$BUCKET/data/camvid --workdir=bucket/runs/camvid
 #   kubectl logs --follow --selector=jobset.sigs.k8s.io/jobset-name=csst,batch.kubernetes.io/job-completion-index=0
 #   kubectl delete jobset csst
 # With --dry_run it prints the filled launch/gke_jobset.yaml. With --xpk as its first flag, and CLUSTER, the same

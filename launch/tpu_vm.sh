@@ -3,7 +3,7 @@
 #   export BUCKET=my-bucket
 #   launch/tpu_vm.sh create     # asks for the slice as a queued resource and waits for it
 #   launch/tpu_vm.sh install    # copies the committed code to all workers, installs it, mounts the bucket at ./bucket
-#   launch/tpu_vm.sh run --config=configs/camvid.py --config.data.dir=bucket/data/camvid --workdir=bucket/runs/camvid
+#   launch/tpu_vm.sh run --config=configs/camvid.py --config.data.dir=gs://$BUCKET/data/camvid --workdir=bucket/runs/camvid
 #   launch/tpu_vm.sh collect --workdir=bucket/runs/camvid    # all but the checkpoints, to the same place here
 #   launch/tpu_vm.sh delete
 # `run` makes a preempted slice again, installs, and goes on from the newest checkpoint. It holds a connection to each worker:
