@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import jax
 from absl import logging as absl_logging
 
+from csst_jax.command_line import local_path
 from csst_jax.stages.artifact import CONFIG_FILE, read_json, write_json
 from csst_jax.types import CsstError
 
@@ -29,7 +30,8 @@ COORDINATOR = "CSST_COORDINATOR"
 def claimed(workdir: pathlib.Path) -> Iterator[None]:
     """Holds the workdir's lock, which the operating system drops with the process, however it ends.
 
-    The processes of one run share a workdir: the first one holds the lock, so JAX must have been started.
+    The processes of one run share a workdir: the first one holds the lock, so JAX must have been started. Where the
+    file system has no locks, a line on stderr says so.
 
     Raises:
       CsstError: another run holds it.
@@ -48,6 +50,11 @@ def claimed(workdir: pathlib.Path) -> Iterator[None]:
                 f"{workdir} is in use by another run{f' (process {holder})' if holder else ''}; "
                 "wait until it ends, or give this one another --workdir."
             ) from None
+        except OSError as error:  # NFS or Lustre mounted without locks
+            print(
+                f"warning: the file system of {workdir} has no locks ({error.strerror}): do not start two runs in it.",
+                file=sys.stderr,
+            )
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
@@ -99,7 +106,7 @@ def start_jax(config: ConfigDict) -> None:
       CsstError: see `join_processes`.
     """
     if config.compilation_cache_dir:
-        cache = pathlib.Path(config.compilation_cache_dir).expanduser()
+        cache = local_path("compilation_cache_dir", config.compilation_cache_dir)
         cache.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(cache))
         # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.
