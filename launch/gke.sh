@@ -4,8 +4,8 @@
 #   launch/gke.sh --config=configs/camvid.py --config.data.dir=gs://$BUCKET/data/camvid --workdir=bucket/runs/camvid
 #   kubectl logs --follow --selector=jobset.sigs.k8s.io/jobset-name=csst,batch.kubernetes.io/job-completion-index=0
 #   kubectl delete jobset csst
-# With --dry_run it prints the filled launch/gke_jobset.yaml. With --xpk as its first flag, and CLUSTER, the same
-# goes through xpk, which writes a JobSet of its own; attach the bucket once with `xpk storage attach` at /csst_jax/bucket.
+# With --dry_run it prints the filled launch/gke_jobset.yaml. With --xpk as its first flag, and CLUSTER, the same goes through
+# xpk, which writes a JobSet of its own and mounts the bucket that was attached as STORAGE (docs/pods.md).
 set -euo pipefail
 xpk=''
 [ "${1:-}" != --xpk ] || { xpk=1 && shift; }
@@ -18,7 +18,8 @@ if [ -n "$xpk" ]; then
   [ -n "${CLUSTER:-}" ] || fail "set CLUSTER to the name of the cluster"
   printf -v command ' %q' "${arguments[@]}"
   run xpk workload create --cluster="$CLUSTER" --workload="$name" --tpu-type="${ACCELERATOR_TYPE:-v5litepod-16}" \
-    --docker-image="$IMAGE" --max-restarts=50 --command="cd /csst_jax && CSST_COORDINATOR=auto launch/local.sh$command"
+    --docker-image="$IMAGE" --storage="${STORAGE:-csst}" --max-restarts=50 \
+    --command="cd /csst_jax && CSST_COORDINATOR=auto launch/local.sh$command"
   show_main
   exit
 fi

@@ -78,28 +78,33 @@ def free_port():
         return str(probe.getsockname()[1])
 
 
-def joined(**environment):
-    environment = {**os.environ, "JAX_COORDINATOR_PORT": free_port(), **environment}
-    done = subprocess.run([sys.executable, "-c", JOIN], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def joining(**environment):
+    environment = {**os.environ, **environment}
+    return subprocess.Popen([sys.executable, "-c", JOIN], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def output_of(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return output
 
 
 @pytest.mark.slow
 def test_auto_joins_what_jax_finds_and_sigterm_still_reaches_the_run():
-    output = joined(CSST_COORDINATOR="auto", SLURM_NTASKS="1", **SLURM)
-    assert output == "joined True 0 1 1\nSIGTERM\n"
+    step = {**SLURM, "SLURM_NTASKS": "2", "JAX_COORDINATOR_PORT": free_port(), "CSST_COORDINATOR": "auto"}
+    processes = [joining(**step | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)}) for i in range(2)]
+    assert [output_of(process) for process in processes] == [f"joined True {i} 2 1\nSIGTERM\n" for i in range(2)]
 
 
 @pytest.mark.slow
 def test_named_processes_are_joined_and_what_a_scheduler_says_is_not_asked():
     named = {"CSST_COORDINATOR": f"127.0.0.1:{free_port()}", "CSST_PROCESSES": "1", "CSST_PROCESS_ID": "0"}
-    assert joined(**named, SLURM_NTASKS="2", **SLURM) == "joined True 0 1 1\nSIGTERM\n"
+    assert output_of(joining(**named, SLURM_NTASKS="2", **SLURM)) == "joined True 0 1 1\nSIGTERM\n"
 
 
 @pytest.mark.slow
 def test_alone_is_alone_whatever_a_scheduler_says():
-    assert joined(SLURM_NTASKS="2", **SLURM) == "joined False 0 1 1\nSIGTERM\n"
+    assert output_of(joining(SLURM_NTASKS="2", **SLURM)) == "joined False 0 1 1\nSIGTERM\n"
 
 
 def test_auto_without_a_cluster_is_an_error(monkeypatch):

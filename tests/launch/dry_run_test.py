@@ -113,7 +113,12 @@ def test_a_slice_that_is_not_preempted_is_asked_for_without_spot(dry_run):
 def test_xpk_starts_the_same_on_each_host(dry_run):
     words = shlex.split(dry_run("gke.sh", "--xpk", *ARGUMENTS)[0])
     assert words[:3] == ["xpk", "workload", "create"]
-    assert {"--cluster=my-cluster", "--tpu-type=v5litepod-16", "--docker-image=registry/csst_jax:1"} < set(words)
+    assert {
+        "--cluster=my-cluster",
+        "--tpu-type=v5litepod-16",
+        "--docker-image=registry/csst_jax:1",
+        "--storage=csst",
+    } < set(words)
     remote = shlex.split(words[-1].removeprefix("--command="))
     assert remote == ["cd", "/csst_jax", "&&", "CSST_COORDINATOR=auto", "launch/local.sh", *ARGUMENTS]
 
