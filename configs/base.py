@@ -104,7 +104,7 @@ def get_config() -> ConfigDict:
     c.stages = "teacher,label,student,evaluate"
 
     c.data = ConfigDict()
-    c.data.dir = ""  # a prepared data set (see data_prep): its directory, or one above that holds one data set
+    c.data.dir = ""  # a prepared data set (see data_prep): its directory, or one above that holds one; also gs://…
     c.data.train_split = "train"
     c.data.val_split = "val"
     # Text file with the ids of the masks to use, one a line; all other images of the split are unlabelled.

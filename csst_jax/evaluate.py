@@ -8,7 +8,6 @@ predictions and failures; with --submission the file for a test server.
 from __future__ import annotations
 
 import os
-import pathlib
 import sys
 
 # TensorFlow only feeds here; its start-up notes are noise.
@@ -39,8 +38,9 @@ def main(_: list[str]) -> int:
         logging.set_verbosity(logging.ERROR)  # Orbax warns of a file that this kind of checkpoint does not have
         from csst_jax.stages import scoring  # seconds to import: not before JAX is set up
 
-        checkpoints = [pathlib.Path(path).expanduser().resolve() for path in _CHECKPOINT.value]
-        output = pathlib.Path(_OUTPUT.value).expanduser() if _OUTPUT.value else checkpoints[-1].parent / "scores"
+        checkpoints = [command_line.local_path("--checkpoint", path) for path in _CHECKPOINT.value]
+        chosen = command_line.local_path("--output", _OUTPUT.value) if _OUTPUT.value else None
+        output = chosen or checkpoints[-1].parent / "scores"
         scoring.evaluate(_CONFIG.value, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import sys
 
 # TensorFlow only feeds here; its start-up notes are noise.
@@ -27,12 +26,12 @@ def main(_: list[str]) -> int:
     Returns:
       The exit status: 0 when it is finished or was stopped by SIGTERM, 2 when there is something for the user to mend.
     """
-    workdir = pathlib.Path(_WORKDIR.value).expanduser().resolve()
     stop_between_stages()
     keep_freed_memory()
-    from csst_jax import peers, start  # JAX takes a second to import: not before the flags are right
-
     try:
+        workdir = command_line.local_path("--workdir", _WORKDIR.value)
+        from csst_jax import peers, start  # JAX takes a second to import: not before the flags are right
+
         start.quiet_libraries()
         start.start_jax(_CONFIG.value)
         with peers.none_left_waiting(), start.claimed(workdir):

@@ -133,10 +133,12 @@ def data_size(config: ConfigDict, given: Mapping[str, Any]) -> DataSize:
       CsstError: neither is there, or both are.
     """
     from csst_jax import build
-    from csst_jax.data import encoded
+    from csst_jax.data import encoded, object_store
     from csst_jax.stages.planning import DataSize
 
-    if config.data.dir and pathlib.Path(config.data.dir).expanduser().exists():
+    if config.data.dir and (
+        object_store.is_remote(config.data.dir) or pathlib.Path(config.data.dir).expanduser().exists()
+    ):
         if given:
             raise CsstError(
                 f"data.dir={config.data.dir} says what --{next(iter(given))} is for: leave the flag out, "

@@ -13,24 +13,27 @@ from typing import TYPE_CHECKING
 import jax
 from absl import logging as absl_logging
 
+from csst_jax.command_line import local_path
 from csst_jax.json_files import read_json, write_json
 from csst_jax.peers import HEARTBEAT_S
 from csst_jax.stages.artifact import CONFIG_FILE
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ml_collections import ConfigDict
 
 LOCK_FILE = ".lock"
+COORDINATOR = "CSST_COORDINATOR"
 
 
 @contextlib.contextmanager
 def claimed(workdir: pathlib.Path) -> Iterator[None]:
     """Holds the workdir's lock, which the operating system drops with the process, however it ends.
 
-    The processes of one run share a workdir: the first one holds the lock, so JAX must have been started.
+    The processes of one run share a workdir: the first one holds the lock, so JAX must have been started. Where the
+    file system has no locks, a line on stderr says so.
 
     Raises:
       CsstError: another run holds it.
@@ -49,6 +52,11 @@ def claimed(workdir: pathlib.Path) -> Iterator[None]:
                 f"{workdir} is in use by another run{f' (process {holder})' if holder else ''}; "
                 "wait until it ends, or give this one another --workdir."
             ) from None
+        except OSError as error:  # NFS or Lustre mounted without locks
+            print(
+                f"warning: the file system of {workdir} has no locks ({error.strerror}): do not start two runs in it.",
+                file=sys.stderr,
+            )
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
@@ -96,19 +104,65 @@ def quiet_libraries() -> None:
 def start_jax(config: ConfigDict) -> None:
     """Joins the run's other processes, if it has any, and turns on the persistent compilation cache.
 
-    On a TPU pod slice the runtime knows the other processes. Elsewhere `CSST_COORDINATOR` (host:port),
-    `CSST_PROCESSES` and `CSST_PROCESS_ID` name them (`launch/` sets them).
+    Raises:
+      CsstError: see `join_processes`.
     """
     if config.compilation_cache_dir:
-        cache = pathlib.Path(config.compilation_cache_dir).expanduser()
+        cache = local_path("compilation_cache_dir", config.compilation_cache_dir)
         cache.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(cache))
         # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    coordinator = os.environ.get("CSST_COORDINATOR")
-    if coordinator:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        here = (coordinator, int(os.environ["CSST_PROCESSES"]), int(os.environ["CSST_PROCESS_ID"]))
-        jax.distributed.initialize(*here, heartbeat_timeout_seconds=HEARTBEAT_S)
-    elif len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
-        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_S)
+    join_processes(os.environ)
+
+
+def join_processes(environment: Mapping[str, str]) -> None:
+    """Joins the processes of a run, whose number and places the environment says (`launch/` sets it).
+
+    Args:
+      environment: `CSST_COORDINATOR=auto` lets JAX find them: on a TPU slice, in GKE, under Slurm and Open MPI.
+        `CSST_COORDINATOR=host:port` (of the first process) with `CSST_PROCESSES` and `CSST_PROCESS_ID` names them.
+        Without it this process is alone.
+
+    Raises:
+      CsstError: the variables do not say it, or JAX finds no cluster, or this process is not alone after all.
+    """
+    coordinator = environment.get(COORDINATOR)
+    if not coordinator:
+        if jax.process_count() > 1:
+            raise CsstError(
+                f"this device is part of a slice of {jax.process_count()} hosts: set {COORDINATOR}=auto and start the "
+                "same command on all of them (launch/tpu_vm.sh and launch/gke.sh do; docs/pods.md)."
+            )
+        return
+    # JAX would take SIGTERM for itself, and nobody here would ask it; the loop's own vote is csst_jax/train/loop.py's.
+    jax.config.update("jax_enable_preemption_service", False)
+    if coordinator == "auto":
+        try:
+            jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_S)
+        except ValueError as error:  # what it could not find
+            raise CsstError(
+                f"{COORDINATOR}=auto: JAX finds no TPU slice, Slurm step or Kubernetes job here ({error}) "
+                "Unset it to run alone, or set it to HOST:PORT, with CSST_PROCESSES and CSST_PROCESS_ID."
+            ) from error
+        return
+    try:
+        processes, this = int(environment["CSST_PROCESSES"]), int(environment["CSST_PROCESS_ID"])
+    except (KeyError, ValueError) as error:
+        raise CsstError(
+            f"{COORDINATOR}={coordinator} needs two numbers: CSST_PROCESSES, and CSST_PROCESS_ID, which counts from 0 "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    if ":" not in coordinator or not 0 <= this < processes:
+        raise CsstError(
+            f"{COORDINATOR}={coordinator}, CSST_PROCESSES={processes}, CSST_PROCESS_ID={this}: "
+            "give HOST:PORT (or auto), and an id from 0 to the number of processes less one."
+        )
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(
+        coordinator,
+        processes,
+        this,
+        cluster_detection_method="deactivate",
+        heartbeat_timeout_seconds=HEARTBEAT_S,
+    )

@@ -1,12 +1,25 @@
 #!/usr/bin/env bash
-# One machine, all its devices. Runs again until results.json is there, so that a preempted run goes on by itself.
+# One machine, all its devices:
 #   launch/local.sh --config=configs/camvid.py --workdir=runs/camvid
+# Starts again until the run is finished. SIGTERM and Ctrl-C are handed on, so that it saves; the status is then 143.
+# The other launchers start this one on each of their machines, with CSST_COORDINATOR=auto.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-workdir=
-for arg in "$@"; do case "$arg" in --workdir=*) workdir=${arg#--workdir=} ;; esac; done
-[ -n "$workdir" ] || { echo "error: give --workdir=DIR" >&2; exit 2; }
-while true; do
-  "${PYTHON:-.venv/bin/python}" -m csst_jax.main "$@"
-  [ ! -f "$workdir/results.json" ] || break
+source "$(dirname "$0")/start.sh"
+source launch/flags.sh
+need_workdir
+if [ -n "$dry_run" ]; then
+  run "$python" -m csst_jax.main "${arguments[@]}"
+  exit
+fi
+stopped='' pid=''
+trap 'stopped=1; [ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null || true' TERM INT
+while [ -z "$stopped" ]; do
+  "$python" -m csst_jax.main "${arguments[@]}" &
+  pid=$!
+  # A signal ends the first wait before the process ends; the second one waits on, or tells the same status again.
+  status=0
+  wait "$pid" || wait "$pid" || status=$?
+  [ "$status" -eq 0 ] || exit "$status"
+  if finished && [ -z "$stopped" ]; then exit 0; fi
 done
+finished || exit 143

@@ -50,6 +50,11 @@ def python_commands(text):
     ]
 
 
+def launcher_commands(text):
+    """(script, arguments) of every `launch/script arguments`."""
+    return [(words[0], words[1:]) for words in commands(text) if words[0].startswith("launch/")]
+
+
 def make_targets(text):
     """Every target of a `make target VARIABLE=value`."""
     return [
@@ -98,6 +103,12 @@ def problems(text):
         for argument in arguments:
             if argument.startswith("--"):
                 found += argument_problems(module, known, argument)
+    known = defined_flags("csst_jax.main") | {"dry_run", "xpk"}
+    for script, arguments in launcher_commands(text):
+        if not (ROOT / script).is_file():
+            found.append(f"{script}: no such launcher")
+        flags = (argument for argument in arguments if argument.startswith("--"))
+        found += [problem for flag in flags for problem in argument_problems("csst_jax.main", known, flag)]
     return found
 
 
@@ -131,6 +142,7 @@ text: make nothing
    python -m csst_jax.man --workdir=w
    python -m csst_jax.main --config=configs/none.py --wrkdir=w
    python -m pytest -q
+   launch/here.sh --workdir=w --config.sed=1
    ```
 """
     assert problems(text) == [
@@ -140,11 +152,16 @@ text: make nothing
         "python -m csst_jax.man: no such command",
         "python -m csst_jax.main --config=configs/none.py: no such file",
         "python -m csst_jax.main --wrkdir=w: no such flag",
+        "launch/here.sh: no such launcher",
+        "python -m csst_jax.main --config.sed=1: no such key",
     ]
     assert make_targets(text) == ["demo", "dmeo", "test"]
 
 
-@pytest.mark.parametrize("page,module", [("networks", "csst_jax.import_weights"), ("datasets", "data_prep.cityscapes")])
+@pytest.mark.parametrize(
+    "page,module",
+    [("networks", "csst_jax.import_weights"), ("datasets", "data_prep.cityscapes"), ("pods", "csst_jax.plan")],
+)
 def test_every_command_in_the_docs_exists(page, module):
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     assert module in {found for found, _ in python_commands(text)}

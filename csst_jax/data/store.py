@@ -15,9 +15,11 @@ import pathlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from csst_jax.data import centroid_index
+from etils import epath
+
+from csst_jax.data import centroid_index, object_store
 from csst_jax.data.encoded import size
 from csst_jax.types import CsstError, DatasetDescription
 
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 
 METADATA_FILE = "dataset.json"
 _PAUSES_S = (0.1, 1.0, 5.0)  # between the tries to read a record
+AnyPath = TypeVar("AnyPath", pathlib.Path, epath.Path)
 _HASHES: dict[
     tuple[Any, ...], str
 ] = {}  # labels_sha256 by the record files' (path, size, mtime); reading takes a while
@@ -111,12 +114,17 @@ class DataSet:
 
         Args:
           directory: the data set's version directory, or a directory above it (`DATA_DIR/<name>`, `DATA_DIR`) that
-            holds exactly one prepared data set.
+            holds exactly one prepared data set. One on object storage (`gs://…`) is copied to the local disk first.
 
         Raises:
-          CsstError: nothing prepared is there, or several data sets are, or `dataset.json` is damaged.
+          CsstError: nothing prepared is there, or several data sets are, or `dataset.json` is damaged, or object
+            storage cannot be read.
         """
-        found = find_prepared(directory)
+        if object_store.is_remote(directory):
+            cache = pathlib.Path(object_store.CACHE).expanduser()
+            found = object_store.local_copy(epath.Path(directory), find_prepared, cache)
+        else:
+            found = find_prepared(pathlib.Path(directory))
         try:
             metadata = json.loads((found / METADATA_FILE).read_text(encoding="utf-8"))
             description = DatasetDescription(
@@ -211,13 +219,12 @@ class DataSet:
         return Source(records, list(files), ids)
 
 
-def find_prepared(directory: str | os.PathLike[str]) -> pathlib.Path:
+def find_prepared(directory: AnyPath) -> AnyPath:
     """The one prepared version directory at or up to two levels below `directory`.
 
     Raises:
       CsstError: there is none, or more than one; names what to do.
     """
-    directory = pathlib.Path(directory)
     if (directory / METADATA_FILE).is_file():
         return directory
     # A directory whose name starts with a dot is a preparation under way, or one that was killed.

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# A TPU slice of Compute Engine, one worker or many. From the repository, with gcloud set to your project and zone:
+#   export BUCKET=my-bucket
+#   launch/tpu_vm.sh create     # asks for the slice as a queued resource and waits for it
+#   launch/tpu_vm.sh install    # copies the committed code to all workers, installs it, mounts the bucket at ./bucket
+#   launch/tpu_vm.sh run --config=configs/camvid.py --config.data.dir=gs://$BUCKET/data/camvid --workdir=bucket/runs/camvid
+#   launch/tpu_vm.sh collect --workdir=bucket/runs/camvid    # all but the checkpoints, to the same place here
+#   launch/tpu_vm.sh delete
+# `run` makes a preempted slice again, installs, and goes on from the newest checkpoint. It holds a connection to each worker:
+# start it in tmux, on a machine that stays awake. SPOT=0 asks for a slice that is not preempted, at another price.
+set -euo pipefail
+action=${1:-}
+[ $# -eq 0 ] || shift
+source "$(dirname "$0")/start.sh"
+name=${TPU_NAME:-csst}
+accelerator_type=${ACCELERATOR_TYPE:-v5litepod-16}
+runtime_version=${RUNTIME_VERSION:-v2-alpha-tpuv5-lite}
+
+state() { gcloud compute tpus queued-resources describe "$name" --format='value(state.state)'; }
+
+on_all() { run gcloud compute tpus tpu-vm ssh "$name" --worker=all --command="$1"; }
+
+create() {
+  local spot=()
+  [ "${SPOT:-1}" = 0 ] || spot=(--spot)
+  run gcloud compute tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$accelerator_type" \
+    --runtime-version="$runtime_version" "${spot[@]}"
+  [ -z "$dry_run" ] || return 0
+  local now
+  until now=$(state) && [ "$now" = ACTIVE ]; do
+    [[ "$now" != FAILED && "$now" != SUSPENDED ]] || fail "queued resource $name is $now: look at" \
+      "'gcloud compute tpus queued-resources describe $name', then delete it."
+    echo "queued resource $name: $now"
+    sleep 30
+  done
+}
+
+install() {
+  run git archive --output=csst_jax.tar HEAD
+  run gcloud compute tpus tpu-vm scp csst_jax.tar "$name:" --worker=all
+  on_all "mkdir -p csst_jax && tar -xf csst_jax.tar -C csst_jax && cd csst_jax && launch/tpu_vm_setup.sh $BUCKET"
+  run rm csst_jax.tar
+}
+
+# Trains, on all workers at once. Returns when the run is finished, and when it fails on a slice that is still there.
+train() {
+  local command status
+  printf -v command '%q ' launch/local.sh "${arguments[@]}"
+  while true; do
+    status=0
+    on_all "cd csst_jax && CSST_COORDINATOR=auto $command" || status=$?
+    [ "$status" -ne 0 ] || return 0
+    sleep 60 # until a preemption shows
+    [ "$(gcloud compute tpus tpu-vm describe "$name" --format='value(state)')" != READY ] || return "$status"
+    echo "slice $name was preempted: making it again"
+    delete
+    create
+    install
+  done
+}
+
+collect() {
+  [[ "$workdir" == bucket/* ]] || fail "--workdir=$workdir is not in the bucket; give bucket/…"
+  run mkdir -p "$workdir"
+  run gcloud storage rsync --recursive --exclude='.*/checkpoints/.*' "gs://$BUCKET/${workdir#bucket/}" "$workdir"
+}
+
+delete() { run gcloud compute tpus queued-resources delete "$name" --force --quiet; }
+
+case "$action" in
+  create | delete) "$action" ;;
+  install)
+    need_bucket
+    install
+    ;;
+  run)
+    need_workdir
+    need_bucket # the slice may have to be made again
+    train
+    show_main
+    ;;
+  collect)
+    need_workdir
+    need_bucket
+    collect
+    ;;
+  *) fail "say create, install, run, collect or delete first; the head of $0 shows how" ;;
+esac
