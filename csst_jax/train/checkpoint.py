@@ -7,7 +7,6 @@ import logging
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-import jax
 import orbax.checkpoint as ocp
 
 from csst_jax.train.state import TrainState
@@ -78,8 +77,3 @@ class Checkpoints:
 
 def _as_tree(state: TrainState) -> dict[str, Any]:
     return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-
-
-def abstract_state(state: TrainState, sharding: jax.sharding.Sharding) -> TrainState:
-    """Shapes and dtypes of `state` with one sharding for all of it, to restore into."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state)

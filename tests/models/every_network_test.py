@@ -17,9 +17,9 @@ from flax import nnx
 from configs import base
 from csst_jax import build
 from csst_jax.models import convolution, nnx_io, zoo
-from csst_jax.train.checkpoint import Checkpoints, abstract_state
+from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.sharding import make_mesh, replicated
-from csst_jax.train.state import initial_state
+from csst_jax.train.state import abstract_state, initial_state
 from csst_jax.train.step import step_program
 from csst_jax.types import Phase
 
