@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from csst_jax.models.rows import SPATIAL
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from csst_jax.train.state import TrainState
 
-DATA, SPATIAL = "data", "spatial"
+DATA = "data"
 ALL = -1
 
 

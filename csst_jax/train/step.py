@@ -209,7 +209,8 @@ def step_program(recipe: Recipe, phase: Phase) -> StepProgram:
     check_divisible(phase.global_batch, phase.crop_px, recipe.mesh, recipe.accumulate)
 
     def fn(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
-        return train_step(recipe, state, batch)
+        with jax.sharding.use_abstract_mesh(recipe.mesh.abstract_mesh):
+            return train_step(recipe, state, batch)
 
     fn.__name__ = f"train_step_{phase.crop_px}px_{phase.global_batch}"
     state = recipe.abstract_state()
