@@ -96,8 +96,8 @@ def predict_program(
       preprocessing: what the network expects of its input.
       batch_size: images a step; rounded up to a multiple of the devices that share the batch.
       image_size: height and width in pixels; padded as `averaging` says.
-      mesh: the devices. Those along `spatial` have the whole image, and share the rows of what the network makes of it:
-        any number of them, whether it divides the height or not.
+      mesh: the devices. Those along `spatial` have the whole image, and share the rows of what the network makes of it
+        (where they divide these: see `csst_jax.models.rows`).
 
     Returns:
       A function of (images uint8 [b, h, w, 3], params, batch_stats) that returns the most probable classes, uint8

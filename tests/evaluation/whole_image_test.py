@@ -11,6 +11,7 @@ from PIL import Image
 
 from csst_jax.evaluation import whole_image
 from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
+from csst_jax.models import nnx_io, zoo
 from csst_jax.models.nnx_io import Network
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.train.sharding import make_mesh
@@ -130,3 +131,26 @@ def test_rows_are_shared_and_borders_alone_are_exchanged(height):
 def test_padding_must_be_of_pixels():
     with pytest.raises(CsstError, match="pad_px=0: give a number of pixels"):
         Averaging(pad_px=0)
+
+
+@pytest.mark.slow
+def test_a_large_image_over_eight_devices_is_predicted_as_on_one():
+    network = nnx_io.create(zoo.builder("fast_scnn", 19, width=0.125), seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3)).repeat(32, 1).repeat(32, 2).astype(np.uint8)
+
+    def predicted(devices):
+        program = whole_image.predict_program(
+            network,
+            averaging=Averaging(),
+            preprocessing=Preprocessing(),
+            batch_size=1,
+            image_size=images.shape[1:3],
+            mesh=make_mesh(jax.devices()[:devices], devices),
+        )
+        given = jax.device_put((images, network.params, network.batch_stats), program.in_shardings)
+        return jax.device_get(program.lower().compile()(*given))
+
+    (classes, confidence), (one_classes, one_confidence) = predicted(8), predicted(1)
+    assert images.shape == (1, 1024, 2048, 3) and len(np.unique(one_classes)) > 3
+    np.testing.assert_allclose(confidence, one_confidence, rtol=1e-5)
+    np.testing.assert_array_equal(classes, one_classes)
