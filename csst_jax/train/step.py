@@ -125,8 +125,9 @@ def train_step(recipe: Recipe, state: TrainState, batch: dict[str, jax.Array]) -
     photometry_key, dropout_key = jax.random.split(jax.random.key(batch["seed"]))
     dropout_key = jax.random.fold_in(dropout_key, state.step)
     crops = {name: batch[name] for name in ("image", "label", "sample")}
-    # Split parameters are put together here: left to itself, XLA might split features by channels instead.
-    params = jax.lax.with_sharding_constraint(state.params, replicated(recipe.mesh))
+    params = state.params
+    if recipe.split_state:  # gathered here: left to itself, XLA might split features by channels instead
+        params = jax.lax.with_sharding_constraint(params, replicated(recipe.mesh))
     if recipe.accumulate == 1:
         stats, gradient, metrics = _gradient(recipe, params, state.batch_stats, crops, photometry_key, dropout_key)
     else:

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import numpy as np
 
+from csst_jax.models import nnx_io, zoo
 from csst_jax.train import loop
 from csst_jax.train.state import initial_state
 from csst_jax.train.step import step_program
@@ -42,6 +44,15 @@ def test_a_split_state_takes_the_same_steps_in_less_memory(make_recipe, make_bat
     # Four devices share all but the biases of the two classifiers, of three classes each.
     assert sizes[True][0] == (whole - 48) / 4 + 48
     assert sizes[False][1] - sizes[True][1] == sizes[False][0] - sizes[True][0]
+
+
+def test_the_network_of_137_million_parameters_is_split_to_an_eighth(make_recipe):
+    network = nnx_io.abstract(zoo.builder("deeplab_v3_plus_wide_resnet38", 19))
+    state = make_recipe(8, network=network, split_state=True).abstract_state()
+    arrays = jax.tree.leaves((state.params, state.opt_state))
+    whole = sum(x.size for x in arrays)
+    assert whole > 2 * 137e6
+    assert sum(math.prod(x.sharding.shard_shape(x.shape)) for x in arrays) < 1.001 * whole / 8
 
 
 def test_training_goes_on_from_a_checkpoint_of_another_layout(make_run, tmp_path):
