@@ -64,8 +64,8 @@ class Work:
       unit: smallest batch, of which all are multiples.
       epochs: in which it runs; 0 for predictions.
       steps: how often it runs.
-      loops: how often the body of its loop over images, mirror images and tiles runs a step; the compiler counts it
-        once. The mean over scales, which have a body each.
+      loops: how often the body of its loop over micro-batches, or over images, mirror images and tiles, runs a step;
+        the compiler counts it once. The mean over scales, which have a body each.
       lower: from a batch to the lowered program.
     """
 
@@ -149,7 +149,7 @@ def _training(
             build.batch_unit(stage, mesh),
             len(epochs),
             sum(other.steps for other in epochs),
-            1,
+            stage.accumulate,
             functools.partial(lower, phase.crop_px),
         )
 
