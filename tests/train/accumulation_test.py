@@ -30,7 +30,8 @@ def taken(recipe, batch):
     """State and metrics after one step, and the text of its program."""
     program = step_program(recipe, Phase(CROP, BATCH, 1))
     compiled = program.lower().compile()
-    state = jax.device_put(initial_state(recipe.network, recipe.optimizer), program.in_shardings[0])
+    own = jax.tree.map(jnp.copy, initial_state(recipe.network, recipe.optimizer))  # the step takes its memory
+    state = jax.device_put(own, program.in_shardings[0])
     return *compiled(state, jax.device_put(batch, program.in_shardings[1])), compiled.as_text()
 
 
