@@ -31,6 +31,9 @@ def training() -> ConfigDict:
     c.samples_per_epoch = 0  # crops an epoch; 0 = the number of training images (real + pseudo)
     c.crop_px = 800  # side of the full crop
     c.batch_size = 16  # crops a step at the full crop, over all devices
+    # Micro-batches that a step takes one after another, for the memory of one; 1 = the batch at once. Each has its own
+    # batch statistics and hard pixels; losses and gradients are means over them, weighted by their valid pixels.
+    c.accumulate = 1
 
     # The fast schedule (paper §3.3): crop, and with it the batch, by epoch.
     c.schedule = ConfigDict()
@@ -139,7 +142,13 @@ def get_config() -> ConfigDict:
     c.normalisation.std = (0.229, 0.224, 0.225)
 
     c.mesh = ConfigDict()
-    c.mesh.spatial = 1  # devices that share an image's rows; the others share the batch
+    # Devices that share the batch, and devices that share an image's rows, of one process; their product is the number
+    # of all devices, and -1 stands for as many as are left.
+    c.mesh.data = -1
+    c.mesh.spatial = 1  # for evaluation and labelling, too
+    # Parameters and optimizer state are split over `data`, where every device would hold all of them (ZeRO): for
+    # networks whose state is large beside their features. Results are the same; parameters are gathered at every step.
+    c.mesh.split_state = False
 
     c.input = ConfigDict()
     c.input.parallel_batches = 2  # batches that tf.data prepares at the same time

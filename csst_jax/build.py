@@ -16,8 +16,7 @@ from csst_jax.data.pseudo_labels import PseudoLabelled
 from csst_jax.data.sampling import LabelledSource, Strategy, check_crop, make_sampler
 from csst_jax.data.selection import Selection, images_alone, select
 from csst_jax.data.store import DataSet
-from csst_jax.evaluation import whole_image
-from csst_jax.evaluation.whole_image import Averaging, PredictProgram, WholeImagePredictor
+from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
@@ -104,7 +103,7 @@ def check_stage(
         return
     planned = phases(stage, len(records), device_mesh)
     for phase in planned:
-        sharding.check_divisible(phase.global_batch, phase.crop_px, device_mesh)
+        sharding.check_divisible(phase.global_batch, phase.crop_px, device_mesh, stage.accumulate)
     _learning_rate(stage, planned)
     _strategy(stage)
     check_crop(stage.crop_px, [encoded.size(selection.source.label_bytes(record)) for record in records])
@@ -126,7 +125,7 @@ def _strategy(stage: ConfigDict) -> Strategy:
 
 def mesh(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
     """The given devices, or all of all processes, as (`data`, `spatial`)."""
-    return sharding.make_mesh(jax.devices() if devices is None else devices, config.mesh.spatial)
+    return sharding.make_mesh(jax.devices() if devices is None else devices, config.mesh.spatial, config.mesh.data)
 
 
 def phases(stage: ConfigDict, num_images: int, device_mesh: jax.sharding.Mesh) -> list[Phase]:
@@ -142,8 +141,13 @@ def phases(stage: ConfigDict, num_images: int, device_mesh: jax.sharding.Mesh) -
         num_sizes=stage.schedule.num_sizes,
         stride=stage.schedule.stride,
         max_batch_factor=stage.schedule.max_batch_factor,
-        data_axis=device_mesh.shape[sharding.DATA],
+        batch_unit=batch_unit(stage, device_mesh),
     )
+
+
+def batch_unit(stage: ConfigDict, device_mesh: jax.sharding.Mesh) -> int:
+    """What every batch of a stage is a multiple of: each device takes as many crops of each micro-batch."""
+    return device_mesh.shape[sharding.DATA] * max(1, stage.accumulate)
 
 
 def lengthened(
@@ -237,14 +241,11 @@ def recipe(config: ConfigDict, stage: ConfigDict, net: nnx_io.Network, device_me
     return Recipe(
         network=net,
         method=Supervised(loss.ohem, loss.ohem_threshold, loss.ohem_min_kept, *aux),
-        augmentation=Augmentation(
-            augment.flip,
-            augment.jitter,
-            augment.blur,
-            preprocessing(config, stage),
-        ),
+        augmentation=Augmentation(augment.flip, augment.jitter, augment.blur, preprocessing(config, stage)),
         optimizer=sgd(stage.momentum, stage.weight_decay),
         mesh=device_mesh,
+        split_state=config.mesh.split_state,
+        accumulate=stage.accumulate,
     )
 
 
@@ -261,26 +262,12 @@ def predictor(
       expects: what it expects of its input.
     """
     return WholeImagePredictor(
-        net, *weights, averaging=averaging(how), preprocessing=expects, batch_size=config.evaluate.batch_size
-    )
-
-
-def predict_program(
-    how: ConfigDict,
-    net: nnx_io.Network,
-    expects: Preprocessing,
-    batch_size: int,
-    image_size: tuple[int, int],
-    device_mesh: jax.sharding.Mesh,
-) -> PredictProgram:
-    """What `predictor` compiles for images of one size (height, width), over one process's devices."""
-    return whole_image.predict_program(
         net,
+        *weights,
         averaging=averaging(how),
         preprocessing=expects,
-        batch_size=batch_size,
-        image_size=image_size,
-        mesh=device_mesh,
+        batch_size=config.evaluate.batch_size,
+        spatial=mesh(config).shape[sharding.SPATIAL],
     )
 
 

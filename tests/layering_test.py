@@ -24,6 +24,7 @@ LEVELS = (
         "models.pooling",
         "models.preprocessing",
         "models.resize",
+        "models.rows",
         "models.winograd",
     ),
     ("precision", "host_memory", "json_files"),

@@ -196,8 +196,11 @@ def test_other_samplers_run_too(config, tmp_path, name):
         ({"teacher.output_stride": 8}, "network 'toy' has no option output_stride; it has: "),
         ({"teacher.crop_px": 160}, r"crop_px=160 is larger than every training image \(the longest side is 128 px\)"),
         ({"student.crop_px": 160}, "crop_px=160 is larger than every training image"),
-        ({"teacher.batch_size": 6}, "a global batch of 6 is not divisible by the 8 devices of the data axis"),
-        ({"student.batch_size": 6}, "a global batch of 6 is not divisible by the 8 devices of the data axis"),
+        ({"teacher.batch_size": 6}, "a global batch of 6 is not divisible by 8, the devices"),
+        ({"student.batch_size": 6}, "a global batch of 6 is not divisible by 8, the devices"),
+        ({"student.accumulate": 2}, "a global batch of 8 is not divisible by 16, the devices"),
+        ({"student.accumulate": 0}, "accumulate=0: give a number of micro-batches"),
+        ({"mesh.data": 3}, "mesh.data=3 and mesh.spatial=1 do not make 8 devices"),
         ({"mesh.spatial": 3}, "mesh.spatial=3 does not divide the 8 devices"),
         ({"teacher.dtype": "float16"}, "model.dtype='float16' is unknown; use one of float32, bfloat16"),
         (

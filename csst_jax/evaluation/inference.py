@@ -125,12 +125,13 @@ def make_labeller(
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """A jittable function from a batch that is sharded over `data` to each pixel's class and its probability.
 
-    A device takes the images of its share one after another: probabilities have as many values as the image has pixels
-    times classes (0.5 GiB at 1024x2048 with 66 classes), and are there for one image of each device at a time.
+    A device, or those that share an image's rows, takes the images of its share one after another: probabilities have
+    as many values as the image has pixels times classes (0.5 GiB at 1024x2048 with 66 classes), and are there for one
+    image at a time.
 
     Args:
       probabilities: what `make_predictor` returns.
-      mesh: the devices.
+      mesh: the devices; `probabilities` itself may split rows over `spatial`.
 
     Returns:
       label(images uint8 "b h w 3", *state) -> classes uint8 "b h w" and confidences float32 "b h w".
@@ -147,6 +148,7 @@ def make_labeller(
             mesh=mesh,
             in_specs=(share, *[everywhere] * len(state)),
             out_specs=(share, share),
+            axis_names={DATA},
             check_vma=False,  # a check of what is exchanged between devices: nothing is
         )(images, *state)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from csst_jax.data.encoded import decode_rgb
 from csst_jax.evaluation.inference import make_labeller, make_predictor
-from csst_jax.train.sharding import DATA, make_mesh, replicated
+from csst_jax.train.sharding import DATA, SPATIAL, make_mesh, replicated
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -70,11 +70,13 @@ class PredictProgram:
 
     fn: Callable[..., tuple[jax.Array, jax.Array]]
     in_shardings: tuple[Any, ...]
+    out_shardings: Any
     abstract_args: tuple[Any, ...]
 
     def lower(self) -> jax.stages.Lowered:
         """Traces and lowers the prediction for its abstract arguments."""
-        return jax.jit(self.fn, in_shardings=self.in_shardings).lower(*self.abstract_args)
+        jitted = jax.jit(self.fn, in_shardings=self.in_shardings, out_shardings=self.out_shardings)
+        return jitted.lower(*self.abstract_args)
 
 
 def predict_program(
@@ -92,9 +94,10 @@ def predict_program(
       network: the network.
       averaging: over what probabilities are averaged.
       preprocessing: what the network expects of its input.
-      batch_size: images a step; rounded up to a multiple of the devices.
+      batch_size: images a step; rounded up to a multiple of the devices that share the batch.
       image_size: height and width in pixels; padded as `averaging` says.
-      mesh: the devices, which share the batch.
+      mesh: the devices. Those along `spatial` have the whole image, and share the rows of what the network makes of it
+        (where they divide these: see `csst_jax.models.rows`).
 
     Returns:
       A function of (images uint8 [b, h, w, 3], params, batch_stats) that returns the most probable classes, uint8
@@ -102,16 +105,17 @@ def predict_program(
     """
 
     def logits(images: jax.Array, params: Arrays, batch_stats: Arrays) -> jax.Array:
+        images = jax.lax.with_sharding_constraint(images, jax.P(None, SPATIAL))
         return network.apply_eval(params, batch_stats, images)["logits"]
 
     how = dataclasses.asdict(averaging)
     pad_px = how.pop("pad_px")
     size = [_multiple(side, pad_px) for side in image_size]
     predict = make_labeller(make_predictor(logits, preprocessing, **how), mesh)
-    images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh.size), *size, 3), jnp.uint8)
+    images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh.shape[DATA]), *size, 3), jnp.uint8)
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (network.params, network.batch_stats))
     by_batch = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DATA))
-    return PredictProgram(predict, (by_batch, replicated(mesh), replicated(mesh)), (images, *state))
+    return PredictProgram(predict, (by_batch, replicated(mesh), replicated(mesh)), by_batch, (images, *state))
 
 
 class WholeImagePredictor:
@@ -126,6 +130,7 @@ class WholeImagePredictor:
         averaging: Averaging,
         preprocessing: Preprocessing,
         batch_size: int,
+        spatial: int = 1,
     ):
         """Puts the network's state on the devices.
 
@@ -135,9 +140,10 @@ class WholeImagePredictor:
           batch_stats: its running statistics.
           averaging: over what probabilities are averaged.
           preprocessing: what the network expects of its input.
-          batch_size: images a step; rounded up to a multiple of the devices.
+          batch_size: images a step; rounded up to a multiple of the devices that share the batch.
+          spatial: devices that share an image's rows.
         """
-        mesh = make_mesh(jax.local_devices(), 1)
+        mesh = make_mesh(jax.local_devices(), spatial)
         self._program = functools.partial(
             predict_program,
             network,
@@ -146,7 +152,7 @@ class WholeImagePredictor:
             batch_size=batch_size,
             mesh=mesh,
         )
-        self._batch_size = _multiple(batch_size, mesh.size)
+        self._batch_size = _multiple(batch_size, mesh.shape[DATA])
         self._pad_px = averaging.pad_px
         # BGR preprocessing has its mean in the order of its own channels.
         mean = np.asarray(preprocessing.mean[:: 1 if preprocessing.channels == "RGB" else -1])

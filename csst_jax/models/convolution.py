@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models import cpu_convolution as cpu
 from csst_jax.models.blocks import convolve_blocks
+from csst_jax.models.rows import evenly_shared
 from csst_jax.models.winograd import winograd
 
 Pair = tuple[int, int]
@@ -162,7 +163,8 @@ def conv2d(
     (rows, above), (columns, beside) = (
         _taps_inside(*sides) for sides in zip(x.shape[1:3], kernel.shape[:2], stride, padding, dilation, strict=True)
     )
-    return _conv2d(x, kernel[rows, columns], stride, (above, beside), dilation, groups)
+    y = _conv2d(evenly_shared(x), kernel[rows, columns], stride, (above, beside), dilation, groups)
+    return evenly_shared(y)
 
 
 def _taps_inside(size: int, taps: int, stride: int, padding: Pair, dilation: int) -> tuple[slice, Pair]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from csst_jax.models.cpu_convolution import Padding, from_outputs, side_by_side
+from csst_jax.models.rows import evenly_shared
 
 
 def max_pool(
@@ -31,7 +32,7 @@ def max_pool(
             count = -(-(length + 2 * padding - size) // stride) + 1
             count -= (count - 1) * stride >= length + padding
         pads.append((padding, max(0, (count - 1) * stride + size - length - padding)))
-    return _max_pool(x, size, stride, (pads[0], pads[1]))
+    return evenly_shared(_max_pool(evenly_shared(x), size, stride, (pads[0], pads[1])))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

@@ -21,7 +21,7 @@ def phases(
     num_sizes: int = 6,
     stride: int = 32,
     max_batch_factor: int | float = 4,
-    data_axis: int = 1,
+    batch_unit: int = 1,
 ) -> list[Phase]:
     """One phase for each epoch.
 
@@ -41,10 +41,10 @@ def phases(
       num_sizes: number of crop sizes (paper: 6 from 400 to 800).
       stride: the network's output stride, in pixels.
       max_batch_factor: no batch is larger than this times global_batch.
-      data_axis: number of devices that share a batch; every batch is a multiple of it.
+      batch_unit: every batch is a multiple of it: devices that share a batch, times micro-batches of a step.
 
     Raises:
-      CsstError: unknown kind, a number below 1, or global_batch is not divisible by data_axis.
+      CsstError: unknown kind, a number below 1, or global_batch is not divisible by batch_unit.
     """
     if kind not in KINDS:
         raise CsstError(f"unknown crop schedule {kind!r}; known are {', '.join(KINDS)}.")
@@ -56,14 +56,14 @@ def phases(
         "num_sizes": num_sizes,
         "stride": stride,
         "max_batch_factor": max_batch_factor,
-        "data_axis": data_axis,
+        "batch_unit": batch_unit,
     }.items():
         if value < 1:
             raise CsstError(f"crop schedule: {name} is {value}; it must be at least 1.")
-    if global_batch % data_axis:
+    if global_batch % batch_unit:
         raise CsstError(
-            f"a global batch of {global_batch} is not divisible by the {data_axis} devices of the data axis; "
-            f"make it a multiple of {data_axis}."
+            f"a global batch of {global_batch} is not divisible by {batch_unit}, the devices that share a batch times "
+            f"the micro-batches of a step; make it a multiple of {batch_unit}."
         )
     sizes = [crop_px] if kind == "constant" else _sizes(crop_px, min(num_sizes, epochs), stride)
     if kind.startswith("fine2coarse"):
@@ -72,7 +72,7 @@ def phases(
     for epoch in range(epochs):
         size = sizes[epoch % len(sizes)] if kind.endswith("+") else sizes[epoch * len(sizes) // epochs]
         batch = min(global_batch * crop_px**2 // size**2, int(max_batch_factor * global_batch))
-        batch = max(batch // data_axis, 1) * data_axis
+        batch = max(batch // batch_unit, 1) * batch_unit
         result.append(Phase(crop_px=size, global_batch=batch, steps=-(-samples_per_epoch // batch)))
     return result
 

@@ -13,6 +13,7 @@ import jax
 
 from csst_jax import build
 from csst_jax.evaluation import inference
+from csst_jax.evaluation.whole_image import predict_program
 from csst_jax.train import sharding
 from csst_jax.train.compile import distinct_phases
 from csst_jax.train.program_cost import ProgramCost, needed_bytes, program_cost
@@ -60,11 +61,11 @@ class Work:
       size_px: height and width of its images.
       batch: images a step over the devices that share it.
       devices: how many these are; the batch is a multiple of their `data` axis.
-      unit: smallest batch.
+      unit: smallest batch, of which all are multiples.
       epochs: in which it runs; 0 for predictions.
       steps: how often it runs.
-      loops: how often the body of its loop over images, mirror images and tiles runs a step; the compiler counts it
-        once. The mean over scales, which have a body each.
+      loops: how often the body of its loop over micro-batches, or over images, mirror images and tiles, runs a step;
+        the compiler counts it once. The mean over scales, which have a body each.
       lower: from a batch to the lowered program.
     """
 
@@ -145,10 +146,10 @@ def _training(
             (phase.crop_px, phase.crop_px),
             phase.global_batch,
             mesh.size,
-            mesh.shape[sharding.DATA],
+            build.batch_unit(stage, mesh),
             len(epochs),
             sum(other.steps for other in epochs),
-            1,
+            stage.accumulate,
             functools.partial(lower, phase.crop_px),
         )
 
@@ -165,8 +166,9 @@ def _prediction(
 ) -> Work:
     """Each process predicts its share of the images on its own devices."""
     mine = [device for device in devices if device.process_index == devices[0].process_index]
-    mesh = sharding.make_mesh(mine, 1)
-    batch = -(-config.evaluate.batch_size // mesh.size) * mesh.size
+    mesh = sharding.make_mesh(mine, build.mesh(config, devices).shape[sharding.SPATIAL])
+    unit = mesh.shape[sharding.DATA]
+    batch = -(-config.evaluate.batch_size // unit) * unit
     share = -(-images * len(mine) // len(devices))
     tiles = [len(inference.tiles(data.image_px, scale, how.tile_px, how.tile_overlap)[1]) for scale in how.scales]
     return Work(
@@ -174,11 +176,18 @@ def _prediction(
         data.image_px,
         batch,
         mesh.size,
-        mesh.size,
+        unit,
         0,
         -(-share // batch),
-        batch // mesh.size * (2 if how.flip else 1) * sum(tiles) / len(tiles),
-        lambda batch: build.predict_program(how, net, expects, batch, data.image_px, mesh).lower(),
+        batch // unit * (2 if how.flip else 1) * sum(tiles) / len(tiles),
+        lambda batch: predict_program(
+            net,
+            averaging=build.averaging(how),
+            preprocessing=expects,
+            batch_size=batch,
+            image_size=data.image_px,
+            mesh=mesh,
+        ).lower(),
     )
 
 

@@ -16,10 +16,9 @@ from csst_jax import build
 from csst_jax.data.kept import kept_in_memory
 from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.train import sharding
-from csst_jax.train.checkpoint import Checkpoints, abstract_state
+from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.compile import distinct_phases
 from csst_jax.train.loop import TrainingRun, train
-from csst_jax.train.state import initial_state
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -85,8 +84,7 @@ def run(
     try:
         if artifact.done:
             log.info("%s: done, skipped", name)
-            like = jax.eval_shape(functools.partial(initial_state, net, recipe.optimizer))
-            state = checkpoints.restore(abstract_state(like, sharding.replicated(mesh)), steps)
+            state = checkpoints.restore(recipe.abstract_state(), steps)
         else:
             # TensorFlow takes seconds to import, and a finished stage does without.
             from csst_jax.data.batches import batch_specs, batches
@@ -120,7 +118,7 @@ def run(
             )
     finally:
         checkpoints.close()
-    weights = (state.params, state.batch_stats)
+    weights = jax.device_put((state.params, state.batch_stats), sharding.replicated(mesh))
     trained = Trained(net, weights, weights_sha256(weights), steps, recipe.augmentation.preprocessing)
     if artifact.done:
         if trained.sha256 != artifact.result["weights_sha256"]:

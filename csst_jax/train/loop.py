@@ -16,10 +16,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax.host_memory import keep_freed_memory
-from csst_jax.train.checkpoint import abstract_state
 from csst_jax.train.compile import Compilation, StepBank
 from csst_jax.train.progress import Preempted, Progress, StopRequest
-from csst_jax.train.sharding import batch_shardings, replicated
+from csst_jax.train.sharding import batch_shardings
 from csst_jax.train.state import TrainState, initial_state
 from csst_jax.types import CsstError
 
@@ -85,10 +84,9 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
       Preempted: SIGTERM came; the state is saved.
       CheckpointError: saving failed; earlier checkpoints are intact.
     """
-    everywhere = replicated(run.recipe.mesh)
     timetable = Timetable(run.phases)
     state = _initial_state(run.recipe)
-    saved = run.checkpoints.restore_newest(abstract_state(state, everywhere))
+    saved = run.checkpoints.restore_newest(run.recipe.abstract_state())
     if saved is not None:
         # The donated state must own its memory: a restored array may share it with the host's copy.
         state = jax.tree.map(lambda x: x.copy(), saved)
@@ -130,13 +128,14 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
 
 
 def _initial_state(recipe: Recipe) -> TrainState:
-    """Step 0 on all devices, in memory of its own; one program, where each array would have been one."""
+    """Step 0 on the devices, in memory of its own; one program, where each array would have been one."""
 
     def first_state(params: Arrays, batch_stats: Arrays) -> TrainState:
         own = jax.tree.map(jnp.copy, (params, batch_stats))
         return initial_state(dataclasses.replace(recipe.network, params=own[0], batch_stats=own[1]), recipe.optimizer)
 
-    made = jax.jit(first_state, out_shardings=replicated(recipe.mesh))
+    layout = jax.tree.map(lambda x: x.sharding, recipe.abstract_state())
+    made = jax.jit(first_state, out_shardings=layout)
     return made(*jax.tree.map(np.asarray, (recipe.network.params, recipe.network.batch_stats)))
 
 

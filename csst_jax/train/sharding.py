@@ -1,40 +1,82 @@
 """The device mesh and what is laid out over it.
 
 Axes: `data` splits the batch, `spatial` splits image rows (XLA exchanges the halos of convolutions). Parameters and
-optimizer state are replicated.
+optimizer state are on every device, or split over `data`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from csst_jax.models.rows import SPATIAL
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DATA, SPATIAL = "data", "spatial"
+    from csst_jax.train.state import TrainState
+
+DATA = "data"
+ALL = -1
 
 
-def make_mesh(devices: Sequence[jax.Device], spatial: int) -> Mesh:
+def make_mesh(devices: Sequence[jax.Device], spatial: int, data: int = ALL) -> Mesh:
     """A (`data`, `spatial`) mesh over all given devices.
 
+    Args:
+      devices: those of each process beside each other.
+      spatial: devices that share an image's rows; -1 for all that `data` leaves.
+      data: devices that share the batch; -1 for all that `spatial` leaves.
+
     Raises:
-      CsstError: `spatial` does not divide the number of devices of each process (an image's rows stay in one process).
+      CsstError: both are -1; their product is not the number of devices; or `spatial` does not divide the number of
+        devices of each process (which reads whole crops: an image's rows stay in one process).
     """
-    own = len(devices) // len({device.process_index for device in devices})
+    given, count = f"mesh.data={data} and mesh.spatial={spatial}", len(devices)
+    if data == spatial == ALL:
+        raise CsstError(f"{given}: -1 stands for all devices that the other leaves; give a number for one of them.")
+    left = count // max(1, -data * spatial)  # where one of them is -1, the product is the other's negative
+    data, spatial = (left if size == ALL else size for size in (data, spatial))
+    own = count // len({device.process_index for device in devices})
     if spatial < 1 or own % spatial:
         raise CsstError(f"mesh.spatial={spatial} does not divide the {own} devices of a process; give a divisor of it.")
-    return Mesh(np.asarray(devices).reshape(-1, spatial), (DATA, SPATIAL))
+    if data * spatial != count:
+        raise CsstError(f"{given} do not make {count} devices; give -1 for one, or two whose product is {count}.")
+    return Mesh(np.asarray(devices).reshape(data, spatial), (DATA, SPATIAL))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same on every device."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def state_shardings(state: TrainState, mesh: Mesh, split: bool) -> TrainState:
+    """Layout of a training state, array by array.
+
+    Args:
+      state: the state, or its shapes.
+      mesh: the devices.
+      split: whether parameters and optimizer state are split over `data`, each array along the longest axis that the
+        devices divide. An array without such an axis, and the running statistics, are on every device in any case.
+    """
+
+    def layout(x: Any) -> NamedSharding:
+        divisible = [axis for axis, size in enumerate(x.shape) if size % mesh.shape[DATA] == 0]
+        if not divisible:
+            return replicated(mesh)
+        longest = max(divisible, key=lambda axis: x.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * longest, DATA))
+
+    everywhere = jax.tree.map(lambda _: replicated(mesh), state)
+    if not split:
+        return everywhere
+    params, opt_state = jax.tree.map(layout, (state.params, state.opt_state))
+    return dataclasses.replace(everywhere, params=params, opt_state=opt_state)
 
 
 def batch_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
@@ -50,21 +92,34 @@ def batch_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
     }
 
 
-def check_divisible(global_batch: int, crop_px: int, mesh: Mesh) -> None:
+def check_divisible(global_batch: int, crop_px: int, mesh: Mesh, accumulate: int) -> None:
     """Refuses a batch or crop that the mesh cannot split evenly.
 
+    Args:
+      global_batch: crops a step.
+      crop_px: side of a crop.
+      mesh: the devices.
+      accumulate: micro-batches a step.
+
     Raises:
-      CsstError: names the value, the devices, and the next value that fits.
+      CsstError: names the value, the devices, and the nearest values that fit.
     """
+    if accumulate < 1:
+        raise CsstError(f"accumulate={accumulate}: give a number of micro-batches a step; 1 = the batch as it is.")
     data, spatial = mesh.shape[DATA], mesh.shape[SPATIAL]
-    if global_batch % data:
-        fits = -(-global_batch // data) * data
+    if global_batch % (data * accumulate):
+        times = f" times accumulate={accumulate}" if accumulate > 1 else ""
         raise CsstError(
-            f"batch size {global_batch} is not divisible by the {data} devices of the data axis; "
-            f"set train.batch_size to a multiple of {data}, for example {fits}."
+            f"batch size {global_batch} is not divisible by the {data} devices of the data axis{times}; "
+            f"set batch_size to a multiple of {data * accumulate}, {_nearest(global_batch, data * accumulate)}."
         )
     if crop_px % spatial:
-        fits = -(-crop_px // spatial) * spatial
         raise CsstError(
-            f"crop of {crop_px} px is not divisible by mesh.spatial={spatial}; use a multiple, for example {fits}."
+            f"crop of {crop_px} px is not divisible by mesh.spatial={spatial}; "
+            f"set crop_px to a multiple, {_nearest(crop_px, spatial)}."
         )
+
+
+def _nearest(value: int, of: int) -> str:
+    below = value // of * of
+    return f"for example {below} or {below + of}" if below else f"at least {of}"

@@ -35,3 +35,14 @@ class TrainState:
 def initial_state(network: Network, optimizer: optax.GradientTransformation) -> TrainState:
     """Step 0 of a network with its initial values."""
     return TrainState(jnp.zeros((), jnp.int32), network.params, network.batch_stats, optimizer.init(network.params))
+
+
+def abstract_state(state: TrainState, shardings: Any) -> TrainState:
+    """Shapes and dtypes of `state` laid out over devices: to compile for, or to restore into.
+
+    Args:
+      state: arrays, or their shapes.
+      shardings: one for all of it, or a tree of them.
+    """
+    shardings = jax.tree.broadcast(shardings, state)
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)

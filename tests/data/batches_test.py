@@ -28,7 +28,7 @@ class Marked:
         return plan
 
 
-PHASES = crops.phases("coarse2fine+", 64, 4, 5, 24, num_sizes=3, stride=8, data_axis=4)
+PHASES = crops.phases("coarse2fine+", 64, 4, 5, 24, num_sizes=3, stride=8, batch_unit=4)
 TOTAL = sum(phase.steps for phase in PHASES)
 
 

@@ -1,6 +1,7 @@
 """Stored images in, class maps out: sizes, batches, padding and devices."""
 
 import io
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ from PIL import Image
 
 from csst_jax.evaluation import whole_image
 from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
+from csst_jax.models import nnx_io, zoo
 from csst_jax.models.nnx_io import Network
 from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.train.sharding import make_mesh
 from csst_jax.types import CsstError
 
 SIZES = ((20, 30), (24, 32), (24, 32), (17, 9), (32, 33))
@@ -60,7 +63,7 @@ def sizes(monkeypatch):
     return seen
 
 
-def predicted(monkeypatch, devices=1, batch_size=2, preprocessing=None, **averaging):
+def predicted(monkeypatch, devices=1, batch_size=2, spatial=1, preprocessing=None, **averaging):
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:devices])
     net = Wide()
     predictor = WholeImagePredictor(
@@ -70,6 +73,7 @@ def predicted(monkeypatch, devices=1, batch_size=2, preprocessing=None, **averag
         averaging=Averaging(**averaging),
         preprocessing=preprocessing or Preprocessing(),
         batch_size=batch_size,
+        spatial=spatial,
     )
     return list(predictor(Images(), range(len(SIZES))))
 
@@ -96,14 +100,57 @@ def test_padding_is_as_good_as_none_and_saves_programs(monkeypatch, sizes, chann
         np.testing.assert_array_equal(one.classes, other.classes)
 
 
-@pytest.mark.parametrize("devices,batch_size", [(1, 4), (8, 1)])
-def test_the_same_classes_on_any_number_of_devices(monkeypatch, devices, batch_size):
-    how = {"tile_px": 16, "flip": True, "scales": (0.5, 1.0, 2.0), "pad_px": 32}
-    found, plain = (predicted(monkeypatch, n, b, **how) for n, b in ((devices, batch_size), (1, 1)))
+@pytest.mark.parametrize("devices,batch_size,spatial", [(1, 4, 1), (8, 1, 1), (8, 4, 2), (8, 1, 8)])
+@pytest.mark.parametrize("how", [{}, {"tile_px": 16, "flip": True, "scales": (0.5, 1.0, 2.0), "pad_px": 32}])
+def test_the_same_classes_on_any_number_of_devices(monkeypatch, devices, batch_size, spatial, how):
+    """Last batches that are not full included, and heights that the devices along `spatial` do not divide."""
+    found = predicted(monkeypatch, devices, batch_size, spatial, **how)
+    plain = predicted(monkeypatch, batch_size=1, **how)
     for one, other in zip(plain, found, strict=True):
+        assert one.record == other.record
         np.testing.assert_array_equal(one.classes, other.classes)
+
+
+@pytest.mark.parametrize("height", [64, 67])
+def test_rows_are_shared_and_borders_alone_are_exchanged(height):
+    net = Wide()
+    program = whole_image.predict_program(
+        net,
+        averaging=Averaging(),
+        preprocessing=Preprocessing(),
+        batch_size=1,
+        image_size=(height, 48),
+        mesh=make_mesh(jax.devices()[:8], 8),
+    )
+    text = program.lower().compile().as_text()
+    own = -(-height // 8)
+    assert re.search(rf"f32\[1,{own},48,4\]\S* convolution\(|f32\[1,{own},48,4\]", text), "each device has its rows"
+    assert not re.search(rf"f32\[1,{height},48,4\]", text), "the logits of the whole image are on one device"
 
 
 def test_padding_must_be_of_pixels():
     with pytest.raises(CsstError, match="pad_px=0: give a number of pixels"):
         Averaging(pad_px=0)
+
+
+@pytest.mark.slow
+def test_a_large_image_over_eight_devices_is_predicted_as_on_one():
+    network = nnx_io.create(zoo.builder("fast_scnn", 19, width=0.125), seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3)).repeat(32, 1).repeat(32, 2).astype(np.uint8)
+
+    def predicted(devices):
+        program = whole_image.predict_program(
+            network,
+            averaging=Averaging(),
+            preprocessing=Preprocessing(),
+            batch_size=1,
+            image_size=images.shape[1:3],
+            mesh=make_mesh(jax.devices()[:devices], devices),
+        )
+        given = jax.device_put((images, network.params, network.batch_stats), program.in_shardings)
+        return jax.device_get(program.lower().compile()(*given))
+
+    (classes, confidence), (one_classes, one_confidence) = predicted(8), predicted(1)
+    assert images.shape == (1, 1024, 2048, 3) and len(np.unique(one_classes)) > 3
+    np.testing.assert_allclose(confidence, one_confidence, rtol=1e-5)
+    np.testing.assert_array_equal(classes, one_classes)

@@ -64,8 +64,8 @@ def test_rounding_keeps_the_full_size_and_merges_duplicates():
         assert max(got) == crop and all(s % 32 == 0 for s in got if s != crop)
 
 
-def test_batch_is_capped_and_a_multiple_of_the_data_axis():
-    phases = crops.phases("coarse2fine+", 800, 16, 6, 1000, stride=16, max_batch_factor=2, data_axis=8)
+def test_batch_is_capped_and_a_multiple_of_its_unit():
+    phases = crops.phases("coarse2fine+", 800, 16, 6, 1000, stride=16, max_batch_factor=2, batch_unit=8)
     assert [p.global_batch for p in phases] == [32, 32, 32, 24, 16, 16]
     assert [p.steps for p in phases] == [32, 32, 32, 42, 63, 63]
 
@@ -80,7 +80,7 @@ def test_an_epoch_has_at_least_one_step_and_all_its_samples():
     ("args", "kwargs", "message"),
     [
         (("zigzag", 800, 16, 6, 100), {}, "unknown crop schedule 'zigzag'; known are constant, coarse2fine"),
-        (("constant", 800, 12, 6, 100), {"data_axis": 8}, "global batch of 12 is not divisible by the 8 devices"),
+        (("constant", 800, 12, 6, 100), {"batch_unit": 8}, "global batch of 12 is not divisible by 8, the devices"),
         (("constant", 800, 16, 0, 100), {}, "epochs is 0"),
         (("constant", 800, 16, 6, 0), {}, "samples_per_epoch is 0"),
     ],

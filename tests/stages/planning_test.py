@@ -100,6 +100,14 @@ def test_work_counts_epochs_steps_and_images(config):
     assert {work.unit for work in works} == {8}
 
 
+def test_micro_batches_are_loops_and_devices_that_share_rows_share_an_image(config):
+    config.mesh.spatial, config.teacher.accumulate = 4, 2
+    works = planned(config, ["teacher", "evaluate"])
+    assert {(work.unit, work.loops) for work in works if work.epochs} == {(4, 2)}
+    (evaluation,) = [work for work in works if not work.epochs]
+    assert (evaluation.unit, evaluation.batch, evaluation.loops) == (2, 8, 4)
+
+
 def test_tiles_are_loops(config):
     config.evaluate.tile_px, config.evaluate.scales = 64, (1.0, 2.0)
     (work,) = [work for work in planned(config, ["teacher", "evaluate"]) if work.epochs == 0]

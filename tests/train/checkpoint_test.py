@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.train.checkpoint import CheckpointError, Checkpoints, abstract_state
+from csst_jax.train.checkpoint import CheckpointError, Checkpoints
 from csst_jax.train.sharding import make_mesh, replicated
-from csst_jax.train.state import TrainState
+from csst_jax.train.state import TrainState, abstract_state
 
 
 def state_at(step, size=1000):

@@ -38,7 +38,7 @@ def toy_network(**options):
     return dataclasses.replace(network, params=params, batch_stats=stats)
 
 
-def toy_recipe(devices=1, spatial=1, network=None, jitter=0.1, blur=0.5):
+def toy_recipe(devices=1, spatial=1, network=None, jitter=0.1, blur=0.5, **options):
     """A whole training step over some devices."""
     return Recipe(
         network=network or toy_network(),
@@ -46,6 +46,7 @@ def toy_recipe(devices=1, spatial=1, network=None, jitter=0.1, blur=0.5):
         augmentation=Augmentation(0.5, jitter, blur, IMAGENET),
         optimizer=sgd(0.9, 1e-4),
         mesh=make_mesh(jax.devices()[:devices], spatial),
+        **options,
     )
 
 
@@ -82,7 +83,7 @@ def make_run(tmp_path):
 
     def make(kind="coarse2fine+", epochs=5, num_sizes=2, devices=1, directory=tmp_path, **changes):
         recipe = toy_recipe(devices, network=toy_network(depthwise=False), jitter=0, blur=0)
-        phases = crops.phases(kind, 48, 8, epochs, 16, num_sizes=num_sizes, stride=8, data_axis=devices)
+        phases = crops.phases(kind, 48, 8, epochs, 16, num_sizes=num_sizes, stride=8, batch_unit=devices)
         shapes = [(p.crop_px, p.global_batch) for p in phases for _ in range(p.steps)]
         directory.mkdir(exist_ok=True)
         opened.append(Checkpoints(directory / "checkpoints", keep=2))

@@ -1,10 +1,12 @@
-"""The mesh."""
+"""The mesh, and what is laid out over it."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.train.sharding import batch_shardings, make_mesh
+from csst_jax.train.sharding import batch_shardings, make_mesh, state_shardings
+from csst_jax.train.state import TrainState
 from csst_jax.types import CsstError
 
 
@@ -26,3 +28,39 @@ def test_batch_is_split_over_data_and_rows_over_spatial():
 def test_spatial_that_does_not_divide_the_devices_is_refused(spatial):
     with pytest.raises(CsstError, match=f"mesh.spatial={spatial} does not divide the 8 devices"):
         make_mesh(jax.devices()[:8], spatial)
+
+
+@pytest.mark.parametrize("data,spatial,shape", [(-1, 1, (8, 1)), (2, -1, (2, 4)), (4, 2, (4, 2)), (1, -1, (1, 8))])
+def test_sizes_are_given_or_what_is_left(data, spatial, shape):
+    assert make_mesh(jax.devices()[:8], spatial, data).devices.shape == shape
+
+
+@pytest.mark.parametrize("data,spatial", [(3, -1), (4, 1), (8, 2), (0, -1), (-2, 1), (-2, -1)])
+def test_sizes_that_do_not_make_the_devices_are_refused(data, spatial):
+    with pytest.raises(CsstError, match=f"mesh.data={data} and mesh.spatial={spatial} do not make 8 devices"):
+        make_mesh(jax.devices()[:8], spatial, data)
+
+
+def test_only_one_size_can_be_what_is_left():
+    with pytest.raises(CsstError, match="mesh.data=-1 and mesh.spatial=-1: -1 stands for .*give a number for one"):
+        make_mesh(jax.devices()[:8], -1)
+
+
+def test_split_arrays_are_split_along_their_longest_axis_that_the_devices_divide():
+    mesh = make_mesh(jax.devices()[:8], 2)  # four share the batch
+    shapes = {"kernel": (3, 3, 16, 8), "long": (10, 8), "bias": (8,), "odd": (3, 5), "scalar": ()}
+    arrays = {name: jnp.zeros(shape) for name, shape in shapes.items()}
+    state = TrainState(jnp.int32(0), arrays, arrays, ({"momentum": arrays},))
+    layout = state_shardings(state, mesh, split=True)
+    axes = {name: tuple(found.spec) for name, found in layout.params.items()}
+    assert axes == {
+        "kernel": (None, None, "data"),
+        "long": (None, "data"),
+        "bias": ("data",),
+        "odd": (),
+        "scalar": (),
+    }
+    assert layout.opt_state[0]["momentum"] == layout.params
+    assert all(found.is_fully_replicated for found in (layout.step, *layout.batch_stats.values()))
+    whole = state_shardings(state, mesh, split=False)
+    assert all(found.is_fully_replicated for found in jax.tree.leaves(whole))

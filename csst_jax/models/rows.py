@@ -1,0 +1,24 @@
+"""Image rows that are shared by devices, as the layers see them.
+
+Whoever compiles a network for a mesh with an axis `spatial` traces it under `jax.sharding.use_abstract_mesh`.
+"""
+
+from __future__ import annotations
+
+import jax
+from jaxtyping import Array, Float
+
+SPATIAL = "spatial"  # the mesh's axis
+_ANY = jax.P.UNCONSTRAINED
+
+
+def evenly_shared(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """`x`, and its gradient, whole on each device along `spatial` unless these divide the rows evenly.
+
+    Shared unevenly, rows are filled up, and XLA takes what fills them for rows in some gradients: those of strided
+    depthwise convolutions are wrong then (JAX 0.10.2). These are the small features at a network's end, or a size that
+    was not chosen for the mesh.
+    """
+    if x.shape[1] % jax.sharding.get_abstract_mesh().shape.get(SPATIAL, 1) == 0:
+        return x
+    return jax.lax.with_sharding_constraint(x, jax.P(_ANY, None, _ANY, _ANY))

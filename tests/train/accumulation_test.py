@@ -1,0 +1,118 @@
+"""Gradient accumulation: a step of micro-batches, against a plain loop over them."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from csst_jax.methods.supervised import Supervised
+from csst_jax.models.nnx_io import Network
+from csst_jax.train.state import initial_state
+from csst_jax.train.step import step_program
+from csst_jax.types import IGNORE_LABEL, CsstError, Phase
+
+CROP, BATCH = 16, 8
+
+
+@pytest.fixture
+def batch(make_batch):
+    """Crops of which some have far fewer valid pixels than others."""
+    crops = make_batch(0, CROP, BATCH)
+    for position in (0, 3, 5):
+        crops["label"][position, : 2 + 2 * position] = IGNORE_LABEL
+    return crops | {"seed": np.uint32(3), "learning_rate": np.float32(0.05)}
+
+
+def taken(recipe, batch):
+    """State and metrics after one step, and the text of its program."""
+    program = step_program(recipe, Phase(CROP, BATCH, 1))
+    compiled = program.lower().compile()
+    own = jax.tree.map(jnp.copy, initial_state(recipe.network, recipe.optimizer))  # the step takes its memory
+    state = jax.device_put(own, program.in_shardings[0])
+    return *compiled(state, jax.device_put(batch, program.in_shardings[1])), compiled.as_text()
+
+
+def gradient(state, recipe):
+    """What the first step's momentum holds, without the decay."""
+    return {name: v - 1e-4 * recipe.network.params[name] for name, v in state.opt_state[1].trace.items()}
+
+
+def looped(recipe, batch):
+    """Running statistics, gradient and metrics of a loop over crops m, m + a, m + 2a, …, by the definition."""
+    count, network = recipe.accumulate, recipe.network
+    photometry, dropout = jax.random.split(jax.random.key(batch["seed"]))
+    keys = jax.random.split(jax.random.fold_in(dropout, 0), count)
+    stats, found = network.batch_stats, []
+    for m in range(count):
+        part = (jnp.asarray(batch[name][m::count]) for name in ("image", "label", "sample"))
+        images, labels = recipe.augmentation(*part, photometry)
+
+        def loss(params, stats=stats, m=m, images=images, labels=labels):
+            outputs, stats = network.apply_train(params, stats, images, keys[m])
+            losses = recipe.method.losses(outputs, labels)
+            return recipe.method.total(losses), (losses, stats)
+
+        (total, (losses, stats)), slope = jax.jit(jax.value_and_grad(loss, has_aux=True))(network.params)
+        valid = np.sum(np.asarray(labels) != IGNORE_LABEL)
+        means = {f"loss_{name}": value / number for name, (value, number) in losses.items()}
+        found.append((valid, slope, means | {"loss": total, "kept": losses["main"][1] / valid}))
+    pixels = sum(valid for valid, *_ in found)
+    assert len({int(valid) for valid, *_ in found}) > 1, "equal weights: this test sees no other mean"
+    weighted = [jax.tree.map(lambda x, share=valid / pixels: share * x, tree) for valid, *tree in found]
+    return stats, *functools.reduce(lambda one, other: jax.tree.map(jnp.add, one, other), weighted)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_micro_batches_are_a_plain_loops(make_recipe, batch, devices):
+    recipe = make_recipe(devices, accumulate=4)
+    state, metrics, _ = taken(recipe, batch)
+    stats, slope, means = looped(recipe, batch)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, gradient(state, recipe), slope)
+    jax.tree.map(close, state.batch_stats, stats)
+    norm = metrics.pop("gradient_norm")
+    jax.tree.map(close, metrics, means)
+    close(norm, np.sqrt(sum(np.sum(np.square(x)) for x in slope.values())))
+
+
+class Linear(Network):
+    """Pixel by pixel and without batch statistics: micro-batches can make no difference."""
+
+    def __init__(self):
+        kernel = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
+        super().__init__(None, None, None, {"kernel": jnp.asarray(kernel)}, {})
+
+    def apply_train(self, params, batch_stats, images, key):
+        del key
+        return {"logits": images @ params["kernel"], "aux": {}}, batch_stats
+
+
+def test_without_ohem_and_batch_statistics_the_step_is_the_whole_batchs(make_recipe, batch):
+    recipe = dataclasses.replace(make_recipe(1, network=Linear()), method=Supervised(False, 0.7, 1 / 16, 0.4))
+    at_once, metrics, _ = taken(recipe, batch)
+    parted, parted_metrics, _ = taken(dataclasses.replace(recipe, accumulate=4), batch)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
+    jax.tree.map(close, parted.opt_state, at_once.opt_state)
+    jax.tree.map(close, parted_metrics, metrics)
+
+
+def test_only_ignored_pixels_give_a_finite_step(make_recipe, batch):
+    batch["label"][:] = IGNORE_LABEL
+    state, metrics, _ = taken(make_recipe(1, network=Linear(), accumulate=2), batch)
+    assert float(metrics["loss"]) == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_crops_stay_on_their_devices(make_recipe, batch):
+    *_, text = taken(make_recipe(4, accumulate=2), batch)
+    assert "all-reduce" in text
+    assert not {"all-gather", "all-to-all", "collective-permute"} & set(text.replace("(", " ").split())
+
+
+def test_a_batch_that_does_not_divide_is_refused(make_recipe):
+    message = "batch size 8 is not divisible by the 4 devices of the data axis times accumulate=4.*at least 16"
+    with pytest.raises(CsstError, match=message):
+        step_program(make_recipe(4, accumulate=4), Phase(CROP, BATCH, 1))
