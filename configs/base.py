@@ -50,6 +50,10 @@ def training() -> ConfigDict:
     c.lr.batch_rule = "none"  # for the growing batch: none, sqrt, linear. The paper gives none; neither do we.
     c.lr.warmup_steps = 0
 
+    # Steps that may be left out because their loss or gradient is not finite; one more ends the run. A file
+    # nonfinite-STEP.json in the stage's directory tells of each.
+    c.nonfinite_steps = 0
+
     c.momentum = 0.9
     c.weight_decay = 1e-4
 

@@ -48,6 +48,34 @@ class Network:
         _, _, stats, _ = _split(model)
         return outputs, _flat(stats)
 
+    def finite_outputs(self, params: Arrays, batch_stats: Arrays, images: Array, key: Array) -> dict[str, Array]:
+        """Whether each module's output in training mode is finite, by its dotted name, in the order of computation."""
+        model = nnx.merge(
+            self._train_def, _nested(params), _nested(batch_stats), _rekey(self._rng_state, key), copy=True
+        )
+        modules = [(path, module) for path, module in nnx.iter_graph(model) if isinstance(module, nnx.Module)]
+        names = {id(module): ".".join(map(str, path)) or "the network" for path, module in modules}
+        found: dict[str, Array] = {}
+
+        def observed(call: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapper(module: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+                outputs = call(module, *args, **kwargs)
+                finite = [jax.numpy.isfinite(leaf).all() for leaf in jax.tree.leaves(outputs)]
+                found[names[id(module)]] = jax.numpy.stack(finite).all()
+                return outputs
+
+            return wrapper
+
+        calls = {kind: kind.__call__ for kind in {type(module) for _, module in modules} if "__call__" in vars(kind)}
+        try:
+            for kind, call in calls.items():
+                setattr(kind, "__call__", observed(call))  # noqa: B010  a method, which mypy guards
+            model(images)
+        finally:
+            for kind, call in calls.items():
+                setattr(kind, "__call__", call)  # noqa: B010
+        return found
+
     def apply_eval(self, params: Arrays, batch_stats: Arrays, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
         """The network in evaluation mode: running statistics, no dropout, no auxiliary heads."""
         model = nnx.merge(self._eval_def, _nested(params), _nested(batch_stats), self._rng_state, copy=True)

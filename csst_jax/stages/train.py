@@ -102,6 +102,15 @@ def run(
                 how = {"parallel_batches": config.input.parallel_batches, "prefetch": config.input.prefetch}
                 return batches(specs, readers, **how)
 
+            def samples_of(step: int) -> list[str]:
+                spec = next(
+                    batch_specs(sampler, phases, seed, (1.0, 1.0), step, jax.process_index(), jax.process_count())
+                )
+                return [
+                    f"{sources[row['source']].source.describe(int(row['record']))} at ({row['y']:.0f}, {row['x']:.0f})"
+                    for row in spec.rows
+                ]
+
             state, compilations = train(
                 TrainingRun(
                     name=name,
@@ -114,6 +123,8 @@ def run(
                     make_writer=functools.partial(make_writer, artifact.directory, write=jax.process_index() == 0),
                     log_every_steps=config.log_every_steps,
                     checkpoint_every_s=config.checkpoint.every_s,
+                    nonfinite_steps=stage.nonfinite_steps,
+                    samples=samples_of,
                 )
             )
     finally:

@@ -6,9 +6,8 @@ import bisect
 import dataclasses
 import itertools
 import logging
-import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +16,10 @@ from jax.experimental import multihost_utils
 
 from csst_jax.host_memory import keep_freed_memory
 from csst_jax.train.compile import Compilation, StepBank
+from csst_jax.train.nonfinite import NonFiniteSteps, first_not_finite
 from csst_jax.train.progress import Preempted, Progress, StopRequest
 from csst_jax.train.sharding import batch_shardings
 from csst_jax.train.state import TrainState, initial_state
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,10 +39,6 @@ Batch = dict[str, np.ndarray]
 _STEPS_BETWEEN_AGREEMENTS = 10  # an exchange between hosts costs about a millisecond; a preemption notice is 30 s long
 
 
-class NonFiniteLoss(CsstError):
-    """The loss became infinite or NaN."""
-
-
 @dataclasses.dataclass(frozen=True)
 class TrainingRun:
     """One stage's training, ready to go.
@@ -59,6 +54,8 @@ class TrainingRun:
       make_writer: from the step that training starts at to the metric writer.
       log_every_steps: steps between two progress lines.
       checkpoint_every_s: seconds between two checkpoints.
+      nonfinite_steps: steps that may be left out because their loss or gradient is not finite.
+      samples: from a step to what its crops are of, one process's share.
     """
 
     name: str
@@ -71,6 +68,8 @@ class TrainingRun:
     make_writer: Callable[[int], metric_writers.MetricWriter]
     log_every_steps: int
     checkpoint_every_s: float
+    nonfinite_steps: int
+    samples: Callable[[int], list[str]]
 
 
 def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
@@ -80,7 +79,7 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
       The final state and what was compiled in this process.
 
     Raises:
-      NonFiniteLoss: names the step and the last good checkpoint.
+      NonFiniteLoss: at one step more than allowed; names the step and the last good checkpoint.
       Preempted: SIGTERM came; the state is saved.
       CheckpointError: saving failed; earlier checkpoints are intact.
     """
@@ -108,17 +107,17 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                 if step == start:
                     keep_freed_memory()  # TensorFlow sets the allocator back when it makes its first generator
                 state, metrics = bank[phase](state, batch)
-                monitor.stepped(step, phase, metrics)
+                monitor.stepped(step, phase, metrics, state)
                 done = step + 1
                 stop_now, save_now = _agree(done, stop.requested, _due(last_save, run.checkpoint_every_s))
                 if stop_now or save_now:
-                    monitor.check()
+                    monitor.check(state)
                     run.checkpoints.save(state)
                     last_save = time.monotonic()
                 if stop_now and done < timetable.total:
                     run.checkpoints.wait()
                     raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {timetable.total}.")
-            monitor.check()
+            monitor.check(state)
             run.checkpoints.save(state)
             run.checkpoints.wait()
     finally:
@@ -177,37 +176,46 @@ def device_batch(batch: Batch, seed: int, learning_rate: float, mesh: Mesh) -> d
 
 
 class _Monitor:
-    """Fetches metrics some steps late, so that the device never waits for the host; stops at a non-finite loss."""
+    """Fetches metrics some steps late, so that the device never waits for the host."""
 
     def __init__(self, run: TrainingRun, timetable: Timetable, writer: metric_writers.MetricWriter, start: int):
         self._run, self._timetable, self._writer = run, timetable, writer
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.progress = Progress(run.name, run.phases, start)
+        self._checked = start
+        directory = run.checkpoints.directory.parent
+        self._nonfinite = NonFiniteSteps(run.name, run.nonfinite_steps, directory, self._explain)
 
-    def stepped(self, step: int, phase: Phase, metrics: dict[str, jax.Array]) -> None:
+    def stepped(self, step: int, phase: Phase, metrics: dict[str, jax.Array], state: TrainState) -> None:
         self._pending.append((step, metrics))
         self.progress.stepped(phase)
         if len(self._pending) > 2:
             # Bounds how far dispatch runs ahead of the device, and with it the memory that queued batches hold.
             jax.block_until_ready(self._pending[-3][1]["loss"])
         if (step + 1) % self._run.log_every_steps == 0 or step + 1 == self._timetable.total:
-            self._report(phase)
+            self._report(phase, state)
 
-    def check(self) -> None:
-        """Raises at the first pending step whose loss is not finite."""
+    def check(self, state: TrainState) -> None:
+        """Looks at the pending steps that it has not seen."""
         for step, metrics in self._pending:
-            if not math.isfinite(float(metrics["loss"])):
+            if step >= self._checked and float(metrics["skipped"]):
                 good = self._run.checkpoints.latest_step()
                 kept = (
-                    f"the last good checkpoint is of step {good}" if good is not None else "no checkpoint was saved yet"
+                    f"the last good checkpoint is of step {good} in {self._run.checkpoints.directory}"
+                    if good is not None
+                    else "no checkpoint was saved yet"
                 )
-                raise NonFiniteLoss(
-                    f"{self._run.name}: the loss is {float(metrics['loss'])} at step {step + 1}; {kept} in "
-                    f"{self._run.checkpoints.directory}. Lower the learning rate, or raise lr.warmup_steps."
-                )
+                self._nonfinite.found(step, {name: float(value) for name, value in metrics.items()}, state, kept)
+            self._checked = max(self._checked, step + 1)
 
-    def _report(self, phase: Phase) -> None:
-        self.check()
+    def _explain(self, step: int, state: TrainState) -> dict[str, Any]:
+        """What a step's crops are of, and where its values are first not finite."""
+        run = self._run
+        batch = device_batch(next(run.batches(step)), run.seed, run.learning_rates[step], run.recipe.mesh)
+        return {"first_not_finite": first_not_finite(run.recipe, state, batch), "samples": run.samples(step)}
+
+    def _report(self, phase: Phase, state: TrainState) -> None:
+        self.check(state)
         fetched = [{name: float(value) for name, value in metrics.items()} for _, metrics in self._pending]
         scalars = {name: sum(m[name] for m in fetched) / len(fetched) for name in fetched[0]}
         step = self._pending[-1][0]

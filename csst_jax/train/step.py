@@ -111,6 +111,9 @@ def train_step(recipe: Recipe, state: TrainState, batch: dict[str, jax.Array]) -
     ones in turn, draws its own dropout, and mines its own hard pixels. The step's loss, metrics and gradient are the
     micro-batches' means, weighted by their valid pixels: without OHEM the same mean over pixels as the batch's at once.
 
+    A step whose loss or update is not finite changes nothing but the step's number, so that the state is always good;
+    what then happens is the loop's affair.
+
     Args:
       recipe: what the step is made of.
       state: where training stands; donated when compiled.
@@ -120,7 +123,7 @@ def train_step(recipe: Recipe, state: TrainState, batch: dict[str, jax.Array]) -
 
     Returns:
       The next state, and float32 scalars: `loss`, `loss_<head>`, `kept` (share of valid pixels in the main loss),
-      `gradient_norm`.
+      `gradient_norm`, `skipped` (1 where the step changed nothing, else 0).
     """
     photometry_key, dropout_key = jax.random.split(jax.random.key(batch["seed"]))
     dropout_key = jax.random.fold_in(dropout_key, state.step)
@@ -135,9 +138,11 @@ def train_step(recipe: Recipe, state: TrainState, batch: dict[str, jax.Array]) -
     updates, opt_state = recipe.optimizer.update(
         gradient, state.opt_state, state.params, learning_rate=batch["learning_rate"]
     )
-    params = optax.apply_updates(state.params, updates)
-    metrics |= {"gradient_norm": optax.global_norm(gradient)}
-    return TrainState(state.step + 1, params, stats, opt_state), metrics
+    after = TrainState(state.step + 1, optax.apply_updates(state.params, updates), stats, opt_state)
+    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(optax.global_norm(updates))
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
+    metrics |= {"gradient_norm": optax.global_norm(gradient), "skipped": 1.0 - finite}
+    return dataclasses.replace(kept, step=after.step), metrics
 
 
 def _gradient(

@@ -98,6 +98,8 @@ def make_run(tmp_path):
             make_writer=lambda start: make_writer(directory, start, write=True),
             log_every_steps=2,
             checkpoint_every_s=1e9,
+            nonfinite_steps=0,
+            samples=lambda step: [f"crops of step {step}"],
         )
         return dataclasses.replace(run, **changes)
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from csst_jax.train import loop
+from csst_jax.train import loop, nonfinite
 from csst_jax.train.progress import Preempted
 
 BACKEND_COMPILE = "/jax/core/compile/backend_compile_duration"  # jax._src.dispatch.BACKEND_COMPILE_EVENT
@@ -136,17 +136,32 @@ def test_sigterm_saves_and_stops_and_the_handler_is_put_back(make_run, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "every_s,good", [(0, "the last good checkpoint is of step 3"), (1e9, "no checkpoint was saved")]
+    "every_s,good", [(0, "the last good checkpoint is of step 2"), (1e9, "no checkpoint was saved")]
 )
-def test_non_finite_loss_names_the_step_and_the_last_good_checkpoint(make_run, every_s, good):
+def test_non_finite_step_is_left_out_and_ends_the_training(make_run, tmp_path, every_s, good):
     run = make_run("constant", epochs=3)
     rates = run.learning_rates.copy()
-    rates[2] = np.inf  # step 3 is still computed from finite parameters; the loss of step 4 is not finite
+    rates[2] = np.inf
     run = make_run("constant", epochs=3, learning_rates=rates, checkpoint_every_s=every_s)
-    with pytest.raises(loop.NonFiniteLoss) as error:
+    with pytest.raises(nonfinite.NonFiniteLoss) as error:
         loop.train(run)
-    assert "at step 4" in str(error.value) and good in str(error.value)
-    assert str(run.checkpoints.directory) in str(error.value)
+    assert "at step 3, not finite first in the loss or the gradient" in str(error.value) and good in str(error.value)
+    explained = json.loads((tmp_path / "nonfinite-3.json").read_text())
+    assert explained["samples"] == ["crops of step 2"] and explained["metrics"]["skipped"] == "1.0"
+
+
+def test_as_many_non_finite_steps_as_allowed_are_left_out(make_run, tmp_path, caplog):
+    run = make_run("constant", epochs=3)
+    rates = run.learning_rates.copy()
+    rates[[1, 4]] = np.nan
+    state, _ = loop.train(make_run("constant", epochs=3, learning_rates=rates, nonfinite_steps=2))
+    assert int(state.step) == len(rates)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    assert sorted(path.name for path in tmp_path.glob("nonfinite-*.json")) == ["nonfinite-2.json", "nonfinite-5.json"]
+    assert "The step was left out, the 2. of 2 allowed." in caplog.text
+    with pytest.raises(nonfinite.NonFiniteLoss, match="at step 5"):
+        other = tmp_path / "other"
+        loop.train(make_run("constant", epochs=3, learning_rates=rates, nonfinite_steps=1, directory=other))
 
 
 def test_metrics_and_progress_line(make_run, tmp_path, caplog):

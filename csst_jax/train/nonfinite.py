@@ -1,0 +1,100 @@
+"""Steps whose loss or gradient is not finite: counted, explained in a file, and one too many ends the training."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from csst_jax.json_files import write_json
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable, Sequence
+
+    from csst_jax.train.state import TrainState
+    from csst_jax.train.step import Recipe
+
+log = logging.getLogger(__name__)
+
+
+class NonFiniteLoss(CsstError):
+    """The loss or its gradient became infinite or NaN."""
+
+
+class NonFiniteSteps:
+    """Counts the steps that changed nothing because of what they computed (see `train_step`)."""
+
+    def __init__(
+        self, name: str, allowed: int, directory: pathlib.Path, explain: Callable[[int, TrainState], dict[str, Any]]
+    ):
+        """Nothing is counted yet.
+
+        Args:
+          name: the stage.
+          allowed: steps that may be skipped before training ends.
+          directory: for the files that explain them.
+          explain: from a step (from 0) and the state to what there is to know of its batch.
+        """
+        self._name, self._allowed, self._directory, self._explain = name, allowed, directory, explain
+        self._count = 0
+
+    def found(self, step: int, metrics: dict[str, float], state: TrainState, kept: str) -> None:
+        """Notes a step that was skipped.
+
+        Args:
+          step: its number, from 0.
+          metrics: of the step.
+          state: where training stands now, at most a few steps later.
+          kept: which checkpoint is good, for the message.
+
+        Raises:
+          NonFiniteLoss: it is one more than allowed; names the step, the file and the mend.
+        """
+        self._count += 1
+        path = self._directory / f"nonfinite-{step + 1}.json"
+        explained = self._explain(step, state)
+        if jax.process_index() == 0:
+            # JSON has no NaN.
+            write_json(path, {"step": step + 1, "metrics": {k: str(v) for k, v in metrics.items()}, **explained})
+        what = (
+            f"{self._name}: loss {metrics['loss']}, gradient norm {metrics['gradient_norm']} at step {step + 1}, not "
+            f"finite first in {explained['first_not_finite']}; its crops are in {path}"
+        )
+        if self._count > self._allowed:
+            raise NonFiniteLoss(
+                f"{what}. The step was left out, and {kept}. Lower the learning rate, raise lr.warmup_steps, or allow "
+                f"more such steps than nonfinite_steps={self._allowed}."
+            )
+        log.warning("%s. The step was left out, the %d. of %d allowed.", what, self._count, self._allowed)
+
+
+def first_not_finite(recipe: Recipe, state: TrainState, batch: dict[str, jax.Array]) -> str:
+    """The first of: parameters, then modules in the order of computation, whose values are not finite.
+
+    Args:
+      recipe: what the step is made of.
+      state: the state to look with.
+      batch: the step's input on the devices.
+
+    Returns:
+      A dotted name; "the loss or the gradient" if all outputs are finite.
+    """
+
+    def outputs(state: TrainState, batch: dict[str, jax.Array]) -> list[jax.Array]:
+        photometry_key, dropout_key = jax.random.split(jax.random.key(batch["seed"]))
+        images, _ = recipe.augmentation(batch["image"], batch["label"], batch["sample"], photometry_key)
+        found = recipe.network.finite_outputs(state.params, state.batch_stats, images, dropout_key)
+        names.extend(found)
+        return list(found.values())
+
+    wrong: Sequence[str] = [name for name, value in state.params.items() if not jnp.isfinite(value).all()]
+    if wrong:
+        return f"parameter {wrong[0]}"
+    names: list[str] = []
+    finite = jax.jit(outputs)(state, batch)
+    wrong = [name for name, good in zip(names, finite, strict=True) if not good]
+    return f"the output of {wrong[0]}" if wrong else "the loss or the gradient"
