@@ -42,7 +42,7 @@ def test_eight_devices_take_the_same_step_as_one(make_recipe, make_batch, spatia
     one, one_metrics = run(make_recipe(1), make_batch, phase, 2)
     eight, eight_metrics = run(make_recipe(8, spatial=spatial), make_batch, phase, 2)
     assert int(one.step) == int(eight.step) == 2
-    assert set(one_metrics) == {"loss", "loss_main", "loss_early", "kept", "gradient_norm"}
+    assert set(one_metrics) == {"loss", "loss_main", "loss_early", "kept", "gradient_norm", "skipped"}
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), eight_metrics, one_metrics)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), eight, one)
     assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(eight))
