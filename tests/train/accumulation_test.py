@@ -45,18 +45,22 @@ def looped(recipe, batch):
     count, network = recipe.accumulate, recipe.network
     photometry, dropout = jax.random.split(jax.random.key(batch["seed"]))
     keys = jax.random.split(jax.random.fold_in(dropout, 0), count)
+
+    def loss(params, stats, key, images, labels):
+        outputs, stats = network.apply_train(params, stats, images, key)
+        losses = recipe.method.losses(outputs, labels)
+        return recipe.method.total(losses), (losses, stats)
+
+    @jax.jit
+    def of_part(stats, key, image, label, sample):
+        images, labels = recipe.augmentation(image, label, sample, photometry)
+        return jax.value_and_grad(loss, has_aux=True)(network.params, stats, key, images, labels)
+
     stats, found = network.batch_stats, []
     for m in range(count):
-        part = (jnp.asarray(batch[name][m::count]) for name in ("image", "label", "sample"))
-        images, labels = recipe.augmentation(*part, photometry)
-
-        def loss(params, stats=stats, m=m, images=images, labels=labels):
-            outputs, stats = network.apply_train(params, stats, images, keys[m])
-            losses = recipe.method.losses(outputs, labels)
-            return recipe.method.total(losses), (losses, stats)
-
-        (total, (losses, stats)), slope = jax.jit(jax.value_and_grad(loss, has_aux=True))(network.params)
-        valid = np.sum(np.asarray(labels) != IGNORE_LABEL)
+        image, label, sample = (batch[name][m::count] for name in ("image", "label", "sample"))
+        (total, (losses, stats)), slope = of_part(stats, keys[m], image, label, sample)
+        valid = np.sum(label != IGNORE_LABEL)
         means = {f"loss_{name}": value / number for name, (value, number) in losses.items()}
         found.append((valid, slope, means | {"loss": total, "kept": losses["main"][1] / valid}))
     pixels = sum(valid for valid, *_ in found)

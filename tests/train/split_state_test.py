@@ -58,11 +58,11 @@ def test_the_network_of_137_million_parameters_is_split_to_an_eighth(make_recipe
 
 
 def test_training_goes_on_from_a_checkpoint_of_another_layout(make_run, tmp_path):
+    rates = np.linspace(0.1, 0.01, 6, dtype=np.float32)  # the same, however many of the epochs are trained
+
     def trained(directory, epochs, split):
-        run = make_run("constant", epochs, devices=8, directory=directory)
-        rates = np.full_like(run.learning_rates, 0.05)  # whatever the number of epochs
-        recipe = dataclasses.replace(run.recipe, split_state=split)
-        run = dataclasses.replace(run, recipe=recipe, learning_rates=rates)
+        run = make_run("constant", epochs, devices=8, directory=directory, learning_rates=rates)
+        run = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, split_state=split))
         return loop.train(run)[0]
 
     expected = trained(tmp_path / "whole", 3, split=False)
