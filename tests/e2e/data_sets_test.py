@@ -12,6 +12,7 @@ import runpy
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -40,30 +41,25 @@ SMALL = [
 ]
 # All training images of these data sets have masks; one of them keeps it.
 ONE_LABELLED = ("--config.data.labelled_ids=labelled.txt",)
+NO_POOL = "--config.data.more_unlabelled="
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """`command` of data_prep with `options` makes data/`name` of what `write` wrote.
+    """data_prep.`command` with `flags` prepares what `write` wrote; a run with `config` and `settings` finds so much.
 
-    A run with `config` and `settings` finds so many classes, labelled and unlabelled images; `server` takes predictions
-    of its test images.
+    `server` takes predictions of the test images.
     """
 
     command: str
-    write: object
-    options: tuple
-    name: str
     config: str
-    settings: tuple
+    write: Callable[[pathlib.Path], dict]
     num_classes: int
-    labelled: int
-    unlabelled: int
     server: str | None = None
-
-
-SOURCE = ("--source_dir=raw",)
-FOLDER = ("--images=raw/images", "--masks=raw/masks", "--val_list=raw/val.txt", "--classes=road,car,sky", "--name=mine")
+    labelled: int = 1
+    unlabelled: int = 1
+    flags: tuple[str, ...] = ("--source_dir=raw",)
+    settings: tuple[str, ...] = ONE_LABELLED
 
 
 def voc2012(root):
@@ -72,24 +68,17 @@ def voc2012(root):
     return expected | {"train": expected["train"] | further}
 
 
+FOLDER = ("--images=raw/images", "--masks=raw/masks", "--val_list=raw/val.txt", "--classes=road,car,sky", "--name=mine")
 CASES = [
-    Case("cityscapes", replicas.cityscapes, SOURCE, "cityscapes", "cityscapes.py:net=toy", (), 19, 2, 2, "cityscapes"),
-    Case(
-        "voc2012", voc2012, (*SOURCE, "--sbd_dir=raw/sbd"), "voc2012", "voc2012.py:net=toy", (), 21, 2, 2, "voc_comp6"
-    ),
-    Case("camvid", replicas.camvid_segnet, SOURCE, "camvid", "camvid.py:net=toy", ONE_LABELLED, 11, 1, 1),
-    Case(
-        "camvid", replicas.camvid_original, SOURCE, "camvid_full", "camvid_full.py:net=toy,pool=none", ONE_LABELLED,
-        11, 1, 2,
-    ),
-    Case("bdd100k", replicas.bdd100k, SOURCE, "bdd100k", "bdd100k.py:net=toy", ONE_LABELLED, 19, 1, 1, "bdd100k"),
-    Case(
-        "mapillary", replicas.mapillary, SOURCE, "mapillary_v1_2", "mapillary.py:net=toy", ONE_LABELLED, 5, 1, 1,
-        "mapillary",
-    ),
-    Case("ade20k", replicas.ade20k, SOURCE, "ade20k", "ade20k.py:net=toy", ONE_LABELLED, 150, 1, 1),
-    Case("folder", replicas.folder, FOLDER, "mine", "folder.py:net=toy", ("--config.data.dir=data/mine",), 3, 3, 3),
-]  # fmt: skip
+    Case("cityscapes", "cityscapes", replicas.cityscapes, 19, "cityscapes", 2, 2, settings=()),
+    Case("voc2012", "voc2012", voc2012, 21, "voc_comp6", 2, 2, ("--source_dir=raw", "--sbd_dir=raw/sbd"), ()),
+    Case("camvid", "camvid", replicas.camvid_segnet, 11),
+    Case("camvid", "camvid_full", replicas.camvid_original, 11, None, 1, 2, settings=(*ONE_LABELLED, NO_POOL)),
+    Case("bdd100k", "bdd100k", replicas.bdd100k, 19, "bdd100k"),
+    Case("mapillary", "mapillary", replicas.mapillary, 5, "mapillary"),
+    Case("ade20k", "ade20k", replicas.ade20k, 150),
+    Case("folder", "folder", replicas.folder, 3, None, 3, 3, FOLDER, ("--config.data.dir=data",)),
+]
 
 
 @pytest.fixture
@@ -120,15 +109,16 @@ def prepare(case):
     """The data set, prepared and sound; returns the labels of each split that the replica wrote."""
     expected = case.write(pathlib.Path("raw"))
     module = importlib.import_module(f"data_prep.{case.command}")
-    module.main([*case.options, "--data_dir=data", "--num_workers=1"])
+    module.main([*case.flags, "--data_dir=data", "--num_workers=1"])
     labelled = [image_id for image_id, label in expected["train"].items() if label is not None]
     pathlib.Path("labelled.txt").write_text(f"{labelled[0]}\n")
     return expected
 
 
-def checked(case, capsys):
+def checked(capsys):
+    """What the doctor says of the data set."""
     capsys.readouterr()
-    assert check.main([f"--data_dir=data/{case.name}", "--num_workers=1", "--json"]) == 0
+    assert check.main(["--data_dir=data", "--num_workers=1", "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -137,24 +127,23 @@ def predictions(folder, labels):
     return [(label, np.asarray(Image.open(folder / f"{image_id}.png"))) for image_id, label in labels.items()]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.config)
 def test_from_the_download_to_the_submission(case, tmp_path, monkeypatch, run, capsys):
     monkeypatch.chdir(tmp_path)
     expected = prepare(case)
-    report = checked(case, capsys)
+    report = checked(capsys)
     assert {split: found["images"] for split, found in report["splits"].items()} == {
         split: len(labels) for split, labels in expected.items()
     }
     assert all(len(found["classes"]) == case.num_classes for found in report["splits"].values())
     assert all(found["images"] for found in report["splits"]["val"]["classes"].values()), "val must show every class"
 
-    settings = [f"--config={ROOT}/configs/{case.config}", *case.settings, *SMALL]
+    settings = [f"--config={ROOT}/configs/{case.config}.py:net=toy", *case.settings, *SMALL]
     assert run("main", "--workdir=run", *settings) == 0
     results = json.loads(pathlib.Path("run/results.json").read_text())
     val = expected["val"]
-    assert results["data"] == {
-        "name": case.name, "labelled": case.labelled, "unlabelled": case.unlabelled, "validation": len(val),
-    }  # fmt: skip
+    counts = {"labelled": case.labelled, "unlabelled": case.unlabelled, "validation": len(val)}
+    assert results["data"] == {"name": report["name"], **counts}
     assert results["pseudo_labels"]["images"] == case.unlabelled
     assert all(results[stage]["steps"] == 2 for stage in ("teacher", "student"))
 
@@ -178,7 +167,7 @@ def submit(case, settings, run, capsys):
     test = ["--config.data.val_split=test", "--checkpoint=run/student", "--output=run/test"]
     assert run("evaluate", *settings, *test, f"--submission={case.server}") == 0
     (archive,) = pathlib.Path("run/test").glob("submission_*.*")
-    how = [f"--format={case.server}", f"--data_dir=data/{case.name}"]
+    how = [f"--format={case.server}", "--data_dir=data"]
     assert check_submission.main([str(archive), *how]) == 0
     assert f"{archive}: 1 images, fit for {case.server}" in capsys.readouterr().out
 
