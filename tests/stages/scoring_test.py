@@ -57,13 +57,16 @@ def weights(teacher, tmp_path):
     return tmp_path / "ours.safetensors"
 
 
-def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(config, teacher, tiny_data, tmp_path):
+def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(
+    config, teacher, tiny_data, tmp_path, capsys
+):
     found = scoring.evaluate(config, [teacher], tmp_path, predictions=True)["teacher"]
     results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
     for key in pipeline.SCORES:
         assert found[key] == results[key], key
     assert found["weights_sha256"] == results["weights_sha256"]
     val, folder = DataSet.open(tiny_data), tmp_path / "predictions" / "teacher"
+    assert f"predictions {folder.parent}\n" in capsys.readouterr().out
     pairs = [
         (decode_label(val.source("val").label_bytes(record)), np.asarray(Image.open(folder / f"{image_id}.png")))
         for record, image_id in enumerate(val.ids("val"))
@@ -90,6 +93,16 @@ def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
     five = 5 * (360 + 8) + 8
     with Image.open(tmp_path / "scores" / "comparison.png") as sheet:
         assert sheet.width == five, "image, mask, two predictions, difference"
+
+
+def test_failures_are_captioned_with_image_and_class(config, teacher, tmp_path, monkeypatch):
+    sheets = {}
+    monkeypatch.setattr("csst_jax.stages.evaluate.contact_sheet", lambda rows, path, **_: sheets.update({path.name: rows}))
+    worst = scoring.evaluate(config, [teacher], tmp_path)["teacher"]["worst"]
+    captions = {row[0][0].partition(": ")[0]: row[0][0] for row in sheets["failures_teacher.png"]}
+    assert set(worst) == {"ground", "box", "post", "sign"}
+    for klass, found in worst.items():
+        assert f"{klass} IoU {100 * found['iou']:.0f} %" in captions[found["image"]]
 
 
 def test_submission_is_written_and_checked(config, teacher, tiny_data, tmp_path, capsys):
