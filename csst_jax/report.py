@@ -128,7 +128,10 @@ def _pseudo_labels(pseudo: Mapping | None) -> str:
         cells = [html.escape(name), _number(_percent(value, 2)), _number(_percent(confidence.get(name))), bar]
         body.append((cells, ""))
     facts = f"{pseudo['images']:,} images" if "images" in pseudo else ""
-    ignored = f"; {_percent(pseudo['ignored_share'])} % of the pixels ignored" if "ignored_share" in pseudo else ""
+    ignored = ""
+    if "ignored_share" in pseudo:
+        void = _percent(pseudo["ignored_share"])
+        ignored = f"; {void} % of the pixels are void, too unsure; the table has them under the class predicted"
     header = ["class", ">% of pixels", ">mean confidence, %", "relative to the largest"]
     return f'<h2>Pseudo labels</h2>\n<p class="note">{facts}{ignored}</p>\n{_table(header, body)}'
 

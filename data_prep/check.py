@@ -27,7 +27,7 @@ from csst_jax import command_line
 from csst_jax.data import readiness, selection
 from csst_jax.data.readiness import Findings
 from csst_jax.data.sampling import check_crop
-from csst_jax.data.statistics import ClassStatistics
+from csst_jax.data.statistics import SPECKS_SHARE, ClassStatistics
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 from data_prep import cli, examination, pictures, workers
@@ -164,7 +164,10 @@ def table(split: str, report: SplitReport, classes: Sequence[str]) -> str:
         )
     lines.append(f"  {'(void)':{column}}  {100 * (1 - report.pixel_share.sum()):8.3f}")
     if found.present.any():
-        lines.append(f"  suggested sampler.min_area_px (leaves out specks alone): {found.suggested_min_area_px}")
+        lines.append(
+            f"  suggested sampler.min_area_px: {found.suggested_min_area_px}, the smallest of the classes' own, each "
+            f"of which leaves out components with {100 * SPECKS_SHARE:g} % of the class's pixels at most"
+        )
     return "\n".join(lines)
 
 

@@ -139,8 +139,8 @@ class DataSet:
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CsstError(
-                f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}); "
-                f"delete {found} and prepare the data set again."
+                f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}), or not data_prep's. If data_prep "
+                f"wrote {found}, delete it and prepare the data set again."
             ) from error
         return cls(found, description, splits)
 
@@ -240,9 +240,12 @@ def find_prepared(directory: AnyPath) -> AnyPath:
     if found:
         listed = ", ".join(str(path) for path in found)
         raise CsstError(f"{directory} holds {len(found)} prepared data sets; name one of them: {listed}.")
-    reason = "holds no prepared data set" if directory.is_dir() else "does not exist"
+    reason = "does not exist"
+    if directory.exists():
+        reason = "holds no prepared data set" if directory.is_dir() else "is a file, no directory"
     raise CsstError(
-        f"data set directory {directory} {reason}. Prepare one: `python -m data_prep.synthetic --data_dir=DIR` "
-        "(made up, needs no download), `python -m data_prep.folder --images=… --masks=… --data_dir=DIR` (your own "
+        f"data set directory {directory} {reason}. Name what a command of data_prep wrote (DATA_DIR/NAME), not the "
+        "files that it read. Prepare a data set: `python -m data_prep.synthetic --data_dir=DIR` (made up, needs no "
+        "download), `python -m data_prep.folder --images=… --masks=… --data_dir=DIR` (your own "
         "images), or a public data set (docs/datasets.md)."
     )

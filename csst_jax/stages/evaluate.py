@@ -107,9 +107,9 @@ def draw_failures(
     records = {image_id: record for record, image_id in enumerate(selection.dataset.ids(selection.split))}
     captions: dict[int, str] = {}
     for klass, found in worst.items():
-        record = records[found["image"]]
-        said = f"{klass}: IoU {100 * found['iou']:.0f} %"
-        captions[record] = f"{captions[record]}, {said}" if record in captions else said
+        record, image_id = records[found["image"]], found["image"]
+        said = f"{klass} IoU {100 * found['iou']:.0f} %"
+        captions[record] = f"{captions[record]}, {said}" if record in captions else f"{image_id}: {said}"
     rows = _rows(config, selection, {name: trained}, captions)
     contact_sheet(rows, path, description=selection.dataset.description)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from csst_jax.stages.train import Trained
 
 SCORES_FILE = "scores.json"
+PREDICTIONS = "predictions"  # a directory a network in it
 
 
 def evaluate(
@@ -69,7 +70,7 @@ def evaluate(
     networks = {name: finished.load(path, len(classes)) for name, path in zip(names, checkpoints, strict=True)}
     results: dict[str, Any] = {}
     for name, network in networks.items():
-        writers = [_folder_writer(output / "predictions" / name, selection)] if predictions else []
+        writers = [_folder_writer(output / PREDICTIONS / name, selection)] if predictions else []
         writers += [_submission_writer(output / "submission", submission, selection)] if submission else []
         records = sorted((*selection.labelled, *selection.unlabelled)) if writers else selection.labelled
         found = stage.score(config, selection, network, records, writers)
@@ -79,6 +80,8 @@ def evaluate(
         _finish_submission(output, submission, selection)
     if results:
         _show(config, selection, networks, results, output)
+    if predictions and jax.process_index() == 0:
+        print(f"predictions {output / PREDICTIONS}")
     return results
 
 

@@ -56,8 +56,14 @@ class StepBank:
     def __init__(self, recipe: Recipe, phases: Sequence[Phase]):
         self.compilations: list[Compilation] = []
         self._executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile")
+        distinct = distinct_phases(phases)
+        if distinct:
+            log.info(
+                "compiling %d training steps, one a crop size; training begins with the first, which can take minutes",
+                len(distinct),
+            )
         self._steps = {
-            phase.compile_key: self._executor.submit(self._compile, recipe, phase) for phase in distinct_phases(phases)
+            phase.compile_key: self._executor.submit(self._compile, recipe, phase) for phase in distinct
         }
 
     def __getitem__(self, phase: Phase) -> Any:

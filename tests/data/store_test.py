@@ -115,7 +115,16 @@ def test_open_finds_the_only_data_set_below(copy):
 def test_unprepared_directory_names_the_commands(tmp_path):
     with pytest.raises(CsstError, match=r"nowhere does not exist.*data_prep\.folder"):
         DataSet.open(tmp_path / "nowhere")
-    with pytest.raises(CsstError, match="holds no prepared data set"):
+    (tmp_path / "photo.jpg").touch()
+    for raw, reason in ((tmp_path, "holds no prepared data set"), (tmp_path / "photo.jpg", "is a file, no directory")):
+        with pytest.raises(CsstError, match=rf"{reason}\. Name what a command of data_prep wrote.*docs/datasets\.md"):
+            DataSet.open(raw)
+
+
+def test_nobody_is_told_to_delete_raw_files(tmp_path):
+    """Other people's data sets have a dataset.json, too: nnU-Net's, for example."""
+    (tmp_path / store.METADATA_FILE).write_text('{"channel_names": {"0": "T2"}, "labels": {"background": 0}}')
+    with pytest.raises(CsstError, match=r"or not data_prep's\. If data_prep wrote .*, delete it"):
         DataSet.open(tmp_path)
 
 

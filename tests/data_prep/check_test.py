@@ -51,7 +51,7 @@ def test_prints_a_table_and_warns_of_absent_classes(prepared, capsys):
     assert any(line.split() == ["thing", "2.500", "50.0", "2", "5", "4"] for line in output.splitlines())
     assert any(line.split() == ["rare", "0.000", "0.0", "0", "0", "0"] for line in output.splitlines())
     assert any(line.split() == ["(void)", "2.500"] for line in output.splitlines())
-    assert "suggested sampler.min_area_px (leaves out specks alone): 4" in output
+    assert "suggested sampler.min_area_px: 4, the smallest of the classes' own" in output
     assert "warning: no pixel of rare in the labelled images of either split" in output
     assert "centroid index was read; they fit together" in output and "error:" not in output
 

@@ -9,20 +9,12 @@ from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 from data_prep import classes, folder
 from data_prep.palette import distinct_palette
+from tests.data_prep import replicas
 
 
 @pytest.fixture
 def own(tmp_path):
-    """Eight images of several sizes and kinds, five of them with masks."""
-    rng = np.random.default_rng(0)
-    (tmp_path / "images" / "b").mkdir(parents=True)
-    (tmp_path / "masks" / "b").mkdir(parents=True)
-    for i in range(8):
-        name, suffix = f"{'b/' if i % 2 else ''}photo {i}", ".jpg" if i < 4 else ".png"
-        size = (20 + i, 30)
-        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(tmp_path / "images" / (name + suffix))
-        if i < 5:
-            Image.fromarray(rng.integers(0, 3, size).astype(np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+    replicas.folder(tmp_path)
     return tmp_path
 
 
@@ -45,7 +37,6 @@ def test_images_without_masks_are_the_unlabelled_pool(own):
 
 
 def test_val_list_and_void(own):
-    (own / "val.txt").write_text("photo 2.jpg\nb/photo 3\n")
     assert run(own, f"--val_list={own / 'val.txt'}").ids("val") == ("b/photo 3", "photo 2")
     with pytest.raises(CsstError, match=r"label value 2 \(\d+ pixels\) stands for none of the 2 classes"):
         run(own, "--overwrite", names="a,b")

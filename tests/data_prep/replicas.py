@@ -7,6 +7,7 @@ Every value or colour that the data set's masks can hold is in some mask.
 from __future__ import annotations
 
 import json
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -16,10 +17,10 @@ from csst_jax.data.descriptions import voc_colour
 HEIGHT, WIDTH = 24, 32
 
 
-def photo(path, seed=0):
-    """Writes a picture, PNG or JPEG by its name."""
+def photo(path, size=(HEIGHT, WIDTH)):
+    """Writes a picture, PNG or JPEG by its name, which decides what it shows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    pixels = np.random.default_rng(zlib.crc32(path.name.encode())).integers(0, 256, (*size, 3), np.uint8)
     Image.fromarray(pixels).save(path)
 
 
@@ -69,7 +70,7 @@ def cityscapes(root, train_ids=False, archives=False):
         expected[split] = {}
         for turn, name in enumerate(ids):
             city = name.split("_")[0]
-            photo(archive / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", turn)
+            photo(archive / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png")
             mask = spread(range(34), turn)
             stem = root / masks / "gtFine" / split / city / f"{name}_gtFine"
             if split in ("train", "val"):
@@ -86,19 +87,20 @@ def cityscapes(root, train_ids=False, archives=False):
 
 def voc2012(root, sbd=None):
     """Palette masks of 0 to 20 and 255; `sbd`: a directory for the Semantic Boundaries Dataset as released."""
-    train, val, further = ["2007_000032", "2007_000039"], ["2007_000033"], ["2008_000008", "2008_000015"]
+    train, val, test = ["2007_000032", "2007_000039"], ["2007_000033"], ["2008_000006"]
+    further = ["2008_000008", "2008_000015"]
     palette = [voc_colour(index) for index in range(256)]
-    expected = {"train": {}, "val": {}}
+    expected = {"train": {}, "val": {}, "test": dict.fromkeys(test)}
     for turn, name in enumerate(train + val):
         label = spread([*range(21), 255], turn)
         with_palette(root / "SegmentationClass" / f"{name}.png", label, palette)
         expected["train" if name in train else "val"][name] = label
-    for number, name in enumerate(train + val + further):
-        photo(root / "JPEGImages" / f"{name}.jpg", number)
+    for name in train + val + test + further:
+        photo(root / "JPEGImages" / f"{name}.jpg")
     lists = root / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("".join(f"{name}\n" for name in train))
-    (lists / "val.txt").write_text("".join(f"{name}\n" for name in val))
+    for split, names in (("train", train), ("val", val), ("test", test)):
+        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
     if sbd:
         import scipy.io
 
@@ -130,7 +132,7 @@ def camvid_segnet(root):
         expected[split] = {}
         for turn, name in enumerate(names):
             mask = spread(range(12), turn)
-            photo(root / split / f"{name}.png", turn)
+            photo(root / split / f"{name}.png")
             grey(root / f"{split}annot" / f"{name}.png", mask)
             lines.append(f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png\n")
             expected[split][name] = np.where(mask == 11, 255, mask)
@@ -170,7 +172,7 @@ def camvid_original(root):
             "Seq05VD_f00000": "test",
         }.items()
     ):
-        photo(root / "701_StillsRaw_full" / f"{name}.png", turn)
+        photo(root / "701_StillsRaw_full" / f"{name}.png")
         colours = spread([colour for colour, _ in pairs], turn).astype(np.uint8)
         (root / "LabeledApproved_full").mkdir(exist_ok=True)
         Image.fromarray(colours).save(root / "LabeledApproved_full" / f"{name}_L.png")
@@ -191,7 +193,7 @@ def bdd100k(root, legacy=False):
         for turn, name in enumerate(ids):
             label = spread([*range(19), 255], turn)
             images = "seg/images" if legacy else "images/10k"
-            photo(root / images / split / f"{name}.jpg", turn)
+            photo(root / images / split / f"{name}.jpg")
             if split != "test":
                 mask = (
                     f"seg/labels/{split}/{name}_train_id.png" if legacy else f"labels/sem_seg/masks/{split}/{name}.png"
@@ -233,7 +235,7 @@ def mapillary(root, version="v1.2", old=False):
     ):
         expected[split] = {}
         for turn, name in enumerate(names):
-            photo(root / directory / "images" / f"{name}.jpg", turn)
+            photo(root / directory / "images" / f"{name}.jpg")
             mask = spread(range(count), turn)
             if split != "test":
                 with_palette(root / directory / below / f"{name}.png", mask, [label["color"] for label in labels])
@@ -254,7 +256,23 @@ def ade20k(root):
         expected[split] = {}
         for turn, name in enumerate(names):
             mask = spread(range(151), turn)
-            photo(root / "images" / directory / f"{name}.jpg", turn)
+            photo(root / "images" / directory / f"{name}.jpg")
             grey(root / "annotations" / directory / f"{name}.png", mask)
             expected[split][name] = np.where(mask == 0, 255, mask - 1)
+    return expected
+
+
+def folder(root):
+    """A user's own images/ of several sizes and kinds, masks/ of three classes for five of the eight, and val.txt."""
+    names = [f"{'b/' if i % 2 else ''}photo {i}" for i in range(8)]
+    val = ["photo 2", "b/photo 3"]
+    expected = {"train": {}, "val": {}}
+    for i, name in enumerate(names):
+        size = (20 + i, 30)
+        photo(root / "images" / f"{name}{'.jpg' if i < 4 else '.png'}", size)
+        label = np.random.default_rng(i).integers(0, 3, size).astype(np.uint8) if i < 5 else None
+        if label is not None:
+            grey(root / "masks" / f"{name}.png", label)
+        expected["val" if name in val else "train"][name] = label
+    (root / "val.txt").write_text("photo 2.jpg\nb/photo 3\n")
     return expected

@@ -1,7 +1,6 @@
 """`python -m csst_jax.evaluate`: the run's own score again, on the files it writes too; pictures; submissions."""
 
 import json
-import math
 import pathlib
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from csst_jax.models import zoo
 from csst_jax.models.weights import files
 from csst_jax.stages import finished, scoring
 from csst_jax.types import CsstError
+from tests.evaluation.official_scores import official_scores
 from tests.toy_network import train_toys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -57,30 +57,21 @@ def weights(teacher, tmp_path):
     return tmp_path / "ours.safetensors"
 
 
-def official_scores(data, folder):
-    """cityscapesscripts' arithmetic on PNGs and the data set's masks; our classes stand for its first ones."""
-    official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
-    ids = [official.trainId2label[klass].id for klass in range(len(data.description.classes))]
-    matrix = np.zeros((34, 34), np.ulonglong)
-    source = data.source("val")
-    for record, image_id in enumerate(data.ids("val")):
-        label = decode_label(source.label_bytes(record))
-        guess = np.asarray(Image.open(folder / f"{image_id}.png"))
-        np.add.at(matrix, (np.array([*ids, 0])[np.minimum(label, len(ids))], np.array(ids)[guess]), 1)
-    args = types.SimpleNamespace(evalLabels=[label.id for label in official.labels if label.id >= 0])
-    scores = {i: official.getIouScoreForLabel(i, matrix, args) for i in ids}
-    return list(scores.values()), official.getScoreAverage(scores, args)
-
-
-def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(config, teacher, tiny_data, tmp_path):
+def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(
+    config, teacher, tiny_data, tmp_path, capsys
+):
     found = scoring.evaluate(config, [teacher], tmp_path, predictions=True)["teacher"]
     results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
     for key in pipeline.SCORES:
         assert found[key] == results[key], key
     assert found["weights_sha256"] == results["weights_sha256"]
-    scores, mean = official_scores(DataSet.open(tiny_data), tmp_path / "predictions" / "teacher")
-    assert results["miou"] == mean
-    assert list(results["iou"].values()) == [None if math.isnan(s) else s for s in scores]
+    val, folder = DataSet.open(tiny_data), tmp_path / "predictions" / "teacher"
+    assert f"predictions {folder.parent}\n" in capsys.readouterr().out
+    pairs = [
+        (decode_label(val.source("val").label_bytes(record)), np.asarray(Image.open(folder / f"{image_id}.png")))
+        for record, image_id in enumerate(val.ids("val"))
+    ]
+    assert (list(results["iou"].values()), results["miou"]) == official_scores(pairs, 4)
 
 
 def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
@@ -102,6 +93,16 @@ def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
     five = 5 * (360 + 8) + 8
     with Image.open(tmp_path / "scores" / "comparison.png") as sheet:
         assert sheet.width == five, "image, mask, two predictions, difference"
+
+
+def test_failures_are_captioned_with_image_and_class(config, teacher, tmp_path, monkeypatch):
+    sheets = {}
+    monkeypatch.setattr("csst_jax.stages.evaluate.contact_sheet", lambda rows, path, **_: sheets.update({path.name: rows}))
+    worst = scoring.evaluate(config, [teacher], tmp_path)["teacher"]["worst"]
+    captions = {row[0][0].partition(": ")[0]: row[0][0] for row in sheets["failures_teacher.png"]}
+    assert set(worst) == {"ground", "box", "post", "sign"}
+    for klass, found in worst.items():
+        assert f"{klass} IoU {100 * found['iou']:.0f} %" in captions[found["image"]]
 
 
 def test_submission_is_written_and_checked(config, teacher, tiny_data, tmp_path, capsys):
