@@ -29,7 +29,11 @@ def weights(workdir, stage):
     """Everything in the stage's last checkpoint, by name."""
     steps = [path for path in (workdir / stage / "checkpoints").iterdir() if path.name.isdigit()]
     newest = max(steps, key=lambda path: int(path.name))
-    tree = ocp.StandardCheckpointer().restore(newest / "default")
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    with ocp.StandardCheckpointer() as checkpointer:
+        stored = checkpointer.metadata(newest / "default").item_metadata.tree
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), stored)
+        tree = checkpointer.restore(newest / "default", like)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
