@@ -62,9 +62,7 @@ class StepBank:
                 "compiling %d training steps, one a crop size; training begins with the first, which can take minutes",
                 len(distinct),
             )
-        self._steps = {
-            phase.compile_key: self._executor.submit(self._compile, recipe, phase) for phase in distinct
-        }
+        self._steps = {phase.compile_key: self._executor.submit(self._compile, recipe, phase) for phase in distinct}
 
     def __getitem__(self, phase: Phase) -> Any:
         """The compiled step of a phase; waits until it is there and raises what compiling raised."""

@@ -97,7 +97,9 @@ def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
 
 def test_failures_are_captioned_with_image_and_class(config, teacher, tmp_path, monkeypatch):
     sheets = {}
-    monkeypatch.setattr("csst_jax.stages.evaluate.contact_sheet", lambda rows, path, **_: sheets.update({path.name: rows}))
+    monkeypatch.setattr(
+        "csst_jax.stages.evaluate.contact_sheet", lambda rows, path, **_: sheets.update({path.name: rows})
+    )
     worst = scoring.evaluate(config, [teacher], tmp_path)["teacher"]["worst"]
     captions = {row[0][0].partition(": ")[0]: row[0][0] for row in sheets["failures_teacher.png"]}
     assert set(worst) == {"ground", "box", "post", "sign"}
