@@ -172,15 +172,16 @@ def _check_upright(path: pathlib.Path, picture: Image.Image) -> None:
 
 def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
     """uint8[h, w] classes and 255; a palette mask counts by its indices where `labels` has values."""
+    known = {IGNORE_LABEL: IGNORE_LABEL} | dict(labels.values)  # as `of_values` has it
     if path.suffix == ".mat":
-        return _checked(path, "value", labels.values, *labels.of_values(_read_sbd(path)))
+        return _checked(path, "value", known, *labels.of_values(_read_sbd(path)))
     picture = _decode(path, _read_bytes(path), "mask", ("PNG",))
     _check_upright(path, picture)
     single = picture.mode in ("L", "P", "1", "I", "I;16", "I;16B")
     if single and labels.values:
         values = np.asarray(picture)
         values = values.astype(np.uint8) if values.dtype == bool else values
-        return _checked(path, "value", labels.values, *labels.of_values(values))
+        return _checked(path, "value", known, *labels.of_values(values))
     if labels.colours and picture.mode in ("P", "RGB", "RGBA"):
         return _checked(path, "colour", labels.colours, *labels.of_colours(np.asarray(picture.convert("RGB"))))
     wanted = (

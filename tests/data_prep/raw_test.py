@@ -100,8 +100,8 @@ def test_value_outside_the_classes_names_file_value_and_count(pair):
     mask[0, :5], mask[1, :2] = 7, 9
     Image.fromarray(mask).save(pair.mask)
     text = message(pair, labels=LabelMap.identity(3, void=(11,)))
-    wanted = "label value 7 (5 pixels), 9 (2 pixels) stands for none of the 3 classes (values 0..2) nor for void (11)"
-    assert f"{pair.mask}: {wanted}" in text
+    wanted = "value 7 (5 pixels), 9 (2 pixels) stands for none of the 3 classes (values 0..2) nor for void (11, 255)"
+    assert f"{pair.mask}: label {wanted}" in text
 
 
 @pytest.mark.parametrize("which", ["image", "mask"])
