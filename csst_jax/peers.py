@@ -25,6 +25,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax.stages.artifact import differences
+from csst_jax.train.progress import Preempted
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -59,12 +60,17 @@ def none_left_waiting() -> Iterator[None]:
         faulthandler.disable()  # where Python is when the runtime ends it tells nothing
         time.sleep(HEARTBEAT_S + _MARGIN_S)
         _leave(1)
-    except CsstError as error:
-        if jax.process_count() == 1:
+    except (CsstError, Preempted) as reason:
+        together = isinstance(reason, Preempted) and reason.together
+        if jax.process_count() == 1 or together:
             raise
-        print(f"error: process {jax.process_index()}: {error}", file=sys.stderr, flush=True)
         if jax.process_index() == 0:
             time.sleep(3)
+        said = f"process {jax.process_index()}: {reason}"
+        if isinstance(reason, Preempted):
+            print(f"{said} Start all processes again to go on.", flush=True)
+            _leave(0)
+        print(f"error: {said}", file=sys.stderr, flush=True)
         _leave(2)
 
 

@@ -116,10 +116,12 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                     last_save = time.monotonic()
                 if stop_now and done < timetable.total:
                     run.checkpoints.wait()
-                    raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {timetable.total}.")
+                    raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {timetable.total}.", together=True)
             monitor.check(state)
             run.checkpoints.save(state)
             run.checkpoints.wait()
+            if jax.process_count() > 1 and _votes(stop.requested).any():
+                raise Preempted(f"{run.name}: SIGTERM; saved its last step.", together=True)
     finally:
         bank.close()
         writer.close()
@@ -164,8 +166,13 @@ def _agree(step: int, stop: bool, save: bool) -> tuple[bool, bool]:
         return stop, save
     if step % _STEPS_BETWEEN_AGREEMENTS:
         return False, False
-    votes = multihost_utils.process_allgather(np.asarray([stop, save]))
-    return bool(votes[:, 0].any()), bool(votes[:, 1].any())
+    stop_now, save_now = _votes(stop, save).any(axis=0)
+    return bool(stop_now), bool(save_now)
+
+
+def _votes(*own: bool) -> np.ndarray:
+    """Bool [processes, len(own)]: what each process says."""
+    return np.asarray(multihost_utils.process_allgather(np.asarray(own)))
 
 
 def device_batch(batch: Batch, seed: int, learning_rate: float, mesh: Mesh) -> dict[str, jax.Array]:

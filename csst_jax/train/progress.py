@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 class Preempted(Exception):
     """SIGTERM came and the state is saved; the message says where. The same command goes on from there."""
 
+    def __init__(self, message: str, together: bool = False):
+        """Takes the message, and whether all processes of the run stop at this point."""
+        super().__init__(message)
+        self.together = together
+
 
 def stop_between_stages() -> None:
     """Lets SIGTERM raise `Preempted` wherever the main thread is; a stage that has something to save takes over."""

@@ -72,9 +72,10 @@ def test_processes_train_what_one_does_on_as_many_devices(tiny_data, tmp_path, p
 
 
 def test_checkpoints_of_four_processes_go_on_in_one_and_in_two(tiny_data, tmp_path):
-    alone(tiny_data, tmp_path / "whole", 8)
+    longer = "--config.teacher.epochs=20"  # processes agree to stop every tenth step
+    finish(*together(tiny_data, tmp_path / "whole", 1, 8, longer))
     first = tmp_path / "first"
-    processes = together(tiny_data, first, 4, 2, "--config.checkpoint.every_s=1e9")
+    processes = together(tiny_data, first, 4, 2, longer, "--config.checkpoint.every_s=1e9")
     wait_for(first / "teacher" / "metrics.jsonl", processes[0])
     processes[2].send_signal(signal.SIGTERM)  # one is told, and all stop
     outputs = [finish(process) for process in processes]
@@ -82,7 +83,7 @@ def test_checkpoints_of_four_processes_go_on_in_one_and_in_two(tiny_data, tmp_pa
     for number, layout in enumerate(((1, 1), (2, 4))):
         workdir = tmp_path / f"then{number}"
         shutil.copytree(first, workdir)
-        output = finish(together(tiny_data, workdir, *layout)[0])
+        output, *_ = [finish(process) for process in together(tiny_data, workdir, *layout, longer)]
         assert "teacher: resuming at step" in output
         assert_close(workdir, tmp_path / "whole")
 
