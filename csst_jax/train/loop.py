@@ -166,8 +166,8 @@ def _agree(step: int, stop: bool, save: bool) -> tuple[bool, bool]:
         return stop, save
     if step % _STEPS_BETWEEN_AGREEMENTS:
         return False, False
-    stop_now, save_now = _votes(stop, save).any(axis=0)
-    return bool(stop_now), bool(save_now)
+    votes = _votes(stop, save)
+    return bool(votes[:, 0].any()), bool(votes[:, 1].any())
 
 
 def _votes(*own: bool) -> np.ndarray:
