@@ -145,13 +145,18 @@ def campaign(folder: pathlib.Path, trials: int, seed: int) -> Any:
     preparation = Preparation("preparation", folder)
     shutil.copytree(folder / "preparation1", folder / "data")
     subjects = [preparation, Run("run", folder)]
+    yield from kills(subjects, trials, rng)
+
+
+def kills(subjects: list[Subject], trials: int, rng: random.Random) -> Any:
+    """Yields each kill and each end."""
     for subject in subjects:
         yield {"event": "undisturbed", "subject": subject.name, "seconds": round(subject.seconds, 1)}
-    killed = 0
-    while killed < trials:
-        subject = subjects[0] if rng.random() < 0.15 else subjects[1]
+    done = 0
+    while done < trials:
+        subject = subjects[0] if rng.random() < 0.15 else subjects[-1]  # a run has more to lose
         place = subject.fresh()
-        for _ in range(min(KILLS_A_RUN, trials - killed)):
+        for _ in range(min(KILLS_A_RUN, trials - done)):
             process = subject.start(place)
             time.sleep(rng.uniform(0, subject.seconds))
             over = process.poll() is not None
@@ -162,7 +167,7 @@ def campaign(folder: pathlib.Path, trials: int, seed: int) -> Any:
                 yield {"event": "end", "subject": subject.name, "same": False, "output": output[-2000:]}
             if over:
                 break
-            killed += 1
+            done += 1
             yield {"event": "kill", "subject": subject.name, "in": subject.state(place)}
         subject.run(place)
         yield {"event": "end", "subject": subject.name, "same": subject.left(place) == subject.expected}

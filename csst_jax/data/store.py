@@ -142,6 +142,12 @@ class DataSet:
                 f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}), or not data_prep's. If data_prep "
                 f"wrote {found}, delete it and prepare the data set again."
             ) from error
+        outside = next((i for split in splits.values() for i in split["ids"] if _leads_outside(i)), None)
+        if outside is not None:
+            raise CsstError(
+                f"{found / METADATA_FILE}: image id {outside!r} leads out of the directory of its predictions. "
+                "Do not use this data set, or prepare it again from its raw files."
+            )
         return cls(found, description, splits)
 
     @property
@@ -217,6 +223,11 @@ class DataSet:
         info = self._builder.info.splits[split]
         files = zip(map(os.fspath, info.filepaths), info.shard_lengths, strict=True)
         return Source(records, list(files), ids)
+
+
+def _leads_outside(image_id: str) -> bool:
+    path = pathlib.PurePosixPath(image_id.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or "\0" in image_id
 
 
 def find_prepared(directory: AnyPath) -> AnyPath:

@@ -172,6 +172,15 @@ def test_damaged_directories_say_what_to_do(copy):
         DataSet.open(copy)
 
 
+@pytest.mark.parametrize("image_id", ["../../.ssh/authorized_keys", "/etc/passwd", "a/../../b", "..\\\\b"])
+def test_ids_that_lead_out_of_a_directory_are_refused(copy, image_id):
+    metadata = json.loads((copy / store.METADATA_FILE).read_text())
+    metadata["splits"]["val"]["ids"][1] = image_id
+    (copy / store.METADATA_FILE).write_text(json.dumps(metadata))
+    with pytest.raises(CsstError, match="leads out of the directory of its predictions"):
+        DataSet.open(copy)
+
+
 class Flaky:
     """Records of which some reads fail."""
 
