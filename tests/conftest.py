@@ -13,6 +13,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).resolve().parent.parent / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+# Devices of the CPU run in the threads of one pool, as many as this, or as cores: of eight, all can end up waiting for
+# each other, where devices begin exchanges that do not depend on each other in different orders.
+os.environ.setdefault("NPROC", "32")
 # Tests compile far longer than they compute: without LLVM's optimiser that takes less than half as long.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
