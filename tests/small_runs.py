@@ -67,7 +67,7 @@ def start_together(commands, devices=1):
     return [start(arguments, **shared, CSST_PROCESS_ID=str(i)) for i, arguments in enumerate(commands)]
 
 
-def finish(process, status=0, timeout=300):
+def finish(process, status=0, timeout=900):
     """What the process printed, once it has ended as it should."""
     output, _ = process.communicate(timeout=timeout)
     assert process.returncode == status, output

@@ -120,7 +120,7 @@ def test_a_file_that_must_not_be_read_is_told_with_the_mend(bucket):
 
 
 def test_nothing_prepared_is_told_as_on_a_disk(bucket):
-    with pytest.raises(CsstError, match=f"data set directory {ROOT}/other does not exist. Prepare one"):
+    with pytest.raises(CsstError, match=f"data set directory {ROOT}/other does not exist. Name what"):
         DataSet.open(f"{ROOT}/other")
 
 

@@ -68,7 +68,7 @@ def test_bad_files_of_all_splits_are_reported_together_and_nothing_is_stored(sou
     with pytest.raises(CsstError) as error:
         run(source, tmp_path / "data")
     assert re.search(
-        r"(?s)2 problems.*f00001\.png: label value 12 \(192 pixels\).*void \(11\).*valannot.*4x3", str(error.value)
+        r"(?s)2 problems.*f00001\.png: label value 12 \(192 pixels\).*void \(11, 255\).*valannot.*4x3", str(error.value)
     )
     with pytest.raises(CsstError, match="holds no prepared data set"):
         DataSet.open(tmp_path / "data")

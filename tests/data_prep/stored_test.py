@@ -86,6 +86,7 @@ def test_any_number_of_processes_stores_and_indexes_the_same(tmp_path):
         assert index[0].read_bytes() == made
 
 
-def test_a_damaged_record_names_directory_split_and_id(tmp_path):
+def test_a_record_is_named_by_file_number_and_id(tmp_path):
     directory = prepare(tmp_path)
-    assert DataSet.open(directory).source("train").describe(2) == f"{directory}: split 'train', record 2 (02)"
+    (file,) = directory.glob("*train.array_record*")
+    assert DataSet.open(directory).source("train").describe(2) == f"{file}, record 2 (02)"

@@ -89,14 +89,23 @@ def run(monkeypatch):
 
     def program(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *arguments])
+        # Another test may have imported a program of ours, whose flags have the same names.
+        defined = flags.FLAGS.flags_by_module_dict()
+        ours = {flag.name for module in defined if module.startswith("csst_jax.") for flag in defined[module]}
+        others = {key: flags.FLAGS[key] for key in flags.FLAGS if key in ours or key.startswith("config.")}
+        flags.FLAGS.remove_flag_values(others)
         before = set(flags.FLAGS)
-        main = runpy.run_module(f"csst_jax.{name}", run_name=name)["main"]
-        rest = command_line.parse_flags(sys.argv)
-        own = set(flags.FLAGS) - before  # libraries that `main` imports define some, too
         try:
-            return main(rest)
+            main = runpy.run_module(f"csst_jax.{name}", run_name=name)["main"]
+            rest = command_line.parse_flags(sys.argv)
+            own = set(flags.FLAGS) - before  # libraries that `main` imports define some, too
+            try:
+                return main(rest)
+            finally:
+                flags.FLAGS.remove_flag_values(own)
         finally:
-            flags.FLAGS.remove_flag_values(own)
+            for key, flag in others.items():
+                flags.FLAGS[key] = flag
 
     yield program
     for handler in set(root.handlers) - set(handlers):
