@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
     from csst_jax.types import Phase
 
 log = logging.getLogger(__name__)
+
+_LATER_S = 0.1
 
 
 class Preempted(Exception):
@@ -26,12 +30,28 @@ class Preempted(Exception):
 
 
 def stop_between_stages() -> None:
-    """Lets SIGTERM raise `Preempted` wherever the main thread is; a stage that has something to save takes over."""
+    """Lets SIGTERM raise `Preempted` wherever the main thread is; a stage that has something to save takes over.
 
-    def stop(*_: object) -> None:
+    In a destructor or a callback of the garbage collector Python would print the exception and go on: there it is
+    raised a little later.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if _swallows(frame):
+            threading.Timer(_LATER_S, os.kill, (os.getpid(), number)).start()
+            return
         raise Preempted("SIGTERM between two stages; all that is finished is kept.")
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def _swallows(frame: FrameType | None) -> bool:
+    """Whether an exception would end in a function whose caller ignores it; JAX has a callback of the collector."""
+    while frame is not None:
+        if frame.f_code.co_name in ("__del__", "_xla_gc_callback"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 class StopRequest:

@@ -88,7 +88,7 @@ def test_checkpoints_of_four_processes_go_on_in_one_and_in_two(tiny_data, tmp_pa
         assert_close(workdir, tmp_path / "whole")
 
 
-def test_a_process_that_dies_ends_the_others_with_its_name(tiny_data, tmp_path):
+def test_a_process_that_dies_ends_the_others_with_its_name_and_the_run_goes_on(tiny_data, tmp_path):
     processes = together(tiny_data, tmp_path, 2, 1, "--config.teacher.epochs=400")
     wait_for(tmp_path / "teacher" / "metrics.jsonl", processes[0])
     time.sleep(1)
@@ -99,6 +99,12 @@ def test_a_process_that_dies_ends_the_others_with_its_name(tiny_data, tmp_path):
     assert processes[0].returncode not in (0, 2)
     assert "error: process 0 lost another process of the run" in output
     assert "The following tasks are unhealthy (stopped sending heartbeats):\n1\n" in output
+    processes = together(tiny_data, tmp_path, 2, 1, "--config.teacher.epochs=400")
+    wait_for(tmp_path / "teacher" / "parameters.txt", processes[0])
+    time.sleep(5)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert all("SIGTERM" in finish(process) for process in processes)
 
 
 def test_a_process_with_another_configuration_is_refused_by_all(tiny_data, tmp_path):

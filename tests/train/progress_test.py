@@ -1,8 +1,10 @@
 """The stop request and the rates of the progress line."""
 
+import gc
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -19,10 +21,37 @@ def test_sigterm_raises_the_flag_inside_and_only_there():
             assert not stop.requested
             os.kill(os.getpid(), signal.SIGTERM)
             assert stop.requested and not seen
-            raise Preempted
+            raise Preempted("saved")
         assert not seen
         os.kill(os.getpid(), signal.SIGTERM)
         assert seen == ["outer"]
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def test_sigterm_in_a_destructor_or_a_callback_of_the_collector_is_not_lost():
+    class Dying:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)  # the handler runs here
+
+    def _xla_gc_callback(phase, info):
+        del info
+        if phase == "stop":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    previous = signal.getsignal(signal.SIGTERM)
+    progress.stop_between_stages()
+    try:
+        with pytest.raises(Preempted):
+            Dying()
+            time.sleep(5)
+        gc.callbacks.append(_xla_gc_callback)
+        with pytest.raises(Preempted):
+            gc.collect()
+            gc.callbacks.remove(_xla_gc_callback)
+            time.sleep(5)
     finally:
         signal.signal(signal.SIGTERM, previous)
 
