@@ -92,7 +92,11 @@ def run(monkeypatch):
         # Another test may have imported a program of ours, whose flags have the same names.
         defined = flags.FLAGS.flags_by_module_dict()
         ours = {flag.name for module in defined if module.startswith("csst_jax.") for flag in defined[module]}
-        others = {key: flags.FLAGS[key] for key in flags.FLAGS if key in ours or key.startswith("config.")}
+        others = {
+            key: (flags.FLAGS[key], flags.FLAGS.find_module_defining_flag(key))
+            for key in flags.FLAGS
+            if key in ours or key.startswith("config.")
+        }
         flags.FLAGS.remove_flag_values(others)
         before = set(flags.FLAGS)
         try:
@@ -104,8 +108,10 @@ def run(monkeypatch):
             finally:
                 flags.FLAGS.remove_flag_values(own)
         finally:
-            for key, flag in others.items():
+            for key, (flag, module) in others.items():
                 flags.FLAGS[key] = flag
+                if module is not None:
+                    flags.FLAGS.register_flag_by_module(module, flag)
 
     yield program
     for handler in set(root.handlers) - set(handlers):

@@ -78,6 +78,7 @@ def test_micro_batches_are_a_plain_loops(make_recipe, batch, devices):
     jax.tree.map(close, gradient(state, recipe), slope)
     jax.tree.map(close, state.batch_stats, stats)
     norm = metrics.pop("gradient_norm")
+    assert metrics.pop("skipped") == 0
     jax.tree.map(close, metrics, means)
     close(norm, np.sqrt(sum(np.sum(np.square(x)) for x in slope.values())))
 

@@ -99,10 +99,11 @@ def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, t
         return batches
 
     for stop in (3, 4, total - 1):
-        run = make_run(directory=tmp_path / "stopped", checkpoint_every_s=0)
+        killed = make_run(directory=tmp_path / "stopped", checkpoint_every_s=0, batches=until(stop, whole))
         with pytest.raises(Killed):
-            loop.train(make_run(directory=tmp_path / "stopped", checkpoint_every_s=0, batches=until(stop, run)))
-        assert run.checkpoints.latest_step() is None or run.checkpoints.latest_step() <= stop
+            loop.train(killed)
+        assert killed.checkpoints.latest_step() is None or killed.checkpoints.latest_step() <= stop
+        killed.checkpoints.close()  # it still writes, which a dead process does not
     state, compilations = loop.train(make_run(directory=tmp_path / "stopped"))
     assert_same(state, expected)
     assert len(compilations) == 1, "epochs that are over were compiled again"
