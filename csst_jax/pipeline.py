@@ -24,7 +24,6 @@ from csst_jax.report import write_report
 from csst_jax.stages import evaluate, label, train
 from csst_jax.stages.artifact import DONE_FILE, Artifact, fingerprint
 from csst_jax.train.compile import distinct_phases
-from csst_jax.train.sharding import SPATIAL
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -169,8 +168,6 @@ def check_settings(this: Run) -> None:
     if not 0 <= this.config.seed < 2**32 - 1:  # the student's is one more, and the device takes 32 bits
         raise CsstError(f"seed={this.config.seed} is out of range; give a number from 0 to {2**32 - 2}.")
     mesh, num_classes = build.mesh(this.config), len(this.classes)
-    if mesh.shape[SPATIAL] > 1:
-        log.warning("mesh.spatial: gradients of some networks are not right yet; see docs/sharding.md")
     build.check_stage(this.config.teacher, this.pool, this.pool.labelled, num_classes, mesh)
     if "student" in this.stages:
         both = (*this.pool.labelled, *this.pool.unlabelled)

@@ -1,0 +1,94 @@
+"""Networks of the zoo at a small fraction of their size, with values, crops and a first training step."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import base
+from csst_jax import build
+from csst_jax.models import convolution, zoo
+from csst_jax.train.sharding import make_mesh
+from csst_jax.train.state import initial_state
+from csst_jax.train.step import step_program
+from csst_jax.types import Phase
+
+NUM_CLASSES = 4
+CROP = 33
+# Eight devices have whole rows of it and of its half; at a quarter, or at a sixteenth for two devices, they have not.
+SHARED_CROP = 48
+# XLA's newer code generator makes the same programs and takes twice as long.
+QUICKLY = {"xla_cpu_use_fusion_emitters": False}
+# Left out: what ResNet50 stands for at this depth, and OCR's trunk under FCN's head.
+REPEATED = {name for name in zoo.NETWORKS if f"{name.removesuffix('101')}50" in zoo.NETWORKS} | {"fcn_hrnet_w48"}
+COLOURS = np.array([(90, 90, 90), (200, 60, 60), (60, 200, 60), (60, 60, 200)])
+
+
+def recipe(name, devices, spatial=1, dtype="float32"):
+    """What `main` trains with the default configuration, of a small network; values are shapes alone."""
+    config = base.get_config()
+    stage = config.student
+    stage.network, stage.width, stage.depth, stage.dtype = name, 0.125, 0.01, dtype
+    network = build.network(stage, NUM_CLASSES, seed=None)
+    return build.recipe(config, stage, network, make_mesh(jax.devices()[:devices], spatial))
+
+
+def drawn(network, seed=0):
+    """The network with values as after a build, drawn by numpy: compiling the initialisation takes seconds."""
+    rng = np.random.default_rng(seed)
+
+    def value(name, shape):
+        if name.endswith("encoding.scale"):
+            return -rng.random(shape)
+        if len(shape) < 2:
+            return np.full(shape, name.endswith(("scale", "var")))
+        return rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
+
+    params, stats = (
+        {name: jnp.asarray(value(name, like.shape), jnp.float32) for name, like in arrays.items()}
+        for arrays in (network.params, network.batch_stats)
+    )
+    return dataclasses.replace(network, params=params, batch_stats=stats)
+
+
+def batch(size, crop=CROP):
+    """Crops of four areas each, whose colours tell their classes; the same crops, flipped and blurred alike, always."""
+    rng = np.random.default_rng(0)
+    areas = np.stack([rng.permutation(NUM_CLASSES).reshape(2, 2) for _ in range(size)])
+    half = -(-crop // 2)
+    label = areas.repeat(half, 1).repeat(half, 2)[:, :crop, :crop]
+    image = COLOURS[label] + rng.integers(-20, 20, (*label.shape, 3))
+    return {
+        "image": image.astype(np.uint8),
+        "label": label.astype(np.uint8),
+        "sample": np.stack([np.zeros(size), np.arange(size)], 1).astype(np.int32),
+        "seed": np.uint32(0),
+        "learning_rate": np.float32(0.05),
+    }
+
+
+_CPU_FORM = convolution._cpu_form
+
+
+def accelerators_form(*how):
+    """In place of `convolution._cpu_form`: convolutions as every platform but the CPU gets them."""
+    return "grouped" if _CPU_FORM(*how) == "grouped" else None
+
+
+def first_step(name, devices, spatial):
+    """A function from a seed of the parameters to (state, metrics) after one step."""
+    how = recipe(name, devices, spatial)
+    program = step_program(how, Phase(SHARED_CROP, 8, 1))
+    step = program.lower().compile(compiler_options=QUICKLY)
+
+    def taken(seed):
+        state = initial_state(drawn(how.network, seed), how.optimizer)
+        return jax.device_get(step(*jax.device_put((state, batch(8, SHARED_CROP)), program.in_shardings)))
+
+    return taken
+
+
+def norm(arrays):
+    """Of all arrays as one vector."""
+    return math.sqrt(sum(np.sum(np.square(array, dtype=np.float64)) for array in arrays.values()))
