@@ -34,7 +34,7 @@ def main(_: list[str]) -> int:
 
         start.quiet_libraries()
         start.start_jax(_CONFIG.value)
-        with peers.none_left_waiting(), start.claimed(workdir):
+        with start.storage_errors_told(workdir), peers.none_left_waiting(), start.claimed(workdir):
             peers.check_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             start.start_logging(workdir)
             from csst_jax import pipeline  # TensorFlow takes seconds to import: not before the checks above

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -26,6 +27,33 @@ if TYPE_CHECKING:
 
 LOCK_FILE = ".lock"
 COORDINATOR = "CSST_COORDINATOR"
+
+
+_STORAGE_ERRORS = {
+    errno.ENOSPC: "free space",
+    errno.EDQUOT: "free space, or have the quota raised",
+    errno.EROFS: "mount it for writing, or give another --workdir",
+    errno.EACCES: "mend its permissions, or give another --workdir",
+    errno.EIO: "check the disk or the network mount",
+}
+
+
+@contextlib.contextmanager
+def storage_errors_told(workdir: pathlib.Path) -> Iterator[None]:
+    """What a disk refuses, as an error that says what to do; everything else as it is.
+
+    Raises:
+      CsstError: the disk is full, read-only or broken.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _STORAGE_ERRORS:
+            raise
+        raise CsstError(
+            f"{error.filename or workdir}: {error.strerror}; {_STORAGE_ERRORS[error.errno]}, then run the same command "
+            "again: it goes on from what is whole."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -89,15 +117,27 @@ def start_logging(workdir: pathlib.Path) -> None:
         return
     logging.getLogger("csst_jax").setLevel(logging.INFO)
     terminal: logging.Handler = logging.StreamHandler(sys.stdout)
-    file = logging.FileHandler(workdir / "log.txt", encoding="utf-8")
+    file = _LogFile(workdir / "log.txt", encoding="utf-8")
     for handler in (terminal, file):
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         root.addHandler(handler)
 
 
+class _LogFile(logging.FileHandler):
+    """A file whose disk is full lacks lines that the terminal has; a page on the terminal for each would hide why."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def quiet_libraries() -> None:
-    """Lets libraries log warnings and errors alone; JAX tells of every backend that it does not find."""
+    """Lets libraries log warnings and errors alone; JAX tells of every backend that it does not find.
+
+    What Orbax raises it also logs, with a traceback from each thread that it passes.
+    """
     absl_logging.set_verbosity(absl_logging.WARNING)
+    absl_logging.get_absl_logger().addFilter(lambda record: not (record.exc_info and "orbax" in record.pathname))
     logging.getLogger().setLevel(logging.WARNING)
 
 

@@ -198,7 +198,7 @@ def _problem(content: bytes, how: Format, official: set[int], size: tuple[int, i
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             mode, values = image.mode, np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         return "files that are no readable PNG", str(error)
     if mode != "P" and (how.indexed or mode != "L"):
         kind = "indexed PNGs of 8 bits (a palette)" if how.indexed else "PNGs with one channel of 8 bits"

@@ -1,6 +1,8 @@
 """Every kind of bad raw file and what the user is told about it."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -30,6 +32,14 @@ def message(*pairs, **settings):
     with pytest.raises(raw.Bad) as error:
         read(*pairs, **settings)
     return str(error.value)
+
+
+def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(pair):
+    data = bytearray(pair.image.read_bytes())
+    data[16:24] = struct.pack(">II", 40_000, 40_000)  # in IHDR, which ends with its checksum
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    pair.image.write_bytes(data)
+    assert f"{pair.image}: unreadable or truncated image" in message(pair) and "exceeds limit" in message(pair)
 
 
 def test_a_good_pair_keeps_its_bytes_and_maps_void(pair):
