@@ -71,12 +71,13 @@ SECTIONS = (
     Section(
         "step_profile",
         "Where a step's time goes",
-        "python -m benchmarks.step_profile --network=deeplab_v3_plus_resnet50 --json",
-        "Of the network that is furthest behind. Tried on the way here, and measured in trials of single operations "
-        "that are not kept: XLA's own weight gradients (3 to 20 times slower than a product a row), its sums for batch "
-        "normalisation (3 times) and its gradient of max pooling (4 times), which were replaced; Winograd's products "
-        "below 128 channels, YNNPACK off, a stem that folds pixels into channels, and rows of products for the forward "
-        "pass, which were slower or no faster.",
+        "python -m benchmarks.step_profile --network=bisenet_resnet18,deeplab_v3_plus_resnet50 --json",
+        "Of networks that are no faster than PyTorch. Tried on the way here, and measured in trials of single "
+        "operations or of FastSCNN that are not kept: XLA's own weight gradients (3 to 20 times slower than a product "
+        "a row), its sums for batch normalisation (3 times) and its gradient of max pooling (4 times), which were "
+        "replaced; Winograd's products below 128 channels, YNNPACK off, a stem that folds pixels into channels, rows "
+        "of products for the forward pass, and XLA's older code generator, its fast minimum and maximum and its other "
+        "scheduler, which were slower or no faster.",
     ),
     Section(
         "schedule",
@@ -85,7 +86,8 @@ SECTIONS = (
         "Whole epochs of a constant crop against coarse2fine+, with real input, all programs compiled before. The "
         "paper reports a speed-up of 1.5 for FastSCNN and 1.7 for BiSeNet-R18; 1.7 is aimed at for both. `by pixels` "
         "is what the area of the crops alone gives. Whatever its size, a crop is read, decoded and resized by the same "
-        "cores that run the step.",
+        "cores that run the step, and they compile the next sizes' programs, too: where an epoch is shorter than that "
+        "takes, the next one's first step waits.",
     ),
     Section(
         "start",
