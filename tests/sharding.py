@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEVICES = 8
 SPATIAL = (1, 2, 8)  # with 8, 4 and 1 devices over the batch
 SEEDS = (0, 1)
@@ -84,6 +85,7 @@ def compared(name: str) -> Iterator[dict[str, Any]]:
     }
     with subprocess.Popen(
         [sys.executable, "-m", "tests.sharding", "--here", f"--networks={name}"],
+        cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
         text=True,

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models import cpu_convolution as cpu
 from csst_jax.models.blocks import convolve_blocks
-from csst_jax.models.rows import divided, evenly_shared
+from csst_jax.models.rows import evenly_shared, sharing_devices
 from csst_jax.models.winograd import winograd
 
 Pair = tuple[int, int]
@@ -163,10 +163,8 @@ def conv2d(
     (rows, above), (columns, beside) = (
         _taps_inside(*sides) for sides in zip(x.shape[1:3], kernel.shape[:2], stride, padding, dilation, strict=True)
     )
-    kernel = kernel[rows, columns]
-    height = (x.shape[1] + sum(above) - dilation[0] * (kernel.shape[0] - 1) - 1) // stride[0] + 1
-    y = _conv2d(evenly_shared(x, height), kernel, stride, (above, beside), dilation, groups)
-    return evenly_shared(y, x.shape[1])
+    y = _conv2d(evenly_shared(x), kernel[rows, columns], stride, (above, beside), dilation, groups)
+    return evenly_shared(y)
 
 
 def _taps_inside(size: int, taps: int, stride: int, padding: Pair, dilation: int) -> tuple[slice, Pair]:
@@ -212,9 +210,9 @@ def _backward(
         backward["cpu"] = lambda x, kernel, g: _dense_gradients(x, kernel, g, stride, padding, dilation)
     if form == "depthwise":
         backward["cpu"] = lambda x, kernel, g: cpu.depthwise_gradients(x, kernel, g, stride, padding, dilation)
-    if 1 < groups == x.shape[-1] == kernel.shape[-1] and not divided(x.shape[1], g.shape[1]):
-        # Of images that lie whole on several devices, split by the batch over others, XLA adds up the gradient of a
-        # depthwise kernel over all of them: it comes out as many times too large (JAX 0.10.2).
+    if 1 < groups == x.shape[-1] == kernel.shape[-1] and sharing_devices() > 1:
+        # Of features that lie whole on the devices that share rows, and are split by the batch over others, XLA adds up
+        # the gradient of a depthwise kernel over all devices: it comes out as many times too large (JAX 0.10.2).
         backward["default"] = lambda x, kernel, g: cpu.depthwise_gradients(x, kernel, g, stride, padding, dilation)
     return lax.platform_dependent(x, kernel, g, **backward)
 

@@ -25,16 +25,14 @@ def max_pool(
       padding: minus infinities on each side, less than `size`.
       ceil_mode: whether a last window may stick out below and to the right, if it starts inside.
     """
-    counts, pads = [], []
+    pads = []
     for length in x.shape[1:3]:
         count = (length + 2 * padding - size) // stride + 1
         if ceil_mode:
             count = -(-(length + 2 * padding - size) // stride) + 1
             count -= (count - 1) * stride >= length + padding
-        counts.append(count)
         pads.append((padding, max(0, (count - 1) * stride + size - length - padding)))
-    y = _max_pool(evenly_shared(x, counts[0]), size, stride, (pads[0], pads[1]))
-    return evenly_shared(y, x.shape[1])
+    return evenly_shared(_max_pool(evenly_shared(x), size, stride, (pads[0], pads[1])))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
