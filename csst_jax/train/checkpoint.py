@@ -44,6 +44,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.directory, options=options)
         self._background = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: tuple[int, concurrent.futures.Future[None]] | None = None
+        self._failed = False
 
     def latest_step(self) -> int | None:
         """Step of the newest checkpoint that is whole on disk; None where there is none."""
@@ -127,7 +128,11 @@ class Checkpoints:
             self.wait()
         finally:
             self._background.shutdown()
-            self._manager.close()
+            try:
+                self._manager.close()
+            except Exception:  # TensorStore and Orbax raise many kinds
+                if not self._failed:  # what a failed save raised comes again here, after it was told
+                    raise
 
     def _steps(self) -> list[int]:
         """Steps of the checkpoints that are whole on disk, in order."""
@@ -140,6 +145,7 @@ class Checkpoints:
         try:
             write()
         except Exception as error:  # TensorStore and Orbax raise many kinds, ValueError for a full disk among them
+            self._failed = True
             good = self.latest_step()
             kept = f"the checkpoint of step {good} is intact" if good is not None else "there is no earlier checkpoint"
             raise CheckpointError(

@@ -88,6 +88,7 @@ except CheckpointError as error:
     print(error)
 else:
     sys.exit("saving did not fail")
+checkpoints.close()  # does not raise it again
 """
 
 
