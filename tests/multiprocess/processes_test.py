@@ -100,8 +100,11 @@ def test_a_process_that_dies_ends_the_others_with_its_name_and_the_run_goes_on(t
     assert "error: process 0 lost another process of the run" in output
     assert "The following tasks are unhealthy (stopped sending heartbeats):\n1\n" in output
     processes = together(tiny_data, tmp_path, 2, 1, "--config.teacher.epochs=400")
-    wait_for(tmp_path / "teacher" / "parameters.txt", processes[0])
-    time.sleep(5)
+    metrics, give_up = tmp_path / "teacher" / "metrics.jsonl", time.monotonic() + 120
+    written = metrics.stat().st_mtime_ns
+    while metrics.stat().st_mtime_ns == written and processes[0].poll() is None:
+        assert time.monotonic() < give_up, "training does not go on"
+        time.sleep(0.05)
     for process in processes:
         process.send_signal(signal.SIGTERM)
     assert all("SIGTERM" in finish(process) for process in processes)
