@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import pathlib
 import subprocess
@@ -32,14 +31,16 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m tests.sharding", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--networks", default="", help="names with commas between; by default all that differ")
-    parser.add_argument("--here", action="store_true", help="in this process, for one network: lines of JSON only")
+    parser.add_argument("--here", action="store_true", help="in this process: lines of JSON only")
     parser.add_argument("--log", help="file for the lines of JSON, one a comparison")
     parser.add_argument("--table", help="Markdown file to write from the log")
     options = parser.parse_args(arguments)
+    if options.table and not options.log:
+        parser.error("--table names the log that it was made from: give --log, too")
     names = [name for name in options.networks.split(",") if name] or every_network()
     if options.here:
+        with_forms_of_accelerators()
         for name in names:
-            with_forms_of_accelerators()
             for found in differences(name):
                 print(json.dumps(found), flush=True)
         return 0
@@ -108,9 +109,7 @@ def differences(name: str) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     from tests.models import small_networks
-
-    def norm(arrays: dict[str, Any]) -> float:
-        return math.sqrt(sum(np.sum(np.square(array, dtype=np.float64)) for array in arrays.values()))
+    from tests.models.small_networks import norm
 
     one = small_networks.first_step(name, 1, 1)
     expected = {seed: one(seed) for seed in SEEDS}
@@ -150,7 +149,7 @@ def page(events: list[dict[str, Any]], options: argparse.Namespace) -> str:
                 gradients = ", ".join(f"{event['gradient']:.0e}" for event in here)
                 cells.append(f"{others:.0e}; {gradients}")
             else:
-                cells.append("stopped by XLA")
+                cells.append("did not end")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     shares = " | ".join(f"{DEVICES // spatial} x {spatial}" for spatial in SPATIAL)
     return (

@@ -109,6 +109,13 @@ def test_what_scores_zero_is_refused(tmp_path, name, changed, message):
         check(archive, name)
 
 
+def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(tmp_path, monkeypatch):
+    archive = write(tmp_path, "cityscapes", lambda folder: None)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE[0] * SIZE[1] // 2 - 1)  # Pillow refuses twice as many
+    with pytest.raises(CsstError, match="(?s)no readable PNG.*exceeds limit"):
+        check(archive, "cityscapes")
+
+
 def test_names_may_go_on_and_lie_in_folders_where_the_server_looks_for_their_beginning(tmp_path):
     def moved(folder):
         (folder / "berlin").mkdir()
