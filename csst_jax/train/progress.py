@@ -20,8 +20,12 @@ log = logging.getLogger(__name__)
 _LATER_S = 0.1
 
 
-class Preempted(Exception):
-    """SIGTERM came and the state is saved; the message says where. The same command goes on from there."""
+class Preempted(BaseException):
+    """SIGTERM came and the state is saved; the message says where. The same command goes on from there.
+
+    No `Exception`, as KeyboardInterrupt is none: it may be raised anywhere, and what tries a failed read again must not
+    take it for one.
+    """
 
     def __init__(self, message: str, together: bool = False):
         """Takes the message, and whether all processes of the run stop at this point."""

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from csst_jax.data import store
 from csst_jax.train import progress
 from csst_jax.train.progress import Preempted, Progress, StopRequest
 from csst_jax.types import Phase
@@ -52,6 +53,23 @@ def test_sigterm_in_a_destructor_or_a_callback_of_the_collector_is_not_lost():
             gc.collect()
             gc.callbacks.remove(_xla_gc_callback)
             time.sleep(5)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def test_sigterm_is_not_taken_for_a_failed_read():
+    """Reads are tried again whatever they raise (csst_jax/data/store.py)."""
+
+    class Records(list):
+        def __getitem__(self, record):
+            signal.raise_signal(signal.SIGTERM)
+
+    source = store.Source(Records([0]), [("a/x-00000", 1)], ["u"])
+    previous = signal.getsignal(signal.SIGTERM)
+    progress.stop_between_stages()
+    try:
+        with pytest.raises(Preempted):
+            source.label_bytes(0)
     finally:
         signal.signal(signal.SIGTERM, previous)
 
