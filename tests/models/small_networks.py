@@ -1,6 +1,7 @@
 """Networks of the zoo at a small fraction of their size, with values, crops and a first training step."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
