@@ -30,11 +30,11 @@ def main(_: list[str]) -> int:
     keep_freed_memory()
     try:
         workdir = command_line.local_path("--workdir", _WORKDIR.value)
-        from csst_jax import peers, start  # JAX takes a second to import: not before the flags are right
+        from csst_jax import leaving, peers, start  # JAX takes a second to import: not before the flags are right
 
         start.quiet_libraries()
         start.start_jax(_CONFIG.value)
-        with start.storage_errors_told(workdir), peers.none_left_waiting(), start.claimed(workdir):
+        with leaving.none_left_waiting(), start.storage_errors_told(workdir), start.claimed(workdir):
             peers.check_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             start.start_logging(workdir)
             from csst_jax import pipeline  # TensorFlow takes seconds to import: not before the checks above

@@ -16,7 +16,7 @@ from absl import logging as absl_logging
 
 from csst_jax.command_line import local_path
 from csst_jax.json_files import read_json, write_json
-from csst_jax.peers import HEARTBEAT_S
+from csst_jax.leaving import HEARTBEAT_S
 from csst_jax.stages.artifact import CONFIG_FILE
 from csst_jax.types import CsstError
 

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # A module may import from its own level and from those below. The longest matching prefix counts.
 LEVELS = (
-    ("main", "start", "peers", "command_line"),
+    ("main", "start", "peers", "leaving", "command_line"),
     ("pipeline",),
     ("stages", "report"),
     ("build",),
