@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
-import logging
 import os
 import signal
 import sys
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 import jax
 import orbax.checkpoint as ocp
 
-from csst_jax.train.progress import Preempted
+from csst_jax.train.progress import Preempted, leave_at_once
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -51,10 +50,7 @@ class _Farewell(NamedTuple):
 
 @contextlib.contextmanager
 def none_left_waiting() -> Iterator[None]:
-    """Ends the process when it, or another one of the run, stops before the end; alone, it changes nothing.
-
-    A stop at a point that all processes have agreed on, and the end, pass through.
-    """
+    """Ends the process when it, or another one of the run, stops before the end; alone, it changes nothing."""
     if jax.process_count() == 1:
         yield
         return
@@ -68,8 +64,6 @@ def none_left_waiting() -> Iterator[None]:
             raise
     except BaseException as reason:
         left.set()
-        if isinstance(reason, Preempted) and reason.together:
-            raise
         farewell = board.first()
         if farewell is None and isinstance(reason, jax.errors.JaxRuntimeError):
             _await_heartbeat(reason)
@@ -129,7 +123,7 @@ def _leave(board: _Board, farewell: _Farewell) -> NoReturn:
     give_up = time.monotonic() + _GRACE_S + 2 * _LOOK_EVERY_S
     while jax.process_index() == 0 and len(board.read()) < jax.process_count() and time.monotonic() < give_up:
         time.sleep(_LOOK_EVERY_S / 5)
-    _end(farewell.status)
+    leave_at_once(farewell.status)
 
 
 def _await_heartbeat(error: jax.errors.JaxRuntimeError) -> NoReturn:
@@ -143,11 +137,4 @@ def _await_heartbeat(error: jax.errors.JaxRuntimeError) -> NoReturn:
     )
     faulthandler.disable()  # where Python is when the runtime ends it tells nothing
     time.sleep(HEARTBEAT_S + _MARGIN_S)
-    _end(1)
-
-
-def _end(status: int) -> NoReturn:
-    logging.shutdown()
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    os._exit(status)
+    leave_at_once(1)

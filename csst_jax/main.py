@@ -13,7 +13,7 @@ from absl import app, flags
 
 from csst_jax import command_line
 from csst_jax.host_memory import keep_freed_memory
-from csst_jax.train.progress import Preempted, stop_between_stages
+from csst_jax.train.progress import Preempted, leave_at_once, stop_between_stages
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -43,6 +43,7 @@ def main(_: list[str]) -> int:
                 pipeline.run(_CONFIG.value, workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")
+        leave_at_once(0)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -80,7 +80,7 @@ def test_a_bug_in_one_process_ends_both_and_its_traceback_is_there():
     assert all("error: process 1: IndexError: list index out of range" in output for output in outputs)
 
 
-def test_a_stop_that_was_agreed_on_is_each_process_s_own():
-    outputs, statuses = left(*["raise Preempted('saved', together=True)"] * 2)
-    assert statuses == [1, 1]
-    assert all("Preempted: saved" in output and "process " not in output for output in outputs)
+def test_a_stop_that_was_agreed_on_is_said_by_both():
+    outputs, statuses = left(*["raise Preempted('saved.')"] * 2)
+    assert statuses == [0, 0]
+    assert all("saved. Start all processes again to go on." in output for output in outputs)

@@ -12,12 +12,14 @@ from csst_jax.train.program_cost import flops, memory_bytes
 from csst_jax.train.step import step_program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from csst_jax.train.step import Recipe
     from csst_jax.types import Phase
 
 log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,18 @@ class StepBank:
     def __getitem__(self, phase: Phase) -> Any:
         """The compiled step of a phase; waits until it is there and raises what compiling raised."""
         return self._steps[phase.compile_key].result()
+
+    def wait(self, phase: Phase, given_up: Callable[[], bool]) -> bool:
+        """Waits for the step of a phase.
+
+        Returns:
+          False as soon as the wait is given up; compiling takes minutes.
+        """
+        while True:
+            if concurrent.futures.wait([self._steps[phase.compile_key]], _LOOK_EVERY_S).done:
+                return True
+            if given_up():
+                return False
 
     def close(self) -> None:
         """Drops compilations that have not begun."""

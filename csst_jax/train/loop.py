@@ -101,6 +101,14 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
             batches = run.batches(start)
             for step in range(start, timetable.total):
                 phase = run.phases[timetable.epoch(step)]
+                # Once there is something to save, other processes have a say in it, and can be asked only after a step.
+                alone = step == start or jax.process_count() == 1
+                if alone and not bank.wait(phase, lambda: stop.requested):
+                    if step > start:
+                        monitor.check(state)
+                        run.checkpoints.save(state)
+                        run.checkpoints.wait()
+                    raise Preempted(f"{run.name}: SIGTERM; {step} of {timetable.total} steps are saved.")
                 before = time.perf_counter()
                 batch = device_batch(next(batches), run.seed, run.learning_rates[step], run.recipe.mesh)
                 monitor.progress.waited(time.perf_counter() - before)
@@ -116,12 +124,12 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                     last_save = time.monotonic()
                 if stop_now and done < timetable.total:
                     run.checkpoints.wait()
-                    raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {timetable.total}.", together=True)
+                    raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {timetable.total}.")
             monitor.check(state)
             run.checkpoints.save(state)
             run.checkpoints.wait()
             if jax.process_count() > 1 and _votes(stop.requested).any():
-                raise Preempted(f"{run.name}: SIGTERM; saved its last step.", together=True)
+                raise Preempted(f"{run.name}: SIGTERM; saved its last step.")
     finally:
         bank.close()
         writer.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +29,6 @@ class Preempted(BaseException):
     take it for one.
     """
 
-    def __init__(self, message: str, together: bool = False):
-        """Takes the message, and whether all processes of the run stop at this point."""
-        super().__init__(message)
-        self.together = together
-
 
 def stop_between_stages() -> None:
     """Lets SIGTERM raise `Preempted` wherever the main thread is; a stage that has something to save takes over.
@@ -47,6 +44,14 @@ def stop_between_stages() -> None:
         raise Preempted("SIGTERM between two stages; all that is finished is kept.")
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def leave_at_once(status: int) -> NoReturn:
+    """Ends the process; Python's own end would wait for a compilation in the background, which can take minutes."""
+    logging.shutdown()
+    with contextlib.suppress(OSError):  # the terminal is gone
+        sys.stdout.flush()
+    os._exit(status)
 
 
 def _swallows(frame: FrameType | None) -> bool:

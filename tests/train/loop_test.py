@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import threading
 
 import jax
 import numpy as np
@@ -134,6 +135,31 @@ def test_sigterm_saves_and_stops_and_the_handler_is_put_back(make_run, tmp_path)
     assert signal.getsignal(signal.SIGTERM) == before
     state, _ = loop.train(make_run(directory=tmp_path / "stopped"))
     assert_same(state, expected)
+
+
+def test_sigterm_while_a_program_is_compiled_saves_at_once(make_run, monkeypatch):
+    compiling = threading.Event()
+
+    class Slow(loop.StepBank):
+        def _compile(self, recipe, phase):
+            if self.compilations:
+                compiling.wait(60)
+            return super()._compile(recipe, phase)
+
+        def wait(self, phase, given_up):
+            if phase.crop_px == run.phases[1].crop_px:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().wait(phase, given_up)
+
+    run = make_run("coarse2fine+", epochs=2, num_sizes=2)
+    steps = run.phases[0].steps
+    monkeypatch.setattr(loop, "StepBank", Slow)
+    try:
+        with pytest.raises(Preempted, match=f"teacher: SIGTERM; {steps} of .* steps are saved"):
+            loop.train(run)
+    finally:
+        compiling.set()
+    assert run.checkpoints.latest_step() == steps
 
 
 @pytest.mark.parametrize(
