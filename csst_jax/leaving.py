@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 30
 """A process that has been silent for so long is lost: the runtime ends the others, and names it as a task."""
 _MARGIN_S = 20
-_GRACE_S = 20
-"""What a process has to leave by itself when another one has: less than the 30 s between SIGTERM and SIGKILL."""
+_GRACE_S = 10
+"""What a process has to leave by itself when another one has; between SIGTERM and SIGKILL there are 30 s."""
 _LOOK_EVERY_S = 0.5
 _KEY = "csst_jax/left"
 

@@ -33,16 +33,23 @@ class Preempted(BaseException):
 def stop_between_stages() -> None:
     """Lets SIGTERM raise `Preempted` wherever the main thread is; a stage that has something to save takes over.
 
-    In a destructor or a callback of the garbage collector Python would print the exception and go on: there it is
-    raised a little later.
+    Where Python prints an exception and goes on (in a destructor, in a generator that is thrown away, in a callback of
+    the garbage collector, as JAX has one) it is raised again a little later.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if _swallows(frame):
-            threading.Timer(_LATER_S, os.kill, (os.getpid(), number)).start()
-            return
+        del number, frame
         raise Preempted("SIGTERM between two stages; all that is finished is kept.")
 
+    report = sys.unraisablehook
+
+    def ignored(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, Preempted):
+            threading.Timer(_LATER_S, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            report(unraisable)
+
+    sys.unraisablehook = ignored
     signal.signal(signal.SIGTERM, stop)
 
 
@@ -52,15 +59,6 @@ def leave_at_once(status: int) -> NoReturn:
     with contextlib.suppress(OSError):  # the terminal is gone
         sys.stdout.flush()
     os._exit(status)
-
-
-def _swallows(frame: FrameType | None) -> bool:
-    """Whether an exception would end in a function whose caller ignores it; JAX has a callback of the collector."""
-    while frame is not None:
-        if frame.f_code.co_name in ("__del__", "_xla_gc_callback"):
-            return True
-        frame = frame.f_back
-    return False
 
 
 class StopRequest:

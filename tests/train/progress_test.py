@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -30,28 +31,50 @@ def test_sigterm_raises_the_flag_inside_and_only_there():
         signal.signal(signal.SIGTERM, previous)
 
 
-def test_sigterm_in_a_destructor_or_a_callback_of_the_collector_is_not_lost():
+def dies():
     class Dying:
         def __del__(self):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.01)  # the handler runs here
+            told()
 
-    def _xla_gc_callback(phase, info):
+    Dying()
+
+
+def thrown_away():
+    def generator():
+        try:
+            yield
+        finally:
+            told()
+
+    next(generator())
+
+
+def collects():
+    def callback(phase, info):
         del info
         if phase == "stop":
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.01)
+            told()
 
+    gc.callbacks.append(callback)
+    try:
+        gc.collect()
+    finally:
+        gc.callbacks.remove(callback)
+
+
+def told():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)  # the handler runs here
+
+
+@pytest.mark.parametrize("where", [dies, thrown_away, collects])
+def test_sigterm_is_not_lost_where_python_ignores_exceptions(where, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     previous = signal.getsignal(signal.SIGTERM)
     progress.stop_between_stages()
     try:
+        where()
         with pytest.raises(Preempted):
-            Dying()
-            time.sleep(5)
-        gc.callbacks.append(_xla_gc_callback)
-        with pytest.raises(Preempted):
-            gc.collect()
-            gc.callbacks.remove(_xla_gc_callback)
             time.sleep(5)
     finally:
         signal.signal(signal.SIGTERM, previous)
