@@ -19,6 +19,9 @@ DEMO := --workdir=runs/demo$(if $(SEED),-$(SEED) --config.seed=$(SEED))
 # the order of their names: those of few tests would come last, and whole runs are among them.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# Tests start a hundred processes; without bytecode each would compile the sources of JAX and TensorFlow again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format clean
 

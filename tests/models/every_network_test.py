@@ -21,14 +21,14 @@ from csst_jax.train.step import step_program
 from csst_jax.types import Phase
 from tests import sharding
 from tests.models import small_networks
-from tests.models.small_networks import CROP, NUM_CLASSES, QUICKLY, REPEATED, batch, drawn, recipe
+from tests.models.small_networks import CROP, NUM_CLASSES, REPEATED, batch, drawn, recipe
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.NETWORKS)
 def test_overfits_one_batch_and_goes_on_from_a_checkpoint(name, tmp_path):
     how = recipe(name, devices=1)
-    step = step_program(how, Phase(CROP, 4, 1)).lower().compile(compiler_options=QUICKLY)
+    step = step_program(how, Phase(CROP, 4, 1)).lower().compile()
     crops = batch(4)
     state = initial_state(drawn(how.network), how.optimizer)
     losses = []
@@ -70,7 +70,7 @@ def forms_of_accelerators(monkeypatch):
 def test_step_in_bfloat16_on_eight_devices_gathers_nothing(name):
     """A batch that is split over devices stays split: they exchange sums alone, none larger than a parameter."""
     how = recipe(name, devices=8, dtype="bfloat16")
-    text = step_program(how, Phase(CROP, 8, 1)).lower().compile(compiler_options=QUICKLY).as_text()
+    text = step_program(how, Phase(CROP, 8, 1)).lower().compile().as_text()
     assert re.search(r"bf16\[1,\d+,\d+,\d+\]", text), "one image a device"
     assert not re.findall(r".*= .* (?:all-gather|all-to-all|collective-permute)(?:-start)?\(.*", text)
     shapes = re.findall(r"\[([\d,]*)\]", " ".join(re.findall(r"= (.*?) all-reduce(?:-start)?\(", text)))

@@ -19,8 +19,6 @@ NUM_CLASSES = 4
 CROP = 33
 # Eight devices have whole rows of it and of its half; at a quarter, or at a sixteenth for two devices, they have not.
 SHARED_CROP = 48
-# XLA's newer code generator makes the same programs and takes twice as long.
-QUICKLY = {"xla_cpu_use_fusion_emitters": False}
 # Left out: what ResNet50 stands for at this depth, and OCR's trunk under FCN's head.
 REPEATED = {name for name in zoo.NETWORKS if f"{name.removesuffix('101')}50" in zoo.NETWORKS} | {"fcn_hrnet_w48"}
 COLOURS = np.array([(90, 90, 90), (200, 60, 60), (60, 200, 60), (60, 60, 200)])
@@ -81,7 +79,7 @@ def first_step(name, devices, spatial):
     """A function from a seed of the parameters to (state, metrics) after one step."""
     how = recipe(name, devices, spatial)
     program = step_program(how, Phase(SHARED_CROP, 8, 1))
-    step = program.lower().compile(compiler_options=QUICKLY)
+    step = program.lower().compile()
 
     def taken(seed):
         state = initial_state(drawn(how.network, seed), how.optimizer)
