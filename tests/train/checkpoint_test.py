@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
 from csst_jax.train.checkpoint import CheckpointError, Checkpoints
 from csst_jax.train.sharding import make_mesh, replicated
 from csst_jax.train.state import TrainState, abstract_state
@@ -45,6 +47,26 @@ def test_round_trip_is_exact_to_the_bit_and_laid_out_as_asked(tmp_path, everywhe
     for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
         assert ours.dtype == theirs.dtype and ours.sharding == everywhere
         assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+
+
+@pytest.mark.slow
+def test_saving_the_largest_network_delays_a_step_by_less_than_a_twentieth_of_the_interval(tmp_path):
+    """DeepLabV3+ with WideResNet38: 137 million parameters, and their momentum."""
+    interval_s = base.get_config().checkpoint.every_s
+    noise = jax.random.normal(jax.random.key(0), (137 * 10**6 // 16,))  # what cannot be compressed
+    params = {f"{i}.kernel": noise + i for i in range(16)}
+    state = TrainState(jnp.int32(1), params, {}, ((), jax.tree.map(jnp.copy, params)))
+    jax.block_until_ready(state)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    began = time.monotonic()
+    checkpoints.save(state)
+    held_up_s = time.monotonic() - began
+    checkpoints.wait()
+    written_s = time.monotonic() - began
+    checkpoints.close()
+    print(f"held up for {held_up_s:.1f} s, written after {written_s:.1f} s")
+    assert held_up_s < 0.05 * interval_s
+    assert written_s < interval_s, "the next save would wait for this one"
 
 
 def test_keeps_the_newest_few(tmp_path, everywhere):
