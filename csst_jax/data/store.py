@@ -83,18 +83,19 @@ class Source:
         Raises:
           CsstError: it cannot be read; names file, record and image.
         """
-        for pause_s in (*_PAUSES_S, None):
+        for pause_s in _PAUSES_S:
             try:
                 return self._records[record]
             except Exception as error:  # array_record raises what its readers raise, RuntimeError for damage
-                if pause_s is None:
-                    raise CsstError(
-                        f"{self.describe(record)} cannot be read, tried {len(_PAUSES_S) + 1} times ({error}). If the "
-                        "disk is in order, prepare the data set again."
-                    ) from error
                 log.warning("%s: %s; trying again in %g s", self.describe(record), error, pause_s)
                 time.sleep(pause_s)
-        raise AssertionError
+        try:
+            return self._records[record]
+        except Exception as error:
+            raise CsstError(
+                f"{self.describe(record)} cannot be read, tried {len(_PAUSES_S) + 1} times ({error}). If the disk is "
+                "in order, prepare the data set again."
+            ) from error
 
 
 class DataSet:
