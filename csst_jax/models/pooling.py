@@ -46,32 +46,34 @@ def _plain(x: Array, size: int, stride: int, padding: Padding) -> Array:
     return jax.lax.reduce_window(x, lowest, jax.lax.max, window, strides, ((0, 0), *padding, (0, 0)))
 
 
-def _forward(x: Array, size: int, stride: int, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
-    y = _plain(x, size, stride, padding)
-    return y, (x, y)
+def _forward(x: Array, size: int, stride: int, padding: Padding) -> tuple[Array, Array]:
+    return _plain(x, size, stride, padding), x
 
 
-def _backward(size: int, stride: int, padding: Padding, saved: tuple[Array, Array], g: Array) -> tuple[Array]:
-    def default(x: Array, y: Array, g: Array) -> Array:
+def _backward(size: int, stride: int, padding: Padding, x: Array, g: Array) -> tuple[Array]:
+    def default(x: Array, g: Array) -> Array:
         return jax.vjp(lambda x: _plain(x, size, stride, padding), x)[1](g)[0]
 
-    def cpu(x: Array, y: Array, g: Array) -> Array:
+    def cpu(x: Array, g: Array) -> Array:
         """XLA's CPU backend carries the position of every pixel through the window's maximum: four times slower."""
         (_, rows, columns, c), taps = g.shape, (size, size)
         wide = side_by_side(x, rows, taps, (stride, stride), padding, (1, 1), fill=-np.inf)
-        first = jnp.full(y.shape, size**2, jnp.uint8)  # the tap of the largest, by rows; of several the first
-        for tap in reversed(range(size**2)):
+        # The tap of the largest, by rows; of several the first. Compared with each other, not with the maximum: XLA may
+        # have computed `x` once for that and once more for this, and rounded it otherwise.
+        first, largest = jnp.zeros(g.shape, jnp.uint8), jnp.full(g.shape, -np.inf, x.dtype)
+        for tap in range(size**2):
             down, (across, part) = tap // size, divmod(tap % size, stride)
             limit = (len(x), down + (rows - 1) * stride + 1, across + columns, (part + 1) * c)
             seen = jax.lax.slice(wide, (0, down, across, part * c), limit, (1, stride, 1, 1))
-            first = jnp.where(seen == y, jnp.uint8(tap), first)
+            first = jnp.where(seen > largest, jnp.uint8(tap), first)
+            largest = jnp.maximum(seen, largest)
 
         def sent(i: int, j: int, first: Array, g: Array) -> Array:
             return jnp.where(first == i * size + j, g, 0)
 
         return from_outputs((first, g), sent, taps, (x.shape[1], x.shape[2]), (stride, stride), padding)
 
-    return (jax.lax.platform_dependent(*saved, g, cpu=cpu, default=default),)
+    return (jax.lax.platform_dependent(x, g, cpu=cpu, default=default),)
 
 
 _max_pool.defvjp(_forward, _backward)
