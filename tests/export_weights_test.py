@@ -109,6 +109,7 @@ def change(path, edit):
     put(path, value)
 
 
+@pytest.mark.slow
 def test_a_finished_stage_is_exported_with_the_names_of_its_classes(tmp_path, stage, arrays, capsys, monkeypatch):
     written = {}
     write_file = export.write

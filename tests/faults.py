@@ -60,6 +60,7 @@ class Subject:
     def __init__(self, name: str, folder: pathlib.Path):
         self.name, self._folder = name, folder
         self._number = 0
+        self.run(self.fresh())  # its programs are in the cache from then on
         reference = self.fresh()
         began = time.monotonic()
         self.run(reference)
@@ -143,7 +144,7 @@ def campaign(folder: pathlib.Path, trials: int, seed: int) -> Any:
     """Yields what happened, as dicts."""
     rng = random.Random(seed)
     preparation = Preparation("preparation", folder)
-    shutil.copytree(folder / "preparation1", folder / "data")
+    shutil.copytree(folder / "preparation2", folder / "data")
     subjects = [preparation, Run("run", folder)]
     yield from kills(subjects, trials, rng)
 

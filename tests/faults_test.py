@@ -4,6 +4,8 @@ import argparse
 import random
 import sys
 
+import pytest
+
 from tests import faults
 
 # Writes its first file at once, and ends only after a while; the careless one trusts a file that it finds.
@@ -39,6 +41,7 @@ def ends(kind, folder):
     return list(faults.kills([kind("program", folder)], 6, random.Random(1)))
 
 
+@pytest.mark.slow
 def test_a_careful_program_ends_alike_after_every_kill(tmp_path):
     events = ends(Program, tmp_path)
     assert sum(event["event"] == "kill" for event in events) == 6
@@ -46,6 +49,7 @@ def test_a_careful_program_ends_alike_after_every_kill(tmp_path):
     assert not (tmp_path / "program2").exists()
 
 
+@pytest.mark.slow
 def test_a_careless_one_is_found(tmp_path):
     assert not all(event.get("same", True) for event in ends(Careless, tmp_path))
 

@@ -94,6 +94,7 @@ def test_second_run_skips_everything_and_leaves_results_as_they_are(copy, config
     assert results["student"]["miou"] == json.loads((copy / "results.json").read_text())["student"]["miou"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, config, tmp_path):
     config.stages = "teacher,evaluate"
     same = pipeline.run(config, tmp_path / "same")
@@ -166,6 +167,7 @@ def finished_teacher(workdir, config):
     return caught[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["uniform", "class_uniform_tiles"])
 def test_other_samplers_run_too(config, tmp_path, name):
     config.stages = "teacher,evaluate"

@@ -19,6 +19,7 @@ def toy(monkeypatch):
     jax.config.update("jax_enable_compilation_cache", caching)
 
 
+@pytest.mark.slow
 def test_both_schedules_train_and_the_last_line_is_json(tiny_data, capsys):
     arguments = [f"--data_dir={tiny_data}", "--network=toy", "--cold_network=toy", "--crop_px=64", "--batch=8"]
     assert schedule.main([*arguments, "--samples=16", "--cold_samples=32", "--pairs=2", "--json"]) == 0
@@ -31,6 +32,7 @@ def test_both_schedules_train_and_the_last_line_is_json(tiny_data, capsys):
     assert row.split(" | ")[1] == "96, 144"  # epochs of 32 px take whole batches of 32: what is compared is a sample
 
 
+@pytest.mark.slow
 def test_nothing_but_batches_reaches_the_device_between_steps(tiny_data):
     parser = schedule.argparse.Namespace(data_dir=str(tiny_data), crop_px=64, batch=8)
     setting = schedule.Setting("toy", parser, 16)

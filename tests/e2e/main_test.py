@@ -22,19 +22,29 @@ def processor_time_of_children():
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_data, tmp_path_factory):
-    """The workdir of an uninterrupted run of the toy network."""
+def said(tiny_data, tmp_path_factory):
+    """The workdir of an uninterrupted run of the toy network, and what it printed."""
     workdir = tmp_path_factory.mktemp("whole")
-    finish(start(toy_command(tiny_data, workdir)))
-    return workdir
+    return workdir, finish(start(toy_command(tiny_data, workdir)))
 
 
-def test_a_whole_run_says_what_it_did(tiny_data, tmp_path):
-    workdir, output = tmp_path, finish(start(command(tiny_data, tmp_path)))
+@pytest.fixture(scope="module")
+def whole(said):
+    """Its workdir."""
+    return said[0]
+
+
+def test_a_whole_run_says_what_it_did(said):
+    workdir, output = said
     for words in ("mIoU", "student-teacher", str(workdir / "results.json"), "report.html", "left 0:00", "input wait"):
         assert words in output, words
     assert results(workdir)["compilations"]["teacher"] == {"distinct_phases": 2}
-    assert json.loads((workdir / "config.json").read_text())["teacher"]["width"] == 0.25
+
+
+def test_fast_scnn_is_trained_and_scored(tiny_data, tmp_path):
+    output = finish(start(command(tiny_data, tmp_path, "--config.stages=teacher,evaluate")))
+    assert "mIoU" in output and "student" not in results(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["teacher"]["width"] == 0.25
 
 
 @pytest.mark.parametrize("seed", [0, 1])

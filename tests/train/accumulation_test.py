@@ -69,6 +69,7 @@ def looped(recipe, batch):
     return stats, *functools.reduce(lambda one, other: jax.tree.map(jnp.add, one, other), weighted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_micro_batches_are_a_plain_loops(make_recipe, batch, devices):
     recipe = make_recipe(devices, accumulate=4)

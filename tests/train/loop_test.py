@@ -82,6 +82,7 @@ def test_the_state_stays_on_the_devices_from_step_to_step_and_from_phase_to_phas
     assert len(set(crops_seen)) == 2 and crops_seen != sorted(crops_seen)
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, tmp_path):
     whole = make_run(directory=tmp_path / "whole")
     expected, _ = loop.train(whole)
@@ -116,6 +117,7 @@ def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, t
     ]
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_stops_and_the_handler_is_put_back(make_run, tmp_path):
     expected, _ = loop.train(make_run(directory=tmp_path / "whole"))
     before = signal.getsignal(signal.SIGTERM)
@@ -177,6 +179,7 @@ def test_non_finite_step_is_left_out_and_ends_the_training(make_run, tmp_path, e
     assert explained["samples"] == ["crops of step 2"] and explained["metrics"]["skipped"] == "1.0"
 
 
+@pytest.mark.slow
 def test_as_many_non_finite_steps_as_allowed_are_left_out(make_run, tmp_path, caplog):
     run = make_run("constant", epochs=3)
     rates = run.learning_rates.copy()

@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from csst_jax.models import nnx_io, zoo
 from csst_jax.train import loop
@@ -28,6 +29,7 @@ def held(state):
     return sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves((state.params, state.opt_state)))
 
 
+@pytest.mark.slow
 def test_a_split_state_takes_the_same_steps_in_less_memory(make_recipe, make_batch):
     states, sizes = {}, {}
     for split in (False, True):
@@ -57,6 +59,7 @@ def test_the_network_of_137_million_parameters_is_split_to_an_eighth(make_recipe
     assert sum(math.prod(x.sharding.shard_shape(x.shape)) for x in arrays) < 1.001 * whole / 8
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_checkpoint_of_another_layout(make_run, tmp_path):
     rates = np.linspace(0.1, 0.01, 6, dtype=np.float32)  # the same, however many of the epochs are trained
 

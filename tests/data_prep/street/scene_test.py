@@ -66,6 +66,7 @@ def _counts() -> np.ndarray:
     return np.stack([np.bincount(_scene(index)[1].ravel(), minlength=256) for index in range(24)])
 
 
+@pytest.mark.slow
 def test_every_class_occurs_in_twelve_scenes():
     seen = (_counts()[:12, : len(SYNTHETIC.classes)] > 30).sum(0)
     assert (seen >= 2).all(), dict(zip(SYNTHETIC.classes, seen, strict=True))
