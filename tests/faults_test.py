@@ -46,7 +46,7 @@ def test_a_careful_program_ends_alike_after_every_kill(tmp_path):
     events = ends(Program, tmp_path)
     assert sum(event["event"] == "kill" for event in events) == 6
     assert {event["same"] for event in events if event["event"] == "end"} == {True}
-    assert not (tmp_path / "program2").exists()
+    assert not (tmp_path / "program3").exists()
 
 
 @pytest.mark.slow
