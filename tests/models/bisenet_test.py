@@ -57,6 +57,7 @@ def test_logits_have_the_size_of_the_image_and_features_their_stride(lineage, si
     assert train(network_, size)["aux"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lineage", bisenet.LINEAGES)
 def test_bfloat16_computes_inside_alone(lineage):
     network = abstract(lineage=lineage, width=0.25, dtype=jnp.bfloat16)

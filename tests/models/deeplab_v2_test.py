@@ -14,6 +14,7 @@ from csst_jax.types import CsstError
 TINY = {"width": 0.125, "depth": 0.1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lineage,classes,parameters",
     [

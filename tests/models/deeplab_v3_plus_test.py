@@ -88,6 +88,7 @@ def test_shapes_modes_and_dtypes(lineage, backbone):
     assert {n: s.shape for n, s in stats.items()} == {n: s.shape for n, s in network.batch_stats.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lineage,output_stride,rates",
     [

@@ -91,6 +91,7 @@ def test_defaults(module, options, both):
     assert count(abstract(module, 19, **options)) == both
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module,backbone,both",
     [
@@ -118,6 +119,7 @@ def test_logits_have_the_size_of_the_image_and_features_their_stride(module, siz
         assert out["features"][name].shape[1:3] == tuple(-(-side // stride) for side in size), name
 
 
+@pytest.mark.slow
 @each_network
 def test_the_auxiliary_head_runs_in_training_only_and_can_be_left_out(module):
     network = abstract(module, **SMALL)
@@ -129,6 +131,7 @@ def test_the_auxiliary_head_runs_in_training_only_and_can_be_left_out(module):
     assert train(bare, (33, 33))["aux"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module,lineage,backbone",
     [

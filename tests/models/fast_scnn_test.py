@@ -70,6 +70,7 @@ def test_logits_have_the_size_of_the_image_and_features_their_stride(size):
     assert {n: s.shape for n, s in stats.items()} == {n: s.shape for n, s in network.batch_stats.items()}
 
 
+@pytest.mark.slow
 def test_mmsegmentations_has_two_auxiliary_heads_and_an_unknown_lineage_lists_the_known():
     network = nnx_io.abstract(functools.partial(fast_scnn.build, 5, width=0.25, lineage="mmseg"))
     images = jax.ShapeDtypeStruct((2, 45, 97, 3), jnp.float32)
@@ -80,6 +81,7 @@ def test_mmsegmentations_has_two_auxiliary_heads_and_an_unknown_lineage_lists_th
         nnx_io.abstract(functools.partial(fast_scnn.build, 5, lineage="caffe"))
 
 
+@pytest.mark.slow
 def test_evaluation_is_deterministic_and_ignores_the_auxiliary_head_and_the_rest_of_the_batch(network, images):
     apply = jax.jit(network.apply_eval)
     out = apply(network.params, network.batch_stats, images)

@@ -34,6 +34,7 @@ def test_number_of_parameters_with_the_plain_head_at_19_classes(bias, parameters
     assert TRUNK + count(head.params) == parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("size", [(64, 32), (65, 97)])
 def test_branches_have_their_strides_and_channels(size, dtype):

@@ -40,6 +40,7 @@ def test_number_of_parameters_at_19_classes(lineage, without, with_aux):
     assert {leaf.dtype for leaf in network.params.values()} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.slow
 def test_the_default_is_gluon():
     assert abstract().params.keys() == abstract(lineage="gluon").params.keys()
     assert abstract().params["backbone.conv3.kernel"].shape == (3, 3, 64, 128)
@@ -70,6 +71,7 @@ def test_logits_have_the_size_of_the_image_and_branches_those_of_the_lineage(lin
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lineage", icnet.LINEAGES)
 def test_auxiliary_heads_run_in_training_mode_alone(lineage):
     size = (65, 97)
@@ -81,6 +83,7 @@ def test_auxiliary_heads_run_in_training_mode_alone(lineage):
     assert train(without, size)["aux"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lineage", icnet.LINEAGES)
 def test_bfloat16_computes_inside_alone(lineage):
     network = abstract(lineage=lineage, width=0.25, depth=0.3, dtype=jnp.bfloat16)

@@ -39,12 +39,14 @@ def test_number_of_parameters(lineage, classes, parameters):
     assert count(nnx_io.abstract(functools.partial(ocr.build, classes, lineage=lineage)).params) == parameters
 
 
+@pytest.mark.slow
 def test_the_coarse_head_stays_without_auxiliary_logits():
     with_aux, without = small(), small(aux=False)
     assert without.params.keys() == with_aux.params.keys()
     assert train(without)["aux"] == {} and train(with_aux)["aux"].keys() == {"regions"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("lineage", ocr.LINEAGES)
 def test_logits_have_the_size_of_the_image_and_features_their_stride(lineage, dtype):

@@ -56,6 +56,7 @@ def results(build, images):
     return jax.jit(jax.value_and_grad(loss, has_aux=True)), params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [residual, pre_activated])
 def test_gradients_and_statistics_are_those_of_plain_blocks(block):
     build = functools.partial(Blocks, block)

@@ -48,6 +48,7 @@ def with_gradients(layers, height, mesh):
     return jax.device_get(jitted(jax.device_put(x, pixels), jax.device_put(kernel, everywhere)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [depthwise, strided_depthwise, pooled])
 @pytest.mark.parametrize(("height", "spatial"), [(40, 8), (10, 8), (5, 8), (40, 4), (10, 4), (5, 4)])
 def test_gradients_over_eight_devices_are_those_of_one(monkeypatch, layers, height, spatial):

@@ -18,6 +18,7 @@ def test_number_of_parameters():
     assert sum(int(np.prod(leaf.shape)) for leaf in network.params.values()) == 105_062_720
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "output_stride,deep", [(8, {"mod5": 8, "mod6": 8}), (16, {"mod5": 16, "mod6": 16}), (32, {"mod5": 16, "mod6": 32})]
 )

@@ -52,6 +52,7 @@ def test_lineages_are_those_that_have_the_backbone():
     assert "hrnet" not in zoo.lineages("fcn_resnet50")
 
 
+@pytest.mark.slow
 def test_table_and_json(capsys):
     assert command.main(["fast_scnn"]) == 0
     assert "| fast_scnn | – | 1,138,051 | 1,176,278 |" in capsys.readouterr().out

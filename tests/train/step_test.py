@@ -36,6 +36,7 @@ def run(recipe, make_batch, phase, num_steps):
     return state, metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spatial", [1, 2, 8])
 def test_eight_devices_take_the_same_step_as_one(make_recipe, make_batch, spatial):
     phase = Phase(crop_px=32, global_batch=8, steps=1)

@@ -39,6 +39,7 @@ def numbered(network, **options):
     return how, arrays
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RECORDED)
 def test_the_state_dict_is_the_references_entry_by_entry(case):
     layout = json.loads(str(np.load(case.fixture)["layout"]))

@@ -235,6 +235,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source,network,layout", CASES)
 def test_the_released_state_dict_fits_entry_by_entry(source, network, layout):
     how = catalogue.source(source, network)
