@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
 from csst_jax.data.crop import scaled_crop
+from csst_jax.data.tensorflow_import import tf
 from csst_jax.samplers.plan import process_slice
 from csst_jax.types import CsstError
 

@@ -172,7 +172,7 @@ def write(path: str | os.PathLike[str], index: CentroidIndex) -> None:
     Raises:
       OSError: the file system refused; the old file is still there.
     """
-    import tensorflow as tf  # takes seconds to import, and only the file needs it
+    from csst_jax.data.tensorflow_import import tf  # takes seconds to import, and only the file needs it
 
     path = pathlib.Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
