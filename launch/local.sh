@@ -14,8 +14,11 @@ fi
 stopped='' pid=''
 trap 'stopped=1; [ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null || true' TERM INT
 while [ -z "$stopped" ]; do
+  pid=''
   "$python" -m csst_jax.main "${arguments[@]}" &
   pid=$!
+  # A signal may have come before the process had a number.
+  [ -z "$stopped" ] || kill -TERM "$pid" 2>/dev/null || true
   # A signal ends the first wait before the process ends; the second one waits on, or tells the same status again.
   status=0
   wait "$pid" || wait "$pid" || status=$?

@@ -108,7 +108,8 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                         monitor.check(state)
                         run.checkpoints.save(state)
                         run.checkpoints.wait()
-                    raise Preempted(f"{run.name}: SIGTERM; {step} of {timetable.total} steps are saved.")
+                    words = f"saved step {step} of {timetable.total}" if step else "nothing to save yet"
+                    raise Preempted(f"{run.name}: SIGTERM; {words}.")
                 before = time.perf_counter()
                 batch = device_batch(next(batches), run.seed, run.learning_rates[step], run.recipe.mesh)
                 monitor.progress.waited(time.perf_counter() - before)

@@ -24,6 +24,8 @@ def parametrized(cases, slow):
     return [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * getattr(case, slow)) for case in cases]
 
 
+# What users' programs are made by, and the other tests' are not (conftest.py).
+GENERATOR = {"xla_cpu_use_fusion_emitters": True}
 # Where a source's trunk depends on the network.
 WITH_TRUNK = {
     "trunk:hrnet_w48": "ocr_hrnet_w48",
@@ -108,7 +110,9 @@ def test_logits_statistics_and_gradients_agree(case):
     params, stats = imported(case, built, filling.fill(layout))
     for size in case.sizes:
         expected = {n: v for n, v in kept.items() if n.startswith(f"eval {size[0]} {size[1]}/")}
-        out = jax.jit(evaluate, static_argnums=0)(Hashable(built), params, stats, filling.images(size))
+        out = jax.jit(evaluate, static_argnums=0, compiler_options=GENERATOR)(
+            Hashable(built), params, stats, filling.images(size)
+        )
         got = pixels(out, expected)
         for name in expected:
             agree(got[name], expected[name], LIMITS["logits"], name)
@@ -122,7 +126,7 @@ def test_logits_statistics_and_gradients_agree(case):
         return sum(values), (heads, new)
 
     size = case.train_size
-    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=GENERATOR)
     (value, (out, new)), gradients = step(
         params, filling.images(size, int(kept["seed"])), filling.labels(size, NUM_CLASSES)
     )
