@@ -62,16 +62,15 @@ def none_left_waiting() -> Iterator[None]:
         except BaseException:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second reason would put an end to saying the first
             raise
+        finally:
+            left.set()
     except BaseException as reason:
-        left.set()
-        farewell = board.first()
+        farewell = board.worst()
         if farewell is None and isinstance(reason, jax.errors.JaxRuntimeError):
             _await_heartbeat(reason)
         if farewell is None:
             farewell = _farewell(reason)
         _leave(board, farewell)
-    finally:
-        left.set()
 
 
 def _farewell(reason: BaseException) -> _Farewell:
@@ -99,7 +98,7 @@ class _Board:
         except jax.errors.JaxRuntimeError:  # likewise
             return []
 
-    def first(self) -> _Farewell | None:
+    def worst(self) -> _Farewell | None:
         """An error rather than a stop, which may be its consequence."""
         return max(self.read(), default=None)
 
@@ -107,7 +106,7 @@ class _Board:
 def _leave_with_others(board: _Board, left: threading.Event) -> None:
     """Looks whether another process has left, and stops this one by SIGTERM; in a collective it must be ended."""
     while not left.wait(_LOOK_EVERY_S):
-        farewell = board.first()
+        farewell = board.worst()
         if farewell is not None:
             os.kill(os.getpid(), signal.SIGTERM)
             if not left.wait(_GRACE_S):
@@ -122,7 +121,7 @@ def _leave(board: _Board, farewell: _Farewell) -> NoReturn:
         farewell.say()
     give_up = time.monotonic() + _GRACE_S + 2 * _LOOK_EVERY_S
     while jax.process_index() == 0 and len(board.read()) < jax.process_count() and time.monotonic() < give_up:
-        time.sleep(_LOOK_EVERY_S / 5)
+        time.sleep(0.1)
     leave_at_once(farewell.status)
 
 

@@ -16,6 +16,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tests import quick_compilation
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -82,8 +84,7 @@ def compared(name: str) -> Iterator[dict[str, Any]]:
         "NPROC": "32",
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(DEVICES),
-        # Compiles in a third of the time.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+        "XLA_FLAGS": quick_compilation.XLA_FLAGS,
     }
     with subprocess.Popen(
         [sys.executable, "-m", "tests.sharding", "--here", f"--networks={name}"],

@@ -105,8 +105,7 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                 alone = step == start or jax.process_count() == 1
                 if alone and not bank.wait(phase, lambda: stop.requested):
                     if step > start:
-                        monitor.check(state)
-                        run.checkpoints.save(state)
+                        monitor.save(state)
                         run.checkpoints.wait()
                     words = f"saved step {step} of {timetable.total}" if step else "nothing to save yet"
                     raise Preempted(f"{run.name}: SIGTERM; {words}.")
@@ -120,14 +119,12 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                 done = step + 1
                 stop_now, save_now = _agree(done, stop.requested, _due(last_save, run.checkpoint_every_s))
                 if stop_now or save_now:
-                    monitor.check(state)
-                    run.checkpoints.save(state)
+                    monitor.save(state)
                     last_save = time.monotonic()
                 if stop_now and done < timetable.total:
                     run.checkpoints.wait()
                     raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {timetable.total}.")
-            monitor.check(state)
-            run.checkpoints.save(state)
+            monitor.save(state)
             run.checkpoints.wait()
             if jax.process_count() > 1 and _votes(stop.requested).any():
                 raise Preempted(f"{run.name}: SIGTERM; saved its last step.")
@@ -210,6 +207,11 @@ class _Monitor:
             jax.block_until_ready(self._pending[-3][1]["loss"])
         if (step + 1) % self._run.log_every_steps == 0 or step + 1 == self._timetable.total:
             self._report(phase, state)
+
+    def save(self, state: TrainState) -> None:
+        """Begins to write a checkpoint, once all steps before it have been looked at."""
+        self.check(state)
+        self._run.checkpoints.save(state)
 
     def check(self, state: TrainState) -> None:
         """Looks at the pending steps that it has not seen."""

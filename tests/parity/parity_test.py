@@ -17,6 +17,7 @@ from csst_jax.models.layers import Dropout
 from csst_jax.models.weights import catalogue, rules
 from tests.parity import filling
 from tests.parity.cases import CASES, LIMITS, NUM_CLASSES
+from tests.quick_compilation import USERS_GENERATOR
 
 
 def parametrized(cases, slow):
@@ -24,8 +25,6 @@ def parametrized(cases, slow):
     return [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * getattr(case, slow)) for case in cases]
 
 
-# What users' programs are made by, and the other tests' are not (conftest.py).
-GENERATOR = {"xla_cpu_use_fusion_emitters": True}
 # Where a source's trunk depends on the network.
 WITH_TRUNK = {
     "trunk:hrnet_w48": "ocr_hrnet_w48",
@@ -110,7 +109,7 @@ def test_logits_statistics_and_gradients_agree(case):
     params, stats = imported(case, built, filling.fill(layout))
     for size in case.sizes:
         expected = {n: v for n, v in kept.items() if n.startswith(f"eval {size[0]} {size[1]}/")}
-        out = jax.jit(evaluate, static_argnums=0, compiler_options=GENERATOR)(
+        out = jax.jit(evaluate, static_argnums=0, compiler_options=USERS_GENERATOR)(
             Hashable(built), params, stats, filling.images(size)
         )
         got = pixels(out, expected)
@@ -126,7 +125,7 @@ def test_logits_statistics_and_gradients_agree(case):
         return sum(values), (heads, new)
 
     size = case.train_size
-    step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=GENERATOR)
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=USERS_GENERATOR)
     (value, (out, new)), gradients = step(
         params, filling.images(size, int(kept["seed"])), filling.labels(size, NUM_CLASSES)
     )

@@ -1,0 +1,13 @@
+"""Tests compile far longer than they compute: flags with which XLA does so in a third of the processor time."""
+
+import importlib.metadata
+
+# Later versions have one code generator, and end a process that names another.
+_HAS_AN_OLDER_GENERATOR = importlib.metadata.version("jaxlib").startswith("0.10.")
+
+# Without LLVM's optimiser, and by the older generator.
+XLA_FLAGS = "--xla_backend_optimization_level=0"
+USERS_GENERATOR = {}  # compiler options: by what users' programs are made
+if _HAS_AN_OLDER_GENERATOR:
+    XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
+    USERS_GENERATOR["xla_cpu_use_fusion_emitters"] = True
