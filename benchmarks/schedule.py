@@ -138,6 +138,8 @@ class Setting:
                     state, metrics = program(state, batch)
                     jax.block_until_ready(metrics["loss"])
                     run.ended.append(time.perf_counter())
+                    if step == 0:
+                        bank.compile_rest()
                     step += 1
             jax.block_until_ready(state)
         return run

@@ -70,20 +70,6 @@ def parse_with_config(
     return known, own["config"].value
 
 
-def local_path(name: str, value: str) -> pathlib.Path:
-    """The directory that a flag or key names, absolute.
-
-    Raises:
-      CsstError: it is on object storage, where files cannot be renamed, appended to or locked.
-    """
-    if "://" in value:
-        raise CsstError(
-            f"{name}={value} must be a directory: mount the bucket (docs/pods.md) and give a path in the mount. "
-            "Only data sets are read from object storage."
-        )
-    return pathlib.Path(value).expanduser().resolve()
-
-
 def _check_config(argv: list[str]) -> None:
     """Loads the configuration alone, then compares the overrides' names with its keys.
 

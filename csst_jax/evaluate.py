@@ -16,7 +16,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags, logging
 
-from csst_jax import command_line
+from csst_jax import command_line, storage
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -38,8 +38,8 @@ def main(_: list[str]) -> int:
         logging.set_verbosity(logging.ERROR)  # Orbax warns of a file that this kind of checkpoint does not have
         from csst_jax.stages import scoring  # seconds to import: not before JAX is set up
 
-        checkpoints = [command_line.local_path("--checkpoint", path) for path in _CHECKPOINT.value]
-        chosen = command_line.local_path("--output", _OUTPUT.value) if _OUTPUT.value else None
+        checkpoints = [storage.place(path, "--checkpoint") for path in _CHECKPOINT.value]
+        chosen = storage.place(_OUTPUT.value, "--output") if _OUTPUT.value else None
         output = chosen or checkpoints[-1].parent / "scores"
         scoring.evaluate(_CONFIG.value, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
     except CsstError as error:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from csst_jax import storage
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
@@ -43,7 +43,7 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     from csst_jax.models.weights import export, files  # JAX takes a second to import: not for --help
     from csst_jax.stages import finished
 
-    directory = pathlib.Path(weights)
+    directory = storage.place(weights, "--weights")
     arrays, description = finished.read(directory) if directory.is_dir() else files.read(weights)
     how = catalogue.source(source, description.network)
     _check_lineage(how, description, weights)
@@ -78,7 +78,7 @@ def _check_lineage(how: Source, description: files.Description, weights: str) ->
     )
 
 
-def _classes(directory: pathlib.Path, num_classes: int) -> dict[str, Any]:
+def _classes(directory: storage.Place, num_classes: int) -> dict[str, Any]:
     """Names and colours of the run's data set, where mmsegmentation looks for them; {} if it is gone."""
     from csst_jax.data.store import DataSet
     from csst_jax.json_files import read_json

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from csst_jax.storage import Place, replacing
 from csst_jax.types import CsstError
 
-if TYPE_CHECKING:
-    import pathlib
 
-
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: Place, value: Any) -> None:
     """Writes a JSON file atomically: readers see the old one or the new one, whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as made:
+        made.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: pathlib.Path) -> Any:
+def read_json(path: Place) -> Any:
     """Reads a JSON file.
 
     Raises:

@@ -11,13 +11,15 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags
 
-from csst_jax import command_line
+from csst_jax import command_line, storage
 from csst_jax.host_memory import keep_freed_memory
 from csst_jax.train.progress import Preempted, leave_at_once, stop_between_stages
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory for checkpoints, pseudo labels and results.", required=True)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory for checkpoints, pseudo labels and results, or gs://BUCKET/…", required=True
+)
 
 
 def main(_: list[str]) -> int:
@@ -29,17 +31,17 @@ def main(_: list[str]) -> int:
     stop_between_stages()
     keep_freed_memory()
     try:
-        workdir = command_line.local_path("--workdir", _WORKDIR.value)
+        workdir = storage.place(_WORKDIR.value, "--workdir")
         from csst_jax import leaving, peers, start  # JAX takes a second to import: not before the flags are right
+        from csst_jax.claim import claimed
 
         start.quiet_libraries()
         start.start_jax(_CONFIG.value)
-        with leaving.none_left_waiting(), start.storage_errors_told(workdir), start.claimed(workdir):
+        with leaving.none_left_waiting(), start.storage_errors_told(workdir), claimed(workdir):
             peers.check_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
-            start.start_logging(workdir)
-            from csst_jax import pipeline  # TensorFlow takes seconds to import: not before the checks above
+            from csst_jax import pipeline  # seconds to import: not before the checks above
 
-            with start.recorded_config(_CONFIG.value, workdir):
+            with start.logged(workdir), start.recorded_config(_CONFIG.value, workdir):
                 pipeline.run(_CONFIG.value, workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")

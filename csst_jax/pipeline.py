@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from csst_jax.data.sampling import LabelledSource
     from csst_jax.data.selection import Selection
     from csst_jax.stages.train import Trained
+    from csst_jax.storage import Place
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +58,13 @@ class Run:
 
     config: ConfigDict
     stages: set[str]
-    workdir: pathlib.Path
+    workdir: Place
     pool: Selection
     validation: Selection
     classes: Sequence[str]
 
 
-def run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
+def run(config: ConfigDict, workdir: Place) -> dict[str, Any] | None:
     """Runs the stages that the configuration asks for (paper §3.1, Fig. 2).
 
     Args:

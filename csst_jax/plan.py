@@ -24,7 +24,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags
 
-from csst_jax import command_line
+from csst_jax import command_line, storage
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -133,12 +133,10 @@ def data_size(config: ConfigDict, given: Mapping[str, Any]) -> DataSize:
       CsstError: neither is there, or both are.
     """
     from csst_jax import build
-    from csst_jax.data import encoded, object_store
+    from csst_jax.data import encoded
     from csst_jax.stages.planning import DataSize
 
-    if config.data.dir and (
-        object_store.is_remote(config.data.dir) or pathlib.Path(config.data.dir).expanduser().exists()
-    ):
+    if config.data.dir and (storage.is_remote(config.data.dir) or pathlib.Path(config.data.dir).expanduser().exists()):
         if given:
             raise CsstError(
                 f"data.dir={config.data.dir} says what --{next(iter(given))} is for: leave the flag out, "

@@ -7,14 +7,13 @@ as it is.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import html
 import json
 import os
-import pathlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+from csst_jax.storage import Place, place, replacing
 from csst_jax.types import CsstError
 
 _MODELS = {"teacher": "#8a8f98", "baseline": "#d08c2e", "student": "#2463b0"}
@@ -36,7 +35,7 @@ figure { margin: 0 0 1.5em; } img { max-width: 100%; border: 1px solid #ccc; } f
 """
 
 
-def write_report(workdir: str | os.PathLike[str]) -> pathlib.Path:
+def write_report(workdir: str | os.PathLike[str]) -> Place:
     """Writes workdir/report.html from results.json, pictures/*.png and pseudo_labels/contact_sheet.png, atomically.
 
     Parts of the results that a run does not have (a baseline, a student that is still to come) are left out.
@@ -47,11 +46,11 @@ def write_report(workdir: str | os.PathLike[str]) -> pathlib.Path:
     Raises:
       CsstError: results.json is missing or is no JSON object.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = place(workdir, "--workdir")
     results = _read_results(workdir / "results.json")
     sheet = workdir / "pseudo_labels" / "contact_sheet.png"
     pictures = [*sorted((workdir / "pictures").glob("*.png")), *([sheet] if sheet.is_file() else [])]
-    title = f"csst_jax: {workdir.resolve().name}"
+    title = f"csst_jax: {workdir.name}"
     sections = [
         _scores(results),
         _pseudo_labels(results.get("pseudo_labels")),
@@ -65,17 +64,12 @@ def write_report(workdir: str | os.PathLike[str]) -> pathlib.Path:
         f"<body>\n<h1>{html.escape(title)}</h1>\n" + "\n".join(s for s in sections if s) + "\n</body></html>\n"
     )
     path = workdir / "report.html"
-    temporary = workdir / f".report.html.{os.getpid()}.tmp"
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    with replacing(path) as made:
+        made.write_text(page, encoding="utf-8")
     return path
 
 
-def _read_results(path: pathlib.Path) -> dict:
+def _read_results(path: Place) -> dict:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

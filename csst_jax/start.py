@@ -1,10 +1,9 @@
-"""What happens before the pipeline: the workdir's lock, logging, JAX's processes and compilation cache."""
+"""What happens before the pipeline: logging, JAX's processes and compilation cache."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import pathlib
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING
 import jax
 from absl import logging as absl_logging
 
-from csst_jax.command_line import local_path
 from csst_jax.json_files import read_json, write_json
 from csst_jax.leaving import HEARTBEAT_S
 from csst_jax.stages.artifact import CONFIG_FILE
+from csst_jax.storage import Mirror, Place, place
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
-LOCK_FILE = ".lock"
 COORDINATOR = "CSST_COORDINATOR"
+LOG_FILE = "log.txt"
 
 
 _STORAGE_ERRORS = {
@@ -39,7 +38,7 @@ _STORAGE_ERRORS = {
 
 
 @contextlib.contextmanager
-def storage_errors_told(workdir: pathlib.Path) -> Iterator[None]:
+def storage_errors_told(workdir: Place) -> Iterator[None]:
     """What a disk refuses, as an error that says what to do; everything else as it is.
 
     Raises:
@@ -57,42 +56,7 @@ def storage_errors_told(workdir: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def claimed(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the workdir's lock, which the operating system drops with the process, however it ends.
-
-    The processes of one run share a workdir: the first one holds the lock, so JAX must have been started. Where the
-    file system has no locks, a line on stderr says so.
-
-    Raises:
-      CsstError: another run holds it.
-    """
-    if jax.process_index() > 0:
-        yield
-        return
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / LOCK_FILE).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip()
-            raise CsstError(
-                f"{workdir} is in use by another run{f' (process {holder})' if holder else ''}; "
-                "wait until it ends, or give this one another --workdir."
-            ) from None
-        except OSError as error:  # NFS or Lustre mounted without locks
-            print(
-                f"warning: the file system of {workdir} has no locks ({error.strerror}): do not start two runs in it.",
-                file=sys.stderr,
-            )
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-@contextlib.contextmanager
-def recorded_config(config: ConfigDict, workdir: pathlib.Path) -> Iterator[None]:
+def recorded_config(config: ConfigDict, workdir: Place) -> Iterator[None]:
     """Keeps the resolved configuration beside the results; a run that is refused leaves its predecessor's there."""
     if jax.process_index() > 0:
         yield
@@ -108,19 +72,31 @@ def recorded_config(config: ConfigDict, workdir: pathlib.Path) -> Iterator[None]
         raise
 
 
-def start_logging(workdir: pathlib.Path) -> None:
-    """Log lines of the first process to the terminal and to `log.txt` in the workdir."""
+@contextlib.contextmanager
+def logged(workdir: Place) -> Iterator[None]:
+    """Log lines of the first process go to the terminal and to `log.txt` in the workdir."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
     if jax.process_index() > 0:
+        yield
         return
     logging.getLogger("csst_jax").setLevel(logging.INFO)
-    terminal: logging.Handler = logging.StreamHandler(sys.stdout)
-    file = _LogFile(workdir / "log.txt", encoding="utf-8")
-    for handler in (terminal, file):
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-        root.addHandler(handler)
+    with contextlib.ExitStack() as stack:
+        directory = workdir
+        if not isinstance(workdir, pathlib.Path):
+            mirror = Mirror(workdir)
+            stack.callback(mirror.close)
+            mirror.fetch(LOG_FILE)
+            directory = mirror.directory
+        file = _LogFile(directory / LOG_FILE, encoding="utf-8")
+        terminal: logging.Handler = logging.StreamHandler(sys.stdout)
+        for handler in (terminal, file):
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+            root.addHandler(handler)
+        stack.callback(file.close)
+        stack.callback(root.removeHandler, file)
+        yield
 
 
 class _LogFile(logging.FileHandler):
@@ -134,11 +110,13 @@ class _LogFile(logging.FileHandler):
 def quiet_libraries() -> None:
     """Lets libraries log warnings and errors alone; JAX tells of every backend that it does not find.
 
-    What Orbax raises it also logs, with a traceback from each thread that it passes.
+    What Orbax and fsspec raise they also log, with a traceback from each thread that it passes.
     """
     absl_logging.set_verbosity(absl_logging.WARNING)
     absl_logging.get_absl_logger().addFilter(lambda record: not (record.exc_info and "orbax" in record.pathname))
     logging.getLogger().setLevel(logging.WARNING)
+    for name in ("fsspec", "gcsfs"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def start_jax(config: ConfigDict) -> None:
@@ -148,7 +126,7 @@ def start_jax(config: ConfigDict) -> None:
       CsstError: see `join_processes`.
     """
     if config.compilation_cache_dir:
-        cache = local_path("compilation_cache_dir", config.compilation_cache_dir)
+        cache = place(config.compilation_cache_dir, "compilation_cache_dir")
         cache.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(cache))
         # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.

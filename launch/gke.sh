@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # One TPU slice of a GKE cluster, by JobSet. From the repository, with kubectl set to the cluster:
-#   export BUCKET=my-bucket IMAGE=REGION-docker.pkg.dev/PROJECT/REPOSITORY/csst_jax:TAG    # of launch/Dockerfile
-#   launch/gke.sh --config=configs/camvid.py --config.data.dir=gs://$BUCKET/data/camvid --workdir=bucket/runs/camvid
+#   export IMAGE=REGION-docker.pkg.dev/PROJECT/REPOSITORY/csst_jax:TAG    # of launch/Dockerfile
+#   launch/gke.sh --config=configs/camvid.py --config.data.dir=gs://my-bucket/camvid --workdir=gs://my-bucket/runs/camvid
 #   kubectl logs --follow --selector=jobset.sigs.k8s.io/jobset-name=csst,batch.kubernetes.io/job-completion-index=0
 #   kubectl delete jobset csst
 # With --dry_run it prints the filled launch/gke_jobset.yaml. With --xpk as its first flag, and CLUSTER, the same goes through
-# xpk, which writes a JobSet of its own and mounts the bucket that was attached as STORAGE (docs/pods.md).
+# xpk, which writes a JobSet of its own.
 set -euo pipefail
 xpk=''
 [ "${1:-}" != --xpk ] || { xpk=1 && shift; }
@@ -18,7 +18,7 @@ if [ -n "$xpk" ]; then
   [ -n "${CLUSTER:-}" ] || fail "set CLUSTER to the name of the cluster"
   printf -v command ' %q' "${arguments[@]}"
   run xpk workload create --cluster="$CLUSTER" --workload="$name" --tpu-type="${ACCELERATOR_TYPE:-v5litepod-16}" \
-    --docker-image="$IMAGE" --storage="${STORAGE:-csst}" --max-restarts=50 \
+    --docker-image="$IMAGE" --max-restarts=50 \
     --command="cd /csst_jax && CSST_COORDINATOR=auto launch/local.sh$command"
   show_main
   exit
@@ -30,7 +30,6 @@ jobset=$(< launch/gke_jobset.yaml)
 fill() { jobset=${jobset//"@$1@"/"$2"}; }
 fill NAME "$name"
 fill IMAGE "$IMAGE"
-fill BUCKET "$BUCKET"
 fill SERVICE_ACCOUNT "${SERVICE_ACCOUNT:-default}"
 fill ACCELERATOR "${ACCELERATOR:-tpu-v5-lite-podslice}"
 fill TOPOLOGY "${TOPOLOGY:-4x4}"

@@ -21,10 +21,16 @@ fail() {
 
 # What a launcher cannot guess.
 need_workdir() { [ -n "$workdir" ] || fail "give --workdir=DIR"; }
-need_bucket() { [ -n "${BUCKET:-}" ] || fail "set BUCKET to a Cloud Storage bucket, without gs:// (docs/pods.md)"; }
+need_bucket() { [[ "$workdir" == gs://* ]] || fail "give --workdir=gs://BUCKET/… (docs/pods.md): hosts share no disk"; }
 
 # A run is over when results.json is there (docs/adr/0005); one that was not asked to evaluate, when it says so by its status.
-finished() { [ -z "$evaluates" ] || [ -f "$workdir/results.json" ]; }
+finished() {
+  [ -n "$evaluates" ] || return 0
+  case "$workdir" in
+    gs://*) "$python" -c 'import sys; from csst_jax.storage import place; sys.exit(not place(sys.argv[1]).exists())' "$workdir/results.json" ;;
+    *) [ -f "$workdir/results.json" ] ;;
+  esac
+}
 
 # With --dry_run: the command that launch/local.sh ends in, on each machine, as a comment.
 show_main() { [ -z "$dry_run" ] || { echo -n '# on each machine: ' && launch/local.sh --dry_run "${arguments[@]}"; }; }

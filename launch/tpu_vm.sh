@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # A TPU slice of Compute Engine, one worker or many. From the repository, with gcloud set to your project and zone:
-#   export BUCKET=my-bucket
 #   launch/tpu_vm.sh create     # asks for the slice as a queued resource and waits for it
-#   launch/tpu_vm.sh install    # copies the committed code to all workers, installs it, mounts the bucket at ./bucket
-#   launch/tpu_vm.sh run --config=configs/camvid.py --config.data.dir=gs://$BUCKET/data/camvid --workdir=bucket/runs/camvid
-#   launch/tpu_vm.sh collect --workdir=bucket/runs/camvid    # all but the checkpoints, to the same place here
+#   launch/tpu_vm.sh install    # copies the committed code to all workers, and installs it
+#   launch/tpu_vm.sh run --config=configs/camvid.py --config.data.dir=gs://my-bucket/camvid --workdir=gs://my-bucket/runs/camvid
+#   launch/tpu_vm.sh collect --workdir=gs://my-bucket/runs/camvid    # all but the checkpoints, to runs/camvid
 #   launch/tpu_vm.sh delete
 # `run` makes a preempted slice again, installs, and goes on from the newest checkpoint. It holds a connection to each worker:
 # start it in tmux, on a machine that stays awake. SPOT=0 asks for a slice that is not preempted, at another price.
@@ -38,7 +37,7 @@ create() {
 install() {
   run git archive --output=csst_jax.tar HEAD
   run gcloud compute tpus tpu-vm scp csst_jax.tar "$name:" --worker=all
-  on_all "mkdir -p csst_jax && tar -xf csst_jax.tar -C csst_jax && cd csst_jax && launch/tpu_vm_setup.sh $BUCKET"
+  on_all "mkdir -p csst_jax && tar -xf csst_jax.tar -C csst_jax && cd csst_jax && launch/tpu_vm_setup.sh"
   run rm csst_jax.tar
 }
 
@@ -60,22 +59,18 @@ train() {
 }
 
 collect() {
-  [[ "$workdir" == bucket/* ]] || fail "--workdir=$workdir is not in the bucket; give bucket/…"
-  run mkdir -p "$workdir"
-  run gcloud storage rsync --recursive --exclude='.*/checkpoints/.*' "gs://$BUCKET/${workdir#bucket/}" "$workdir"
+  local here=${workdir#gs://*/}
+  run mkdir -p "$here"
+  run gcloud storage rsync --recursive --exclude='.*/checkpoints/.*' "$workdir" "$here"
 }
 
 delete() { run gcloud compute tpus queued-resources delete "$name" --force --quiet; }
 
 case "$action" in
-  create | delete) "$action" ;;
-  install)
-    need_bucket
-    install
-    ;;
+  create | install | delete) "$action" ;;
   run)
     need_workdir
-    need_bucket # the slice may have to be made again
+    need_bucket
     train
     show_main
     ;;

@@ -7,7 +7,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from tests import quick_compilation
+from tests import fake_bucket, quick_compilation
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -35,6 +35,29 @@ jax.config.update("jax_num_cpu_devices", 8)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY_CLASSES = ("ground", "box", "post", "sign")
 TINY_SIZE = (96, 128)  # height, width
+
+
+@pytest.fixture(scope="session")
+def served_bucket() -> Iterator[fake_bucket.Bucket]:
+    """What `gs://bucket` leads to, in this process."""
+    with fake_bucket.served() as (bucket, environment), pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield bucket
+
+
+@pytest.fixture
+def bucket(
+    served_bucket: fake_bucket.Bucket, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> fake_bucket.Bucket:
+    """The same, empty, and nothing of it on this disk."""
+    from csst_jax import storage
+    from csst_jax.data import object_store
+
+    served_bucket.clear()
+    monkeypatch.setattr(storage, "CACHE", str(tmp_path / "cached files"))
+    monkeypatch.setattr(object_store, "CACHE", str(tmp_path / "cached data"))
+    return served_bucket
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from csst_jax import json_files
+from csst_jax import json_files, storage
 
 
 def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch):
@@ -14,7 +14,7 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(json_files.os, "replace", refuse)
+    monkeypatch.setattr(storage.os, "replace", refuse)
     with pytest.raises(OSError, match="disk full"):
         json_files.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}

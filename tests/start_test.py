@@ -1,7 +1,5 @@
 """What surrounds a run: its configuration on disk, and the processes it joins."""
 
-import errno
-import fcntl
 import json
 import os
 import pathlib
@@ -13,7 +11,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from csst_jax.start import claimed, join_processes, recorded_config
+from csst_jax.start import join_processes, recorded_config
 from csst_jax.types import CsstError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -44,16 +42,6 @@ def test_the_first_run_leaves_its_configuration_even_if_it_is_refused(tmp_path):
     with pytest.raises(CsstError), recorded_config(ConfigDict({"lr": 0.2}), tmp_path):
         raise CsstError("no data")
     assert recorded(tmp_path) == {"lr": 0.2}
-
-
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
-    def flock(*_):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with claimed(tmp_path):
-        pass
-    assert f"warning: the file system of {tmp_path} has no locks" in capsys.readouterr().err
 
 
 # In a process of its own: JAX can be joined once, before its first computation.

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 from csst_jax.data import index_records
 from csst_jax.data.components import components
 from csst_jax.data.index_records import Damaged
+from csst_jax.storage import local_file, place, replacing
 from csst_jax.types import CsstError
 
 FORMAT_VERSION = 3
@@ -174,8 +175,6 @@ def write(path: str | os.PathLike[str], index: CentroidIndex) -> None:
     """
     from csst_jax.data.tensorflow_import import tf  # takes seconds to import, and only the file needs it
 
-    path = pathlib.Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     columns = {name: getattr(index, name) for name in index_records.COLUMNS}
     records = list(index_records.pack(tf.train.Example, index.ids, index.record, columns))
     header: dict[str, int | str] = {
@@ -187,15 +186,12 @@ def write(path: str | os.PathLike[str], index: CentroidIndex) -> None:
         "records_sha256": index_records.sha256(records),
     }
     try:
-        with tf.io.TFRecordWriter(os.fspath(unfinished)) as writer:
+        with replacing(place(path)) as made, tf.io.TFRecordWriter(os.fspath(made)) as writer:
             writer.write(index_records.serialize(tf.train.Example, header))
             for record in records:
                 writer.write(record)
-        os.replace(unfinished, path)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write {path}: {error.message}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def read(
@@ -215,13 +211,14 @@ def read(
     # TFDS's copy of the message: TensorFlow takes seconds to import, and more memory than the index.
     from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 
-    path = pathlib.Path(path)
+    path = place(path)
     mend = f"Rebuild it: {rebuild_command or f'python -m data_prep.reindex --data_dir={path.parent}'}"
     if not path.is_file():
         raise StaleIndexError(f"{path}: no centroid index for the labels with hash {expected_sha256}. {mend}")
     try:
-        with open(path, "rb") as file:
-            records = index_records.framed(file, path.stat().st_size)
+        local = local_file(path)
+        with open(local, "rb") as file:
+            records = index_records.framed(file, local.stat().st_size)
             header = _check_header(path, Example.FromString(next(records)).features.feature, expected_sha256, mend)
             sizes = header["num_images"], header["num_components"]
             ids, record, columns = index_records.unpack(Example, records, *sizes, header["records_sha256"])

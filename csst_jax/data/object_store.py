@@ -11,11 +11,11 @@ import json
 import logging
 import os
 import pathlib
-import shutil
 from typing import TYPE_CHECKING
 
 from etils import epath
 
+from csst_jax.storage import copy
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ log = logging.getLogger(__name__)
 CACHE = "~/.cache/csst_jax/data"
 """Where copies lie; old ones are nobody's and can be deleted."""
 _CONNECTIONS = 8  # files at the same time: one connection does not fill a host's network
-
-
-def is_remote(directory: str | os.PathLike[str]) -> bool:
-    """Whether a path names object storage: `gs://`, or another scheme that etils' epath knows."""
-    return "://" in os.fspath(directory)
 
 
 def local_copy(directory: epath.Path, find: Callable[[epath.Path], epath.Path], cache: pathlib.Path) -> pathlib.Path:
@@ -66,7 +61,7 @@ def local_copy(directory: epath.Path, find: Callable[[epath.Path], epath.Path], 
         if missing:
             log.info("copying %s to %s: %.1f MB", prepared, target, sum(lengths[name] for name in missing) / 1e6)
         with concurrent.futures.ThreadPoolExecutor(_CONNECTIONS) as pool:
-            list(pool.map(lambda name: _copy(prepared / name, target / name, lengths[name]), missing))
+            list(pool.map(lambda name: copy(prepared / name, target / name, lengths[name]), missing))
     except CsstError:
         raise
     except Exception as error:  # each storage has its own kinds: TensorFlow's, gcsfs', the operating system's
@@ -75,17 +70,3 @@ def local_copy(directory: epath.Path, find: Callable[[epath.Path], epath.Path], 
             "the space of the disk; the same command goes on with what is missing."
         ) from error
     return target
-
-
-def _copy(source: epath.Path, target: pathlib.Path, length: int) -> None:
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with source.open("rb") as remote, unfinished.open("wb") as local:
-            shutil.copyfileobj(remote, local, 1 << 24)
-        if unfinished.stat().st_size != length:
-            raise CsstError(
-                f"{source} has {length} bytes, and {unfinished.stat().st_size} arrived; run the same command again."
-            )
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import pathlib
 from typing import TYPE_CHECKING
 
 from array_record.python import array_record_module
 
+from csst_jax.storage import Place, local_file, replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -16,26 +16,25 @@ if TYPE_CHECKING:
     from csst_jax.data.store import Source
 
 
-def shard_path(directory: pathlib.Path, shard: int, num_shards: int) -> pathlib.Path:
+def shard_path(directory: Place, shard: int, num_shards: int) -> Place:
     """Where a shard's label maps lie."""
     return directory / f"labels-{shard:05d}-of-{num_shards:05d}.array_record"
 
 
-def write_shard(path: pathlib.Path, labels: Sequence[bytes]) -> None:
+def write_shard(path: Place, labels: Sequence[bytes]) -> None:
     """Writes encoded label maps atomically, one record each."""
-    temporary = path.with_name(path.name + ".tmp")
-    # One record a group: label maps are read one at a time, at random.
-    writer = array_record_module.ArrayRecordWriter(os.fspath(temporary), "group_size:1")
-    for label in labels:
-        writer.write(label)
-    writer.close()
-    os.replace(temporary, path)
+    with replacing(path) as made:
+        # One record a group: label maps are read one at a time, at random.
+        writer = array_record_module.ArrayRecordWriter(os.fspath(made), "group_size:1")
+        for label in labels:
+            writer.write(label)
+        writer.close()
 
 
 class PseudoLabelled:
     """Unlabelled images with their pseudo labels; record i is the i-th unlabelled image. Thread-safe."""
 
-    def __init__(self, directory: pathlib.Path, images: Source, records: Sequence[int], shard_size: int):
+    def __init__(self, directory: Place, images: Source, records: Sequence[int], shard_size: int):
         """Opens the shards.
 
         Args:
@@ -54,7 +53,7 @@ class PseudoLabelled:
             path = shard_path(directory, shard, num_shards)
             if not path.exists():
                 raise CsstError(f"{path} is missing; delete {directory} and run the label stage again.")
-            reader = array_record_module.ArrayRecordReader(os.fspath(path), "readahead_buffer_size:0")
+            reader = array_record_module.ArrayRecordReader(os.fspath(local_file(path)), "readahead_buffer_size:0")
             expected = min(shard_size, len(records) - shard * shard_size)
             if reader.num_records() != expected:
                 raise CsstError(

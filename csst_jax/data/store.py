@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from etils import epath
 
+from csst_jax import storage
 from csst_jax.data import centroid_index, object_store
 from csst_jax.data.encoded import size
 from csst_jax.types import CsstError, DatasetDescription
@@ -121,7 +122,7 @@ class DataSet:
           CsstError: nothing prepared is there, or several data sets are, or `dataset.json` is damaged, or object
             storage cannot be read.
         """
-        if object_store.is_remote(directory):
+        if storage.is_remote(directory):
             cache = pathlib.Path(object_store.CACHE).expanduser()
             found = object_store.local_copy(epath.Path(directory), find_prepared, cache)
         else:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float64, Int32, Integer
 
+from csst_jax.platforms import by_platform
 from csst_jax.types import IGNORE_LABEL, CsstError
 
 
@@ -23,7 +24,7 @@ def confusion(
     """
     labels, predictions = labels.astype(jnp.int32), predictions.astype(jnp.int32)
     # A scatter-add takes 1 ms on CPU where the product takes 46 (4x360x480, 11 classes); accelerators serialise it.
-    return jax.lax.platform_dependent(
+    return by_platform(
         labels,
         predictions,
         cpu=functools.partial(_by_scatter, num_classes=num_classes),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from csst_jax.storage import Place, place, replacing
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 
 _CONFIDENCE_RAMP = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
@@ -101,7 +100,7 @@ def contact_sheet(
             draw.text((x + swatch.width + 5, y + 2), name, _INK, font)
             x += entry_width
         y += caption_px
-    save_png(sheet, pathlib.Path(path))
+    save_png(sheet, place(path))
 
 
 def _tile(array: np.ndarray, width: int) -> Image.Image:
@@ -153,13 +152,7 @@ def _shorten(text: str, font: _Font, width: int) -> str:
     return shown
 
 
-def save_png(image: Image.Image, path: pathlib.Path) -> None:
+def save_png(image: Image.Image, path: Place) -> None:
     """Writes a PNG; the file appears only when complete, and missing directories are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        image.save(temporary, format="PNG")
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    with replacing(path) as made:
+        image.save(made, format="PNG")

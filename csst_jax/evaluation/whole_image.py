@@ -12,6 +12,7 @@ import numpy as np
 
 from csst_jax.data.encoded import decode_rgb
 from csst_jax.evaluation.inference import make_labeller, make_predictor
+from csst_jax.platforms import traced_for
 from csst_jax.train.sharding import DATA, SPATIAL, make_mesh, replicated
 from csst_jax.types import CsstError
 
@@ -106,7 +107,8 @@ def predict_program(
 
     def logits(images: jax.Array, params: Arrays, batch_stats: Arrays) -> jax.Array:
         images = jax.lax.with_sharding_constraint(images, jax.P(None, SPATIAL))
-        return network.apply_eval(params, batch_stats, images)["logits"]
+        with traced_for(mesh):
+            return network.apply_eval(params, batch_stats, images)["logits"]
 
     how = dataclasses.asdict(averaging)
     pad_px = how.pop("pad_px")

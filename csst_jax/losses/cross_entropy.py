@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
+from csst_jax.platforms import by_platform
 from csst_jax.types import IGNORE_LABEL
 
 
@@ -46,7 +47,7 @@ def _values(logits: Array, labels: Array, valid: Array, axis: int) -> Array:
 def _forward(logits: Array, labels: Array, valid: Array, axis: int) -> tuple[Array, tuple[Array, ...]]:
     sums = {"cpu": _sums_by_class, "default": _sums}
     given = {platform: functools.partial(function, axis=axis) for platform, function in sums.items()}
-    highest, total, own = jax.lax.platform_dependent(logits, labels, **given)
+    highest, total, own = by_platform(logits, labels, **given)
     log_total = jnp.log(total)
     return jnp.where(valid, log_total - (own - highest), 0.0), (logits, labels, valid, highest, log_total)
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from csst_jax.models.blocks import from_blocks, gather, spread, to_blocks
+from csst_jax.platforms import by_platform
 
 Statistics = tuple[Float[Array, " c"], Float[Array, " c"]]
 _ROWS_PER_ITERATION = (4, 2, 1)
@@ -76,7 +77,7 @@ def _sums(terms: Callable[..., Terms], *arrays: Array) -> Statistics:
 
     if arrays[0].size < _WORTH_A_LOOP:
         return at_once(*arrays)
-    return jax.lax.platform_dependent(*arrays, cpu=by_row, default=at_once)
+    return by_platform(*arrays, cpu=by_row, default=at_once)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
@@ -113,7 +114,7 @@ def _by_platform(form: Callable[..., Any], side: int, *arrays: Array) -> Any:
     """`form` with the side of blocks that the platform wants."""
     if side == 1:
         return form(1, *arrays)
-    return jax.lax.platform_dependent(*arrays, tpu=functools.partial(form, side), default=functools.partial(form, 1))
+    return by_platform(*arrays, tpu=functools.partial(form, side), default=functools.partial(form, 1))
 
 
 def _backward(epsilon: float, relu: bool, side: int, saved: tuple, gradients: tuple) -> tuple:

@@ -28,6 +28,7 @@ from csst_jax.models import cpu_convolution as cpu
 from csst_jax.models.blocks import convolve_blocks
 from csst_jax.models.rows import evenly_shared, sharing_devices
 from csst_jax.models.winograd import winograd
+from csst_jax.platforms import by_platform
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -184,7 +185,7 @@ def _taps_inside(size: int, taps: int, stride: int, padding: Pair, dilation: int
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
 def _conv2d(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Array:
-    return lax.platform_dependent(x, kernel, **_forms(x, kernel, stride, padding, dilation, groups))
+    return by_platform(x, kernel, **_forms(x, kernel, stride, padding, dilation, groups))
 
 
 def _forward(
@@ -214,7 +215,7 @@ def _backward(
         # Of features that lie whole on the devices that share rows, and are split by the batch over others, XLA adds up
         # the gradient of a depthwise kernel over all devices: it comes out as many times too large (JAX 0.10.2).
         backward["default"] = lambda x, kernel, g: cpu.depthwise_gradients(x, kernel, g, stride, padding, dilation)
-    return lax.platform_dependent(x, kernel, g, **backward)
+    return by_platform(x, kernel, g, **backward)
 
 
 _conv2d.defvjp(_forward, _backward)

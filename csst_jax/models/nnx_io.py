@@ -84,26 +84,32 @@ class Network:
 
 def create(build: Callable[..., nnx.Module], seed: int) -> Network:
     """Builds a module from `build(rngs=…)` and returns it as a `Network` with initial values."""
+    # The key is an argument, so that all seeds share one compiled program. The module is built once, in its trace.
+    found: list[Network] = []
 
-    # The key is an argument, so that all seeds share one compiled program.
     @jax.jit
     def initial(key: Array) -> tuple[Arrays, Arrays]:
-        _, params, stats, _ = _split(build(rngs=nnx.Rngs(key)))
-        return _flat(params), _flat(stats)
+        network = _described(build(rngs=nnx.Rngs(key)))
+        found.append(network)
+        return network.params, network.batch_stats
 
-    network = abstract(build)
     params, stats = initial(jax.random.key(seed))
-    return dataclasses.replace(network, params=params, batch_stats=stats)
+    return dataclasses.replace(found[0], params=params, batch_stats=stats)
 
 
 def abstract(build: Callable[..., nnx.Module]) -> Network:
     """As `create`, but `params` and `batch_stats` are shapes: nothing is computed."""
-    model = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
+    return _described(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0))))
+
+
+def _described(model: nnx.Module) -> Network:
+    """The module as a `Network`, with what it holds for parameters and statistics."""
     train_def, params, stats, rng_state = _split(model)
     model.eval()
     eval_def = _split(model)[0]
     # Keys and counters are replaced at each call; concrete zeros let a module be merged outside a trace as well.
-    rng_state = jax.tree.map(_zero_rng, rng_state)
+    with jax.ensure_compile_time_eval():
+        rng_state = jax.tree.map(_zero_rng, rng_state)
     own_weights = dict(getattr(model, "aux_weights", ()))
     return Network(train_def, eval_def, rng_state, _flat(params), _flat(stats), own_weights)
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.cpu_convolution import Padding, from_outputs, side_by_side
 from csst_jax.models.rows import evenly_shared
+from csst_jax.platforms import by_platform
 
 
 def max_pool(
@@ -73,7 +74,7 @@ def _backward(size: int, stride: int, padding: Padding, x: Array, g: Array) -> t
 
         return from_outputs((first, g), sent, taps, (x.shape[1], x.shape[2]), (stride, stride), padding)
 
-    return (jax.lax.platform_dependent(x, g, cpu=cpu, default=default),)
+    return (by_platform(x, g, cpu=cpu, default=default),)
 
 
 _max_pool.defvjp(_forward, _backward)

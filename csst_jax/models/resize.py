@@ -11,6 +11,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from csst_jax.platforms import by_platform
+
 _BLOCKS = (8, 4, 2)  # of rows, on CPU: smaller products leave out more zeros and cost more apiece
 
 
@@ -54,7 +56,7 @@ def resize_logits(x: Float[Array, "b h w c"], size: tuple[int, int], align_corne
     if x.shape[2:] != tuple(size):
         x = jnp.matmul(x, bilinear_matrix(x.shape[3], size[1], align_corners).T, precision="highest")
         rows = bilinear_matrix(x.shape[2], size[0], align_corners)
-        x = lax.platform_dependent(
+        x = by_platform(
             x, cpu=lambda x: _resize_rows_by_block(x, rows), default=lambda x: jnp.matmul(rows, x, precision="highest")
         )
     return jnp.moveaxis(x, 1, -1)

@@ -12,7 +12,7 @@ from csst_jax.json_files import read_json, write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    import pathlib
+    from csst_jax.storage import Place
 
 CONFIG_FILE = "config.json"
 """In the workdir, beside the stages: the resolved configuration."""
@@ -36,7 +36,7 @@ class Artifact:
     inputs. `DONE` holds its result, and is written last.
     """
 
-    def __init__(self, directory: pathlib.Path, request: dict[str, Any]):
+    def __init__(self, directory: Place, request: dict[str, Any]):
         """Claims the directory for `request`.
 
         Raises:

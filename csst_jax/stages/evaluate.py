@@ -17,7 +17,6 @@ from csst_jax.evaluation.scores import Scores
 from csst_jax.json_files import read_json
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Callable, Mapping, Sequence
 
     from ml_collections import ConfigDict
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from csst_jax.evaluation.whole_image import Prediction
     from csst_jax.stages.artifact import Artifact
     from csst_jax.stages.train import Trained
+    from csst_jax.storage import Place
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def score(
     return scores.result(selection.ids(selection.labelled)) if positions else {}
 
 
-def draw(path: pathlib.Path, config: ConfigDict, selection: Selection, trained: Mapping[str, Trained]) -> None:
+def draw(path: Place, config: ConfigDict, selection: Selection, trained: Mapping[str, Trained]) -> None:
     """A contact sheet (Fig. 6): images, their masks, each network's prediction, and where the last one is wrong."""
     count = min(config.evaluate.num_pictures, len(selection.labelled))
     chosen = [selection.labelled[i] for i in np.linspace(0, len(selection.labelled) - 1, count).round().astype(int)]
@@ -92,7 +92,7 @@ def draw(path: pathlib.Path, config: ConfigDict, selection: Selection, trained: 
 
 
 def draw_failures(
-    path: pathlib.Path, config: ConfigDict, selection: Selection, name: str, trained: Trained, worst: Mapping[str, Any]
+    path: Place, config: ConfigDict, selection: Selection, name: str, trained: Trained, worst: Mapping[str, Any]
 ) -> None:
     """A contact sheet of the image in which each class is worst (Fig. 7).
 
@@ -133,7 +133,7 @@ def _rows(
     return rows
 
 
-def read_result(directory: pathlib.Path) -> dict[str, Any] | None:
+def read_result(directory: Place) -> dict[str, Any] | None:
     """A finished stage's result; None where there is none."""
     done = directory / "DONE"
     return read_json(done) if done.exists() else None

@@ -17,13 +17,14 @@ from csst_jax.models.weights import files, start
 from csst_jax.precision import compute_dtype
 from csst_jax.stages.artifact import CONFIG_FILE, DONE_FILE, STAGE_FILE
 from csst_jax.stages.train import Trained
+from csst_jax.storage import Place, local_file, place
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def load(path: pathlib.Path, classes: int) -> Trained:
+def load(path: Place, classes: int) -> Trained:
     """A network to predict with.
 
     Args:
@@ -39,8 +40,9 @@ def load(path: pathlib.Path, classes: int) -> Trained:
         steps, dtype = done["steps"], read_json(path / STAGE_FILE)["request"]["settings"]["dtype"]
         weights_sha256 = done["weights_sha256"]
     else:
-        arrays, description = files.read(path)
-        steps, dtype, weights_sha256 = 0, "float32", files.sha256(path)
+        file = local_file(path)
+        arrays, description = files.read(file)
+        steps, dtype, weights_sha256 = 0, "float32", files.sha256(file)
     if description.num_classes != classes:
         raise CsstError(f"{path} has {description.num_classes} classes, and the data set has {classes}.")
     built = files.network(arrays, description, path, compute_dtype(dtype))
@@ -48,7 +50,7 @@ def load(path: pathlib.Path, classes: int) -> Trained:
     return Trained(built, (weights[0], weights[1]), weights_sha256, steps, description.preprocessing)
 
 
-def read(directory: pathlib.Path) -> tuple[dict[str, np.ndarray], files.Description]:
+def read(directory: Place) -> tuple[dict[str, np.ndarray], files.Description]:
     """The trained weights of a finished stage, and what a file of ours would say of them.
 
     Args:
@@ -80,7 +82,7 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _options(directory: pathlib.Path, settings: Mapping[str, Any], pretrained_sha256: str | None) -> dict[str, Any]:
+def _options(directory: Place, settings: Mapping[str, Any], pretrained_sha256: str | None) -> dict[str, Any]:
     """The builder's options, as `build` has them: what is not set is the network's own, or its pretrained weights'."""
     defaults = {"lineage": "", "output_stride": 0, "width": 1.0, "depth": 1.0}
     options = {name: settings[name] for name, default in defaults.items() if settings.get(name, default) != default}
@@ -96,15 +98,15 @@ def _options(directory: pathlib.Path, settings: Mapping[str, Any], pretrained_sh
     return start.options(path, settings["network"], options)
 
 
-def _restore(checkpoint: pathlib.Path) -> dict[str, np.ndarray]:
+def _restore(checkpoint: Place) -> dict[str, np.ndarray]:
     """Parameters and statistics, on one device, without the optimizer's state."""
-    path = checkpoint.resolve() / "default"
+    path = place(checkpoint) / "default"
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             tree = checkpointer.metadata(path).item_metadata
-            place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+            device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
             like = {
-                part: {n: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place) for n, x in tree[part].items()}
+                part: {n: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device) for n, x in tree[part].items()}
                 for part in ("params", "batch_stats")
             }
             how = ocp.checkpoint_utils.construct_restore_args(like)

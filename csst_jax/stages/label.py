@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pathlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from csst_jax.evaluation.whole_image import WholeImagePredictor
     from csst_jax.stages.artifact import Artifact
     from csst_jax.stages.train import Trained
+    from csst_jax.storage import Place
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def run(
     return read(artifact.directory, selection, config.label.shard_size)
 
 
-def read(directory: pathlib.Path, selection: Selection, shard_size: int) -> tuple[PseudoLabelled, CentroidIndex]:
+def read(directory: Place, selection: Selection, shard_size: int) -> tuple[PseudoLabelled, CentroidIndex]:
     """The pseudo labels of the pool, and their components.
 
     Args:
@@ -100,13 +100,11 @@ def _shards(total: int, size: int) -> list[range]:
     return [range(start, min(start + size, total)) for start in range(0, total, size)]
 
 
-def _part(directory: pathlib.Path, shard: int, suffix: str) -> pathlib.Path:
+def _part(directory: Place, shard: int, suffix: str) -> Place:
     return directory / "parts" / f"{shard:05d}.{suffix}"
 
 
-def _write_shards(
-    directory: pathlib.Path, config: ConfigDict, selection: Selection, predictor: WholeImagePredictor
-) -> None:
+def _write_shards(directory: Place, config: ConfigDict, selection: Selection, predictor: WholeImagePredictor) -> None:
     """One shard after another: label maps, their components, their statistics; the last written marks it whole."""
     num_classes = len(selection.dataset.description.classes)
     shards = _shards(len(selection.unlabelled), config.label.shard_size)
@@ -146,7 +144,7 @@ def _write_shards(
 
 
 def _finish(
-    directory: pathlib.Path,
+    directory: Place,
     config: ConfigDict,
     selection: Selection,
     teacher: Trained,

@@ -20,7 +20,6 @@ from csst_jax.stages import finished
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Callable, Mapping, Sequence
 
     from ml_collections import ConfigDict
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from csst_jax.data.selection import Selection
     from csst_jax.evaluation.whole_image import Prediction
     from csst_jax.stages.train import Trained
+    from csst_jax.storage import Place
 
 SCORES_FILE = "scores.json"
 PREDICTIONS = "predictions"  # a directory a network in it
@@ -35,8 +35,8 @@ PREDICTIONS = "predictions"  # a directory a network in it
 
 def evaluate(
     config: ConfigDict,
-    checkpoints: Sequence[pathlib.Path],
-    output: pathlib.Path,
+    checkpoints: Sequence[Place],
+    output: Place,
     predictions: bool = False,
     submission: str | None = None,
 ) -> dict[str, Any]:
@@ -85,18 +85,18 @@ def evaluate(
     return results
 
 
-def _name(path: pathlib.Path, checkpoints: Sequence[pathlib.Path]) -> str:
+def _name(path: Place, checkpoints: Sequence[Place]) -> str:
     """The stage's or the file's name, with its run's where several have that name."""
     same = [other for other in checkpoints if other.stem == path.stem]
     return path.stem if len(same) == 1 else f"{path.parent.name}_{path.stem}"
 
 
-def _folder_writer(directory: pathlib.Path, selection: Selection) -> Callable[[Prediction], None]:
+def _folder_writer(directory: Place, selection: Selection) -> Callable[[Prediction], None]:
     ids = selection.dataset.ids(selection.split)
     return lambda prediction: save_png(Image.fromarray(prediction.classes), directory / f"{ids[prediction.record]}.png")
 
 
-def _submission_writer(directory: pathlib.Path, name: str, selection: Selection) -> Callable[[Prediction], None]:
+def _submission_writer(directory: Place, name: str, selection: Selection) -> Callable[[Prediction], None]:
     how, description = formats.find(name), selection.dataset.description
     how.ids(description)  # refuses other classes before hours of prediction
     ids = selection.dataset.ids(selection.split)
@@ -105,7 +105,7 @@ def _submission_writer(directory: pathlib.Path, name: str, selection: Selection)
     )
 
 
-def _finish_submission(output: pathlib.Path, name: str, selection: Selection) -> None:
+def _finish_submission(output: Place, name: str, selection: Selection) -> None:
     """The first process packs what all have written."""
     multihost_utils.sync_global_devices("submission written")
     if jax.process_index() == 0:
@@ -121,7 +121,7 @@ def _show(
     selection: Selection,
     networks: Mapping[str, Trained],
     results: Mapping[str, Any],
-    output: pathlib.Path,
+    output: Place,
 ) -> None:
     """The first process writes and prints the scores, and draws."""
     if jax.process_index() > 0:

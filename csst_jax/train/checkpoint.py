@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import logging
 import os
-import pathlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from csst_jax.json_files import read_json, write_json
+from csst_jax.storage import Place, files_below, move, place
 from csst_jax.train.state import TrainState
 from csst_jax.types import CsstError
 
@@ -38,7 +38,7 @@ class Checkpoints:
     """The newest few states of one stage, by step."""
 
     def __init__(self, directory: str | os.PathLike[str], keep: int):
-        self.directory = pathlib.Path(directory).resolve()
+        self.directory = place(directory)
         self._hashes = self.directory.with_name(self.directory.name + ".sha256")
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
@@ -107,7 +107,7 @@ class Checkpoints:
             damage = self._damage(step)
             if not damage:
                 return self.restore(like, step)
-            damaged.append(self._set_aside(step))
+            damaged.append(self._set_aside(step, damage))
             log.warning(
                 "the checkpoint of step %d is damaged (%s); it is in %s now, and training goes on from %s",
                 step,
@@ -178,25 +178,25 @@ class Checkpoints:
             found = found or ("not as it was written" if wrong_there else "")
         return found
 
-    def _set_aside(self, step: int) -> pathlib.Path:
+    def _set_aside(self, step: int, damage: str) -> Place:
         """Moves a checkpoint to where Orbax does not look."""
         target = self.directory.with_name("damaged_checkpoints") / f"{step}-{time.time_ns()}"
         if jax.process_index() == 0:
             target.parent.mkdir(exist_ok=True)
-            os.replace(self.directory / str(step), target)
+            write_json(target.with_name(f"{target.name}.json"), {"step": step, "damage": damage})
+            move(self.directory / str(step), target)
             (self._hashes / f"{step}.json").unlink()
         multihost_utils.sync_global_devices(f"checkpoint {step} set aside")
         self._manager.reload()
         return target
 
 
-def _sha256_of_files(directory: pathlib.Path) -> dict[str, str]:
+def _sha256_of_files(directory: Place) -> dict[str, str]:
     """Hash of every file below, by path."""
     found = {}
-    for path in sorted(directory.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                found[path.relative_to(directory).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    for name, path in files_below(directory):
+        with path.open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 

@@ -50,8 +50,10 @@ def distinct_phases(phases: Sequence[Phase]) -> list[Phase]:
 
 
 class StepBank:
-    """Compiled steps by phase. Compiling starts at construction, in one background thread, in order of need.
+    """Compiled steps by phase, made in one background thread, in order of need.
 
+    The first one is begun at construction; the others at `compile_rest`, or when one of them is asked for: tracing them
+    would hold up the first step.
     Calling a compiled step with other shapes is an error, so what is compiled here is all that is ever compiled.
     """
 
@@ -64,11 +66,18 @@ class StepBank:
                 "compiling %d training steps, one a crop size; training begins with the first, which can take minutes",
                 len(distinct),
             )
-        self._steps = {phase.compile_key: self._executor.submit(self._compile, recipe, phase) for phase in distinct}
+        self._steps: dict[tuple[int, int], concurrent.futures.Future[Any]] = {}
+        self._recipe, self._rest = recipe, distinct[1:]
+        self._begin(distinct[:1])
+
+    def compile_rest(self) -> None:
+        """Begins to compile the steps of all later phases."""
+        self._begin(self._rest)
+        self._rest = []
 
     def __getitem__(self, phase: Phase) -> Any:
         """The compiled step of a phase; waits until it is there and raises what compiling raised."""
-        return self._steps[phase.compile_key].result()
+        return self._begun(phase).result()
 
     def wait(self, phase: Phase, given_up: Callable[[], bool]) -> bool:
         """Waits for the step of a phase.
@@ -77,7 +86,7 @@ class StepBank:
           False as soon as the wait is given up; compiling takes minutes.
         """
         while True:
-            if concurrent.futures.wait([self._steps[phase.compile_key]], _LOOK_EVERY_S).done:
+            if concurrent.futures.wait([self._begun(phase)], _LOOK_EVERY_S).done:
                 return True
             if given_up():
                 return False
@@ -86,9 +95,18 @@ class StepBank:
         """Drops compilations that have not begun."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _compile(self, recipe: Recipe, phase: Phase) -> Any:
+    def _begun(self, phase: Phase) -> concurrent.futures.Future[Any]:
+        if phase.compile_key not in self._steps:
+            self.compile_rest()
+        return self._steps[phase.compile_key]
+
+    def _begin(self, phases: Sequence[Phase]) -> None:
+        for phase in phases:
+            self._steps[phase.compile_key] = self._executor.submit(self._compile, phase)
+
+    def _compile(self, phase: Phase) -> Any:
         start = time.perf_counter()
-        compiled = step_program(recipe, phase).lower().compile()
+        compiled = step_program(self._recipe, phase).lower().compile()
         made = Compilation(
             phase.crop_px, phase.global_batch, time.perf_counter() - start, flops(compiled), memory_bytes(compiled)
         )

@@ -101,6 +101,11 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
             batches = run.batches(start)
             for step in range(start, timetable.total):
                 phase = run.phases[timetable.epoch(step)]
+                before = time.perf_counter()
+                crops = next(batches)
+                monitor.progress.waited(time.perf_counter() - before)
+                if step == start:
+                    keep_freed_memory()  # TensorFlow sets the allocator back when it makes its first generator
                 # Once there is something to save, other processes have a say in it, and can be asked only after a step.
                 alone = step == start or jax.process_count() == 1
                 if alone and not bank.wait(phase, lambda: stop.requested):
@@ -109,13 +114,11 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                         run.checkpoints.wait()
                     words = f"saved step {step} of {timetable.total}" if step else "nothing to save yet"
                     raise Preempted(f"{run.name}: SIGTERM; {words}.")
-                before = time.perf_counter()
-                batch = device_batch(next(batches), run.seed, run.learning_rates[step], run.recipe.mesh)
-                monitor.progress.waited(time.perf_counter() - before)
-                if step == start:
-                    keep_freed_memory()  # TensorFlow sets the allocator back when it makes its first generator
+                batch = device_batch(crops, run.seed, run.learning_rates[step], run.recipe.mesh)
                 state, metrics = bank[phase](state, batch)
                 monitor.stepped(step, phase, metrics, state)
+                if step == start:
+                    bank.compile_rest()
                 done = step + 1
                 stop_now, save_now = _agree(done, stop.requested, _due(last_save, run.checkpoint_every_s))
                 if stop_now or save_now:

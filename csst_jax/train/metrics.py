@@ -10,6 +10,8 @@ from typing import Any
 
 from clu import metric_writers
 
+from csst_jax.storage import Mirror, place, replacing
+
 LINES_FILE = "metrics.jsonl"
 
 
@@ -24,9 +26,8 @@ class JsonLinesWriter(metric_writers.MetricWriter):
         if self._path.exists():
             lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if _step_of(line) is not None and (_step_of(line) or 0) <= resume_step]
-            temporary = self._path.with_suffix(".tmp")
-            temporary.write_text("".join(kept), encoding="utf-8")
-            os.replace(temporary, self._path)
+            with replacing(self._path) as made:
+                made.write_text("".join(kept), encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
@@ -84,5 +85,24 @@ def make_writer(directory: str | os.PathLike[str], resume_step: int, *, write: b
     """TensorBoard events and JSON lines in `directory`; nothing where `write` is false (all processes but one)."""
     if not write:
         return metric_writers.MultiWriter([])
-    writers = [metric_writers.SummaryWriter(os.fspath(directory)), JsonLinesWriter(directory, resume_step)]
-    return metric_writers.MultiWriter(writers)
+    directory = place(directory)
+    if isinstance(directory, pathlib.Path):
+        return metric_writers.MultiWriter(_writers(directory, resume_step))
+    return _MirroredWriter(Mirror(directory), resume_step)
+
+
+def _writers(directory: pathlib.Path, resume_step: int) -> list[metric_writers.MetricWriter]:
+    return [metric_writers.SummaryWriter(os.fspath(directory)), JsonLinesWriter(directory, resume_step)]
+
+
+class _MirroredWriter(metric_writers.MultiWriter):
+    """Both in a local directory, which is copied to a bucket."""
+
+    def __init__(self, mirror: Mirror, resume_step: int):
+        mirror.fetch(LINES_FILE)
+        self._mirror = mirror
+        super().__init__(_writers(mirror.directory, resume_step))
+
+    def close(self) -> None:
+        super().close()
+        self._mirror.close()

@@ -12,9 +12,9 @@ from csst_jax.json_files import write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Callable, Sequence
 
+    from csst_jax.storage import Place
     from csst_jax.train.state import TrainState
     from csst_jax.train.step import Recipe
 
@@ -28,9 +28,7 @@ class NonFiniteLoss(CsstError):
 class NonFiniteSteps:
     """Counts the steps that changed nothing because of what they computed (see `train_step`)."""
 
-    def __init__(
-        self, name: str, allowed: int, directory: pathlib.Path, explain: Callable[[int, TrainState], dict[str, Any]]
-    ):
+    def __init__(self, name: str, allowed: int, directory: Place, explain: Callable[[int, TrainState], dict[str, Any]]):
         """Nothing is counted yet.
 
         Args:

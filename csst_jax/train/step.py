@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from csst_jax.platforms import traced_for
 from csst_jax.train.sharding import batch_shardings, check_divisible, replicated, state_shardings
 from csst_jax.train.state import TrainState, abstract_state, initial_state
 from csst_jax.types import IGNORE_LABEL
@@ -215,7 +216,7 @@ def step_program(recipe: Recipe, phase: Phase) -> StepProgram:
     check_divisible(phase.global_batch, phase.crop_px, recipe.mesh, recipe.accumulate)
 
     def fn(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
-        with jax.sharding.use_abstract_mesh(recipe.mesh.abstract_mesh):
+        with jax.sharding.use_abstract_mesh(recipe.mesh.abstract_mesh), traced_for(recipe.mesh):
             return train_step(recipe, state, batch)
 
     fn.__name__ = f"train_step_{phase.crop_px}px_{phase.global_batch}"

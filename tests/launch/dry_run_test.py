@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "launch"
 SCRIPTS = sorted(LAUNCH.glob("*.sh"))
 SOURCED = {"flags.sh", "start.sh"}
-ARGUMENTS = ["--config=configs/camvid.py:fraction=1_8", "--workdir=bucket/runs/it's mine"]
-SETTINGS = {"BUCKET": "my-bucket", "IMAGE": "registry/csst_jax:1", "CLUSTER": "my-cluster", "PYTHON": "python"}
+ARGUMENTS = ["--config=configs/camvid.py:fraction=1_8", "--workdir=gs://my-bucket/runs/it's mine"]
+SETTINGS = {"IMAGE": "registry/csst_jax:1", "CLUSTER": "my-cluster", "PYTHON": "python"}
 LAUNCHERS = {
     "local.sh": [],
     "local_multiprocess.sh": ["2"],
@@ -101,7 +101,7 @@ def test_a_slice_is_asked_for_filled_used_and_given_back(dry_run):
     assert all("--worker=all" in words for words in (*commands["install"][1:3], commands["run"][0]))
     remote = commands["run"][0][-1].removeprefix("--command=")
     assert shlex.split(remote) == ["cd", "csst_jax", "&&", "CSST_COORDINATOR=auto", "launch/local.sh", *ARGUMENTS]
-    assert commands["collect"][-1][-2:] == ["gs://my-bucket/runs/it's mine", "bucket/runs/it's mine"]
+    assert commands["collect"][-1][-2:] == ["gs://my-bucket/runs/it's mine", "runs/it's mine"]
     assert commands["delete"][0][3:5] == ["queued-resources", "delete"] and "--force" in commands["delete"][0]
 
 
@@ -117,7 +117,6 @@ def test_xpk_starts_the_same_on_each_host(dry_run):
         "--cluster=my-cluster",
         "--tpu-type=v5litepod-16",
         "--docker-image=registry/csst_jax:1",
-        "--storage=csst",
     } < set(words)
     remote = shlex.split(words[-1].removeprefix("--command="))
     assert remote == ["cd", "/csst_jax", "&&", "CSST_COORDINATOR=auto", "launch/local.sh", *ARGUMENTS]

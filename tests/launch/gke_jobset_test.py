@@ -9,7 +9,11 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ARGUMENTS = ["--config=configs/camvid.py:fraction=1_8", "--workdir=bucket/runs/it's & mine", "--config.data.dir=@IMAGE"]
+ARGUMENTS = [
+    "--config=configs/camvid.py:fraction=1_8",
+    "--workdir=gs://my-bucket/runs/it's & mine",
+    "--config.data.dir=@IMAGE",
+]
 
 
 def mapping(required, **properties):
@@ -85,7 +89,7 @@ JOBSET = mapping(
 
 
 def filled(**settings):
-    environment = {**os.environ, "BUCKET": "my-bucket", "IMAGE": "registry/csst_jax:1", **settings}
+    environment = {**os.environ, "IMAGE": "registry/csst_jax:1", **settings}
     command = ["bash", str(ROOT / "launch" / "gke.sh"), "--dry_run", *ARGUMENTS]
     return yaml.safe_load(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
@@ -123,16 +127,6 @@ def test_each_host_of_the_slice_runs_the_command_with_its_chips():
         "cloud.google.com/gke-tpu-topology": "4x4",
         "cloud.google.com/gke-spot": "true",
     }
-
-
-def test_the_bucket_is_where_the_repository_lies_in_the_image():
-    _, spec, container = pod(filled())
-    (mount,), (volume,) = container["volumeMounts"], spec["volumes"]
-    workdir = next(
-        line.split()[1] for line in (ROOT / "launch" / "Dockerfile").read_text().splitlines() if "WORKDIR" in line
-    )
-    assert mount == {"name": volume["name"], "mountPath": f"{workdir}/bucket"}
-    assert volume["csi"]["volumeAttributes"]["bucketName"] == "my-bucket"
 
 
 def test_preemption_restarts_without_counting():

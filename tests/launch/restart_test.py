@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -38,7 +39,6 @@ class Machine:
             "NOTES": str(self.notes),
             "PLANS": str(self.plans),
             "WORKDIR": str(self.workdir),
-            "BUCKET": "my-bucket",
         }
 
     def plan(self, name, *lines, process=""):
@@ -80,6 +80,21 @@ def test_a_stopped_run_is_started_again_until_it_is_finished(machine):
     machine.plan("trainer", "exit 0", "exit 0", FINISH)
     assert machine.run("local.sh", *flags(machine)) == (0, "")
     assert machine.started("trainer") == [f"[] -m csst_jax.main --config=c.py --workdir={machine.workdir}"] * 3
+
+
+def test_a_run_in_a_bucket_is_finished_when_its_results_are_there(bucket):
+    program = ["bash", "-c", 'source launch/start.sh "$@" && finished', "bash", "--workdir=gs://bucket/run"]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    before = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
+    bucket.put("run/results.json", b"{}")
+    after = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert [(run.returncode, run.stderr) for run in (before, after)] == [(1, ""), (0, "")]
+
+
+@pytest.mark.parametrize("launcher", [("tpu_vm.sh", "run"), ("gke.sh",)])
+def test_hosts_of_a_slice_need_a_workdir_that_all_of_them_see(machine, launcher):
+    status, output = machine.run(*launcher, "--workdir=runs/mine", IMAGE="image")
+    assert status == 2 and "give --workdir=gs://BUCKET/" in output
 
 
 def test_a_failure_is_not_tried_again(machine):
@@ -153,18 +168,18 @@ def test_a_preempted_slice_is_made_again_and_the_run_goes_on(machine):
     )
     for name in ("git", "rm", "sleep"):
         machine.plan(name)
-    status, output = machine.run("tpu_vm.sh", "run", "--workdir=bucket/w")
+    status, output = machine.run("tpu_vm.sh", "run", "--workdir=gs://my-bucket/w")
     assert status == 0 and "was preempted: making it again" in output
     made = ["delete", "create", "describe", "describe", "scp", "ssh"]
     assert actions(machine) == ["ssh", "describe", *made, "ssh"]
     first, last = machine.started("gcloud")[0], machine.started("gcloud")[-1]
-    assert first == last and "launch/local.sh --workdir=bucket/w" in first
+    assert first == last and "launch/local.sh --workdir=gs://my-bucket/w" in first
 
 
 def test_a_run_that_fails_on_a_slice_that_is_there_is_a_failure(machine):
     machine.plan("gcloud", "exit 2", "echo READY")
     machine.plan("sleep")
-    assert machine.run("tpu_vm.sh", "run", "--workdir=bucket/w")[0] == 2
+    assert machine.run("tpu_vm.sh", "run", "--workdir=gs://my-bucket/w")[0] == 2
     assert actions(machine) == ["ssh", "describe"]
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: exact, few, and never lost to a failed write."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from configs import base
+from csst_jax import storage
 from csst_jax.train.checkpoint import CheckpointError, Checkpoints
 from csst_jax.train.sharding import make_mesh, replicated
 from csst_jax.train.state import TrainState, abstract_state
@@ -166,10 +168,43 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_taken(tmp_pa
     assert int(restored.step) == 4
     np.testing.assert_array_equal(restored.params["a.kernel"], state_at(4).params["a.kernel"])
     assert "step 8 is damaged (not as it was written: " in caplog.text and "goes on from step 4" in caplog.text
-    assert [path.name.split("-")[0] for path in (tmp_path / "damaged_checkpoints").iterdir()] == ["8"]
+    kept = {path.suffix: path for path in (tmp_path / "damaged_checkpoints").iterdir()}
+    assert kept.keys() == {"", ".json"} and all(path.name.startswith("8-") for path in kept.values())
+    assert "not as it was written: " in json.loads(kept[".json"].read_text())["damage"]
     again.save(state_at(8))  # training comes to that step again
     again.wait()
     assert int(again.restore_newest(like).step) == 8
+
+
+def test_in_a_bucket_a_damaged_checkpoint_is_set_aside_too(bucket, everywhere, caplog):
+    directory = storage.place("gs://bucket/stage/checkpoints")
+    checkpoints = Checkpoints(directory, keep=2)
+    for step in (2, 4, 8):
+        checkpoints.save(state_at(step))
+    checkpoints.close()
+    assert not bucket.names("stage/checkpoints/2/") and bucket.names("stage/checkpoints/8/commit_success.txt")
+    largest = max(bucket.names("stage/checkpoints/8/default/d/"), key=lambda name: len(bucket.content(name)))
+    bucket.put(largest, bucket.content(largest)[:-1] + b"?")
+    again = Checkpoints(directory, keep=2)
+    like = abstract_state(state_at(0), everywhere)
+    restored = again.restore_newest(like)
+    assert int(restored.step) == 4 and "goes on from step 4" in caplog.text
+    np.testing.assert_array_equal(restored.params["a.kernel"], state_at(4).params["a.kernel"])
+    assert not bucket.names("stage/checkpoints/8/") and bucket.names("stage/damaged_checkpoints/8-")
+    again.save(state_at(8))  # training comes to that step again
+    again.wait()
+    assert int(again.restore_newest(like).step) == 8
+
+
+def test_in_a_bucket_a_checkpoint_without_its_mark_is_none(bucket, everywhere):
+    checkpoints = Checkpoints(storage.place("gs://bucket/stage/checkpoints"), keep=2)
+    for step in (4, 8):
+        checkpoints.save(state_at(step))
+    checkpoints.close()
+    del bucket.objects["stage/checkpoints/8/commit_success.txt"]  # as a kill leaves it
+    again = Checkpoints(storage.place("gs://bucket/stage/checkpoints"), keep=2)
+    assert again.latest_step() == 4
+    assert int(again.restore_newest(abstract_state(state_at(0), everywhere)).step) == 4
 
 
 def test_when_all_checkpoints_are_damaged_the_stage_begins_again_after_saying_so(tmp_path, everywhere):

@@ -143,10 +143,10 @@ def test_sigterm_while_a_program_is_compiled_saves_at_once(make_run, monkeypatch
     compiling = threading.Event()
 
     class Slow(loop.StepBank):
-        def _compile(self, recipe, phase):
+        def _compile(self, phase):
             if self.compilations:
                 compiling.wait(60)
-            return super()._compile(recipe, phase)
+            return super()._compile(phase)
 
         def wait(self, phase, given_up):
             if phase.crop_px == run.phases[1].crop_px:

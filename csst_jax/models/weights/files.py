@@ -6,12 +6,10 @@ itself: network, builder's options, number of classes, source, and preprocessing
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -23,10 +21,11 @@ from jaxtyping import Array, Float
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import torch_pickle
+from csst_jax.storage import place, replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _KEY = "csst_jax"
 _MAKE = "Make one with `python -m csst_jax.import_weights`."
@@ -70,25 +69,11 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """A path beside `path` to write to; it takes the place of `path` if nothing is raised."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-
-
 def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], description: Description) -> None:
     """Writes a file of ours, atomically."""
     metadata = {_KEY: json.dumps(dataclasses.asdict(description), sort_keys=True), "format": "np"}
     contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-    with replacing(path) as temporary:
+    with replacing(place(path)) as temporary:
         safetensors.numpy.save_file(contiguous, temporary, metadata)
 
 
