@@ -17,6 +17,7 @@ from csst_jax.evaluation.table import format_by_method
 from csst_jax.json_files import write_json
 from csst_jax.stages import evaluate as stage
 from csst_jax.stages import finished
+from csst_jax.storage import is_remote
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def evaluate(
     """
     if submission and len(checkpoints) != 1:
         raise CsstError(f"a submission is of one network; {len(checkpoints)} checkpoints are given.")
+    if submission and is_remote(output):
+        raise CsstError(f"a submission is packed on this machine, and the output is {output}; give a local --output.")
     selection = build.evaluation_selection(config, build.dataset(config))
     if not selection.labelled and not (predictions or submission):
         raise CsstError(

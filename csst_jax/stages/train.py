@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import logging
 import time
@@ -24,6 +23,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from clu.metric_writers import MetricWriter
     from ml_collections import ConfigDict
 
     from csst_jax.data.sampling import LabelledSource
@@ -86,15 +86,14 @@ def run(
             log.info("%s: done, skipped", name)
             state = checkpoints.restore(recipe.abstract_state(), steps)
         else:
-            # TensorFlow takes seconds to import, and a finished stage does without.
-            from csst_jax.data.batches import batch_specs, batches
-            from csst_jax.train.metrics import make_writer
-
             sampler = build.sampler(stage, sources, classes)
             _announce(artifact, net, phases, sources)
             begin = time.perf_counter()
 
             def input_from(start_step: int) -> Iterator[dict[str, np.ndarray]]:
+                # TensorFlow takes seconds to import; meanwhile the first step is compiled.
+                from csst_jax.data.batches import batch_specs, batches
+
                 scale_range = (stage.augment.scale_min, stage.augment.scale_max)
                 here = (jax.process_index(), jax.process_count())
                 specs = batch_specs(sampler, phases, seed, scale_range, start_step, *here)
@@ -103,6 +102,8 @@ def run(
                 return batches(specs, readers, **how)
 
             def samples_of(step: int) -> list[str]:
+                from csst_jax.data.batches import batch_specs
+
                 spec = next(
                     batch_specs(sampler, phases, seed, (1.0, 1.0), step, jax.process_index(), jax.process_count())
                 )
@@ -110,6 +111,11 @@ def run(
                     f"{sources[row['source']].source.describe(int(row['record']))} at ({row['y']:.0f}, {row['x']:.0f})"
                     for row in spec.rows
                 ]
+
+            def writer_from(start_step: int) -> MetricWriter:
+                from csst_jax.train.metrics import make_writer
+
+                return make_writer(artifact.directory, start_step, write=jax.process_index() == 0)
 
             state, compilations = train(
                 TrainingRun(
@@ -120,7 +126,7 @@ def run(
                     seed=seed,
                     batches=input_from,
                     checkpoints=checkpoints,
-                    make_writer=functools.partial(make_writer, artifact.directory, write=jax.process_index() == 0),
+                    make_writer=writer_from,
                     log_every_steps=config.log_every_steps,
                     checkpoint_every_s=config.checkpoint.every_s,
                     nonfinite_steps=stage.nonfinite_steps,
