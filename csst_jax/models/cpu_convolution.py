@@ -6,6 +6,7 @@ dilations are as in `convolution.conv2d`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -160,6 +161,8 @@ def from_outputs(
     return dx[:, : x_size[0], : x_size[1]]
 
 
+# A network has several of the same shapes: what is jitted is traced once for all of them.
+@functools.partial(jax.jit, static_argnums=(3, 4, 5))
 def depthwise_gradients(
     x: Array, kernel: Array, g: Array, stride: Pair, padding: Padding, dilation: Pair
 ) -> tuple[Array, Array]:
