@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--networks", default="", help="names with commas between; by default all that differ")
     parser.add_argument("--here", action="store_true", help="in this process: lines of JSON only")
-    parser.add_argument("--log", help="file for the lines of JSON, one a comparison")
+    parser.add_argument("--log", help="file for the lines of JSON, one a comparison; those of other networks are kept")
     parser.add_argument("--table", help="Markdown file to write from the log")
     options = parser.parse_args(arguments)
     if options.table and not options.log:
@@ -46,13 +46,16 @@ def main(arguments: list[str] | None = None) -> int:
             for found in differences(name):
                 print(json.dumps(found), flush=True)
         return 0
-    events = []
+    log = pathlib.Path(options.log) if options.log else None
+    lines = log.read_text(encoding="utf-8").splitlines() if log and log.exists() else []
+    events = [event for event in map(json.loads, lines) if event["network"] not in names]
     for name in names:
         for event in compared(name):
             print(json.dumps(event), flush=True)
             events.append(event)
-    if options.log:
-        log = pathlib.Path(options.log)
+    position = {name: number for number, name in enumerate(every_network())}
+    events.sort(key=lambda event: position.get(event["network"], len(position)))  # a network's own keep their order
+    if log:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("".join(f"{json.dumps(event)}\n" for event in events), encoding="utf-8")
     if options.table:

@@ -17,3 +17,5 @@ def test_the_table_has_each_networks_differences_and_says_what_stopped(monkeypat
     assert "| two | 3e-07; 4e-06, 4e-06 | did not end | did not end |" in table.read_text()
     assert "([log](logs/sharding.jsonl))" in table.read_text()
     assert len(log.read_text().splitlines()) == 5
+    sharding.main(["--networks=one", f"--log={log}", f"--table={table}"])
+    assert len(log.read_text().splitlines()) == 5 and "| two | 3e-07" in table.read_text()
