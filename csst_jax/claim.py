@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pathlib
+import signal
 import socket
 import sys
 import threading
@@ -77,7 +78,8 @@ def _locked(workdir: pathlib.Path) -> Iterator[None]:
 def _renewed(path: epath.Path) -> Iterator[None]:
     """A claim whose object changes every quarter of a minute; one that has been the same for a minute is nobody's.
 
-    Two runs that claim within the same moment see it a moment later. Clocks of machines are not compared.
+    Two runs that claim within the same moment see it a moment later. One that was suspended, and lost its claim to
+    another, is stopped as by SIGTERM. Clocks of machines are not compared.
     """
     run, ended = uuid.uuid4().hex, threading.Event()
 
@@ -90,6 +92,11 @@ def _renewed(path: epath.Path) -> Iterator[None]:
         while not ended.wait(_RENEW_EVERY_S):
             count += 1
             with contextlib.suppress(Exception):  # once is not for ever: the next one may succeed
+                holder = _read(path)
+                if holder and run not in holder:
+                    print(f"error: {_in_use(path.parent, holder)}", file=sys.stderr, flush=True)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
                 claim(count)
 
     try:
@@ -114,7 +121,8 @@ def _renewed(path: epath.Path) -> Iterator[None]:
         ended.set()
         renewing.join()
         with contextlib.suppress(Exception):  # left behind, it is nobody's in a minute
-            path.unlink()
+            if run in _read(path):
+                path.unlink()
 
 
 def _await_silence(path: epath.Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import threading
 import time
 
@@ -78,6 +79,19 @@ def test_of_two_that_claim_at_once_the_later_one_has_it(bucket, workdir, monkeyp
     monkeypatch.setattr(claim.time, "sleep", look)
     with pytest.raises(CsstError, match="in use by another run .*other"), claimed(workdir):
         pytest.fail("both have it")
+
+
+def test_a_run_that_lost_its_claim_while_it_was_suspended_is_stopped(bucket, workdir, capsys):
+    stopped = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        with claimed(workdir):
+            bucket.put(OBJECT, b'{"run": "other"}')
+            assert stopped.wait(30)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert bucket.content(OBJECT) == b'{"run": "other"}'
+    assert "in use by another run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["gs://bucket/run", "gs://missing/run"])
