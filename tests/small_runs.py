@@ -9,6 +9,8 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# The tests' own (conftest.py). Named by the configuration it has the small programs, too, and most runs are the same.
+CACHE = ROOT / ".jax_cache"
 
 SETTINGS = {
     "schedule.num_sizes": 2,
@@ -27,7 +29,8 @@ def command(data, workdir, *more):
     return [
         sys.executable, "-m", "csst_jax.main", f"--config={ROOT}/configs/base.py", f"--workdir={workdir}",
         f"--config.data.dir={data}", *flags, "--config.label.shard_size=1", "--config.log_every_steps=1",
-        "--config.checkpoint.every_s=0.2", "--config.evaluate.num_pictures=2", "--config.compilation_cache_dir=", *more,
+        "--config.checkpoint.every_s=0.2", "--config.evaluate.num_pictures=2", f"--config.compilation_cache_dir={CACHE}",
+        *more,
     ]  # fmt: skip
 
 
