@@ -11,6 +11,10 @@ from csst_jax.models import fast_scnn, nnx_io
 from csst_jax.train import step as steps
 from csst_jax.train.state import initial_state
 from csst_jax.types import CsstError, Phase
+from tests.models.small_networks import drawn
+
+
+PHASE = Phase(crop_px=32, global_batch=8, steps=1)
 
 
 def with_scalars(batch, learning_rate=0.05, seed=3):
@@ -26,22 +30,33 @@ def start(recipe):
     return jax.device_put(state, jax.sharding.NamedSharding(recipe.mesh, jax.sharding.PartitionSpec()))
 
 
-def run(recipe, make_batch, phase, num_steps):
-    step, state = compiled(recipe, phase), start(recipe)
-    layout = steps.step_program(recipe, phase).in_shardings[1]
+@pytest.fixture(scope="module")
+def recipe(make_recipe):
+    """Of one device."""
+    return make_recipe(1)
+
+
+@pytest.fixture(scope="module")
+def step(recipe):
+    """Its step."""
+    return compiled(recipe, PHASE)
+
+
+def run(recipe, step, make_batch, num_steps):
+    state, layout = start(recipe), steps.step_program(recipe, PHASE).in_shardings[1]
     metrics = {}
     for i in range(num_steps):
-        batch = with_scalars(make_batch(i, phase.crop_px, phase.global_batch))
+        batch = with_scalars(make_batch(i, PHASE.crop_px, PHASE.global_batch))
         state, metrics = step(state, jax.device_put(batch, layout))
     return state, metrics
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spatial", [1, 2, 8])
-def test_eight_devices_take_the_same_step_as_one(make_recipe, make_batch, spatial):
-    phase = Phase(crop_px=32, global_batch=8, steps=1)
-    one, one_metrics = run(make_recipe(1), make_batch, phase, 2)
-    eight, eight_metrics = run(make_recipe(8, spatial=spatial), make_batch, phase, 2)
+def test_eight_devices_take_the_same_step_as_one(recipe, step, make_recipe, make_batch, spatial):
+    one, one_metrics = run(recipe, step, make_batch, 2)
+    shared = make_recipe(8, spatial=spatial)
+    eight, eight_metrics = run(shared, compiled(shared, PHASE), make_batch, 2)
     assert int(one.step) == int(eight.step) == 2
     assert set(one_metrics) == {"loss", "loss_main", "loss_early", "kept", "gradient_norm", "skipped"}
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), eight_metrics, one_metrics)
@@ -68,10 +83,7 @@ def test_sgd_is_pytorchs():
             np.testing.assert_allclose(params[name], expected[name], rtol=1e-5)
 
 
-def test_step_takes_its_rate_from_the_batch(make_recipe, make_batch):
-    recipe = make_recipe(1)
-    phase = Phase(crop_px=32, global_batch=8, steps=1)
-    step = compiled(recipe, phase)
+def test_step_takes_its_rate_from_the_batch(recipe, step, make_batch):
     moved = {}
     for rate in (0.0, 0.1, 0.2):
         after, _ = step(start(recipe), with_scalars(make_batch(0, 32, 8), learning_rate=rate))
@@ -80,9 +92,7 @@ def test_step_takes_its_rate_from_the_batch(make_recipe, make_batch):
     np.testing.assert_allclose(moved[0.2], 2 * moved[0.1], rtol=1e-4, atol=1e-7)
 
 
-def test_draws_follow_seed_and_step(make_recipe, make_batch):
-    recipe = make_recipe(1)
-    step = compiled(recipe, Phase(crop_px=32, global_batch=8, steps=1))
+def test_draws_follow_seed_and_step(recipe, step, make_batch):
     batch = make_batch(0, 32, 8)
     losses = [float(step(start(recipe), with_scalars(batch, seed=seed))[1]["loss"]) for seed in (3, 3, 4)]
     assert losses[0] == losses[1] != losses[2]
@@ -90,18 +100,16 @@ def test_draws_follow_seed_and_step(make_recipe, make_batch):
     assert float(step(later, with_scalars(batch))[1]["loss"]) != losses[0], "the same dropout at every step"
 
 
-def test_only_ignored_pixels_give_a_finite_step(make_recipe, make_batch):
+def test_only_ignored_pixels_give_a_finite_step(recipe, step, make_batch):
     batch = make_batch(0, 32, 8)
     batch["label"][:] = 255
-    recipe = make_recipe(1)
-    state, metrics = compiled(recipe, Phase(crop_px=32, global_batch=8, steps=1))(start(recipe), with_scalars(batch))
+    state, metrics = step(start(recipe), with_scalars(batch))
     assert float(metrics["loss"]) == 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
 
-def test_overfits_one_batch(make_recipe, make_batch):
-    recipe = make_recipe(1)
-    step, state = compiled(recipe, Phase(crop_px=32, global_batch=8, steps=1)), start(recipe)
+def test_overfits_one_batch(recipe, step, make_batch):
+    state = start(recipe)
     losses = []
     for _ in range(60):
         state, metrics = step(state, with_scalars(make_batch(0, 32, 8), learning_rate=0.2))
@@ -114,7 +122,7 @@ def test_fast_scnn_overfits_one_batch_in_bfloat16_and_keeps_float32_state(make_r
     # Areas of 32 px: the network decides on a grid of 8 px, so that smaller ones leave most pixels at a border.
     small = make_batch(0, 16, 8)
     batch = small | {name: small[name].repeat(4, 1).repeat(4, 2) for name in ("image", "label")}
-    network = nnx_io.create(functools.partial(fast_scnn.build, 3, width=0.25, dtype=jnp.bfloat16), seed=0)
+    network = drawn(nnx_io.abstract(functools.partial(fast_scnn.build, 3, width=0.25, dtype=jnp.bfloat16)))
     recipe = make_recipe(1, network=network)
     step, state = compiled(recipe, Phase(crop_px=64, global_batch=8, steps=1)), start(recipe)
     losses = []
