@@ -54,15 +54,14 @@ def test_a_run_of_2000_steps_holds_no_more_than_one_of_500(make_run, tiny_data, 
     mib, arrays = growth(make_run, tiny_data, tmp_path / "run", log_every_steps=20)
     # Two leaks, to see that the measures find them: 64 KiB a step, and metrics that are never reported.
     kept = []
-    leak_mib, _ = growth(
+    leak_mib, leak_arrays = growth(
         make_run,
         tiny_data,
-        tmp_path / "batches",
-        1200,
+        tmp_path / "leaks",
+        1000,
         lambda _: kept.append(np.ones(2**16, np.uint8)),
-        log_every_steps=20,
+        log_every_steps=10_000,
     )
-    _, leak_arrays = growth(make_run, tiny_data, tmp_path / "metrics", 1000, log_every_steps=10_000)
     print(f"steps {WARM} to 2000: {mib:+.1f} MiB, {arrays:+.0f} arrays; leaks {leak_mib:+.1f}, {leak_arrays:+.0f}")
     assert mib < ALLOWED_MIB
     assert abs(arrays) < 200  # the metrics of a report's 20 steps, more or less
