@@ -29,8 +29,8 @@ def command(data, workdir, *more):
     return [
         sys.executable, "-m", "csst_jax.main", f"--config={ROOT}/configs/base.py", f"--workdir={workdir}",
         f"--config.data.dir={data}", *flags, "--config.label.shard_size=1", "--config.log_every_steps=1",
-        "--config.checkpoint.every_s=0.2", "--config.evaluate.num_pictures=2", f"--config.compilation_cache_dir={CACHE}",
-        *more,
+        "--config.checkpoint.every_s=0.2", "--config.evaluate.num_pictures=2",
+        f"--config.compilation_cache_dir={CACHE}", *more,
     ]  # fmt: skip
 
 

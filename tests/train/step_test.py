@@ -13,7 +13,6 @@ from csst_jax.train.state import initial_state
 from csst_jax.types import CsstError, Phase
 from tests.models.small_networks import drawn
 
-
 PHASE = Phase(crop_px=32, global_batch=8, steps=1)
 
 
