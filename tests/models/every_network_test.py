@@ -1,7 +1,7 @@
 """Every network through the real training step: it learns, is stored and restored, and devices share it.
 
 At a small fraction of their size: the narrowest channels there are, one block a stage, 33 px. ResNet50 and ResNet101
-are the same network then, so that one compiled step serves both.
+are the same network then: the first test says so, and what holds for one is shown once.
 """
 
 import math
@@ -21,11 +21,25 @@ from csst_jax.train.step import step_program
 from csst_jax.types import Phase
 from tests import sharding
 from tests.models import small_networks
-from tests.models.small_networks import CROP, NUM_CLASSES, REPEATED, batch, drawn, recipe
+from tests.models.small_networks import CROP, DEEPER, NUM_CLASSES, REPEATED, batch, drawn, recipe
+
+
+def jaxpr(network):
+    """What the network computes in training mode, as text."""
+    images, key = jax.ShapeDtypeStruct((1, CROP, CROP, 3), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
+    return str(jax.make_jaxpr(network.apply_train)(network.params, network.batch_stats, images, key))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", zoo.NETWORKS)
+@pytest.mark.parametrize("name", DEEPER)
+def test_a_deeper_trunk_is_the_same_network_at_this_depth(name):
+    deeper, network = (recipe(which, devices=1).network for which in (name, DEEPER[name]))
+    assert (deeper.params, deeper.batch_stats) == (network.params, network.batch_stats)
+    assert jaxpr(deeper) == jaxpr(network)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in zoo.NETWORKS if name not in DEEPER])
 def test_overfits_one_batch_and_goes_on_from_a_checkpoint(name, tmp_path):
     how = recipe(name, devices=1)
     step = step_program(how, Phase(CROP, 4, 1)).lower().compile()

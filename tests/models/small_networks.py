@@ -21,8 +21,10 @@ CROP = 33
 SHARED_CROP = 48
 # ICNet's coarsest features are a 128th of the crop: of few pixels, statistics lose digits.
 SHARED_CROPS = {"icnet_resnet50": 128}
-# Left out: what ResNet50 stands for at this depth, and OCR's trunk under FCN's head.
-REPEATED = {name for name in zoo.NETWORKS if f"{name.removesuffix('101')}50" in zoo.NETWORKS} | {"fcn_hrnet_w48"}
+# What ResNet50 stands for at this depth, with its name.
+DEEPER = {name: shorter for name in zoo.NETWORKS if (shorter := f"{name.removesuffix('101')}50") in zoo.NETWORKS}
+# Left out where a program is compiled for eight devices: those, and OCR's trunk under FCN's head.
+REPEATED = DEEPER.keys() | {"fcn_hrnet_w48"}
 COLOURS = np.array([(90, 90, 90), (200, 60, 60), (60, 200, 60), (60, 60, 200)])
 
 
