@@ -20,8 +20,7 @@ class Case:
       options: our builder's, on top of those that the source asks for.
       sizes: heights and widths at which the network is evaluated.
       train_size: that of the training step.
-      slow: whether comparing numbers takes more than a few seconds.
-      slow_layout: whether comparing the layout does.
+      slow_layout: whether comparing the layout takes more than a few seconds, as comparing numbers does.
       numeric: whether numbers are compared, or the state dict's layout alone.
       moved: how far recorded gradients may depend on rounding (`well_conditioned` in record.py).
     """
@@ -32,7 +31,6 @@ class Case:
     options: dict = dataclasses.field(default_factory=dict)
     sizes: tuple = ((97, 129),)
     train_size: tuple = (65, 97)
-    slow: bool = True
     slow_layout: bool = False
     numeric: bool = True
     moved: float = 2e-4
@@ -56,7 +54,7 @@ def pair(name, source, network, **how):
 
 
 CASES = (
-    *pair("resnet50_torchvision", "torchvision", "trunk:resnet50", slow=False),
+    *pair("resnet50_torchvision", "torchvision", "trunk:resnet50"),
     Case("resnet18_timm", "timm", "trunk:resnet18"),
     Case("resnext50_timm_short", "timm", "trunk:resnext50_32x4d", SHORT),
     Case("se_resnext50_timm_short", "timm", "trunk:se_resnext50_32x4d", SHORT | {"pool_padding": 0, "pool_ceil": True}),
