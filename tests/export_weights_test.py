@@ -41,6 +41,7 @@ def run(capsys, weights, out, source="mmseg"):
     return status, captured.err if status else captured.out
 
 
+@pytest.mark.slow
 def test_a_file_of_ours_becomes_a_checkpoint_that_the_importer_reads_back(tmp_path, arrays, capsys):
     ours = write(tmp_path / "ours.safetensors", arrays)
     status, said = run(capsys, ours, tmp_path / "theirs.pth")
@@ -137,6 +138,7 @@ def test_a_finished_stage_is_exported_with_the_names_of_its_classes(tmp_path, st
     assert status == 0 and "names of the classes are not in it" in said
 
 
+@pytest.mark.slow
 def test_options_of_pretrained_weights_are_the_stages(tmp_path, stage, arrays, capsys):
     start = write(tmp_path / "start.safetensors", arrays)
 

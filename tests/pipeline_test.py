@@ -125,6 +125,7 @@ def test_labels_of_another_teacher_are_refused(copy, config):
         pipeline.run(config, copy)
 
 
+@pytest.mark.slow
 def test_killed_between_the_last_checkpoint_and_the_mark_it_only_sets_the_mark(copy, config, finished):
     (copy / "student" / "DONE").unlink()
     shutil.rmtree(copy / "student" / "evaluation")
@@ -140,6 +141,7 @@ def test_lost_checkpoint_of_a_finished_stage_is_explained(copy, config):
         pipeline.run(config, copy)
 
 
+@pytest.mark.slow
 def test_pretrained_teacher_is_taken_as_it_is_with_its_preprocessing(copy, config, tmp_path):
     """Stage one is skipped: epochs=0 and a file, whose preprocessing counts and not the configuration's."""
     teacher = finished_teacher(copy, config)

@@ -34,6 +34,7 @@ def test_scipys_side_finds_the_same_components(small):
         np.testing.assert_array_equal(np.sort(area[mine]), np.sort(areas))
 
 
+@pytest.mark.slow
 def test_every_form_of_storage_is_measured(small, tmp_path, capsys):
     input_pipeline.write_files(tmp_path, 3, 1)
     input_pipeline.storages(tmp_path, 3, 2, 1)

@@ -114,6 +114,7 @@ def test_encoding_aggregates_residuals_by_soft_assignment():
     np.testing.assert_allclose(layer(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_codewords_are_the_channels_of_their_normalisation():
     module = EncodingModule(8, 3, rngs=nnx.Rngs(0), codes=4, dtype=jnp.float32)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 5, 8)), jnp.float32)

@@ -55,6 +55,7 @@ def planned(config, stages):
     return planning.programs(config, set(stages), DATA, jax.devices())
 
 
+@pytest.mark.slow
 def test_training_compiles_what_is_planned(config, lowered):
     works = planned(config, ["student"])
     texts = [work.lower(work.batch).as_text() for work in works]

@@ -74,6 +74,7 @@ def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(
     assert (list(results["iou"].values()), results["miou"]) == official_scores(pairs, 4)
 
 
+@pytest.mark.slow
 def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
     config.evaluate.flip, config.evaluate.scales, config.evaluate.tile_px = True, (0.5, 1.0), 64
     results = scoring.evaluate(config, [weights, teacher], tmp_path / "scores")

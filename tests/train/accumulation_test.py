@@ -112,6 +112,7 @@ def test_only_ignored_pixels_give_a_finite_step(make_recipe, batch):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
 
+@pytest.mark.slow
 def test_crops_stay_on_their_devices(make_recipe, batch):
     *_, text = taken(make_recipe(4, accumulate=2), batch)
     assert "all-reduce" in text

@@ -67,7 +67,7 @@ def told():
     time.sleep(0.01)  # the handler runs here
 
 
-@pytest.mark.parametrize("where", [dies, thrown_away, collects])
+@pytest.mark.parametrize("where", [dies, thrown_away, pytest.param(collects, marks=pytest.mark.slow)])
 def test_sigterm_is_not_lost_where_python_ignores_exceptions(where, monkeypatch):
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     previous = signal.getsignal(signal.SIGTERM)

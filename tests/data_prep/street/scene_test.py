@@ -72,6 +72,7 @@ def test_every_class_occurs_in_twelve_scenes():
     assert (seen >= 2).all(), dict(zip(SYNTHETIC.classes, seen, strict=True))
 
 
+@pytest.mark.slow
 def test_long_tail_and_void_share():
     total = _counts().sum(0)
     share = total[: len(SYNTHETIC.classes)] / total[: len(SYNTHETIC.classes)].sum()
@@ -81,6 +82,7 @@ def test_long_tail_and_void_share():
     assert 0.01 < total[IGNORE_LABEL] / total.sum() < 0.06
 
 
+@pytest.mark.slow
 def test_classes_are_textured_and_not_told_apart_by_brightness():
     grey = {name: [] for name in ("Road", "Building", "Pavement", "Tree")}
     for index in range(12):
