@@ -143,6 +143,7 @@ def test_pretrained_weights_shorten_the_training_of_the_network_that_takes_them(
     assert load("camvid", "pretrained=w.safetensors").student.pretrained == "w.safetensors"
 
 
+@pytest.mark.slow
 def test_auxiliary_weights_are_the_networks_own_unless_set():
     stage = load("camvid", "net=bisenet_resnet18").teacher
     mesh = make_mesh(jax.devices()[:1], 1)
