@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -99,7 +100,16 @@ def create(build: Callable[..., nnx.Module], seed: int) -> Network:
 
 def abstract(build: Callable[..., nnx.Module]) -> Network:
     """As `create`, but `params` and `batch_stats` are shapes: nothing is computed."""
-    return _described(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0))))
+
+    def module() -> nnx.Module:
+        rngs = nnx.Rngs(0)
+        # Flax asks a traced counter for its sharding at every draw, and JAX's refusal names where it comes from by a
+        # walk over all that was traced so far: quadratic in the number of layers. A number has one. Flax counts it in
+        # place, so that all draws would be the same: of no matter here, where nothing is drawn.
+        rngs.default.count.set_value(np.zeros((), np.uint32))
+        return build(rngs=rngs)
+
+    return _described(nnx.eval_shape(module))
 
 
 def _described(model: nnx.Module) -> Network:
