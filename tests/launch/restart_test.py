@@ -51,6 +51,8 @@ class Machine:
         return subprocess.Popen(
             ["bash", str(ROOT / "launch" / words[0]), *words[1:]],
             env={**self.environment, **environment},
+            # Tests that run in a shell's background ignore it, and so would bash.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
