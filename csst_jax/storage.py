@@ -58,11 +58,15 @@ def place(path: str | os.PathLike[str], name: str = "path") -> Place:
         raise CsstError(f"{name}={value}: of object storage, gs:// alone can be written; give that, or a directory.")
     if importlib.util.find_spec("gcsfs") is None:
         raise CsstError(f"{name}={value} needs gcsfs: python -m pip install -r requirements-gcs.txt")
+    return remote(value)
+
+
+def remote(path: str | os.PathLike[str]) -> epath.Path:
+    """A path on object storage, of which no listing is kept: another process may have made a file since."""
     import fsspec
 
-    # Another process may have made a file since a directory was listed.
     fsspec.config.conf.setdefault("gcs", {}).setdefault("cache_timeout", 0)
-    return epath.Path(value)
+    return epath.Path(path)
 
 
 @contextlib.contextmanager
