@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 # In this process alone: XLA_FLAGS in the environment would give eight devices to the processes that tests start, too.
 jax.config.update("jax_num_cpu_devices", 8)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that the workers end with short ones, at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # stable: a file's tests stay together
+
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY_CLASSES = ("ground", "box", "post", "sign")
 TINY_SIZE = (96, 128)  # height, width
