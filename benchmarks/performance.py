@@ -71,8 +71,8 @@ SECTIONS = (
     Section(
         "step_profile",
         "Where a step's time goes",
-        "python -m benchmarks.step_profile --network=bisenet_resnet18,deeplab_v3_plus_resnet50 --json",
-        "Of two networks that are no faster than PyTorch. Tried on the way here, and measured in trials of single "
+        "python -m benchmarks.step_profile --network=fast_scnn,bisenet_resnet18,deeplab_v3_plus_resnet50 --json",
+        "Of the networks that are about as fast as PyTorch. Tried on the way here, and measured in trials of single "
         "operations or of FastSCNN that are not kept: XLA's own weight gradients (3 to 20 times slower than a product "
         "a row), its sums for batch normalisation (3 times) and its gradient of max pooling (4 times), which were "
         "replaced; Winograd's products below 128 channels, YNNPACK off, a stem that folds pixels into channels, rows "
