@@ -56,13 +56,17 @@ def place(path: str | os.PathLike[str], name: str = "path") -> Place:
         return pathlib.Path(value).expanduser().resolve()
     if not value.startswith("gs://"):
         raise CsstError(f"{name}={value}: of object storage, gs:// alone can be written; give that, or a directory.")
-    if importlib.util.find_spec("gcsfs") is None:
-        raise CsstError(f"{name}={value} needs gcsfs: python -m pip install -r requirements-gcs.txt")
-    return remote(value)
+    return remote(value, name)
 
 
-def remote(path: str | os.PathLike[str]) -> epath.Path:
-    """A path on object storage, of which no listing is kept: another process may have made a file since."""
+def remote(path: str | os.PathLike[str], name: str) -> epath.Path:
+    """A path on object storage, of which no listing is kept: another process may have made a file since.
+
+    Raises:
+      CsstError: gcsfs is needed and not installed.
+    """
+    if os.fspath(path).startswith("gs://") and importlib.util.find_spec("gcsfs") is None:
+        raise CsstError(f"{name}={path} needs gcsfs: python -m pip install -r requirements-gcs.txt")
     import fsspec
 
     fsspec.config.conf.setdefault("gcs", {}).setdefault("cache_timeout", 0)
@@ -70,11 +74,12 @@ def remote(path: str | os.PathLike[str]) -> epath.Path:
 
 
 @contextlib.contextmanager
-def replacing(path: Place) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """A local path to write to, which takes the place of `path` if nothing is raised; missing directories are made.
 
     Readers see the old file or the new one, whole.
     """
+    path = place(path)
     if not isinstance(path, pathlib.Path):
         with tempfile.TemporaryDirectory(prefix="csst_jax-") as directory:
             made = pathlib.Path(directory) / path.name

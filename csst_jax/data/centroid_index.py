@@ -186,7 +186,7 @@ def write(path: str | os.PathLike[str], index: CentroidIndex) -> None:
         "records_sha256": index_records.sha256(records),
     }
     try:
-        with replacing(place(path)) as made, tf.io.TFRecordWriter(os.fspath(made)) as writer:
+        with replacing(path) as made, tf.io.TFRecordWriter(os.fspath(made)) as writer:
             writer.write(index_records.serialize(tf.train.Example, header))
             for record in records:
                 writer.write(record)

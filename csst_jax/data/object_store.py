@@ -64,7 +64,7 @@ def local_copy(directory: epath.Path, find: Callable[[epath.Path], epath.Path], 
             list(pool.map(lambda name: copy(prepared / name, target / name, lengths[name]), missing))
     except CsstError:
         raise
-    except Exception as error:  # each storage has its own kinds: TensorFlow's, gcsfs', the operating system's
+    except Exception as error:  # each storage has its own kinds: gcsfs', s3fs', the operating system's
         raise CsstError(
             f"cannot copy {directory} to {cache}: {error}. Check the address, whether this machine may read it, and "
             "the space of the disk; the same command goes on with what is missing."

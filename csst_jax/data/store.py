@@ -124,7 +124,7 @@ class DataSet:
         """
         if storage.is_remote(directory):
             cache = pathlib.Path(object_store.CACHE).expanduser()
-            found = object_store.local_copy(storage.remote(directory), find_prepared, cache)
+            found = object_store.local_copy(storage.remote(directory, "data.dir"), find_prepared, cache)
         else:
             found = find_prepared(pathlib.Path(directory))
         try:

@@ -10,7 +10,6 @@ from jaxtyping import Integer
 from PIL import Image, ImageDraw, ImageFont
 
 from csst_jax.evaluation.pictures import save_png
-from csst_jax.storage import place
 
 _PAPER, _INK, _EMPTY, _FULL = (255, 255, 255), (34, 34, 34), np.array([245, 247, 250]), np.array([23, 64, 120])
 _TEXT_PX, _MARGIN = 13, 10
@@ -49,4 +48,4 @@ def draw_confusion(
         if numbers and round(100 * value):
             ink = _PAPER if value > 0.5 else _INK
             draw.text((x + cell // 2, y + cell // 2), f"{100 * value:.0f}", ink, font, anchor="mm")
-    save_png(picture, place(path))
+    save_png(picture, path)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from csst_jax.storage import Place, place, replacing
+from csst_jax.storage import replacing
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 
 _CONFIDENCE_RAMP = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
@@ -100,7 +100,7 @@ def contact_sheet(
             draw.text((x + swatch.width + 5, y + 2), name, _INK, font)
             x += entry_width
         y += caption_px
-    save_png(sheet, place(path))
+    save_png(sheet, path)
 
 
 def _tile(array: np.ndarray, width: int) -> Image.Image:
@@ -152,7 +152,7 @@ def _shorten(text: str, font: _Font, width: int) -> str:
     return shown
 
 
-def save_png(image: Image.Image, path: Place) -> None:
+def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
     """Writes a PNG; the file appears only when complete, and missing directories are made."""
     with replacing(path) as made:
         image.save(made, format="PNG")

@@ -1,5 +1,6 @@
 """Data sets on object storage, on an emulation of Google's."""
 
+import importlib.util
 import os
 import pathlib
 
@@ -62,6 +63,12 @@ def test_a_file_that_arrives_in_part_is_not_taken_and_the_rest_is_kept(bucket, u
 def test_a_file_that_must_not_be_read_is_told_with_the_mend(bucket):
     bucket.denied.add(METADATA_FILE)
     with pytest.raises(CsstError, match=rf"cannot copy {ROOT}/data to .*: Forbidden(?s:.*)may read it"):
+        DataSet.open(f"{ROOT}/data")
+
+
+def test_what_has_to_be_installed_is_told(bucket, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(CsstError, match=f"data.dir={ROOT}/data needs gcsfs: .*requirements-gcs.txt"):
         DataSet.open(f"{ROOT}/data")
 
 

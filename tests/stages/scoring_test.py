@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax import check_submission, pipeline
+from csst_jax import check_submission, pipeline, storage
 from csst_jax.data.encoded import decode_label
 from csst_jax.data.store import DataSet
 from csst_jax.models import zoo
@@ -170,3 +170,10 @@ runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
     results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
     assert json.loads((tmp_path / "scores.json").read_text())["networks"]["teacher"]["miou"] == results["miou"]
     assert f"{100 * results['miou']:.1f}" in done.stdout
+
+
+def test_a_submission_is_packed_on_this_machine(config, bucket):
+    output = storage.place("gs://bucket/scores")
+    with pytest.raises(CsstError, match="the output is gs://bucket/scores; give a local --output"):
+        scoring.evaluate(config, [output.parent / "student"], output, submission="cityscapes")
+    assert bucket.names() == []

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.numpy
 
 from csst_jax.models.weights import rules
-from csst_jax.storage import place, replacing
+from csst_jax.storage import replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def write(path: str | os.PathLike[str], entries: Mapping[str, np.ndarray], meta:
     text = str(path)
     if not text.endswith(SUFFIXES):
         raise CsstError(f"{text}: the file to write must end in {' or '.join(SUFFIXES)}.")
-    with replacing(place(path)) as temporary:
+    with replacing(path) as temporary:
         if text.endswith(".pth"):
             _write_torch(temporary, entries, meta)
         else:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import torch_pickle
-from csst_jax.storage import place, replacing
+from csst_jax.storage import replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], descri
     """Writes a file of ours, atomically."""
     metadata = {_KEY: json.dumps(dataclasses.asdict(description), sort_keys=True), "format": "np"}
     contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-    with replacing(place(path)) as temporary:
+    with replacing(path) as temporary:
         safetensors.numpy.save_file(contiguous, temporary, metadata)
 
 
