@@ -100,7 +100,8 @@ def run(monkeypatch):
         flags.FLAGS.remove_flag_values(others)
         before = set(flags.FLAGS)
         try:
-            main = runpy.run_module(f"csst_jax.{name}", run_name=name)["main"]
+            # By its path: by its name, jaxtyping's hook leaves bytecode with its checks where every process reads it.
+            main = runpy.run_path(str(ROOT / f"csst_jax/{name}.py"), run_name=name)["main"]
             rest = command_line.parse_flags(sys.argv)
             own = set(flags.FLAGS) - before  # libraries that `main` imports define some, too
             try:
