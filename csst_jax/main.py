@@ -12,7 +12,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 from absl import app, flags
 
 from csst_jax import command_line, storage
-from csst_jax.host_memory import keep_freed_memory
+from csst_jax.host_memory import collect_seldom, keep_freed_memory
 from csst_jax.train.progress import Preempted, leave_at_once, stop_between_stages
 from csst_jax.types import CsstError
 
@@ -30,6 +30,7 @@ def main(_: list[str]) -> int:
     """
     stop_between_stages()
     keep_freed_memory()
+    collect_seldom()
     try:
         workdir = storage.place(_WORKDIR.value, "--workdir")
         from csst_jax import leaving, peers, start  # JAX takes a second to import: not before the flags are right

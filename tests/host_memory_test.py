@@ -1,4 +1,4 @@
-"""Freed memory stays with the process where glibc allocates."""
+"""Freed memory stays with the process where glibc allocates; what stays is not looked at for garbage time and again."""
 
 import platform
 import subprocess
@@ -31,3 +31,26 @@ def faults(how):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
 def test_freed_memory_is_used_again():
     assert faults("keep") < 0.2 * faults("leave")
+
+
+COLLECTIONS = """
+import gc, sys
+from csst_jax.host_memory import collect_seldom
+if sys.argv[1] == "seldom":
+    collect_seldom()
+before = sum(generation["collections"] for generation in gc.get_stats())
+kept = [[] for _ in range(500_000)]
+print(sum(generation["collections"] for generation in gc.get_stats()) - before)
+cycle = []
+cycle.append(cycle)
+del cycle
+assert gc.isenabled() and gc.collect() > 0
+"""
+
+
+def test_collections_are_few():
+    def collections(how):
+        return int(subprocess.run([sys.executable, "-c", COLLECTIONS, how], capture_output=True, check=True).stdout)
+
+    assert 1 <= collections("seldom") <= 3
+    assert collections("often") > 100

@@ -14,6 +14,8 @@ from csst_jax.train.step import step_program
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import jax
+
     from csst_jax.train.step import Recipe
     from csst_jax.types import Phase
 
@@ -52,8 +54,9 @@ def distinct_phases(phases: Sequence[Phase]) -> list[Phase]:
 class StepBank:
     """Compiled steps by phase, made in one background thread, in order of need.
 
-    The first one is begun at construction; the others at `compile_rest`, or when one of them is asked for: tracing them
-    would hold up the first step.
+    The first one is traced at construction, in this thread, whose next work is to import TensorFlow: Python lets one of
+    the two run at a time, and compilation beside either. The others are begun at `compile_rest`, or when one of them is
+    asked for: tracing them would hold up the first step.
     Calling a compiled step with other shapes is an error, so what is compiled here is all that is ever compiled.
     """
 
@@ -68,7 +71,10 @@ class StepBank:
             )
         self._steps: dict[tuple[int, int], concurrent.futures.Future[Any]] = {}
         self._recipe, self._rest = recipe, distinct[1:]
-        self._begin(distinct[:1])
+        for phase in distinct[:1]:
+            begun = time.perf_counter()
+            lowered = step_program(recipe, phase).lower()
+            self._steps[phase.compile_key] = self._executor.submit(self._compile, phase, begun, lowered)
 
     def compile_rest(self) -> None:
         """Begins to compile the steps of all later phases."""
@@ -102,13 +108,16 @@ class StepBank:
 
     def _begin(self, phases: Sequence[Phase]) -> None:
         for phase in phases:
-            self._steps[phase.compile_key] = self._executor.submit(self._compile, phase)
+            self._steps[phase.compile_key] = self._executor.submit(self._make, phase)
 
-    def _compile(self, phase: Phase) -> Any:
-        start = time.perf_counter()
-        compiled = step_program(self._recipe, phase).lower().compile()
+    def _make(self, phase: Phase) -> Any:
+        begun = time.perf_counter()
+        return self._compile(phase, begun, step_program(self._recipe, phase).lower())
+
+    def _compile(self, phase: Phase, begun: float, lowered: jax.stages.Lowered) -> Any:
+        compiled = lowered.compile()
         made = Compilation(
-            phase.crop_px, phase.global_batch, time.perf_counter() - start, flops(compiled), memory_bytes(compiled)
+            phase.crop_px, phase.global_batch, time.perf_counter() - begun, flops(compiled), memory_bytes(compiled)
         )
         self.compilations.append(made)
         log.info(

@@ -143,10 +143,9 @@ def test_sigterm_while_a_program_is_compiled_saves_at_once(make_run, monkeypatch
     compiling = threading.Event()
 
     class Slow(loop.StepBank):
-        def _compile(self, phase):
-            if self.compilations:
-                compiling.wait(60)
-            return super()._compile(phase)
+        def _make(self, phase):
+            compiling.wait(60)
+            return super()._make(phase)
 
         def wait(self, phase, given_up):
             if phase.crop_px == run.phases[1].crop_px:
