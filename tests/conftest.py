@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import pathlib
@@ -37,6 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that the workers end with short ones, at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # stable: a file's tests stay together
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays, and traces stay for a test: Python need not look for garbage there all the time."""
+    from csst_jax.host_memory import collect_seldom
+
+    gc.freeze()
+    collect_seldom()
 
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

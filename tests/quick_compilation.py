@@ -2,12 +2,8 @@
 
 import importlib.metadata
 
-# Later versions have one code generator, and end a process that names another.
-_HAS_AN_OLDER_GENERATOR = importlib.metadata.version("jaxlib").startswith("0.10.")
-
 # Without LLVM's optimiser, by the older generator, and in one part: each has a cost of its own.
 XLA_FLAGS = "--xla_backend_optimization_level=0"
-USERS_GENERATOR = {}  # compiler options: by what users' programs are made
-if _HAS_AN_OLDER_GENERATOR:
+# Later versions have one code generator, and end a process that names another.
+if importlib.metadata.version("jaxlib").startswith("0.10."):
     XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-    USERS_GENERATOR["xla_cpu_use_fusion_emitters"] = True

@@ -17,7 +17,6 @@ from csst_jax.models.layers import Dropout
 from csst_jax.models.weights import catalogue, rules
 from tests.parity import filling
 from tests.parity.cases import CASES, LIMITS, NUM_CLASSES
-from tests.quick_compilation import USERS_GENERATOR
 
 # Where a source's trunk depends on the network.
 WITH_TRUNK = {
@@ -106,7 +105,6 @@ def test_logits_statistics_and_gradients_agree(case):
     params, stats = imported(case, built, filling.fill(layout))
     for size in case.sizes:
         expected = {n: v for n, v in kept.items() if n.startswith(f"eval {size[0]} {size[1]}/")}
-        # Gradients alone come near their limit with another generator, and users' compiles for four times as long.
         out = jax.jit(evaluate, static_argnums=0)(Hashable(built), params, stats, filling.images(size))
         got = pixels(out, expected)
         for name in expected:
@@ -121,7 +119,7 @@ def test_logits_statistics_and_gradients_agree(case):
         return sum(values), (heads, new)
 
     size = case.train_size
-    step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=USERS_GENERATOR)
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, (out, new)), gradients = step(
         params, filling.images(size, int(kept["seed"])), filling.labels(size, NUM_CLASSES)
     )
