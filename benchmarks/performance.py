@@ -90,6 +90,12 @@ SECTIONS = (
         "takes, the next one's first step waits.",
     ),
     Section(
+        "schedule_cold",
+        "Compiling while it trains",
+        "python -m benchmarks.schedule --data_dir=data --crop_px=256 --pairs=0 --cold_samples=3000 --json",
+        "The run that compiles while it trains, with epochs as long as those of Cityscapes' 2,975 images.",
+    ),
+    Section(
         "start",
         "From launch to the first step",
         "python -m benchmarks.start --data_dir=data --json",

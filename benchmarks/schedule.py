@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--crop_px", type=int, default=320, help="full crop; images are 480 x 360 px")
     parser.add_argument("--batch", type=int, default=4, help="crops a step at the full crop; up to four times as many")
     parser.add_argument("--samples", type=int, default=48, help="crops an epoch; six epochs, one a size")
-    parser.add_argument("--pairs", type=int, default=5, help="timed runs of each side")
+    parser.add_argument("--pairs", type=int, default=5, help="timed runs of each side; 0 leaves the comparison out")
     parser.add_argument("--cold_network", default=NETWORKS[0], help="of the run that compiles while it trains")
     parser.add_argument("--cold_samples", type=int, default=1500, help="its crops an epoch; 0 leaves it out")
     parser.add_argument("--json", action="store_true", help="one last line of JSON")
@@ -62,25 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jax.config.update("jax_enable_compilation_cache", False)  # a program that is loaded would not tell what it costs
     names = options.network.split(",")
     try:
-        found: dict[str, Any] = {"speedup": {}, "pixels": {}, "compile_s": {}}
-        print(
-            f"| network | samples | {KINDS[0]} s | {KINDS[1]} s | speed-up | range | by pixels "
-            f"| waits for input | compilation s, {KINDS[0]} | {KINDS[1]} |"
-        )
-        print("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |")
-        for name in names:
-            row = compare(Setting(name, options, options.samples), options.pairs)
-            found["speedup"][name] = round(statistics.median(row["speedups"]), 3)
-            found["pixels"][name] = round(row["pixels"], 3)
-            found["compile_s"][name] = [round(seconds, 1) for seconds in row["compile_s"]]
-            print(
-                f"| {name} | {row['samples'][0]}, {row['samples'][1]} | {statistics.median(row['seconds'][0]):.1f} "
-                f"| {statistics.median(row['seconds'][1]):.1f} | {found['speedup'][name]:.2f} "
-                f"| {min(row['speedups']):.2f} to {max(row['speedups']):.2f} | {row['pixels']:.2f} "
-                f"| {row['waited'][0]:.0%}, {row['waited'][1]:.0%} "
-                f"| {row['compile_s'][0]:.0f} | {row['compile_s'][1]:.0f} |",
-                flush=True,
-            )
+        found: dict[str, Any] = {}
+        if options.pairs:
+            found = _table(names, options)
         if options.cold_samples:
             found |= cold(Setting(options.cold_network, options, options.cold_samples))
     except CsstError as error:
@@ -157,6 +141,30 @@ class Run:
     def seconds(self) -> float:
         """From the first batch to the end of the last step."""
         return self.ended[-1] - self.ended[0]
+
+
+def _table(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Prints both schedules side by side, by network; returns what the JSON tells of it."""
+    found: dict[str, Any] = {"speedup": {}, "pixels": {}, "compile_s": {}}
+    print(
+        f"| network | samples | {KINDS[0]} s | {KINDS[1]} s | speed-up | range | by pixels "
+        f"| waits for input | compilation s, {KINDS[0]} | {KINDS[1]} |"
+    )
+    print("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |")
+    for name in names:
+        row = compare(Setting(name, options, options.samples), options.pairs)
+        found["speedup"][name] = round(statistics.median(row["speedups"]), 3)
+        found["pixels"][name] = round(row["pixels"], 3)
+        found["compile_s"][name] = [round(seconds, 1) for seconds in row["compile_s"]]
+        print(
+            f"| {name} | {row['samples'][0]}, {row['samples'][1]} | {statistics.median(row['seconds'][0]):.1f} "
+            f"| {statistics.median(row['seconds'][1]):.1f} | {found['speedup'][name]:.2f} "
+            f"| {min(row['speedups']):.2f} to {max(row['speedups']):.2f} | {row['pixels']:.2f} "
+            f"| {row['waited'][0]:.0%}, {row['waited'][1]:.0%} "
+            f"| {row['compile_s'][0]:.0f} | {row['compile_s'][1]:.0f} |",
+            flush=True,
+        )
+    return found
 
 
 def compare(setting: Setting, pairs: int) -> dict[str, Any]:

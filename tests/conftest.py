@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays, and traces stay for a test: Python need not look for garbage there all the time."""
+    """What is imported by now stays, and traces stay for a test: Python need not look for garbage there so often."""
     from csst_jax.host_memory import collect_seldom
 
     gc.freeze()

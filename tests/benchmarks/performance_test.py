@@ -59,7 +59,7 @@ def test_a_run_that_failed_leaves_no_log(sections, tmp_path, flag, said):
 
 def test_an_unknown_benchmark_lists_the_known(capsys):
     assert performance.main(["--record=schedul"]) == 2
-    assert "known are: train_step, step_profile, schedule, start" in capsys.readouterr().err
+    assert "known are: train_step, step_profile, schedule, schedule_cold, start" in capsys.readouterr().err
 
 
 def test_the_committed_document_is_what_the_command_writes_from_the_committed_logs():
