@@ -17,6 +17,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 from absl import app, flags, logging
 
 from csst_jax import command_line, storage
+from csst_jax.host_memory import collect_seldom
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -30,6 +31,7 @@ _SUBMISSION = flags.DEFINE_string(
 
 def main(_: list[str]) -> int:
     """Evaluates and prints; returns the exit status: 2 when there is something for the user to mend."""
+    collect_seldom()
     from csst_jax import start  # JAX takes a second to import: not before the flags are right
 
     try:
