@@ -78,7 +78,8 @@ class StepBank:
 
     def compile_rest(self) -> None:
         """Begins to compile the steps of all later phases."""
-        self._begin(self._rest)
+        for phase in self._rest:
+            self._steps[phase.compile_key] = self._executor.submit(self._make, phase)
         self._rest = []
 
     def __getitem__(self, phase: Phase) -> Any:
@@ -105,10 +106,6 @@ class StepBank:
         if phase.compile_key not in self._steps:
             self.compile_rest()
         return self._steps[phase.compile_key]
-
-    def _begin(self, phases: Sequence[Phase]) -> None:
-        for phase in phases:
-            self._steps[phase.compile_key] = self._executor.submit(self._make, phase)
 
     def _make(self, phase: Phase) -> Any:
         begun = time.perf_counter()
