@@ -20,7 +20,8 @@ import numpy as np
 
 from csst_jax.data.augment import Augmentation
 from csst_jax.methods.supervised import Supervised
-from csst_jax.models import convolution, fast_scnn, nnx_io
+from csst_jax.models import fast_scnn, nnx_io
+from csst_jax.models.ops import convolution
 from csst_jax.models.preprocessing import IMAGENET
 from csst_jax.train.sharding import make_mesh
 from csst_jax.train.state import initial_state

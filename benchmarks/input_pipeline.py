@@ -28,8 +28,8 @@ import numpy as np
 from benchmarks import centroid_index, street_sized
 from csst_jax.data.crop import place
 from csst_jax.data.kept import kept_in_memory
-from csst_jax.data.store import DataSet
-from csst_jax.host_memory import keep_freed_memory
+from csst_jax.data.stored.store import DataSet
+from csst_jax.runtime.host_memory import keep_freed_memory
 from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.types import DatasetDescription, Phase
 from data_prep import stored, workers

@@ -22,7 +22,7 @@ from configs import base
 from csst_jax import build
 from csst_jax.data.batches import batch_specs, batches
 from csst_jax.data.kept import kept_in_memory
-from csst_jax.host_memory import keep_freed_memory
+from csst_jax.runtime.host_memory import keep_freed_memory
 from csst_jax.schedules import crops
 from csst_jax.train.compile import StepBank, distinct_phases
 from csst_jax.train.loop import device_batch

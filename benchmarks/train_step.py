@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from csst_jax.host_memory import keep_freed_memory
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io, zoo
+from csst_jax.runtime.host_memory import keep_freed_memory
 from csst_jax.train.step import sgd
 
 if TYPE_CHECKING:

@@ -9,19 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from csst_jax.data import encoded
 from csst_jax.data.augment import Augmentation
 from csst_jax.data.joined import join, named_splits
-from csst_jax.data.pseudo_labels import PseudoLabelled
 from csst_jax.data.sampling import LabelledSource, Strategy, check_crop, make_sampler
 from csst_jax.data.selection import Selection, images_alone, select
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.pseudo_labels import PseudoLabelled
+from csst_jax.data.stored.store import DataSet
 from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.rematerialisation import rematerialised
-from csst_jax.models.weights import files, start
+from csst_jax.models.weights import files, pretrained
 from csst_jax.precision import compute_dtype
 from csst_jax.schedules import crops
 from csst_jax.schedules.learning_rate import learning_rate
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from csst_jax.data.batches import Sampler
-    from csst_jax.data.centroid_index import CentroidIndex
+    from csst_jax.data.stored.centroid_index import CentroidIndex
     from csst_jax.types import Phase
 
 # Of an auxiliary head's loss: PSPNet's and most code bases' since.
@@ -99,7 +99,7 @@ def check_stage(
     """
     _builder(stage, num_classes)
     if stage.epochs == 0:
-        start.check_complete(stage.pretrained, num_classes)
+        pretrained.check_complete(stage.pretrained, num_classes)
         return
     planned = phases(stage, len(records), device_mesh)
     for phase in planned:
@@ -211,7 +211,7 @@ def network(stage: ConfigDict, num_classes: int, seed: int | None) -> nnx_io.Net
     if seed is None:
         return nnx_io.abstract(build)
     created = nnx_io.create(build, seed)
-    return start.from_file(created, stage.pretrained) if stage.pretrained else created
+    return pretrained.from_file(created, stage.pretrained) if stage.pretrained else created
 
 
 def _builder(stage: ConfigDict, num_classes: int) -> Callable[..., nnx.Module]:
@@ -221,7 +221,7 @@ def _builder(stage: ConfigDict, num_classes: int) -> Callable[..., nnx.Module]:
     options |= {"width": stage.width} if stage.width != 1 else {}
     options |= {"depth": stage.depth} if stage.depth != 1 else {}
     if stage.pretrained:
-        options = start.options(stage.pretrained, stage.network, options)
+        options = pretrained.options(stage.pretrained, stage.network, options)
     build = zoo.builder(stage.network, num_classes, dtype=compute_dtype(stage.dtype), **options)
     return rematerialised(build) if stage.remat else build
 

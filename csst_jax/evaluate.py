@@ -16,8 +16,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags, logging
 
-from csst_jax import command_line, storage
-from csst_jax.host_memory import collect_seldom
+from csst_jax import command_line
+from csst_jax.runtime import storage
+from csst_jax.runtime.host_memory import collect_seldom
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -32,11 +33,11 @@ _SUBMISSION = flags.DEFINE_string(
 def main(_: list[str]) -> int:
     """Evaluates and prints; returns the exit status: 2 when there is something for the user to mend."""
     collect_seldom()
-    from csst_jax import start  # JAX takes a second to import: not before the flags are right
+    from csst_jax.runtime import startup  # JAX takes a second to import: not before the flags are right
 
     try:
-        start.quiet_libraries()
-        start.start_jax(_CONFIG.value)
+        startup.quiet_libraries()
+        startup.start_jax(_CONFIG.value)
         logging.set_verbosity(logging.ERROR)  # Orbax warns of a file that this kind of checkpoint does not have
         from csst_jax.stages import scoring  # seconds to import: not before JAX is set up
 

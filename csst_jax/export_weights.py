@@ -11,9 +11,9 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from csst_jax import storage
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
+from csst_jax.runtime import storage
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ def _check_lineage(how: Source, description: files.Description, weights: str) ->
 
 def _classes(directory: storage.Place, num_classes: int) -> dict[str, Any]:
     """Names and colours of the run's data set, where mmsegmentation looks for them; {} if it is gone."""
-    from csst_jax.data.store import DataSet
-    from csst_jax.json_files import read_json
-    from csst_jax.stages.artifact import CONFIG_FILE
+    from csst_jax.data.stored.store import DataSet
+    from csst_jax.runtime.json_files import read_json
+    from csst_jax.runtime.startup import CONFIG_FILE
 
     try:
         description = DataSet.open(read_json(directory.parent / CONFIG_FILE)["data"]["dir"]).description

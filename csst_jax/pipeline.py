@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from csst_jax import build
-from csst_jax.data import centroid_index, readiness
+from csst_jax.data import readiness
+from csst_jax.data.stored import centroid_index
 from csst_jax.evaluation.table import format_table
-from csst_jax.json_files import write_json
 from csst_jax.models.weights.files import sha256
 from csst_jax.report import write_report
+from csst_jax.runtime.json_files import fingerprint, write_json
 from csst_jax.stages import evaluate, label, train
-from csst_jax.stages.artifact import DONE_FILE, Artifact, fingerprint
+from csst_jax.stages.artifact import DONE_FILE, Artifact
 from csst_jax.train.compile import distinct_phases
 from csst_jax.types import CsstError
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from csst_jax.data.sampling import LabelledSource
     from csst_jax.data.selection import Selection
+    from csst_jax.runtime.storage import Place
     from csst_jax.stages.train import Trained
-    from csst_jax.storage import Place
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from csst_jax.data import encoded
-from csst_jax.data.components import check_values, runs
 from csst_jax.data.readiness import Findings, listed
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.components import check_values, runs
+from csst_jax.data.stored.store import DataSet
 from csst_jax.types import IGNORE_LABEL, CsstError
 from data_prep import workers
 

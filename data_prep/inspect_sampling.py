@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csst_jax import command_line
-from csst_jax.data import crop, encoded
+from csst_jax.data import crop
 from csst_jax.data.sampling import STRATEGIES
+from csst_jax.data.stored import encoded
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription, Phase
 from data_prep import cli, pictures
 

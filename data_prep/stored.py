@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from csst_jax.data import centroid_index, encoded, tiles
+from csst_jax.data.stored import centroid_index, encoded, tiles
 from data_prep.raw import RawExample
 
 STORAGES = ("tiles", "jpeg95", "original")

@@ -9,26 +9,15 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # A module may import from its own level and from those below. The longest matching prefix counts.
 LEVELS = (
-    ("main", "start", "claim", "peers", "leaving", "command_line"),
+    ("main", "command_line"),
     ("pipeline",),
-    ("stages", "report"),
+    ("stages", "planning", "report"),
     ("build",),
-    ("train", "data", "evaluation"),
+    ("train", "data", "evaluation", "planning.cost", "planning.topology"),
     ("methods", "losses", "samplers", "schedules", "models"),
-    (
-        "models.batch_statistics",
-        "models.blocks",
-        "models.convolution",
-        "models.cpu_convolution",
-        "models.layers",
-        "models.pooling",
-        "models.preprocessing",
-        "models.resize",
-        "models.rows",
-        "models.winograd",
-    ),
-    ("precision", "platforms", "host_memory", "json_files"),
-    ("storage",),
+    ("models.layers", "models.preprocessing"),
+    ("models.ops",),
+    ("precision", "platforms", "runtime"),
     ("types",),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
@@ -113,7 +102,7 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
 
 
 def test_models_know_no_loss_no_metric_and_no_config():
-    known = tuple(f"csst_jax.{name}" for name in ("models.", "platforms", "precision", "storage", "types"))
+    known = tuple(f"csst_jax.{name}" for name in ("models.", "platforms", "precision", "runtime.storage", "types"))
     for module in OURS:
         if module.startswith("csst_jax.models."):
             ours = {i for i in imports(module) if i.startswith("csst_jax.")}
@@ -124,13 +113,13 @@ def test_configuration_is_read_at_the_top_alone():
     allowed = {
         "csst_jax.build",
         "csst_jax.pipeline",
-        "csst_jax.start",
+        "csst_jax.runtime.startup",
         "csst_jax.command_line",
         *(f"csst_jax.{c}" for c in COMMANDS),
         "data_prep.check",
         "data_prep.inspect_sampling",
     }
-    readers = {m for m in importers("ml_collections") if not m.startswith(("configs.", "csst_jax.stages."))}
+    readers = {m for m in importers("ml_collections") if not m.startswith(("configs.", "csst_jax.stages.", "csst_jax.planning."))}
     assert readers <= allowed
     assert readers, "nobody reads the configuration: is this test blind?"
 

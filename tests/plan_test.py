@@ -10,10 +10,10 @@ import pytest
 
 from csst_jax import plan
 from csst_jax.models import zoo
-from csst_jax.stages import planning
-from csst_jax.stages.plan_table import report
-from csst_jax.train import topology
-from csst_jax.train.program_cost import Collective, ProgramCost
+from csst_jax.planning import programs as planning
+from csst_jax.planning import topology
+from csst_jax.planning.cost import Collective, ProgramCost
+from csst_jax.planning.table import report
 from csst_jax.types import CsstError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -31,7 +31,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
-        """Image and label (class indices, 255 = void), encoded as `csst_jax.data.encoded` reads them."""
+        """Image and label (class indices, 255 = void), encoded as `csst_jax.data.stored.encoded` reads them."""
         ...
 
     def label_bytes(self, record: int) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from csst_jax.data import encoded
-from csst_jax.data.tiles import Window
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.tiles import Window
 from csst_jax.types import IGNORE_LABEL, CsstError
 
 _PADDING_RGB = (124, 116, 104)  # ImageNet's mean colour: close to zero after normalisation

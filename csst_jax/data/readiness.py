@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from csst_jax.data.selection import Selection
-    from csst_jax.data.store import DataSet
+    from csst_jax.data.stored.store import DataSet
 
 
 @dataclasses.dataclass

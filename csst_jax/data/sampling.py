@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from csst_jax.data import encoded, tile_centroids
+from csst_jax.data import tile_centroids
+from csst_jax.data.stored import encoded
 from csst_jax.samplers.centroid import CentroidSampler
 from csst_jax.samplers.class_uniform_tiles import ClassUniformTilesSampler
 from csst_jax.samplers.plan import check_share, concatenate, pool_from_index
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from csst_jax.data.batches import Sampler, Source
-    from csst_jax.data.centroid_index import CentroidIndex
+    from csst_jax.data.stored.centroid_index import CentroidIndex
 
 STRATEGIES = ("centroid", "class_uniform_tiles", "uniform")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from csst_jax.data.store import DataSet, Source
+    from csst_jax.data.stored.store import DataSet, Source
 
 
 @dataclasses.dataclass(frozen=True)

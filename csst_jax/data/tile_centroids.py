@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csst_jax.data import encoded
-from csst_jax.data.components import areas_and_centroids, check_values, runs
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.components import areas_and_centroids, check_values, runs
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from csst_jax.models.ops.resize import resize
 from csst_jax.models.preprocessing import Preprocessing
-from csst_jax.models.resize import resize
 from csst_jax.train.sharding import DATA
 from csst_jax.types import CsstError
 
@@ -45,7 +45,7 @@ def make_predictor(
         the device takes one after another (see `tiles`). 0 for whole images.
       tile_overlap: share of a tile's side that its neighbour sees as well.
       stride: in pixels.
-      align_corners: the resize convention for images and probabilities (see `csst_jax.models.resize`).
+      align_corners: the resize convention for images and probabilities (see `csst_jax.models.ops.resize`).
 
     Returns:
       predict(images uint8 "b h w 3", *state) -> probabilities "b h w c", float32, the mean of the softmax over scales

@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from csst_jax.data.descriptions import BDD100K, CITYSCAPES, VOC2012, voc_colour
-from csst_jax.storage import replacing
+from csst_jax.runtime.storage import replacing
 from csst_jax.types import CsstError, DatasetDescription
 
 _SHOWN = 5  # names in a message

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import jax
 
-from csst_jax.json_files import read_json, write_json
+from csst_jax.runtime.json_files import differences, fingerprint, read_json, write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from csst_jax.storage import Place
+    from csst_jax.runtime.storage import Place
 
-CONFIG_FILE = "config.json"
-"""In the workdir, beside the stages: the resolved configuration."""
 STAGE_FILE = "stage.json"
 DONE_FILE = "DONE"
 
 
 class StaleArtifactError(CsstError):
     """A stage's directory was made by other settings or from other inputs than the ones asked for now."""
-
-
-def fingerprint(value: Any) -> str:
-    """SHA-256 of a JSON-able value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 class Artifact:
@@ -72,20 +64,3 @@ class Artifact:
         """Marks the stage as finished; of several processes, the first one does."""
         if jax.process_index() == 0:
             write_json(self.directory / DONE_FILE, result)
-
-
-def differences(old: Any, new: Any, now: str = "now", at: str = "") -> list[str]:
-    """What differs between two JSON-able values, a line each.
-
-    Args:
-      old: nested dicts.
-      new: likewise.
-      now: what the second value is called.
-      at: the key that leads to both.
-    """
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [d for key in sorted({*old, *new}) for d in differences(old.get(key), new.get(key), now, f"{at}.{key}")]
-    if old == new:
-        return []
-    short = [text if len(text) <= 40 else text[:37] + "..." for text in (json.dumps(old), json.dumps(new))]
-    return [f"{at[1:]}: {short[0]} there, {short[1]} {now}"]

@@ -11,10 +11,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax import build
-from csst_jax.data.encoded import decode_label
+from csst_jax.data.stored.encoded import decode_label
 from csst_jax.evaluation.pictures import colour, contact_sheet, difference
 from csst_jax.evaluation.scores import Scores
-from csst_jax.json_files import read_json
+from csst_jax.runtime.json_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from csst_jax.data.selection import Selection
     from csst_jax.evaluation.whole_image import Prediction
+    from csst_jax.runtime.storage import Place
     from csst_jax.stages.artifact import Artifact
     from csst_jax.stages.train import Trained
-    from csst_jax.storage import Place
 
 log = logging.getLogger(__name__)
 

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from csst_jax.json_files import read_json
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
-from csst_jax.models.weights import files, start
+from csst_jax.models.weights import files, pretrained
 from csst_jax.precision import compute_dtype
-from csst_jax.stages.artifact import CONFIG_FILE, DONE_FILE, STAGE_FILE
+from csst_jax.runtime.json_files import read_json
+from csst_jax.runtime.startup import CONFIG_FILE
+from csst_jax.runtime.storage import Place, local_file, place
+from csst_jax.stages.artifact import DONE_FILE, STAGE_FILE
 from csst_jax.stages.train import Trained
-from csst_jax.storage import Place, local_file, place
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _options(directory: Place, settings: Mapping[str, Any], pretrained_sha256: s
             f"{directory} started from a file of weights that says how the network is built, and {path or 'it'} is "
             f"gone or another one now; put the one with SHA-256 {pretrained_sha256[:12]}… back."
         )
-    return start.options(path, settings["network"], options)
+    return pretrained.options(path, settings["network"], options)
 
 
 def _restore(checkpoint: Place) -> dict[str, np.ndarray]:

@@ -12,12 +12,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax import build
-from csst_jax.data import centroid_index
-from csst_jax.data.encoded import encode_label
-from csst_jax.data.pseudo_labels import PseudoLabelled, shard_path, write_shard
+from csst_jax.data.stored import centroid_index
+from csst_jax.data.stored.encoded import encode_label
+from csst_jax.data.stored.pseudo_labels import PseudoLabelled, shard_path, write_shard
 from csst_jax.evaluation.pictures import colour, contact_sheet
-from csst_jax.json_files import read_json, write_json
-from csst_jax.train.progress import Preempted, StopRequest
+from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.signals import Preempted, StopRequest
 from csst_jax.types import IGNORE_LABEL, CsstError
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
-    from csst_jax.data.centroid_index import CentroidIndex
     from csst_jax.data.selection import Selection
+    from csst_jax.data.stored.centroid_index import CentroidIndex
     from csst_jax.evaluation.whole_image import WholeImagePredictor
+    from csst_jax.runtime.storage import Place
     from csst_jax.stages.artifact import Artifact
     from csst_jax.stages.train import Trained
-    from csst_jax.storage import Place
 
 log = logging.getLogger(__name__)
 

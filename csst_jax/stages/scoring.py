@@ -14,10 +14,10 @@ from csst_jax.evaluation import submission as formats
 from csst_jax.evaluation.matrix_picture import draw_confusion
 from csst_jax.evaluation.pictures import save_png
 from csst_jax.evaluation.table import format_by_method
-from csst_jax.json_files import write_json
+from csst_jax.runtime.json_files import write_json
+from csst_jax.runtime.storage import is_remote
 from csst_jax.stages import evaluate as stage
 from csst_jax.stages import finished
-from csst_jax.storage import is_remote
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from csst_jax.data.selection import Selection
     from csst_jax.evaluation.whole_image import Prediction
+    from csst_jax.runtime.storage import Place
     from csst_jax.stages.train import Trained
-    from csst_jax.storage import Place
 
 SCORES_FILE = "scores.json"
 PREDICTIONS = "predictions"  # a directory a network in it

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from csst_jax.host_memory import keep_freed_memory
+from csst_jax.runtime.host_memory import keep_freed_memory
+from csst_jax.runtime.signals import Preempted, StopRequest
 from csst_jax.train.compile import Compilation, StepBank
 from csst_jax.train.nonfinite import NonFiniteSteps, first_not_finite
-from csst_jax.train.progress import Preempted, Progress, StopRequest
+from csst_jax.train.progress import Progress
 from csst_jax.train.sharding import batch_shardings
 from csst_jax.train.state import TrainState, initial_state
 

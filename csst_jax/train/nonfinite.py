@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from csst_jax.json_files import write_json
+from csst_jax.runtime.json_files import write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from csst_jax.storage import Place
+    from csst_jax.runtime.storage import Place
     from csst_jax.train.state import TrainState
     from csst_jax.train.step import Recipe
 

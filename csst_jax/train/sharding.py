@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from csst_jax.models.rows import SPATIAL
+from csst_jax.models.ops.rows import SPATIAL
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from csst_jax.data import tiles
 from csst_jax.data.batches import batch_specs, batches
+from csst_jax.data.stored import tiles
 from csst_jax.samplers.plan import PLAN_DTYPE
 from csst_jax.schedules import crops
 from csst_jax.types import CsstError, Phase

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from csst_jax import build
-from csst_jax.data import encoded, readiness
+from csst_jax.data import readiness
 from csst_jax.data.selection import select
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.store import DataSet
 from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder
 from tests.conftest import TINY_CLASSES, tiny_examples

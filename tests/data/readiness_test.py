@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from csst_jax.data import centroid_index, readiness
+from csst_jax.data import readiness
 from csst_jax.data.selection import Selection
+from csst_jax.data.stored import centroid_index
 from csst_jax.types import CsstError, DatasetDescription
 
 DESCRIPTION = DatasetDescription("ready", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))

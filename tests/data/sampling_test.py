@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax.data import centroid_index
 from csst_jax.data.batches import batch_specs, batches
 from csst_jax.data.sampling import STRATEGIES, LabelledSource, Strategy, check_crop, make_sampler
+from csst_jax.data.stored import centroid_index
 from csst_jax.types import CsstError, Phase
 
 CLASSES = ("even", "odd", "speck")

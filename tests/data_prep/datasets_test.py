@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from csst_jax.data import encoded
 from csst_jax.data.batches import batch_specs, batches
 from csst_jax.data.descriptions import CITYSCAPES
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.store import DataSet
 from csst_jax.samplers.centroid import CentroidSampler
 from csst_jax.samplers.plan import pool_from_index
 from csst_jax.types import CsstError, Phase

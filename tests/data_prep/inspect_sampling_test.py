@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from csst_jax import build, command_line
-from csst_jax.data import centroid_index, encoded, pseudo_labels
+from csst_jax.data.stored import centroid_index, encoded, pseudo_labels
 from csst_jax.types import CsstError
 from data_prep import inspect_sampling
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from csst_jax.data import centroid_index
+from csst_jax.data.stored import centroid_index
 from data_prep import pictures
 
 

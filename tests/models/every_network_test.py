@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from csst_jax.models import convolution, nnx_io, zoo
+from csst_jax.models import nnx_io, zoo
+from csst_jax.models.ops import convolution
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.sharding import replicated
 from csst_jax.train.state import abstract_state, initial_state
@@ -74,7 +75,7 @@ def test_features_are_documented_by_name(name):
 
 @pytest.fixture
 def forms_of_accelerators(monkeypatch):
-    """Convolutions as every platform but the CPU gets them (`csst_jax/models/convolution.py`)."""
+    """Convolutions as every platform but the CPU gets them (`csst_jax/models/ops/convolution.py`)."""
     monkeypatch.setattr(convolution, "_cpu_form", small_networks.accelerators_form)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from configs import base
 from csst_jax import build
-from csst_jax.models import convolution, zoo
+from csst_jax.models import zoo
+from csst_jax.models.ops import convolution
 from csst_jax.train.sharding import make_mesh
 from csst_jax.train.state import initial_state
 from csst_jax.train.step import step_program

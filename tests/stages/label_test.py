@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from csst_jax import build
-from csst_jax.data import centroid_index
-from csst_jax.data.pseudo_labels import shard_path
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored import centroid_index
+from csst_jax.data.stored.pseudo_labels import shard_path
+from csst_jax.data.stored.store import DataSet
 from csst_jax.evaluation.whole_image import Prediction
 from csst_jax.stages import label
 from csst_jax.stages.artifact import Artifact
@@ -161,7 +161,7 @@ def test_sigterm_keeps_whole_shards(run, tmp_path, monkeypatch):
     import os
     import signal
 
-    from csst_jax.train.progress import Preempted
+    from csst_jax.runtime.signals import Preempted
 
     run("whole")
     original = label.write_shard

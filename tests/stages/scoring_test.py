@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax import check_submission, pipeline, storage
-from csst_jax.data.encoded import decode_label
-from csst_jax.data.store import DataSet
+from csst_jax import check_submission, pipeline
+from csst_jax.data.stored.encoded import decode_label
+from csst_jax.data.stored.store import DataSet
 from csst_jax.models import zoo
 from csst_jax.models.weights import files
+from csst_jax.runtime import storage
 from csst_jax.stages import finished, scoring
 from csst_jax.types import CsstError
 from tests.evaluation.official_scores import official_scores

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from csst_jax import storage
+from csst_jax.runtime import storage
 from csst_jax.train.checkpoint import CheckpointError, Checkpoints
 from csst_jax.train.sharding import make_mesh, replicated
 from csst_jax.train.state import TrainState, abstract_state

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from csst_jax.data.batches import batch_specs, batches
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored.store import DataSet
 from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.schedules import crops
 from csst_jax.train import loop

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import torch_pickle
-from csst_jax.storage import replacing
+from csst_jax.runtime.storage import replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
