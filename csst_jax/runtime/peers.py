@@ -58,7 +58,7 @@ def refuse_others(started_with: Sequence[dict[str, Any]]) -> None:
 
 def code_version() -> dict[str, str]:
     """SHA-256 of each source file of csst_jax, and the versions of Python and of the libraries that count."""
-    root = pathlib.Path(__file__).resolve().parent
+    root = pathlib.Path(__file__).resolve().parent.parent
     found = {
         f"csst_jax/{path.relative_to(root).as_posix()}": hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         for path in sorted(root.rglob("*.py"))

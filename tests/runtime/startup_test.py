@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from csst_jax.runtime.startup import join_processes, recorded_config
 from csst_jax.types import CsstError
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def recorded(workdir):
