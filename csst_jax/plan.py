@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from csst_jax.planning.programs import DataSize, Outcome, Work
     from csst_jax.planning.topology import Chip
+    from csst_jax.settings.run import Data
 
 _CONFIG = command_line.define_config()
 _TOPOLOGY = flags.DEFINE_string("topology", "local", "v5e:4x4, v4:2x2x4, …; local = this machine's devices.")
@@ -98,17 +99,17 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     from csst_jax.planning import topology as slices  # JAX takes a second to import: not before the flags are right
 
     devices = slices.devices(topology)
-    from csst_jax import pipeline  # TensorFlow takes seconds to import: not before the check above
-    from csst_jax.planning import programs
+    from csst_jax.planning import programs  # TensorFlow takes seconds to import: not before the check above
     from csst_jax.runtime import startup
+    from csst_jax.settings import resolve
 
     startup.quiet_libraries()
     logging.getLogger("csst_jax").setLevel(logging.INFO)
-    stages = pipeline.wanted_stages(config.stages)
+    run = resolve.run(config)
     chip = slices.chip_of(devices[0])
     compiler = programs.Compiler()
     rows = []
-    for work in programs.programs(config, stages, data_size(config, given), devices):
+    for work in programs.programs(run, data_size(run.data, given), devices):
         outcome = compiler(work, work.batch)
         row = program_row(work, outcome, chip)
         if outcome.cost is None or (search and chip is not None):
@@ -124,11 +125,11 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     }
 
 
-def data_size(config: ConfigDict, given: Mapping[str, Any]) -> DataSize:
+def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
     """The data set's numbers: from `data.dir` if it is there, else as given.
 
     Args:
-      config: the run's.
+      data: the run's.
       given: values by name of flag: num_labelled, num_unlabelled, num_validation, num_classes, image_size.
 
     Raises:
@@ -138,21 +139,21 @@ def data_size(config: ConfigDict, given: Mapping[str, Any]) -> DataSize:
     from csst_jax.data.stored import encoded
     from csst_jax.planning.programs import DataSize
 
-    if config.data.dir and (storage.is_remote(config.data.dir) or pathlib.Path(config.data.dir).expanduser().exists()):
+    if data.dir and (storage.is_remote(data.dir) or pathlib.Path(data.dir).expanduser().exists()):
         if given:
             raise CsstError(
-                f"data.dir={config.data.dir} says what --{next(iter(given))} is for: leave the flag out, "
+                f"data.dir={data.dir} says what --{next(iter(given))} is for: leave the flag out, "
                 "or set --config.data.dir= to plan without the data."
             )
-        data = build.dataset(config)
-        pool, validation = build.training_selection(config, data), build.validation_selection(config, data)
+        opened = build.dataset(data)
+        pool, validation = build.training_selection(data, opened), build.validation_selection(data, opened)
         sizes = {encoded.size(validation.source.label_bytes(record)) for record in validation.labelled}
         largest = max(sizes, key=lambda size: size[0] * size[1])
         counts = (len(pool.labelled), len(pool.unlabelled), len(validation.labelled))
-        return DataSize(*counts, len(data.description.classes), largest)
+        return DataSize(*counts, len(opened.description.classes), largest)
     missing = [f"--{flag.name}" for flag in _DATA if flag.name not in given]
     if missing:
-        where = f"data.dir={config.data.dir} is not there" if config.data.dir else "data.dir is empty"
+        where = f"data.dir={data.dir} is not there" if data.dir else "data.dir is empty"
         raise CsstError(f"{where}: set --config.data.dir to a prepared data set, or give {', '.join(missing)}.")
     size = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", given["image_size"])
     if size is None:

@@ -26,7 +26,7 @@ import numpy as np
 from csst_jax import command_line
 from csst_jax.data import readiness, selection
 from csst_jax.data.readiness import Findings
-from csst_jax.data.sampling import check_crop
+from csst_jax.data.sampling import require_crop_fits
 from csst_jax.data.statistics import SPECKS_SHARE, ClassStatistics
 from csst_jax.data.stored.store import DataSet
 from csst_jax.types import CsstError
@@ -127,7 +127,7 @@ def _check_settings(config: ConfigDict, train: SplitReport, classes: Sequence[st
     for name in ("teacher", "student"):
         stage, holds = config[name], train.classes
         try:
-            check_crop(stage.crop_px, list(train.sizes))
+            require_crop_fits(stage.crop_px, list(train.sizes))
         except CsstError as error:
             found.errors.append(f"{name}: {error}")
         smaller = sum(count for size, count in train.sizes.items() if min(size) < stage.crop_px)

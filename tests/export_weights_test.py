@@ -14,7 +14,7 @@ from csst_jax.models.preprocessing import IMAGENET, Preprocessing
 from csst_jax.models.weights import catalogue, export, files, torch_pickle
 from csst_jax.stages import finished
 from csst_jax.train.checkpoint import Checkpoints
-from csst_jax.train.state import TrainState, initial_state
+from csst_jax.train_state import TrainState, initial_state
 
 OPTIONS = {"lineage": "mmseg", "width": 0.25}
 CLASSES = ("way", "wall", "sky", "pole", "sign")

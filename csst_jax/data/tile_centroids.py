@@ -15,7 +15,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from csst_jax.data.batches import Source
+    from csst_jax.data.batches import Reader
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def tile_centroids(
     return klass.astype(np.int32), y, x, area
 
 
-def read(source: Source, records: Sequence[int], num_classes: int, tile_px: int) -> TileCentroids:
+def read(source: Reader, records: Sequence[int], num_classes: int, tile_px: int) -> TileCentroids:
     """`tile_centroids` of some records of a source (at least one), on all cores.
 
     Every label is decoded (a few milliseconds each) whenever a stage starts: nothing is kept, so nothing goes stale.

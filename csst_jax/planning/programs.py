@@ -23,14 +23,14 @@ from csst_jax.types import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ml_collections import ConfigDict
-
+    from csst_jax.evaluation.whole_image import Averaging
     from csst_jax.models.nnx_io import Network
     from csst_jax.models.preprocessing import Preprocessing
+    from csst_jax.settings.run import Run
+    from csst_jax.settings.training import Training
+    from csst_jax.train.step import Recipe
 
 log = logging.getLogger(__name__)
-
-_NETWORKS = ("teacher", "student", "baseline")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,47 +95,52 @@ class Outcome:
     seconds: float
 
 
-def programs(config: ConfigDict, stages: set[str], data: DataSize, devices: Sequence[jax.Device]) -> list[Work]:
+def programs(run: Run, data: DataSize, devices: Sequence[jax.Device]) -> list[Work]:
     """The programs of the stages that a run asks for, in their order.
 
     Args:
-      config: the run's.
-      stages: of teacher, label, student, baseline, evaluate.
+      run: its settings.
       data: the data set's numbers.
       devices: all devices of all processes.
 
     Raises:
       CsstError: a setting that the run would refuse as well.
     """
-    mesh = build.mesh(config, devices)
-    settings = {"teacher": config.teacher, "student": config.student, "baseline": config.teacher}
-    images = {"teacher": data.labelled, "student": data.labelled + data.unlabelled, "baseline": data.labelled}
-    networks = functools.cache(lambda key: build.network(config[key], data.classes, seed=None))
-    net = {name: networks("student" if name == "student" else "teacher") for name in _NETWORKS if name in stages}
+    mesh = build.mesh(run.mesh, devices)
+    trainings = _trainings(run, data, mesh)
+    expects = {name: training.network.preprocessing for name, training in trainings.items()}
+    networks = functools.cache(lambda name: build.network(trainings[name].network, data.classes, seed=None))
     found: list[Work] = []
-    for name in _NETWORKS:
-        stage = settings[name]
-        if name == "baseline" and name in stages:
-            steps = sum(phase.steps for phase in build.phases(config.student, images["student"], mesh))
-            stage = build.lengthened(stage, images[name], steps, mesh, config.baseline.longer_by)
-        if name in stages:
-            found += _training(name, config, stage, net[name], build.phases(stage, images[name], mesh), mesh)
-        if name == "teacher" and "label" in stages:
-            teacher, expects = networks("teacher"), build.preprocessing(config, config.teacher)
-            found.append(_prediction("label", config, config.label, teacher, expects, data.unlabelled, data, devices))
-    if "evaluate" in stages:
-        for name in net:
-            expects, count = build.preprocessing(config, settings[name]), data.validation
-            work = _prediction(f"evaluate {name}", config, config.evaluate, net[name], expects, count, data, devices)
+    for name, training in trainings.items():
+        if name in run.stages:
+            count = build.num_images(training, data.labelled, data.unlabelled, pseudo=name == "student")
+            recipe = build.recipe(training, data.classes, None, run.mesh, mesh)
+            found += _training(name, training, recipe, build.phases(training, count, mesh))
+        if name == "teacher" and "label" in run.stages:
+            averaging, count = run.label.averaging, data.unlabelled
+            work = _prediction("label", run, averaging, networks(name), expects[name], count, data, devices)
             found.append(work)
+    if "evaluate" in run.stages:
+        for name in trainings:
+            if name in run.stages:
+                averaging, count, whose = run.evaluate.averaging, data.validation, f"evaluate {name}"
+                net = networks("teacher" if name == "baseline" else name)
+                found.append(_prediction(whose, run, averaging, net, expects[name], count, data, devices))
     return found
 
 
-def _training(
-    name: str, config: ConfigDict, stage: ConfigDict, net: Network, phases: Sequence[Phase], mesh: jax.sharding.Mesh
-) -> Iterator[Work]:
-    recipe = build.recipe(config, stage, net, mesh)
+def _trainings(run: Run, data: DataSize, mesh: jax.sharding.Mesh) -> dict[str, Training]:
+    """The training stages; the baseline's is as long as the student's."""
+    found = {"teacher": run.teacher, "student": run.student}
+    if "baseline" in run.stages:
+        count = build.num_images(run.student, data.labelled, data.unlabelled, pseudo=True)
+        steps = sum(phase.steps for phase in build.phases(run.student, count, mesh))
+        real = build.num_images(run.teacher, data.labelled, data.unlabelled, pseudo=False)
+        found["baseline"] = build.lengthened(run.teacher, real, steps, mesh, run.longer_by)
+    return found
 
+
+def _training(name: str, training: Training, recipe: Recipe, phases: Sequence[Phase]) -> Iterator[Work]:
     def lower(crop_px: int, batch: int) -> jax.stages.Lowered:
         return step_program(recipe, Phase(crop_px, batch, steps=1)).lower()
 
@@ -145,19 +150,19 @@ def _training(
             name,
             (phase.crop_px, phase.crop_px),
             phase.global_batch,
-            mesh.size,
-            build.batch_unit(stage, mesh),
+            recipe.mesh.size,
+            build.batch_unit(training, recipe.mesh),
             len(epochs),
             sum(other.steps for other in epochs),
-            stage.accumulate,
+            training.accumulate,
             functools.partial(lower, phase.crop_px),
         )
 
 
 def _prediction(
     name: str,
-    config: ConfigDict,
-    how: ConfigDict,
+    run: Run,
+    averaging: Averaging,
     net: Network,
     expects: Preprocessing,
     images: int,
@@ -166,11 +171,12 @@ def _prediction(
 ) -> Work:
     """Each process predicts its share of the images on its own devices."""
     mine = [device for device in devices if device.process_index == devices[0].process_index]
-    mesh = sharding.make_mesh(mine, build.mesh(config, devices).shape[sharding.SPATIAL])
+    mesh = sharding.make_mesh(mine, build.mesh(run.mesh, devices).shape[sharding.SPATIAL])
     unit = mesh.shape[sharding.DATA]
-    batch = -(-config.evaluate.batch_size // unit) * unit
+    batch = -(-run.evaluate.batch_size // unit) * unit
     share = -(-images * len(mine) // len(devices))
-    tiles = [len(inference.tiles(data.image_px, scale, how.tile_px, how.tile_overlap)[1]) for scale in how.scales]
+    a = averaging
+    tiles = [len(inference.tiles(data.image_px, scale, a.tile_px, a.tile_overlap)[1]) for scale in a.scales]
     return Work(
         name,
         data.image_px,
@@ -179,10 +185,10 @@ def _prediction(
         unit,
         0,
         -(-share // batch),
-        batch // unit * (2 if how.flip else 1) * sum(tiles) / len(tiles),
+        batch // unit * (2 if a.flip else 1) * sum(tiles) / len(tiles),
         lambda batch: predict_program(
             net,
-            averaging=build.averaging(how),
+            averaging=averaging,
             preprocessing=expects,
             batch_size=batch,
             image_size=data.image_px,

@@ -13,7 +13,7 @@ import pytest
 from csst_jax.models import nnx_io, zoo
 from csst_jax.train.optimizers import OPTIMIZERS, AdamW, Rule, Sgd, make, named
 from csst_jax.train.sharding import make_mesh, state_shardings
-from csst_jax.train.state import TrainState
+from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError
 
 SHAPES = {

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-
-if TYPE_CHECKING:
-    import optax
-
-    from csst_jax.models.nnx_io import Network
 
 
 @jax.tree_util.register_dataclass
@@ -21,20 +15,17 @@ class TrainState:
 
     Attributes:
       step: int32 scalar, optimizer steps done.
-      params: float32 arrays by dotted name.
+      params: float32 arrays by dotted name: all that the optimizer trains.
       batch_stats: float32 running statistics by dotted name.
       opt_state: optax's state.
+      method: the method's own state (see `csst_jax.methods.base.Method.init`); {} where it has none.
     """
 
     step: jax.Array
     params: dict[str, jax.Array]
     batch_stats: dict[str, jax.Array]
     opt_state: Any
-
-
-def initial_state(network: Network, optimizer: optax.GradientTransformation) -> TrainState:
-    """Step 0 of a network with its initial values."""
-    return TrainState(jnp.zeros((), jnp.int32), network.params, network.batch_stats, optimizer.init(network.params))
+    method: Any = dataclasses.field(default_factory=dict)
 
 
 def abstract_state(state: TrainState, shardings: Any) -> TrainState:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from csst_jax.train.average import WeightAverage
+from csst_jax.methods.average import WeightAverage
 from csst_jax.train.sharding import make_mesh
 from csst_jax.types import CsstError
 
