@@ -83,10 +83,10 @@ class Setting:
     def __init__(self, network: str, options: argparse.Namespace, samples: int):
         self.run_settings = _settings(network, options, samples)
         self.training = self.run_settings.teacher
-        opened = build.dataset(self.run_settings.data)
+        opened = self.run_settings.data.open()
         classes = opened.description.classes
         self.mesh = build.mesh(self.run_settings.mesh)
-        images = build.images(self.training, build.training_selection(self.run_settings.data, opened))
+        images = build.images(self.training, self.run_settings.data.training(opened))
         self.samplers = build.samplers(self.training, images, classes)
         self.readers = kept_in_memory(sampling.readers(images), self.run_settings.input.cache_mb * 2**20)
         self.recipe = build.recipe(self.training, len(classes), SEED, self.run_settings.mesh, self.mesh)

@@ -76,8 +76,9 @@ def training() -> ConfigDict:
     # step's weights.
     c.average_decay = 0.0
 
-    # The loss of a pixel: a name of csst_jax/losses. Cross-entropy with OHEM: pixels whose ground-truth probability is at most the threshold, and at least a share of
-    # the valid ones. The paper gives no values: these are TorchSeg's (facts: docs/adr/0004-ohem.md).
+    # The loss of a pixel: a name of csst_jax/losses. With OHEM, pixels count whose ground-truth probability is at most
+    # the threshold, and at least a share of the valid ones. The paper gives no values: these are TorchSeg's
+    # (docs/adr/0004-ohem.md).
     c.loss = ConfigDict()
     c.loss.name = "cross_entropy"
     c.loss.ohem = True
@@ -94,7 +95,7 @@ def training() -> ConfigDict:
     c.sampler.min_area_px = 0
     c.sampler.pseudo_min_area_px = 64  # the same for pseudo labels, whose specks would crowd the index
     c.sampler.real_share = -1.0  # share of (each class's) draws from real labels; -1 = the union, as in the paper
-    # class_uniform_tiles: side of a tile in pixels of the image, share of an epoch's crops drawn evenly from the classes.
+    # class_uniform_tiles: side of a tile in pixels of the image; share of an epoch's crops drawn evenly from classes.
     c.sampler.class_uniform_tiles = ConfigDict({"tile_px": 1024, "share": 0.5})
 
     # Augmentation: the scale on the host, the others inside the step.
@@ -104,7 +105,7 @@ def training() -> ConfigDict:
     c.augment.flip = 0.5  # probability
     c.augment.jitter = 0.1
     c.augment.blur = 0.5  # probability
-    # The strong view, for methods that ask for one (UniMatch's numbers): jitter, and probabilities of jitter, grey, blur.
+    # The strong view, for methods that ask for one: jitter; probabilities of jitter, grey and blur (UniMatch's).
     c.augment.strong = ConfigDict({"jitter": 0.5, "jitter_share": 0.8, "grey": 0.2, "blur": 0.5})
     return c
 

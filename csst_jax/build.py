@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,8 @@ import numpy as np
 from csst_jax import registry
 from csst_jax.data import sampling
 from csst_jax.data.augment import Augmentation
-from csst_jax.data.joined import join, named_splits
 from csst_jax.data.sampling import Images, WithoutLabels
-from csst_jax.data.selection import Selection, images_alone, select
 from csst_jax.data.stored import encoded
-from csst_jax.data.stored.store import DataSet
 from csst_jax.evaluation.whole_image import WholeImagePredictor
 from csst_jax.losses import LOSSES
 from csst_jax.losses.heads import HeadLosses
@@ -31,7 +28,7 @@ from csst_jax.precision import compute_dtype
 from csst_jax.samplers import SAMPLERS
 from csst_jax.schedules import crops
 from csst_jax.schedules.learning_rate import learning_rate
-from csst_jax.streams import PSEUDO, REAL, UNLABELLED, total_parts
+from csst_jax.streams import PSEUDO, REAL, UNLABELLED, crops_of, total_parts
 from csst_jax.train import optimizers, sharding
 from csst_jax.train.step import Recipe
 from csst_jax.types import CsstError
@@ -42,46 +39,18 @@ if TYPE_CHECKING:
     from flax import nnx
 
     from csst_jax.data.crop_plan import Sampler
+    from csst_jax.data.selection import Selection
     from csst_jax.data.stored.centroid_index import CentroidIndex
     from csst_jax.data.stored.pseudo_labels import PseudoLabelled
     from csst_jax.evaluation.whole_image import Averaging
     from csst_jax.models.nnx_io import Network
     from csst_jax.models.preprocessing import Preprocessing
-    from csst_jax.settings.run import Data, Run
     from csst_jax.settings.run import Mesh as MeshSettings
     from csst_jax.settings.training import NetworkChoice, Training
     from csst_jax.types import Phase
 
 # Of an auxiliary head's loss: PSPNet's and most code bases' since.
 _AUX_WEIGHT = 0.4
-
-
-def dataset(data: Data) -> DataSet:
-    """The prepared data set that `data.dir` names."""
-    if not data.dir:
-        raise CsstError("data.dir is empty; set --config.data.dir=DIR to a prepared data set (see data_prep).")
-    return DataSet.open(data.dir)
-
-
-def training_selection(data: Data, opened: DataSet) -> Selection:
-    """The training split, divided into labelled and unlabelled images, and what the settings join to it."""
-    own = select(opened, data.train_split, data.labelled_ids)
-    more = [select(*named, "") for named in named_splits(data.more_labelled, "data.more_labelled")]
-    more += [images_alone(*named) for named in named_splits(data.more_unlabelled, "data.more_unlabelled")]
-    return join([own, *more]) if more else own
-
-
-def validation_selection(data: Data, opened: DataSet) -> Selection:
-    """The labelled images of the validation split."""
-    return select(opened, data.val_split, "")
-
-
-def evaluation_selection(data: Data, opened: DataSet) -> Selection:
-    """The validation split, whether any image is labelled or not: a test split has no masks."""
-    split = data.val_split
-    if opened.labelled_ids(split):
-        return validation_selection(data, opened)
-    return Selection(opened, split, (), tuple(range(len(opened.ids(split)))))
 
 
 def images(
@@ -119,27 +88,27 @@ def num_images(training: Training, labelled: int, unlabelled: int, pseudo: bool)
     return labelled * (REAL in training.origins) + unlabelled * has_pool
 
 
-def require_trainable(
-    training: Training, pool: Selection, num_classes: int, mesh: jax.sharding.Mesh, pseudo: bool
-) -> None:
+def require_trainable(training: Training, pool: Selection, device_mesh: jax.sharding.Mesh, pseudo: bool) -> None:
     """Refuses settings that a stage would stumble over, before the stages ahead of it take hours.
 
     Args:
       training: its settings.
       pool: the training split.
-      num_classes: classes of the data set.
-      mesh: the devices.
+      device_mesh: the devices.
       pseudo: whether it will have pseudo labels.
 
     Raises:
       CsstError: names the key or value and the fix.
     """
-    network_builder(training.network, num_classes)
+    classes = pool.dataset.description.classes
+    network_builder(training.network, len(classes))
     if training.crops.epochs == 0:
-        pretrained.check_complete(training.network.pretrained, num_classes)
+        pretrained.check_complete(training.network.pretrained, classes)
         return
     count = num_images(training, len(pool.labelled), len(pool.unlabelled), pseudo)
-    learning_rate_at(training, phases(training, count, mesh))
+    for phase in phases(training, count, device_mesh):
+        for crops_a_step in crops_of(training.streams, phase.global_batch).values():
+            sharding.check_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
     records = [*pool.labelled, *(pool.unlabelled if count > len(pool.labelled) else ())]
     sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.source.label_bytes(r)) for r in records])
 
@@ -224,14 +193,8 @@ def learning_rates(training: Training, planned: Sequence[Phase]) -> np.ndarray:
     """float32 [total steps]: the schedule at every step."""
     if not planned:
         return np.zeros(0, np.float32)
-    at_step = learning_rate_at(training, planned)
-    return np.asarray(jax.vmap(at_step)(jnp.arange(sum(phase.steps for phase in planned))))
-
-
-def learning_rate_at(training: Training, planned: Sequence[Phase]) -> Callable[[jax.typing.ArrayLike], jax.Array]:
-    """The learning rate as a function of the global step."""
     rate = training.learning_rate
-    return learning_rate(
+    at_step = learning_rate(
         planned,
         base_lr=rate.base,
         power=rate.power,
@@ -240,6 +203,7 @@ def learning_rate_at(training: Training, planned: Sequence[Phase]) -> Callable[[
         base_batch=training.crops.batch_size,
         warmup_steps=rate.warmup_steps,
     )
+    return np.asarray(jax.vmap(at_step)(jnp.arange(sum(phase.steps for phase in planned))))
 
 
 def network(choice: NetworkChoice, num_classes: int, seed: int | None) -> Network:
@@ -307,22 +271,28 @@ def recipe(
 
 
 def predictor(
-    run: Run, averaging: Averaging, net: Network, weights: tuple, expects: Preprocessing
+    averaging: Averaging,
+    net: Network,
+    weights: tuple[dict[str, Any], dict[str, Any]],
+    expects: Preprocessing,
+    batch_size: int,
+    settings: MeshSettings,
 ) -> WholeImagePredictor:
     """Whole-image prediction with a trained network.
 
     Args:
-      run: the run's settings.
       averaging: over what probabilities are averaged.
       net: the network.
       weights: its trained (params, batch_stats).
       expects: what it expects of its input.
+      batch_size: images a step.
+      settings: how devices share an image.
     """
     return WholeImagePredictor(
         net,
         *weights,
         averaging=averaging,
         preprocessing=expects,
-        batch_size=run.evaluate.batch_size,
-        spatial=mesh(run.mesh).shape[sharding.SPATIAL],
+        batch_size=batch_size,
+        spatial=mesh(settings).shape[sharding.SPATIAL],
     )

@@ -46,9 +46,10 @@ def main(_: list[str]) -> int:
         with leaving.none_left_waiting(), startup.storage_errors_told(workdir), claimed(workdir):
             peers.check_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             from csst_jax import pipeline  # seconds to import: not before the checks above
+            from csst_jax.settings import resolve
 
             with startup.logged(workdir), startup.recorded_config(_CONFIG.value, workdir):
-                pipeline.run(_CONFIG.value, workdir)
+                pipeline.run(resolve.run(_CONFIG.value), workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")
         leave_at_once(0)

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
+    from csst_jax.data.chosen import Data
     from csst_jax.planning.programs import DataSize, Outcome, Work
     from csst_jax.planning.topology import Chip
-    from csst_jax.settings.run import Data
 
 _CONFIG = command_line.define_config()
 _TOPOLOGY = flags.DEFINE_string("topology", "local", "v5e:4x4, v4:2x2x4, …; local = this machine's devices.")
@@ -135,7 +135,6 @@ def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
     Raises:
       CsstError: neither is there, or both are.
     """
-    from csst_jax import build
     from csst_jax.data.stored import encoded
     from csst_jax.planning.programs import DataSize
 
@@ -145,8 +144,8 @@ def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
                 f"data.dir={data.dir} says what --{next(iter(given))} is for: leave the flag out, "
                 "or set --config.data.dir= to plan without the data."
             )
-        opened = build.dataset(data)
-        pool, validation = build.training_selection(data, opened), build.validation_selection(data, opened)
+        opened = data.open()
+        pool, validation = data.training(opened), data.validation(opened)
         sizes = {encoded.size(validation.source.label_bytes(record)) for record in validation.labelled}
         largest = max(sizes, key=lambda size: size[0] * size[1])
         counts = (len(pool.labelled), len(pool.unlabelled), len(validation.labelled))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,8 @@ def settings(kind: str, known: Mapping[str, str], name: str, values: Mapping[str
       CsstError: unknown name; a value is missing, unknown or out of range.
     """
     chosen = resolve(kind, known, name).Settings
-    try:
-        return chosen(**values)
-    except TypeError as error:  # what Python says of a missing or unknown argument
-        raise CsstError(f"settings of the {kind} {name!r}: {str(error).partition(' ')[2]}.") from error
+    fields = {field.name for field in dataclasses.fields(chosen)}
+    if wrong := sorted(fields ^ set(values)):
+        listed = ", ".join(f"{key} is {'missing' if key in fields else 'unknown'}" for key in wrong)
+        raise CsstError(f"settings of the {kind} {name!r}: {listed}; its block has: {', '.join(sorted(fields))}.")
+    return chosen(**values)

@@ -157,7 +157,7 @@ def _stage(run: Run, workdir: pathlib.Path | None) -> tuple[Training, dict[str, 
     """A stage's settings and what it samples: the teacher's, or the student's of a run that has pseudo labels."""
     from csst_jax import build  # JAX takes a second to import
 
-    pool = build.training_selection(run.data, build.dataset(run.data))
+    pool = run.data.training(run.data.open())
     if workdir is None:
         return run.teacher, build.images(run.teacher, pool)
     from csst_jax.stages import label
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     run = resolve.run(config)
     training, images = _stage(run, flags.workdir)
-    description = build.dataset(run.data).description
+    description = run.data.open().description
     counts = {origin: len(given.records) for origin, given in images.items() if origin != UNLABELLED}
     num_samples = training.crops.samples_per_epoch or sum(counts.values())
     epochs = {}

@@ -21,6 +21,21 @@ from csst_jax.train.sharding import DATA
 from csst_jax.types import CsstError
 
 
+def require_sound(scales: Sequence[float], tile_px: int, tile_overlap: float) -> None:
+    """Refuses settings of a prediction that are out of range.
+
+    Raises:
+      CsstError: no scale, or one that is not positive; a tile or an overlap out of range.
+    """
+    if not scales or min(scales) <= 0:
+        raise CsstError(f"prediction scales are {tuple(scales)}; give at least one, each above 0.")
+    if tile_px < 0 or not 0 <= tile_overlap < 1:
+        raise CsstError(
+            f"tile_px={tile_px}, tile_overlap={tile_overlap}: give a side in pixels (0 = whole images) and "
+            "a share from 0 to below 1."
+        )
+
+
 def make_predictor(
     apply_fn: Callable[..., jax.Array],
     preprocessing: Preprocessing,
@@ -56,13 +71,7 @@ def make_predictor(
       CsstError: no scale, or one that is not positive; a tile or an overlap out of range.
       ValueError: (from predict) the logits are not at the size of the network's input.
     """
-    if not scales or min(scales) <= 0:
-        raise CsstError(f"prediction scales are {tuple(scales)}; give at least one, each above 0.")
-    if tile_px < 0 or not 0 <= tile_overlap < 1:
-        raise CsstError(
-            f"tile_px={tile_px}, tile_overlap={tile_overlap}: give a side in pixels (0 = whole images) and "
-            "a share from 0 to below 1."
-        )
+    require_sound(scales, tile_px, tile_overlap)
 
     def rounded(side: float) -> int:
         return max(round(side / stride), 1) * stride

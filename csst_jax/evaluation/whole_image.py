@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from csst_jax.data.stored.encoded import decode_rgb
-from csst_jax.evaluation.inference import make_labeller, make_predictor
+from csst_jax.evaluation.inference import make_labeller, make_predictor, require_sound
 from csst_jax.platforms import traced_for
 from csst_jax.train.sharding import DATA, SPATIAL, make_mesh, replicated
 from csst_jax.types import CsstError
@@ -61,6 +61,7 @@ class Averaging:
     pad_px: int = 1
 
     def __post_init__(self) -> None:
+        require_sound(self.scales, self.tile_px, self.tile_overlap)
         if self.pad_px < 1:
             raise CsstError(f"pad_px={self.pad_px}: give a number of pixels, 1 for images as they are.")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax import registry
 from csst_jax.data.augment import Photometry
+from csst_jax.data.chosen import Data
 from csst_jax.evaluation.whole_image import Averaging
 from csst_jax.losses import LOSSES
 from csst_jax.methods import METHODS
@@ -45,12 +46,11 @@ def run(config: ConfigDict) -> runs.Run:
     Raises:
       CsstError: a value is out of range, unknown, or does not fit others; names its key.
     """
-    default = _defaults()
     normalisation = Preprocessing(tuple(config.normalisation.mean), tuple(config.normalisation.std))
     return runs.Run(
         seed=config.seed,
         stages=frozenset(wanted_stages(config.stages)),
-        data=runs.Data(**config.data.to_dict()),
+        data=data(config),
         teacher=_named("teacher", training, config.teacher, normalisation),
         student=_named("student", training, config.student, normalisation),
         longer_by=config.baseline.longer_by,
@@ -58,20 +58,41 @@ def run(config: ConfigDict) -> runs.Run:
             _named("label", averaging, config.label),
             config.label.confidence_threshold,
             config.label.shard_size,
-            requested(config.label.to_dict(), default["label"]),
+            requested(config.label.to_dict(), _defaults()["label"]),
         ),
-        evaluate=runs.Evaluation(
-            _named("evaluate", averaging, config.evaluate),
-            config.evaluate.boundary_ratio,
-            config.evaluate.batch_size,
-            config.evaluate.num_pictures,
-            requested(_without(config.evaluate.to_dict(), "batch_size", "num_pictures"), default["evaluate"]),
-        ),
-        mesh=runs.Mesh(**config.mesh.to_dict()),
+        evaluate=evaluation(config),
+        mesh=mesh(config),
         input=runs.Input(**config.input.to_dict()),
         checkpoint_every_s=config.checkpoint.every_s,
         checkpoints_kept=config.checkpoint.keep,
         log_every_steps=config.log_every_steps,
+    )
+
+
+def data(config: ConfigDict) -> Data:
+    """Which images."""
+    return Data(**config.data.to_dict())
+
+
+def mesh(config: ConfigDict) -> runs.Mesh:
+    """How devices share the work."""
+    return runs.Mesh(**config.mesh.to_dict())
+
+
+def evaluation(config: ConfigDict) -> runs.Evaluation:
+    """How networks are scored.
+
+    Raises:
+      CsstError: a value is out of range.
+    """
+    block = config.evaluate
+    counts = _without(block.to_dict(), "batch_size", "num_pictures")  # these change no score
+    return runs.Evaluation(
+        _named("evaluate", averaging, block),
+        block.boundary_ratio,
+        block.batch_size,
+        block.num_pictures,
+        requested(counts, _defaults()["evaluate"]),
     )
 
 
@@ -105,7 +126,6 @@ def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training
     if c.average_decay:
         WeightAverage(c.average_decay)  # refuses what is out of range
     schedule = {name: c[name] for name in ("epochs", "samples_per_epoch", "crop_px", "batch_size")}
-    stages.require_at_least(0, nonfinite_steps=c.nonfinite_steps)
     return stages.Training(
         network=network(stage, normalisation),
         crops=stages.CropSchedule(**schedule, **c.schedule.to_dict()),

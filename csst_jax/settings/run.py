@@ -9,6 +9,7 @@ from csst_jax.settings.training import require_at_least
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
+    from csst_jax.data.chosen import Data
     from csst_jax.evaluation.whole_image import Averaging
     from csst_jax.settings.training import RequestedSettings, Training
 
@@ -58,18 +59,6 @@ class Evaluation:
         require_at_least(0, **{"evaluate.num_pictures": self.num_pictures})
         if not 0 <= self.boundary_ratio < 1:
             raise CsstError(f"evaluate.boundary_ratio is {self.boundary_ratio}; give a share of the diagonal, 0 = off.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """Which images; see configs/base.py."""
-
-    dir: str
-    train_split: str
-    val_split: str
-    labelled_ids: str
-    more_labelled: str
-    more_unlabelled: str
 
 
 @dataclasses.dataclass(frozen=True)

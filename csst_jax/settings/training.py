@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax import registry
 from csst_jax.methods import METHODS
+from csst_jax.schedules.learning_rate import require_known
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class LearningRate:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.base) and self.base > 0):
             raise CsstError(f"lr.base is {self.base}; give a learning rate above 0.")
+        require_known(self.per, self.batch_rule)
+        require_at_least(0, **{"lr.power": self.power, "lr.warmup_steps": self.warmup_steps})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +193,10 @@ class Training:
     views: Mapping[str, Photometry]
     nonfinite_steps: int
     request: RequestedSettings
+
+    def __post_init__(self) -> None:
+        require_at_least(1, accumulate=self.accumulate)
+        require_at_least(0, nonfinite_steps=self.nonfinite_steps)
 
     @property
     def streams(self) -> tuple[Stream, ...]:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from csst_jax import build
 from csst_jax.data import readiness
 from csst_jax.data.selection import select
 from csst_jax.data.stored import encoded
 from csst_jax.data.stored.store import DataSet
+from csst_jax.settings import resolve
 from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder
 from tests.conftest import TINY_CLASSES, tiny_examples
@@ -39,7 +39,7 @@ def selection(tiny_data, tiny_config, others):
     def select(**keys):
         config = tiny_config(tiny_data)
         config.data.update(keys)
-        return build.training_selection(config, build.dataset(config))
+        return resolve.data(config).training(resolve.data(config).open())
 
     return select
 

@@ -9,6 +9,7 @@ from csst_jax.evaluation.whole_image import PredictProgram
 from csst_jax.models import zoo
 from csst_jax.planning import programs as planning
 from csst_jax.samplers.uniform import UniformImageSampler
+from csst_jax.settings import resolve
 from csst_jax.train.compile import StepBank
 from csst_jax.train.step import StepProgram
 from csst_jax.types import CsstError
@@ -52,7 +53,8 @@ def lowered(monkeypatch):
 
 
 def planned(config, stages):
-    return planning.programs(config, set(stages), DATA, jax.devices())
+    config.stages = ",".join(stages)
+    return planning.programs(resolve.run(config), DATA, jax.devices())
 
 
 @pytest.mark.slow
@@ -61,9 +63,10 @@ def test_training_compiles_what_is_planned(config, lowered):
     texts = [work.lower(work.batch).as_text() for work in works]
     lowered.clear()
     # As stages/train.py does: with initial values, where the plan has shapes alone.
-    mesh = build.mesh(config)
-    recipe = build.recipe(config, config.student, build.network(config.student, DATA.classes, seed=7), mesh)
-    phases = build.phases(config.student, DATA.labelled + DATA.unlabelled, mesh)
+    run = resolve.run(config)
+    mesh = build.mesh(run.mesh)
+    recipe = build.recipe(run.student, DATA.classes, 7, run.mesh, mesh)
+    phases = build.phases(run.student, DATA.labelled + DATA.unlabelled, mesh)
     bank = StepBank(recipe, phases)
     for phase in phases:
         bank[phase]
@@ -73,14 +76,15 @@ def test_training_compiles_what_is_planned(config, lowered):
 
 @pytest.mark.parametrize("name,how", [("label", "label"), ("evaluate teacher", "evaluate")])
 def test_prediction_compiles_what_is_planned(config, lowered, tiny_data, name, how):
-    works = {work.name: work for work in planned(config, ["label", "teacher", "evaluate"])}
+    works = {work.name: work for work in planned(config, ["teacher", "label", "evaluate"])}
     text = works[name].lower(works[name].batch).as_text()
     lowered.clear()
-    data = build.dataset(config)
-    validation = build.validation_selection(config, data)
-    net = build.network(config.teacher, DATA.classes, seed=7)
-    expects = build.preprocessing(config, config.teacher)
-    predictor = build.predictor(config, config[how], net, (net.params, net.batch_stats), expects)
+    run = resolve.run(config)
+    validation = run.data.validation(run.data.open())
+    choice = run.teacher.network
+    net = build.network(choice, DATA.classes, seed=7)
+    averaging, weights = getattr(run, how).averaging, (net.params, net.batch_stats)
+    predictor = build.predictor(averaging, net, weights, choice.preprocessing, run.evaluate.batch_size, run.mesh)
     assert len(list(predictor(validation.source, validation.labelled))) == DATA.validation
     assert lowered == [text]
 
@@ -118,18 +122,21 @@ def test_tiles_are_loops(config):
 
 @pytest.mark.parametrize("steps", [4, 37, 400])
 def test_the_control_takes_about_as_many_steps_by_epochs_or_by_copies(config, steps):
-    stage, mesh = config.teacher, build.mesh(config)
-    stage.schedule.kind = "constant"
+    config.teacher.schedule.kind = "constant"
+    run = resolve.run(config)
+    stage, mesh = run.teacher, build.mesh(run.mesh)
 
     def control(longer_by):
         longer = build.lengthened(stage, 4, steps, mesh, longer_by)
         return longer, sum(phase.steps for phase in build.phases(longer, 4, mesh))
 
     longer, taken = control("epochs")
-    assert (longer.epochs, longer.samples_per_epoch) == (steps // 2, stage.samples_per_epoch) and abs(taken - steps) < 2
+    assert (longer.crops.epochs, longer.crops.samples_per_epoch) == (steps // 2, stage.crops.samples_per_epoch)
+    assert abs(taken - steps) < 2
     longer, taken = control("copies")
-    assert longer.epochs == stage.epochs == 2 and steps <= taken < steps + 2
-    assert longer.samples_per_epoch == 8 * (taken // 2 - 1) + 1, "one image less and it would be an epoch's step less"
+    assert longer.crops.epochs == stage.crops.epochs == 2 and steps <= taken < steps + 2
+    least = 8 * (taken // 2 - 1) + 1
+    assert longer.crops.samples_per_epoch == least, "one image less and it would be an epoch's step less"
 
 
 def test_copies_repeat_the_real_labels_to_the_number_of_the_students_images(config):
@@ -137,9 +144,10 @@ def test_copies_repeat_the_real_labels_to_the_number_of_the_students_images(conf
     for stage in (config.teacher, config.student):
         stage.epochs, stage.samples_per_epoch, stage.batch_size, stage.sampler.name = 5, 0, 8, "uniform"
     config.mesh.spatial = 8  # one device shares the batch
-    mesh, real, pseudo = build.mesh(config), 40, 600
-    steps = sum(phase.steps for phase in build.phases(config.student, real + pseudo, mesh))
-    copies = build.lengthened(config.teacher, real, steps, mesh, "copies")
+    run = resolve.run(config)
+    mesh, real, pseudo = build.mesh(run.mesh), 40, 600
+    steps = sum(phase.steps for phase in build.phases(run.student, real + pseudo, mesh))
+    copies = build.lengthened(run.teacher, real, steps, mesh, "copies").crops
     assert (real + pseudo) * 0.95 < copies.samples_per_epoch <= real + pseudo
     sampler = UniformImageSampler([(0, record, 96, 128) for record in range(real)])
     uses = np.bincount(sampler.plan(0, 0, copies.samples_per_epoch)["record"])
@@ -148,8 +156,9 @@ def test_copies_repeat_the_real_labels_to_the_number_of_the_students_images(conf
 
 def test_a_teacher_that_does_not_train_has_no_control(config):
     config.teacher.epochs = 0
+    run = resolve.run(config)
     with pytest.raises(CsstError, match="baseline: a teacher of epochs=0 has no training to lengthen"):
-        build.lengthened(config.teacher, 4, 10, build.mesh(config), "epochs")
+        build.lengthened(run.teacher, 4, 10, build.mesh(run.mesh), "epochs")
 
 
 def test_a_program_that_two_stages_share_is_compiled_once(config):
