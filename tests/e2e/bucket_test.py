@@ -11,7 +11,9 @@ from tests.small_runs import finish, results, start, start_together, toy_command
 pytestmark = pytest.mark.slow
 
 # A killed run's claim is looked at for a minute, which is a minute of a test.
-_QUICK = "from csst_jax import claim\nclaim._RENEW_EVERY_S, claim._SILENT_FOR_S, claim._LOOK_EVERY_S = 0.5, 2.0, 0.2\n"
+_QUICK = """from csst_jax.runtime import claim
+claim._RENEW_EVERY_S, claim._SILENT_FOR_S, claim._LOOK_EVERY_S = 0.5, 2.0, 0.2
+"""
 
 
 def in_bucket(data, *more):
