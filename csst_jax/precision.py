@@ -21,5 +21,6 @@ def compute_dtype(name: str) -> DTypeLike:
       CsstError: the name is not one of float32, bfloat16.
     """
     if name not in _COMPUTE_DTYPES:
-        raise CsstError(f"model.dtype={name!r} is unknown; use one of {', '.join(_COMPUTE_DTYPES)}.")
+        known = ", ".join(_COMPUTE_DTYPES)
+        raise CsstError(f"teacher.dtype or student.dtype is {name!r}, which is unknown; use one of {known}.")
     return _COMPUTE_DTYPES[name]

@@ -21,9 +21,6 @@ LEVELS = (
     ("types",),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-# Other commands (`python -m csst_jax.X`) stand beside main.
-COMMANDS = {"check_submission", "evaluate", "export", "export_weights", "import_weights", "plan", "predict"}
-
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
     for package in ("csst_jax", "data_prep", "configs")
@@ -31,6 +28,15 @@ MODULES = {
     if path.name != "__init__.py"
 }
 OURS = sorted(name for name in MODULES if name.startswith("csst_jax."))
+
+
+def is_command(module):
+    """Whether it is a file of csst_jax itself that `python -m` runs."""
+    return module.count(".") == 1 and '\nif __name__ == "__main__":\n' in MODULES[module].read_text(encoding="utf-8")
+
+
+# Commands stand beside main, but for those that have a level because others import them.
+COMMANDS = {module.partition(".")[2] for module in OURS if is_command(module)} - LEVEL.keys()
 
 
 def tree(module):
@@ -68,6 +74,7 @@ def level(module):
 
 
 def test_the_walk_sees_imports():
+    assert "evaluate" in COMMANDS
     assert "csst_jax.pipeline" in imports("csst_jax.main")  # inside a function
     assert "csst_jax.models.zoo" in imports("csst_jax.build")  # a module out of its package
     assert "csst_jax.types" in imports("csst_jax.build")

@@ -1,6 +1,8 @@
 """The whole pipeline on a tiny data set, in this process, with the toy network."""
 
 import json
+import logging
+import re
 import shutil
 
 import jax
@@ -92,6 +94,14 @@ def test_second_run_skips_everything_and_leaves_results_as_they_are(copy, config
     printed = capsys.readouterr().out
     assert "mIoU" in printed and str(copy / "results.json") in printed
     assert results["student"]["miou"] == json.loads((copy / "results.json").read_text())["student"]["miou"]
+
+
+def test_the_log_says_whose_score_it_is(copy, config, no_training, caplog):
+    shutil.rmtree(copy / "student" / "evaluation")
+    with caplog.at_level(logging.INFO):
+        pipeline.run(all_stages(config), copy)
+    assert re.search(r"student: mIoU \d+\.\d+ % on 3 images", caplog.text)
+    assert "evaluation: mIoU" not in caplog.text
 
 
 @pytest.mark.slow
@@ -206,7 +216,10 @@ def test_other_samplers_run_too(config, tmp_path, name):
         ({"student.accumulate": 0}, "accumulate=0: give a number of micro-batches"),
         ({"mesh.data": 3}, "mesh.data=3 and mesh.spatial=1 do not make 8 devices"),
         ({"mesh.spatial": 3}, "mesh.spatial=3 does not divide the 8 devices"),
-        ({"teacher.dtype": "float16"}, "model.dtype='float16' is unknown; use one of float32, bfloat16"),
+        (
+            {"teacher.dtype": "float16"},
+            "teacher.dtype or student.dtype is 'float16', which is unknown; use one of float32, bfloat16",
+        ),
         (
             {"teacher.sampler.name": "random"},
             "unknown sampler 'random'; known are: centroid, class_uniform_tiles, uniform",

@@ -37,7 +37,8 @@ def run(artifact: Artifact, config: ConfigDict, selection: Selection, trained: T
     begin = time.perf_counter()
     found = score(config, selection, trained, selection.labelled)
     result = {**found, "images": len(selection.labelled), "wall_s": time.perf_counter() - begin}
-    log.info("%s: mIoU %.2f %% on %d images", artifact.directory.name, 100 * result["miou"], result["images"])
+    whose = artifact.directory.parent.name  # the training stage's; the artifact's own is "evaluation"
+    log.info("%s: mIoU %.2f %% on %d images", whose, 100 * result["miou"], result["images"])
     if jax.process_index() == 0:
         artifact.finish(result)
     return result

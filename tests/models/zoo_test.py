@@ -11,13 +11,15 @@ from csst_jax.models import __main__ as command
 from csst_jax.models import nnx_io, zoo
 from csst_jax.types import CsstError
 
-# The paper's (Tables 3, 6, 7 and 9).
-NETWORKS = {"fast_scnn", "bisenet", "icnet", "pspnet", "deeplab_v2", "deeplab_v3", "deeplab_v3_plus", "ocr", "encnet"}
+# Those of Tables 3, 6, 7 and 9; the zoo may have others.
+OF_THE_PAPER = {
+    "fast_scnn", "bisenet", "icnet", "pspnet", "deeplab_v2", "deeplab_v3", "deeplab_v3_plus", "ocr", "encnet",
+}  # fmt: skip
 
 
 def test_the_papers_networks_are_there():
-    names = set(zoo.NETWORKS)
-    assert {name.removesuffix(f"_{zoo.entry(name).options.get('backbone')}") for name in names} == NETWORKS | {"fcn"}
+    there = {name.removesuffix(f"_{zoo.entry(name).options.get('backbone')}") for name in zoo.NETWORKS}
+    assert there >= OF_THE_PAPER
 
 
 @pytest.mark.parametrize("name", zoo.NETWORKS)
