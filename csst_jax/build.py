@@ -11,7 +11,7 @@ import numpy as np
 
 from csst_jax.data.augment import Augmentation
 from csst_jax.data.joined import join, named_splits
-from csst_jax.data.sampling import LabelledSource, Strategy, check_crop, make_sampler
+from csst_jax.data.sampling import LabelledSource, Strategy, make_sampler, require_crop_fits
 from csst_jax.data.selection import Selection, images_alone, select
 from csst_jax.data.stored import encoded
 from csst_jax.data.stored.pseudo_labels import PseudoLabelled
@@ -106,7 +106,7 @@ def check_stage(
         sharding.check_divisible(phase.global_batch, phase.crop_px, device_mesh, stage.accumulate)
     _learning_rate(stage, planned)
     _strategy(stage)
-    check_crop(stage.crop_px, [encoded.size(selection.source.label_bytes(record)) for record in records])
+    require_crop_fits(stage.crop_px, [encoded.size(selection.source.label_bytes(record)) for record in records])
 
 
 def sampler(stage: ConfigDict, sources: Sequence[LabelledSource], classes: Sequence[str]) -> Sampler:

@@ -153,7 +153,7 @@ def check_data(this: Run) -> None:
     Raises:
       CsstError: names what is wrong and the mend.
     """
-    found = readiness.check(this.pool, this.validation)
+    found = readiness.findings(this.pool, this.validation)
     for warning in found.warnings:
         log.warning("data: %s", warning)
     if found.errors:

@@ -246,7 +246,7 @@ def test_data_that_scores_would_be_wrong_on_is_refused_and_oddities_are_logged(
         pipeline.run(config, tmp_path)
     assert "data: split 'train' is trained on and validated on" in caplog.text
     found = readiness.Findings(["a is wrong.", "b is wrong."], ["c is odd."])
-    monkeypatch.setattr(pipeline.readiness, "check", lambda pool, validation: found)
+    monkeypatch.setattr(pipeline.readiness, "findings", lambda pool, validation: found)
     with pytest.raises(CsstError, match=r"a is wrong.\nb is wrong.\n`python -m data_prep.check` .* looks closer"):
         pipeline.run(config, tmp_path / "other")
     assert "data: c is odd." in caplog.text

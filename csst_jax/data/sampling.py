@@ -9,7 +9,7 @@ from csst_jax.data import tile_centroids
 from csst_jax.data.stored import encoded
 from csst_jax.samplers.centroid import CentroidSampler
 from csst_jax.samplers.class_uniform_tiles import ClassUniformTilesSampler
-from csst_jax.samplers.plan import check_share, concatenate, pool_from_index
+from csst_jax.samplers.plan import concatenate, pool_from_index, require_share
 from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.types import CsstError
 
@@ -66,11 +66,11 @@ class Strategy:
         if self.tile_px < 1:
             raise CsstError(f"tile_px is {self.tile_px}; give the side of a tile in pixels, 1 or more.")
         if self.real_share is not None:
-            check_share("real_share", self.real_share)
-        check_share("class_uniform_share", self.class_uniform_share)
+            require_share("real_share", self.real_share)
+        require_share("class_uniform_share", self.class_uniform_share)
 
 
-def check_crop(crop_px: int, sizes: Sequence[tuple[int, int]]) -> None:
+def require_crop_fits(crop_px: int, sizes: Sequence[tuple[int, int]]) -> None:
     """Refuses a crop that is larger than every image (height, width): each would be padding for the most part.
 
     Raises:

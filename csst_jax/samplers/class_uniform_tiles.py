@@ -35,7 +35,7 @@ class ClassUniformTilesSampler:
         Raises:
           CsstError: the share is outside 0..1.
         """
-        plans.check_share("class_uniform_share", class_uniform_share)
+        plans.require_share("class_uniform_share", class_uniform_share)
         self._points, self._images = points, images
         self._num_classes, self._share = num_classes, class_uniform_share
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from csst_jax.data.batches import batch_specs, batches
-from csst_jax.data.sampling import STRATEGIES, LabelledSource, Strategy, check_crop, make_sampler
+from csst_jax.data.sampling import STRATEGIES, LabelledSource, Strategy, make_sampler, require_crop_fits
 from csst_jax.data.stored import centroid_index
 from csst_jax.types import CsstError, Phase
 
@@ -101,6 +101,6 @@ def test_bad_input():
     ):
         with pytest.raises(CsstError, match=message):
             strategy(**{"name": "uniform"} | changes)
-    check_crop(200, SIZES)
+    require_crop_fits(200, SIZES)
     with pytest.raises(CsstError, match=r"crop_px=201 is larger than every training image .*set crop_px to 192"):
-        check_crop(201, SIZES)
+        require_crop_fits(201, SIZES)
