@@ -163,11 +163,10 @@ class _Claim:
             blob.upload_from_string(json.dumps(content), if_generation_match=self._generation)
             self._generation = blob.generation
         except PreconditionFailed:
-            # The client repeats a write whose answer was lost: then the newer generation is this run's own. An object
-            # that somebody deleted during the run is made again by the next renewal.
+            # The client repeats a write whose answer was lost: then the newer generation is this run's own.
             holder, generation = self._read()
-            if self._run not in holder and (holder or not self._count):
-                raise _in_use(self._path.parent, holder) from None
+            if self._run not in holder:
+                raise _in_use(self._path.parent, holder or "whose claim is gone by now") from None
             self._generation = generation
         self._count += 1
 
