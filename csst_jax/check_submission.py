@@ -34,7 +34,7 @@ def check_submission(archive: str, name: str, data_dir: str, split: str) -> int:
     how = submission.find(name)
     data = DataSet.open(data_dir)
     sizes = data.image_sizes(split)
-    submission.check(pathlib.Path(archive), how, data.description, sizes)
+    submission.require_fit(pathlib.Path(archive), how, data.description, sizes)
     return len(sizes)
 
 

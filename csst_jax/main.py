@@ -44,7 +44,7 @@ def main(_: list[str]) -> int:
         startup.quiet_libraries()
         startup.start_jax(_CONFIG.value)
         with leaving.none_left_waiting(), startup.storage_errors_told(workdir), claimed(workdir):
-            peers.check_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
+            peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             from csst_jax import pipeline  # seconds to import: not before the checks above
             from csst_jax.settings import resolve
 

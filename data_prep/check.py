@@ -111,18 +111,18 @@ def diagnose(
             found.errors.append(str(error))
     found.extend(examination.findings(examined))
     if train in reports and val in reports and val in chosen:
-        found.extend(readiness.check(chosen[train], chosen[val]))
+        found.extend(readiness.findings(chosen[train], chosen[val]))
     elif missing := [split for split in (train, val) if split not in chosen]:
         found.errors.append(
             f"{data_set.directory}: no labelled image in split {' and '.join(map(repr, missing))}; a run needs some to "
             "train on and some to judge by. There are: " + ", ".join(data_set.splits) + "."
         )
     if config is not None and train in reports:
-        _check_settings(config, reports[train], data_set.description.classes, found)
+        _compare_settings(config, reports[train], data_set.description.classes, found)
     return reports, found
 
 
-def _check_settings(config: ConfigDict, train: SplitReport, classes: Sequence[str], found: Findings) -> None:
+def _compare_settings(config: ConfigDict, train: SplitReport, classes: Sequence[str], found: Findings) -> None:
     """What crops and minimum areas of the teacher and the student mean for this data set."""
     for name in ("teacher", "student"):
         stage, holds = config[name], train.classes

@@ -27,7 +27,7 @@ import numpy as np
 
 from csst_jax.types import CsstError
 from data_prep import classes, cli, raw
-from data_prep.palette import check_palettes
+from data_prep.palette import compare_palettes
 from data_prep.problems import Problems, read_list
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     description, labels = classes.read(flags.classes, flags.name, flags.void)
     problems = Problems()
     splits = read(flags, problems)
-    check_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)
+    compare_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)
     cli.prepare(raw.RawDataSet(description, labels, splits), flags, problems)
 
 

@@ -85,8 +85,8 @@ def directory(given: str | os.PathLike[str], *below: str, flag: str = "--source_
     raise CsstError(f"{flag}={given} is not a directory{f' with {wanted}' if below else ''}; see docs/datasets.md.")
 
 
-def check_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> list[RawPair]:
-    """Checks a split before anything is decoded: not empty, no id twice, every file there.
+def complete_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> list[RawPair]:
+    """What a split lists, before anything is decoded: an empty split, an id twice and a missing file are problems.
 
     Returns:
       The pairs sorted by id, without duplicates.
@@ -119,7 +119,7 @@ def read_pair(pair: RawPair, labels: LabelMap) -> RawExample:
       Bad: something is wrong with a file.
     """
     image_bytes = _read_bytes(pair.image)
-    width, height = _check_image(pair.image, image_bytes)
+    width, height = _decoded_size(pair.image, image_bytes)
     if pair.mask is None:
         return RawExample(pair.id, image_bytes, np.full((height, width), IGNORE_LABEL, np.uint8), labelled=False)
     label = _read_label(pair.mask, labels)
@@ -150,18 +150,18 @@ def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]
     return picture
 
 
-def _check_image(path: pathlib.Path, data: bytes) -> tuple[int, int]:
+def _decoded_size(path: pathlib.Path, data: bytes) -> tuple[int, int]:
     """Decodes an image whole and returns (width, height)."""
     picture = _decode(path, data, "image", ("PNG", "JPEG"))
     if picture.mode not in ("RGB", "L", "P", "RGBA"):
         raise Bad(f"{path}: image of colour mode {picture.mode}; convert it to 8-bit RGB.")
     if picture.format == "PNG" and data[_PNG_BIT_DEPTH] == 16:
         raise Bad(f"{path}: image of 16 bits a channel, of which decoders drop half; convert it to 8-bit RGB.")
-    _check_upright(path, picture)
+    _require_upright(path, picture)
     return picture.size
 
 
-def _check_upright(path: pathlib.Path, picture: Image.Image) -> None:
+def _require_upright(path: pathlib.Path, picture: Image.Image) -> None:
     orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
     if orientation != 1:
         raise Bad(
@@ -174,16 +174,16 @@ def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
     """uint8[h, w] classes and 255; a palette mask counts by its indices where `labels` has values."""
     known = {IGNORE_LABEL: IGNORE_LABEL} | dict(labels.values)  # as `of_values` has it
     if path.suffix == ".mat":
-        return _checked(path, "value", known, *labels.of_values(_read_sbd(path)))
+        return _without_unknown(path, "value", known, *labels.of_values(_read_sbd(path)))
     picture = _decode(path, _read_bytes(path), "mask", ("PNG",))
-    _check_upright(path, picture)
+    _require_upright(path, picture)
     single = picture.mode in ("L", "P", "1", "I", "I;16", "I;16B")
     if single and labels.values:
         values = np.asarray(picture)
         values = values.astype(np.uint8) if values.dtype == bool else values
-        return _checked(path, "value", known, *labels.of_values(values))
+        return _without_unknown(path, "value", known, *labels.of_values(values))
     if labels.colours and picture.mode in ("P", "RGB", "RGBA"):
-        return _checked(path, "colour", labels.colours, *labels.of_colours(np.asarray(picture.convert("RGB"))))
+        return _without_unknown(path, "colour", labels.colours, *labels.of_colours(np.asarray(picture.convert("RGB"))))
     wanted = (
         "an RGB or palette PNG in the colours of the classes"
         if labels.colours
@@ -205,7 +205,7 @@ def _read_sbd(path: pathlib.Path) -> np.ndarray:
         raise Bad(f"{path}: no readable mask GTcls.Segmentation ({error}). Copy the file again.") from error
 
 
-def _checked(
+def _without_unknown(
     path: pathlib.Path, kind: str, known: Mapping[Any, int], label: np.ndarray, unknown: Mapping[Any, int]
 ) -> np.ndarray:
     if not unknown:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import logging
+import re
 import shutil
 
 import jax
@@ -97,6 +99,14 @@ def test_second_run_skips_everything_and_leaves_results_as_they_are(copy, config
     printed = capsys.readouterr().out
     assert "mIoU" in printed and str(copy / "results.json") in printed
     assert results["student"]["miou"] == json.loads((copy / "results.json").read_text())["student"]["miou"]
+
+
+def test_the_log_says_whose_score_it_is(copy, config, no_training, caplog):
+    shutil.rmtree(copy / "student" / "evaluation")
+    with caplog.at_level(logging.INFO):
+        pipeline.run(all_stages(config), copy)
+    assert re.search(r"student: mIoU \d+\.\d+ % on 3 images", caplog.text)
+    assert "evaluation: mIoU" not in caplog.text
 
 
 @pytest.mark.slow
@@ -352,7 +362,7 @@ def test_data_that_scores_would_be_wrong_on_is_refused_and_oddities_are_logged(
         pipeline.run(resolve.run(config), tmp_path)
     assert "data: split 'train' is trained on and validated on" in caplog.text
     found = readiness.Findings(["a is wrong.", "b is wrong."], ["c is odd."])
-    monkeypatch.setattr(experiment.readiness, "check", lambda pool, validation: found)
+    monkeypatch.setattr(experiment.readiness, "findings", lambda pool, validation: found)
     with pytest.raises(CsstError, match=r"a is wrong.\nb is wrong.\n`python -m data_prep.check` .* looks closer"):
         pipeline.run(resolve.run(config), tmp_path / "other")
     assert "data: c is odd." in caplog.text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csst_jax.data.stored import encoded
-from csst_jax.data.stored.components import areas_and_centroids, check_values, runs
+from csst_jax.data.stored.components import areas_and_centroids, require_known_values, runs
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def tile_centroids(
     for top in range(0, label.shape[0] - height + 1, height):
         for left in range(0, label.shape[1] - width + 1, width):
             start, length, value = runs(label[top : top + height, left : left + width])
-            check_values(value, length, num_classes)
+            require_known_values(value, length, num_classes)
             area, y, x = areas_and_centroids(value, start, length, width, num_classes)
             klass = np.flatnonzero(area)
             found.append((klass, top + y[klass], left + x[klass], area[klass]))

@@ -129,7 +129,9 @@ def pack(directory: pathlib.Path, how: Format, archive: pathlib.Path, ids: Seque
                     tar.add(directory / name, name)
 
 
-def check(archive: pathlib.Path, how: Format, data: DatasetDescription, sizes: Mapping[str, tuple[int, int]]) -> None:
+def require_fit(
+    archive: pathlib.Path, how: Format, data: DatasetDescription, sizes: Mapping[str, tuple[int, int]]
+) -> None:
     """Refuses an archive that the server would refuse, or score near zero.
 
     Args:

@@ -1,7 +1,9 @@
 """The zoo as a table: `python -m csst_jax.models`, or `--json` for a list of objects.
 
 Parameters are counted at 19 classes. GFLOP are of the whole evaluation of one image, a multiplication and an addition
-counted as two, as XLA counts them in the program before it is compiled.
+counted as two, as XLA counts them in the program before it is compiled. Counting all networks takes minutes, so the
+rows are kept in counted.jsonl beside this file. `--record` counts again, and writes that file and README.md's table; a
+network that is not in it is counted when it is asked for.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
 _NUM_CLASSES = 19
 _SIZE = (1024, 2048)
+_HERE = pathlib.Path(__file__).parent
+COUNTED = _HERE / "counted.jsonl"
+_HEAD = "| network | backbone | parameters | with auxiliary heads | GFLOP | strides of features | lineages | weights |"
+README = _HERE.parent.parent / "README.md"
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -67,12 +74,31 @@ def _count(arrays: Arrays) -> int:
     return sum(math.prod(leaf.shape) for leaf in arrays.values())
 
 
+def counted() -> dict[str, dict[str, Any]]:
+    """The rows that were counted before, by name."""
+    rows = [json.loads(line) for line in COUNTED.read_text(encoding="utf-8").splitlines()]
+    return {row["name"]: row for row in rows}
+
+
+def record(rows: Sequence[dict[str, Any]]) -> None:
+    """Keeps rows that were counted just now, with the others of the zoo, and shows all in README.md if it is there."""
+    kept = counted() | {row["name"]: row for row in rows}
+    every = [kept[name] for name in zoo.NETWORKS if name in kept]
+    COUNTED.write_text("".join(json.dumps(row) + "\n" for row in every), encoding="utf-8")
+    if README.exists():
+        README.write_text(with_table(README.read_text(encoding="utf-8"), every), encoding="utf-8")
+
+
+def with_table(text: str, rows: Sequence[dict[str, Any]]) -> str:
+    """A page with the rows in place of those that its table of networks has."""
+    begin = text.index(_HEAD)
+    end = text.index("\n\n", begin)
+    return text[:begin] + table(rows) + text[end:]
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    lines = [
-        "| network | backbone | parameters | with auxiliary heads | GFLOP | strides of features | lineages | weights |",
-        "| --- | --- | --: | --: | --: | --- | --- | --- |",
-    ]
+    lines = [_HEAD, "| --- | --- | --: | --: | --: | --- | --- | --- |"]
     for row in rows:
         strides = ", ".join(f"{name} {stride}" for name, stride in row["strides"].items() if stride)
         cells = [
@@ -95,13 +121,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m csst_jax.models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to show; all of them by default")
+    parser.add_argument("--record", action="store_true", help="count again, and keep the rows for the next time")
     parser.add_argument("--json", action="store_true", help="a JSON list instead of the table")
     options = parser.parse_args(arguments)
     try:
-        rows = [describe(name) for name in options.names or zoo.NETWORKS]
+        kept = {} if options.record else counted()
+        rows = [kept.get(name) or describe(name) for name in options.names or zoo.NETWORKS]
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if options.record:
+        record(rows)
     print(json.dumps(rows, indent=1) if options.json else table(rows))
     return 0
 

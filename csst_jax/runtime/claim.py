@@ -78,41 +78,33 @@ def _locked(workdir: pathlib.Path) -> Iterator[None]:
 def _renewed(path: epath.Path) -> Iterator[None]:
     """A claim whose object changes every quarter of a minute; one that has been the same for a minute is nobody's.
 
-    Two runs that claim within the same moment see it a moment later. One that was suspended, and lost its claim to
-    another, is stopped as by SIGTERM. Clocks of machines are not compared.
+    The store refuses to write over a generation that was not read, so of two runs that claim at the same moment one
+    has it. A run that was suspended, and lost its claim to another, is stopped as by SIGTERM. Clocks of machines are
+    not compared.
     """
-    run, ended = uuid.uuid4().hex, threading.Event()
-
-    def claim(count: int) -> None:
-        content = {"run": run, "host": socket.gethostname(), "process": os.getpid(), "count": count}
-        path.write_text(json.dumps(content), encoding="utf-8")
-
-    def renew() -> None:
-        count = 0
-        while not ended.wait(_RENEW_EVERY_S):
-            count += 1
-            with contextlib.suppress(Exception):  # once is not for ever: the next one may succeed
-                holder = _read(path)
-                if holder and run not in holder:
-                    print(f"error: {_in_use(path.parent, holder)}", file=sys.stderr, flush=True)
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
-                claim(count)
-
     try:
-        _await_silence(path)
-        claim(0)
-        time.sleep(_LOOK_EVERY_S)
-        seen = _read(path)
+        claim = _Claim(path)
+        claim.take()
     except CsstError:
         raise
-    except Exception as error:  # gcsfs', Google's and aiohttp's have no common kind
+    except Exception as error:  # Google's, requests' and google-auth's have no common kind
         raise CsstError(
             f"cannot read and write {path.parent}: {type(error).__name__}: {error}. Check the bucket's name, and "
             "whether this machine may write to it (docs/pods.md)."
         ) from error
-    if run not in seen:
-        raise _in_use(path.parent, seen)
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(_RENEW_EVERY_S):
+            try:
+                claim.write()
+            except CsstError as error:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            except Exception as error:  # once is not for ever: the next one may succeed
+                print(f"warning: cannot renew {path}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
     renewing = threading.Thread(target=renew, name="claim", daemon=True)
     renewing.start()
     try:
@@ -121,30 +113,77 @@ def _renewed(path: epath.Path) -> Iterator[None]:
         ended.set()
         renewing.join()
         with contextlib.suppress(Exception):  # left behind, it is nobody's in a minute
-            if run in _read(path):
-                path.unlink()
+            claim.give_back()
 
 
-def _await_silence(path: epath.Path) -> None:
-    """Returns when nobody has renewed the claim for a while; raises if somebody does."""
-    first, since = _read(path), time.monotonic()
-    if first:
-        print(f"{path} is there: waiting {_SILENT_FOR_S:.0f} s to see whether its run is alive.", flush=True)
-    while first and time.monotonic() - since < _SILENT_FOR_S:
-        time.sleep(_LOOK_EVERY_S)
-        now = _read(path)
-        if not now:
-            return
-        if now != first:
-            raise _in_use(path.parent, now)
+class _Claim:
+    """The object that names the run which has the workdir, written and deleted only where nobody else wrote since.
 
+    Google's client is asked directly: gcsfs knows the precondition "there is none", and none of a generation.
+    """
 
-def _read(path: epath.Path) -> str:
-    """The claim; empty if there is none."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
+    def __init__(self, path: epath.Path):
+        """Reads and writes nothing yet."""
+        from google.cloud import storage  # comes with gcsfs, which only runs in buckets need
+
+        self._path = path
+        bucket, _, self._name = os.fspath(path).removeprefix("gs://").partition("/")
+        self._bucket = storage.Client(project=None).bucket(bucket)  # objects belong to buckets, not to projects
+        self._run, self._count, self._generation = uuid.uuid4().hex, 0, 0
+
+    def take(self) -> None:
+        """Waits until nobody renews the claim, and takes it.
+
+        Raises:
+          CsstError: another run renews it, or took it at the same moment.
+        """
+        first, self._generation = self._read()
+        since = time.monotonic()
+        if first:
+            print(f"{self._path} is there: waiting {_SILENT_FOR_S:.0f} s to see whether its run is alive.", flush=True)
+        while self._generation and time.monotonic() - since < _SILENT_FOR_S:
+            time.sleep(_LOOK_EVERY_S)
+            holder, now = self._read()
+            if now not in (0, self._generation):
+                raise _in_use(self._path.parent, holder)
+            self._generation = now
+        self.write()
+
+    def write(self) -> None:
+        """Takes or renews the claim.
+
+        Raises:
+          CsstError: another run has it.
+        """
+        from google.api_core.exceptions import PreconditionFailed
+
+        content = {"run": self._run, "host": socket.gethostname(), "process": os.getpid(), "count": self._count}
+        blob = self._bucket.blob(self._name)  # a new one: one that was read asks for that generation ever after
+        try:
+            blob.upload_from_string(json.dumps(content), if_generation_match=self._generation)
+            self._generation = blob.generation
+        except PreconditionFailed:
+            # The client repeats a write whose answer was lost: then the newer generation is this run's own.
+            holder, generation = self._read()
+            if self._run not in holder:
+                raise _in_use(self._path.parent, holder or "whose claim is gone by now") from None
+            self._generation = generation
+        self._count += 1
+
+    def give_back(self) -> None:
+        """Deletes the claim, if it is still this run's."""
+        self._bucket.blob(self._name).delete(if_generation_match=self._generation)
+
+    def _read(self) -> tuple[str, int]:
+        """The claim and its generation; empty and 0 if there is none."""
+        from google.api_core.exceptions import NotFound
+
+        blob = self._bucket.blob(self._name)
+        try:
+            content = blob.download_as_bytes().decode()
+        except NotFound:
+            return "", 0
+        return content, blob.generation
 
 
 def _in_use(workdir: Place, holder: str) -> CsstError:

@@ -27,8 +27,10 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ope
 """Libraries whose version changes a program, an artifact or a crop."""
 
 
-def check_alike(settings: dict[str, Any]) -> None:
-    """Compares all processes of the run; each raises the same error, so that none is left waiting.
+def require_alike(settings: dict[str, Any]) -> None:
+    """Refuses processes that were started otherwise than the first one.
+
+    All raise the same error, so that none is left waiting.
 
     Args:
       settings: what a process was started with, JSON-able.
@@ -41,7 +43,7 @@ def check_alike(settings: dict[str, Any]) -> None:
 
 
 def refuse_others(started_with: Sequence[dict[str, Any]]) -> None:
-    """See `check_alike`.
+    """See `require_alike`.
 
     Args:
       started_with: of every process, in order.

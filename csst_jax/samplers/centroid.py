@@ -52,7 +52,7 @@ class CentroidSampler:
         if len(class_names) != num_classes:
             raise CsstError(f"{len(class_names)} class names for {num_classes} classes; give one each.")
         if real_share is not None:
-            plans.check_share("real_share", real_share)
+            plans.require_share("real_share", real_share)
         if len(pool) == 0:
             raise CsstError(
                 "there is no centroid to sample: the labels have no pixel of any class, or every component is smaller "

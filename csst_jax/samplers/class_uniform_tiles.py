@@ -40,7 +40,7 @@ class ClassUniformTilesSampler:
         def __post_init__(self) -> None:
             if self.tile_px < 1:
                 raise CsstError(f"tile_px is {self.tile_px}; give the side of a tile in pixels, 1 or more.")
-            plans.check_share("share", self.share)
+            plans.require_share("share", self.share)
 
     @classmethod
     def make(cls, settings: Settings, candidates: Candidates) -> ClassUniformTilesSampler:
@@ -64,7 +64,7 @@ class ClassUniformTilesSampler:
         Raises:
           CsstError: the share is outside 0..1.
         """
-        plans.check_share("class_uniform_share", class_uniform_share)
+        plans.require_share("class_uniform_share", class_uniform_share)
         self._points, self._images = points, images
         self._num_classes, self._share = num_classes, class_uniform_share
 

@@ -39,7 +39,7 @@ class UniformImageSampler:
           CsstError: there is no image, one has no pixel, or real_share is outside 0..1.
         """
         if real_share is not None:
-            plans.check_share("real_share", real_share)
+            plans.require_share("real_share", real_share)
         table = np.asarray(images, dtype=np.int64).reshape(-1, 4)
         if len(table) == 0:
             raise CsstError("there is no image to sample: the split or the id list is empty.")

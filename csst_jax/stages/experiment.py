@@ -102,7 +102,7 @@ def require_sound(this: Experiment) -> None:
     unlabelled = {name for name, training in asked_for.items() if UNLABELLED in training.origins}
     if needs_labels(this) or unlabelled:
         _require_pool(this.pool)
-    found = readiness.check(this.pool, this.validation)
+    found = readiness.findings(this.pool, this.validation)
     for warning in found.warnings:
         log.warning("data: %s", warning)
     if found.errors:

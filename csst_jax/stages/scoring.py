@@ -151,7 +151,7 @@ def _finish_submission(output: Place, name: str, selection: Selection) -> None:
         how, data = formats.find(name), selection.dataset
         archive = output / f"submission_{name}{how.suffix}"
         formats.pack(output / "submission", how, archive, data.ids(selection.split))
-        formats.check(archive, how, data.description, data.image_sizes(selection.split))
+        formats.require_fit(archive, how, data.description, data.image_sizes(selection.split))
         print(f"submission {archive}")
 
 

@@ -97,8 +97,8 @@ def test_another_split_of_the_same_data_set_can_join(selection, tiny_data):
 
 def test_validation_images_among_the_joined_ones_are_found(selection, tiny_data):
     judged = select(DataSet.open(tiny_data), "val", "")
-    assert not readiness.check(selection(), judged).errors
-    (error,) = readiness.check(selection(more_unlabelled=f"{tiny_data}:val"), judged).errors
+    assert not readiness.findings(selection(), judged).errors
+    (error,) = readiness.findings(selection(more_unlabelled=f"{tiny_data}:val"), judged).errors
     assert "3 images of split 'val' are in split 'train', too: image00" in error
 
 

@@ -55,7 +55,7 @@ def check(train, val, labelled=None):
     data = Data(train=train, val=val)
     chosen = tuple(range(len(train))) if labelled is None else labelled
     pool = Selection(data, "train", chosen, tuple(set(range(len(train))) - set(chosen)))
-    return readiness.check(pool, Selection(data, "val", tuple(range(len(val))), ())), data
+    return readiness.findings(pool, Selection(data, "val", tuple(range(len(val))), ())), data
 
 
 def test_nothing_to_say_about_sound_data_and_no_image_is_read():
@@ -99,7 +99,7 @@ def test_an_image_in_both_splits_is_an_error_and_an_id_in_both_is_none():
 def test_one_split_for_both_is_a_warning():
     data = Data(train=[("x", 1, ALL)])
     one = Selection(data, "train", (0,), ())
-    found = readiness.check(one, one)
+    found = readiness.findings(one, one)
     assert not found.errors and "trained on and validated on" in found.warnings[0]
 
 

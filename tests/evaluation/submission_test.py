@@ -47,7 +47,7 @@ def write(tmp_path, name, changed=None):
 
 
 def check(archive, name, sizes=None):
-    submission.check(pathlib.Path(archive), FORMATS[name], DATA[name], sizes or dict.fromkeys(IDS, SIZE))
+    submission.require_fit(pathlib.Path(archive), FORMATS[name], DATA[name], sizes or dict.fromkeys(IDS, SIZE))
 
 
 def save(path, array, mode=None):

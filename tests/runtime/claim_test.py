@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from google.cloud.storage import Blob
 
 from csst_jax.runtime import claim, storage
 from csst_jax.runtime.claim import claimed
@@ -72,26 +73,84 @@ def test_a_run_that_ends_meanwhile_is_not_waited_for(bucket, workdir, monkeypatc
         assert time.monotonic() - began < 30
 
 
-def test_of_two_that_claim_at_once_the_later_one_has_it(bucket, workdir, monkeypatch):
-    def look(seconds):
-        bucket.put(OBJECT, b'{"run": "other"}')
+def race(workdir, monkeypatch, runs=4):
+    """Claims in as many threads, none of which writes before all have read: who had it, and what the others heard."""
+    all_have_read, all_have_ended = threading.Barrier(runs), threading.Barrier(runs)
+    write, had, heard = claim._Claim.write, [], []
 
-    monkeypatch.setattr(claim.time, "sleep", look)
-    with pytest.raises(CsstError, match="in use by another run .*other"), claimed(workdir):
-        pytest.fail("both have it")
+    def write_with_the_others(self):
+        if not self._count:
+            all_have_read.wait(30)
+        write(self)
+
+    def run():
+        try:
+            with claimed(workdir):
+                had.append(threading.get_ident())
+                all_have_ended.wait(30)
+        except CsstError as error:
+            heard.append(str(error))
+            all_have_ended.wait(30)
+
+    monkeypatch.setattr(claim._Claim, "write", write_with_the_others)
+    threads = [threading.Thread(target=run) for _ in range(runs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return had, heard
 
 
-def test_a_run_that_lost_its_claim_while_it_was_suspended_is_stopped(bucket, workdir, capsys):
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_of_several_that_claim_at_the_same_moment_one_has_it(bucket, workdir, monkeypatch, left_behind):
+    if left_behind:
+        bucket.put(OBJECT, b'{"run": "killed"}')
+    had, heard = race(workdir, monkeypatch)
+    assert len(had) == 1 and len(heard) == 3
+    assert all("gs://bucket/run is in use by another run ({" in error for error in heard)
+    assert bucket.names() == []
+
+
+def test_a_write_whose_answer_was_lost_is_this_runs_own(bucket, workdir, monkeypatch):
+    upload = Blob.upload_from_string
+
+    def repeated(self, *arguments, **keywords):
+        upload(self, *arguments, **keywords)
+        upload(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Blob, "upload_from_string", repeated)
+    with claimed(workdir):
+        assert json.loads(bucket.content(OBJECT))["process"] == os.getpid()
+    assert bucket.names() == []
+
+
+def test_a_renewal_that_fails_is_told_and_tried_again(bucket, workdir, capsys):
+    with claimed(workdir):
+        bucket.denied.add(".lock")
+        give_up, told = time.monotonic() + 30, ""
+        while "cannot renew" not in told and time.monotonic() < give_up:
+            time.sleep(0.05)
+            told += capsys.readouterr().err
+        assert "warning: cannot renew gs://bucket/run/.lock: Forbidden" in told
+        bucket.denied.clear()
+    assert bucket.names() == []
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_run_that_lost_its_claim_while_it_was_suspended_is_stopped(bucket, workdir, capsys, ended):
     stopped = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     try:
         with claimed(workdir):
-            bucket.put(OBJECT, b'{"run": "other"}')
+            if ended:  # the other run's claim came and went
+                bucket.clear()
+            else:
+                bucket.put(OBJECT, b'{"run": "other"}')
             assert stopped.wait(30)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert bucket.content(OBJECT) == b'{"run": "other"}'
-    assert "in use by another run" in capsys.readouterr().err
+    assert ended or bucket.content(OBJECT) == b'{"run": "other"}'
+    assert f"in use by another run ({'whose claim is gone' if ended else ''}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["gs://bucket/run", "gs://missing/run"])

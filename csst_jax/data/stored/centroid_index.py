@@ -219,7 +219,7 @@ def read(
         local = local_file(path)
         with open(local, "rb") as file:
             records = index_records.framed(file, local.stat().st_size)
-            header = _check_header(path, Example.FromString(next(records)).features.feature, expected_sha256, mend)
+            header = _read_header(path, Example.FromString(next(records)).features.feature, expected_sha256, mend)
             sizes = header["num_images"], header["num_components"]
             ids, record, columns = index_records.unpack(Example, records, *sizes, header["records_sha256"])
     except (Damaged, DecodeError) as error:
@@ -227,7 +227,7 @@ def read(
     return CentroidIndex(ids, header["num_classes"], header["labels_sha256"], record, **columns)
 
 
-def _check_header(
+def _read_header(
     path: pathlib.Path, features: Mapping[str, Any], expected_sha256: str | None, mend: str
 ) -> dict[str, Any]:
     """The header record as a dict; raises as `read` does."""

@@ -23,7 +23,7 @@ def components(label: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndar
       ValueError: `label` is not a two-dimensional uint8 array.
     """
     start, length, value = runs(label)
-    check_values(value, length, num_classes)
+    require_known_values(value, length, num_classes)
     # cc3d takes 0 for background: shift the classes up by one, in uint8, so that void (255) wraps around to 0.
     component, count = cc3d.connected_components(label + np.uint8(1), connectivity=8, return_N=True)
     owner = component.ravel()[start]
@@ -79,8 +79,8 @@ def runs(label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return start, np.diff(start, append=label.size), label.ravel()[start]
 
 
-def check_values(value: np.ndarray, length: np.ndarray, num_classes: int) -> None:
-    """Checks a label's runs.
+def require_known_values(value: np.ndarray, length: np.ndarray, num_classes: int) -> None:
+    """Refuses a label with values that mean nothing.
 
     Raises:
       CsstError: a value is neither a class nor 255; names each with its number of pixels.
