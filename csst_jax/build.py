@@ -99,7 +99,7 @@ def check_stage(
     """
     _builder(stage, num_classes)
     if stage.epochs == 0:
-        pretrained.check_complete(stage.pretrained, num_classes)
+        pretrained.check_complete(stage.pretrained, selection.dataset.description.classes)
         return
     planned = phases(stage, len(records), device_mesh)
     for phase in planned:
@@ -215,15 +215,23 @@ def network(stage: ConfigDict, num_classes: int, seed: int | None) -> nnx_io.Net
 
 
 def _builder(stage: ConfigDict, num_classes: int) -> Callable[..., nnx.Module]:
-    # Options that only some networks have are left to the network, or to its weights, where nothing sets them.
+    build = zoo.builder(stage.network, num_classes, dtype=compute_dtype(stage.dtype), **network_options(stage))
+    return rematerialised(build) if stage.remat else build
+
+
+def network_options(stage: ConfigDict) -> dict[str, Any]:
+    """The builder's options that the stage sets, and those that its pretrained weights were made for.
+
+    Options that only some networks have are left to the network, or to its weights, where nothing sets them.
+
+    Raises:
+      CsstError: the pretrained weights cannot be read, or are for another network or other options.
+    """
     options: dict[str, Any] = {"lineage": stage.lineage} if stage.lineage else {}
     options |= {"output_stride": stage.output_stride} if stage.output_stride else {}
     options |= {"width": stage.width} if stage.width != 1 else {}
     options |= {"depth": stage.depth} if stage.depth != 1 else {}
-    if stage.pretrained:
-        options = pretrained.options(stage.pretrained, stage.network, options)
-    build = zoo.builder(stage.network, num_classes, dtype=compute_dtype(stage.dtype), **options)
-    return rematerialised(build) if stage.remat else build
+    return pretrained.options(stage.pretrained, stage.network, options) if stage.pretrained else options
 
 
 def preprocessing(config: ConfigDict, stage: ConfigDict) -> Preprocessing:

@@ -18,7 +18,7 @@ from csst_jax import build
 from csst_jax.data import readiness
 from csst_jax.data.stored import centroid_index
 from csst_jax.evaluation.table import format_table
-from csst_jax.models.weights.files import sha256
+from csst_jax.models.weights.files import identity
 from csst_jax.report import write_report
 from csst_jax.runtime.json_files import fingerprint, write_json
 from csst_jax.stages import evaluate, label, train
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from csst_jax.data.sampling import LabelledSource
     from csst_jax.data.selection import Selection
     from csst_jax.runtime.storage import Place
-    from csst_jax.stages.train import Trained
+    from csst_jax.stages.model_file import Trained
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def run(config: ConfigDict, workdir: Place) -> dict[str, Any] | None:
     # Stage three: a student of its own initialisation on both (eq. 3).
     if has(this, "student"):
         both = [build.real_labels(this.pool, config.student), pseudo]
-        networks["student"] = train_network(this, "student", config.student, both, seed=config.seed + 1)
+        networks["student"] = train_network(this, "student", config.student, both, config.seed + 1, teacher.sha256)
 
     # The control (Table 1b): the teacher's recipe for as many steps as the student took.
     if has(this, "baseline"):
@@ -196,7 +196,9 @@ def check_made(this: Run, stage: str, artifact: Artifact) -> None:
         )
 
 
-def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[LabelledSource], seed: int) -> Trained:
+def train_network(
+    this: Run, name: str, stage: ConfigDict, sources: Sequence[LabelledSource], seed: int, teacher: str | None = None
+) -> Trained:
     """One training stage in `workdir/<name>`.
 
     The batches are part of the request, and the devices are not: batches are multiples of the mesh's data axis, so
@@ -208,7 +210,7 @@ def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[Lab
     request = {
         "seed": seed,
         "settings": settings,
-        "pretrained_sha256": sha256(pretrained) if pretrained else None,
+        "pretrained_sha256": identity(pretrained) if pretrained else None,
         "preprocessing": dataclasses.asdict(build.preprocessing(this.config, stage)),
         "batches": [f"{p.steps} of {p.global_batch} x {p.crop_px} px an epoch" for p in distinct_phases(phases)],
         "labels_sha256": [labelled.index.labels_sha256 for labelled in sources],
@@ -216,7 +218,7 @@ def train_network(this: Run, name: str, stage: ConfigDict, sources: Sequence[Lab
     }
     artifact = Artifact(this.workdir / name, request)
     check_made(this, name, artifact)
-    return train.run(artifact, this.config, stage, sources, this.classes, seed)
+    return train.run(artifact, this.config, stage, sources, this.pool.dataset.description, seed, teacher)
 
 
 def label_pool(this: Run, teacher: Trained) -> LabelledSource:

@@ -1,5 +1,6 @@
 """The whole pipeline on a tiny data set, in this process, with the toy network."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,11 +8,14 @@ import jax
 import numpy as np
 import pytest
 
+import csst_jax
 from csst_jax import pipeline
 from csst_jax.data import readiness
-from csst_jax.models import zoo
+from csst_jax.data.stored.store import DataSet
+from csst_jax.models import nnx_io, zoo
+from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import files
-from csst_jax.stages import train
+from csst_jax.stages import scoring, train
 from csst_jax.stages.artifact import StaleArtifactError
 from csst_jax.types import CsstError
 from tests.toy_network import train_toys
@@ -135,10 +139,110 @@ def test_killed_between_the_last_checkpoint_and_the_mark_it_only_sets_the_mark(c
     assert results["compilations"]["student"]["count"] == 0
 
 
-def test_lost_checkpoint_of_a_finished_stage_is_explained(copy, config):
+def test_every_network_is_one_file_that_needs_no_other(finished, config, tiny_data, tmp_path):
+    workdir, results = finished
+    alone = tmp_path / "elsewhere.safetensors"
+    shutil.copy(workdir / "student" / "model.safetensors", alone)
+    student = csst_jax.load(alone)
+    description = DataSet.open(tiny_data).description
+    assert (student.classes, student.palette) == (description.classes, description.palette)
+    said = student.description
+    assert (said.network, said.steps, said.method, said.dtype) == ("toy", 4, "supervised", "float32")
+    assert said.weights_sha256 == results["student"]["weights_sha256"]
+    assert said.scores == {
+        "split": "val", "images": 3, "miou": results["student"]["miou"], "iou": results["student"]["iou"]
+    }  # fmt: skip
+    asked = json.loads((workdir / "student" / "stage.json").read_text())
+    assert said.origin == {
+        "stage": "student",
+        "data_set": "tiny",
+        "request_sha256": asked["hash"],
+        "teacher_sha256": results["teacher"]["weights_sha256"],
+        **{name: asked["request"][name] for name in ("labels_sha256", "records_sha256", "pretrained_sha256")},
+    }
+    for name in ("teacher", "student", "baseline"):
+        found = files.describe(workdir / name)
+        assert found.weights_sha256 == results[name]["weights_sha256"] and found.scores["miou"] == results[name]["miou"]
+    images = np.random.default_rng(0).uniform(size=(1, 32, 48, 3)).astype(np.float32)
+    assert csst_jax.load(workdir)(images).tobytes() == student(images).tobytes()
+
+
+def test_a_finished_stage_is_loaded_from_its_file_without_its_checkpoints(copy, config, no_training, monkeypatch):
+    monkeypatch.setattr(train, "Checkpoints", None)
+    for name in ("teacher", "student", "baseline"):
+        shutil.rmtree(copy / name / "checkpoints")
+    before = (copy / "results.json").read_bytes()
+    pipeline.run(all_stages(config), copy)
+    assert (copy / "results.json").read_bytes() == before
+
+
+def test_a_stage_that_an_earlier_version_finished_gets_its_file(copy, config, no_training, finished):
+    for name in ("teacher", "student", "baseline"):
+        (copy / name / "model.safetensors").unlink()
+    pipeline.run(all_stages(config), copy)
+    for name in ("teacher", "student", "baseline"):
+        again, before = ((workdir / name / "model.safetensors").read_bytes() for workdir in (copy, finished[0]))
+        assert again == before, name  # the scores, too
+
+
+def test_a_finished_stage_without_its_file_and_its_checkpoints_is_explained(copy, config):
+    (copy / "teacher" / "model.safetensors").unlink()
     shutil.rmtree(copy / "teacher" / "checkpoints")
     with pytest.raises(CsstError, match="could not read the checkpoint of step 4"):
         pipeline.run(config, copy)
+
+
+def test_a_damaged_file_is_explained_and_made_again(copy, config, no_training):
+    path = copy / "teacher" / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    config.stages = "teacher"
+    with pytest.raises(
+        CsstError,
+        match=r"teacher/model.safetensors is damaged: .*; copy it again, or, in its stage's directory, delete it",
+    ):
+        pipeline.run(config, copy)
+    path.unlink()
+    pipeline.run(config, copy)
+    files.read(path)
+
+
+@pytest.mark.slow
+def test_a_student_of_pretrained_weights_is_loaded_when_these_are_gone(config, tmp_path):
+    """Their options and preprocessing are in its own file: nothing else has to be where it was."""
+    start = tmp_path / "start.safetensors"
+    first = nnx_io.create(zoo.builder("toy", 7), 0)
+    arrays = {name: np.asarray(value) for name, value in (first.params | first.batch_stats).items()}
+    bgr = Preprocessing((104.0, 117.0, 123.0), (57.0, 57.0, 57.0), "BGR", 255.0)
+    files.write(start, arrays, files.Description("toy", {"width": 0.5}, 7, "toys", "0" * 64, bgr))
+    config.student.pretrained, config.student.width = str(start), 1.0
+    results = pipeline.run(config, tmp_path / "run")
+    start.unlink()
+    said = csst_jax.load(tmp_path / "run").description
+    assert said.options == {"width": 0.5} and said.preprocessing == bgr and said.num_classes == 4
+    assert said.origin["pretrained_sha256"]
+    found = scoring.evaluate(config, [tmp_path / "run"], tmp_path / "scores")["student"]
+    assert (found["miou"], found["weights_sha256"]) == (results["student"]["miou"], said.weights_sha256)
+
+
+@pytest.mark.slow
+def test_a_teacher_of_another_run_is_taken_by_its_workdir_and_evaluating_it_changes_no_request(copy, config, tmp_path):
+    shutil.rmtree(copy / "teacher" / "evaluation")
+    files.write(copy / "teacher" / "model.safetensors", *unscored(copy / "teacher"))
+    config.teacher.pretrained, config.teacher.epochs, config.stages = str(copy / "teacher"), 0, "teacher"
+    pipeline.run(config, tmp_path / "taken")
+    files.add_scores(copy / "teacher" / "model.safetensors", {"miou": 0.5})
+    pipeline.run(config, tmp_path / "taken")
+    taken, given = files.describe(tmp_path / "taken" / "teacher"), files.describe(copy / "teacher")
+    assert (taken.weights_sha256, taken.steps) == (given.weights_sha256, 0)
+    config.teacher.pretrained = str(copy)  # the student
+    with pytest.raises(StaleArtifactError, match="pretrained_sha256"):
+        pipeline.run(config, tmp_path / "taken")
+
+
+def unscored(directory):
+    arrays, description = files.read(directory)
+    return arrays, dataclasses.replace(description, scores=None)
 
 
 @pytest.mark.slow
@@ -196,7 +300,7 @@ def test_other_samplers_run_too(config, tmp_path, name):
         ),
         ({"student.network": "fastscnn"}, "unknown network 'fastscnn'"),
         ({"teacher.epochs": 0}, "epochs=0 takes pretrained weights as they are; set pretrained=FILE"),
-        ({"teacher.pretrained": "nowhere.safetensors"}, "cannot read nowhere.safetensors as safetensors"),
+        ({"teacher.pretrained": "nowhere.safetensors"}, "cannot read .*nowhere.safetensors as safetensors"),
         ({"teacher.output_stride": 8}, "network 'toy' has no option output_stride; it has: "),
         ({"teacher.crop_px": 160}, r"crop_px=160 is larger than every training image \(the longest side is 128 px\)"),
         ({"student.crop_px": 160}, "crop_px=160 is larger than every training image"),

@@ -14,7 +14,10 @@ from csst_jax import build
 from csst_jax.data.stored.encoded import decode_label
 from csst_jax.evaluation.pictures import colour, contact_sheet, difference
 from csst_jax.evaluation.scores import Scores
+from csst_jax.models.weights.files import add_scores
+from csst_jax.models.weights.locate import MODEL_FILE
 from csst_jax.runtime.json_files import read_json
+from csst_jax.stages.artifact import DONE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +28,22 @@ if TYPE_CHECKING:
     from csst_jax.evaluation.whole_image import Prediction
     from csst_jax.runtime.storage import Place
     from csst_jax.stages.artifact import Artifact
-    from csst_jax.stages.train import Trained
+    from csst_jax.stages.model_file import Trained
 
 log = logging.getLogger(__name__)
 
 
 def run(artifact: Artifact, config: ConfigDict, selection: Selection, trained: Trained) -> dict[str, Any]:
-    """The scores of one network (see `score`), computed or read from the finished artifact."""
+    """The scores of one network (see `score`), computed or read from the finished artifact, and put into its file.
+
+    Args:
+      artifact: in the directory of the network's training stage.
+      config: the run's.
+      selection: the split.
+      trained: the network.
+    """
     if artifact.done:
+        _note_scores(artifact, selection, trained)
         return artifact.result
     begin = time.perf_counter()
     found = score(config, selection, trained, selection.labelled)
@@ -40,7 +51,16 @@ def run(artifact: Artifact, config: ConfigDict, selection: Selection, trained: T
     log.info("%s: mIoU %.2f %% on %d images", artifact.directory.name, 100 * result["miou"], result["images"])
     if jax.process_index() == 0:
         artifact.finish(result)
+        _note_scores(artifact, selection, trained)
     return result
+
+
+def _note_scores(artifact: Artifact, selection: Selection, trained: Trained) -> None:
+    """The network's file has the scores as well; after a kill between the two it gets them when the run goes on."""
+    found = artifact.result
+    scores = {"split": selection.split, **{key: found[key] for key in ("images", "miou", "iou")}}
+    if jax.process_index() == 0 and trained.description.scores != scores:
+        add_scores(artifact.directory.parent / MODEL_FILE, scores)
 
 
 def score(
@@ -135,5 +155,5 @@ def _rows(
 
 def read_result(directory: Place) -> dict[str, Any] | None:
     """A finished stage's result; None where there is none."""
-    done = directory / "DONE"
+    done = directory / DONE_FILE
     return read_json(done) if done.exists() else None

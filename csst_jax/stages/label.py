@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from csst_jax.evaluation.whole_image import WholeImagePredictor
     from csst_jax.runtime.storage import Place
     from csst_jax.stages.artifact import Artifact
-    from csst_jax.stages.train import Trained
+    from csst_jax.stages.model_file import Trained
 
 log = logging.getLogger(__name__)
 

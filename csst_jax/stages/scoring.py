@@ -14,10 +14,12 @@ from csst_jax.evaluation import submission as formats
 from csst_jax.evaluation.matrix_picture import draw_confusion
 from csst_jax.evaluation.pictures import save_png
 from csst_jax.evaluation.table import format_by_method
+from csst_jax.models.weights.files import other_classes
+from csst_jax.models.weights.locate import MODEL_FILE, locate
 from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.storage import is_remote
 from csst_jax.stages import evaluate as stage
-from csst_jax.stages import finished
+from csst_jax.stages import model_file
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -28,10 +30,22 @@ if TYPE_CHECKING:
     from csst_jax.data.selection import Selection
     from csst_jax.evaluation.whole_image import Prediction
     from csst_jax.runtime.storage import Place
-    from csst_jax.stages.train import Trained
+    from csst_jax.stages.model_file import Trained
 
 SCORES_FILE = "scores.json"
 PREDICTIONS = "predictions"  # a directory a network in it
+
+
+def beside(checkpoint: Place) -> Place:
+    """Where a network's scores go if nothing else is said: beside its file, or beside its stage, in the workdir.
+
+    Args:
+      checkpoint: see `locate`.
+
+    Raises:
+      CsstError: as `locate`.
+    """
+    return _owner(locate(checkpoint)).parent / "scores"
 
 
 def evaluate(
@@ -45,7 +59,7 @@ def evaluate(
 
     Args:
       config: the run's: `data` and `evaluate` count.
-      checkpoints: finished stages' directories, or files of weights.
+      checkpoints: files of networks, or directories that have one (see `csst_jax.models.weights.locate`).
       output: directory to write to; what is there under the same names is replaced.
       predictions: whether to write every prediction as a PNG of class numbers.
       submission: format of the submission to write, or None.
@@ -67,10 +81,11 @@ def evaluate(
             "has, or ask for --predictions or a --submission."
         )
     classes = selection.dataset.description.classes
+    checkpoints = [locate(path) for path in checkpoints]
     names = [_name(path, checkpoints) for path in checkpoints]
     if len(set(names)) < len(names):
         raise CsstError(f"checkpoints are told apart by their names, and these are {', '.join(names)}; rename one.")
-    networks = {name: finished.load(path, len(classes)) for name, path in zip(names, checkpoints, strict=True)}
+    networks = {name: _network(path, classes) for name, path in zip(names, checkpoints, strict=True)}
     results: dict[str, Any] = {}
     for name, network in networks.items():
         writers = [_folder_writer(output / PREDICTIONS / name, selection)] if predictions else []
@@ -90,8 +105,25 @@ def evaluate(
 
 def _name(path: Place, checkpoints: Sequence[Place]) -> str:
     """The stage's or the file's name, with its run's where several have that name."""
-    same = [other for other in checkpoints if other.stem == path.stem]
-    return path.stem if len(same) == 1 else f"{path.parent.name}_{path.stem}"
+    own = _owner(path)
+    same = [other for other in checkpoints if _owner(other).stem == own.stem]
+    return own.stem if len(same) == 1 else f"{own.parent.name}_{own.stem}"
+
+
+def _owner(path: Place) -> Place:
+    return path.parent if path.name == MODEL_FILE else path
+
+
+def _network(path: Place, classes: Sequence[str]) -> Trained:
+    """The network of a file, which predicts a data set's classes.
+
+    Raises:
+      CsstError: as `model_file.load`; or its classes are others.
+    """
+    network = model_file.load(path)
+    if differing := other_classes(network.description, classes):
+        raise CsstError(f"{path} {differing}; evaluate it on a data set with its classes in its order.")
+    return network
 
 
 def _folder_writer(directory: Place, selection: Selection) -> Callable[[Prediction], None]:

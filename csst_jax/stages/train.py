@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,13 @@ import numpy as np
 
 from csst_jax import build
 from csst_jax.data.kept import kept_in_memory
-from csst_jax.stages.artifact import DONE_FILE
+from csst_jax.models.weights.files import TRAINED_HERE, Description
+from csst_jax.models.weights.locate import MODEL_FILE
+from csst_jax.stages import model_file
 from csst_jax.train import sharding
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.compile import distinct_phases
 from csst_jax.train.loop import TrainingRun, train
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,31 +28,19 @@ if TYPE_CHECKING:
 
     from csst_jax.data.sampling import LabelledSource
     from csst_jax.models.nnx_io import Arrays, Network
-    from csst_jax.models.preprocessing import Preprocessing
     from csst_jax.stages.artifact import Artifact
+    from csst_jax.stages.model_file import Trained
+    from csst_jax.train.state import TrainState
+    from csst_jax.types import DatasetDescription
 
 log = logging.getLogger(__name__)
 
 PARAMETERS_FILE = "parameters.txt"
 
 
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A finished training stage.
-
-    Attributes:
-      network: the network as pure functions.
-      weights: trained (params, batch_stats).
-      sha256: hash of the weights.
-      steps: optimizer steps it took.
-      expects: what the network expects of its input.
-    """
-
-    network: Network
-    weights: tuple[Arrays, Arrays]
-    sha256: str
-    steps: int
-    expects: Preprocessing
+def predicting_weights(state: TrainState) -> tuple[Arrays, Arrays]:
+    """Which weights predict, as (params, batch_stats): labels, scores, pictures and the model file have no others."""
+    return state.params, state.batch_stats
 
 
 def run(
@@ -60,20 +48,32 @@ def run(
     config: ConfigDict,
     stage: ConfigDict,
     sources: Sequence[LabelledSource],
-    classes: Sequence[str],
+    data: DatasetDescription,
     seed: int,
+    teacher_sha256: str | None = None,
 ) -> Trained:
     """Trains, or goes on training, or loads what is trained.
+
+    A finished stage is loaded from its model file. One that an earlier version finished has none; it is made from the
+    last checkpoint.
 
     Args:
       artifact: the stage's directory.
       config: the run's configuration.
       stage: this stage's part of it (`config.teacher` or `config.student`).
       sources: labelled images: the real ones first, then pseudo-labelled ones.
-      classes: class names.
+      data: what the labels mean.
       seed: of the initial values, the samples and the augmentation.
+      teacher_sha256: hash of the weights that made the pseudo labels.
+
+    Raises:
+      CsstError: a finished stage's weights are not those that it finished with, or cannot be read; or see `train`.
     """
     name = artifact.directory.name
+    if artifact.done and (found := model_file.finished(artifact)):
+        log.info("%s: done, skipped", name)
+        return found
+    classes, options = data.classes, build.network_options(stage)
     mesh = build.mesh(config)
     phases = build.phases(stage, sum(len(labelled.records) for labelled in sources), mesh)
     # What is trained needs no initial values, which take seconds to make.
@@ -83,7 +83,7 @@ def run(
     steps = sum(phase.steps for phase in phases)
     try:
         if artifact.done:
-            log.info("%s: done, skipped", name)
+            log.info("%s: done by an earlier version; its last checkpoint becomes %s", name, MODEL_FILE)
             state = checkpoints.restore(recipe.abstract_state(), steps)
         else:
             sampler = build.sampler(stage, sources, classes)
@@ -135,15 +135,25 @@ def run(
             )
     finally:
         checkpoints.close()
-    weights = jax.device_put((state.params, state.batch_stats), sharding.replicated(mesh))
-    trained = Trained(net, weights, weights_sha256(weights), steps, recipe.augmentation.preprocessing)
-    if artifact.done:
-        if trained.sha256 != artifact.result["weights_sha256"]:
-            raise CsstError(
-                f"the weights in {checkpoints.directory} are not those that {artifact.directory / DONE_FILE} tells of; "
-                f"delete {artifact.directory} to train {name} again."
-            )
-    else:
+    # All processes take part in gathering what is split over devices (`mesh.split_state`).
+    weights = jax.device_get(jax.device_put(predicting_weights(state), sharding.replicated(mesh)))
+    description = Description(
+        network=stage.network,
+        options=options,
+        num_classes=len(classes),
+        source=TRAINED_HERE,
+        source_sha256="",
+        preprocessing=recipe.augmentation.preprocessing,
+        classes=data.classes,
+        palette=data.palette,
+        official_ids=data.official_ids,
+        dtype=stage.dtype,
+        method="supervised",
+        steps=steps,
+        origin=model_file.origin(artifact, data.name, teacher_sha256),
+    )
+    trained = model_file.save(artifact, net, weights, description)
+    if not artifact.done:
         artifact.finish(
             {
                 "network": stage.network,
@@ -154,16 +164,6 @@ def run(
             }
         )
     return trained
-
-
-def weights_sha256(weights: tuple[Arrays, Arrays]) -> str:
-    """Hash of all names and values, in the order of the names."""
-    sha256 = hashlib.sha256()
-    for arrays in weights:
-        for name in sorted(arrays):
-            sha256.update(name.encode())
-            sha256.update(np.asarray(arrays[name]).tobytes())
-    return sha256.hexdigest()
 
 
 def _compilations(planned: Sequence[Any], made: Sequence[Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import types
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from csst_jax.data.stored.store import DataSet
 from csst_jax.evaluation.whole_image import Prediction
 from csst_jax.stages import label
 from csst_jax.stages.artifact import Artifact
-from csst_jax.stages.train import Trained
+from csst_jax.stages.model_file import Trained
 from csst_jax.types import CsstError
+
+TEACHER = Trained(None, None, types.SimpleNamespace(weights_sha256="teacherhash", steps=1, preprocessing=None))
 
 
 class Guesser:
@@ -51,7 +54,7 @@ def run(config, selection, tmp_path, monkeypatch):
 
     def run(directory="pseudo_labels"):
         artifact = Artifact(tmp_path / directory, {"settings": config.label.to_dict()})
-        return label.run(artifact, config, selection, Trained(None, None, "teacherhash", 1, None))
+        return label.run(artifact, config, selection, TEACHER)
 
     return run
 
@@ -97,7 +100,7 @@ def test_joined_images_are_labelled_and_sampled_with_the_others(config, tiny_dat
     joined = build.training_selection(config, DataSet.open(tiny_data))
     monkeypatch.setattr(label.build, "predictor", lambda *_: Guesser(joined))
     artifact = Artifact(tmp_path / "pseudo_labels", {})
-    labelled, index = label.run(artifact, config, joined, Trained(None, None, "teacherhash", 1, None))
+    labelled, index = label.run(artifact, config, joined, TEACHER)
     assert len(labelled) == 4 + 3
     assert index.ids[3:] == ("image07", "tiny/val/image00", "tiny/val/image01", "tiny/val/image02")
     val = DataSet.open(tiny_data).source("val")

@@ -1,10 +1,11 @@
 """`python -m csst_jax.evaluate`: the run's own score again, on the files it writes too; pictures; submissions."""
 
+import dataclasses
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from PIL import Image
 from csst_jax import check_submission, pipeline
 from csst_jax.data.stored.encoded import decode_label
 from csst_jax.data.stored.store import DataSet
-from csst_jax.models import zoo
+from csst_jax.models import nnx_io, zoo
 from csst_jax.models.weights import files
 from csst_jax.runtime import storage
-from csst_jax.stages import finished, scoring
+from csst_jax.stages import scoring
 from csst_jax.types import CsstError
 from tests.evaluation.official_scores import official_scores
 from tests.toy_network import train_toys
@@ -53,8 +54,7 @@ def teacher(tiny_config, tiny_data, tmp_path_factory):
 @pytest.fixture
 def weights(teacher, tmp_path):
     """The teacher as a file."""
-    arrays, description = finished.read(teacher)
-    files.write(tmp_path / "ours.safetensors", arrays, description)
+    shutil.copy(teacher / "model.safetensors", tmp_path / "ours.safetensors")
     return tmp_path / "ours.safetensors"
 
 
@@ -73,6 +73,19 @@ def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(
         for record, image_id in enumerate(val.ids("val"))
     ]
     assert (list(results["iou"].values()), results["miou"]) == official_scores(pairs, 4)
+
+
+def test_a_file_a_stage_and_a_workdir_are_the_same_network_and_have_their_place(config, teacher, weights, tmp_path):
+    run = tmp_path / "run"
+    for name in ("student", "teacher"):
+        (run / name).mkdir(parents=True)
+        shutil.copy(weights, run / name / "model.safetensors")
+    for checkpoint in (run, run / "student", run / "student" / "model.safetensors"):
+        assert scoring.beside(checkpoint) == run / "scores"
+    assert scoring.beside(weights) == tmp_path / "scores"
+    names = list(scoring.evaluate(config, [run / "teacher" / "model.safetensors", run], tmp_path / "out"))
+    assert names == ["teacher", "student"]
+    assert files.describe(run).scores == files.describe(weights).scores, "the command changed the file"
 
 
 @pytest.mark.slow
@@ -137,21 +150,25 @@ def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weig
     arrays, description = files.read(weights)
     less = tmp_path / "less.safetensors"
     files.write(less, {k: v for k, v in arrays.items() if k != "stem.conv.kernel"}, description)
+    other, two = tmp_path / "other.safetensors", tmp_path / "two.safetensors"
+    files.write(other, arrays, dataclasses.replace(description, classes=("ground", "cube", "post", "sign")))
+    network = nnx_io.create(zoo.builder("toy", 2), 0)
+    arrays = {name: np.asarray(value) for name, value in (network.params | network.batch_stats).items()}
+    files.write(two, arrays, dataclasses.replace(description, num_classes=2, classes=(), palette=()))
     for checkpoints, submission, message in (
         ([teacher, weights], "mapillary", "a submission is of one network; 2 checkpoints"),
         ([teacher, teacher], None, "these are (.*_teacher), \\1; rename one"),
         ([teacher], "kitti", "unknown submission format 'kitti'"),
         ([teacher], "cityscapes", "data set 'tiny' has not the classes of 'cityscapes'"),
-        ([teacher.parent], None, "no stage.json; give one of .*teacher"),
+        ([teacher.parent], None, "has no finished student; it has: teacher. Give one of them"),
+        ([teacher.parent / "pictures"], None, "pictures has no model.safetensors. Give a file of weights"),
         ([tmp_path / "none"], None, "cannot read .*none"),
+        ([other], None, "other.safetensors has 'cube' as class 1, and the data set has 'box'; evaluate it on a"),
+        ([two], None, "two.safetensors has 2 classes, and the data set has 4"),
         ([less], None, "less.safetensors does not fit 'toy'"),
     ):
         with pytest.raises(CsstError, match=message):
             scoring.evaluate(config, checkpoints, tmp_path / "out", submission=submission)
-    config.data.val_split = "train"
-    monkeypatch.setattr(DataSet, "description", types.SimpleNamespace(classes=("a", "b")), raising=False)
-    with pytest.raises(CsstError, match="has 4 classes, and the data set has 2"):
-        finished.load(teacher, 2)
     assert not (tmp_path / "out").exists()
 
 

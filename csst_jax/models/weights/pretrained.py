@@ -1,4 +1,4 @@
-"""Training from pretrained weights: a file of ours gives a network its initial values."""
+"""Training from pretrained weights: a file of ours, imported or trained here, gives a network its initial values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from csst_jax.models.nnx_io import Arrays, Network
 
@@ -24,7 +24,7 @@ def options(path: str | os.PathLike[str], network: str, asked: Mapping[str, Any]
     """The builder's options under which a network takes a file's weights.
 
     Args:
-      path: a file of ours.
+      path: of a file of ours, see `locate`.
       network: the name in the zoo that the configuration gives.
       asked: options that the configuration sets; the output stride may differ from the file's, as weights do not depend
         on it.
@@ -43,20 +43,21 @@ def options(path: str | os.PathLike[str], network: str, asked: Mapping[str, Any]
     return {**description.options, **asked}
 
 
-def check_complete(path: str, num_classes: int) -> None:
-    """Refuses to take weights as they are where something in them was never trained.
+def check_complete(path: str, classes: Sequence[str]) -> None:
+    """Refuses to take weights as they are where something in them was never trained, or was for other classes.
+
+    Args:
+      path: of a file of ours, see `locate`; empty for none.
+      classes: names of the data set's classes.
 
     Raises:
-      CsstError: there is no file, or its classes are not as many, or parts of it hold initial values.
+      CsstError: there is no file, or its classes are others, or parts of it hold initial values.
     """
     if not path:
         raise CsstError("epochs=0 takes pretrained weights as they are; set pretrained=FILE, or epochs to 1 or more.")
     description = files.describe(path)
-    if description.num_classes != num_classes:
-        raise CsstError(
-            f"{path} has {description.num_classes} classes and the data set has {num_classes}: a new classifier must "
-            "be trained; set epochs to 1 or more."
-        )
+    if differing := files.other_classes(description, classes):
+        raise CsstError(f"{path} {differing}: a new classifier must be trained; set epochs to 1 or more.")
     if description.initial:
         raise CsstError(
             f"{path}: {len(description.initial)} arrays hold initial values ({description.initial[0]}, …); they must "
