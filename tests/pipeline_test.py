@@ -167,6 +167,26 @@ def test_every_network_is_one_file_that_needs_no_other(finished, config, tiny_da
     assert csst_jax.load(workdir)(images).tobytes() == student(images).tobytes()
 
 
+@pytest.mark.slow
+def test_what_predicts_is_decided_in_one_place(config, tmp_path, monkeypatch):
+    """Weights that see class 2 everywhere, and are not the trained ones: labels, scores and file have them."""
+    monkeypatch.setattr(train, "predicting_weights", sees_class_2)
+    config.stages = "teacher,label,student,evaluate"
+    results = pipeline.run(config, tmp_path)
+    assert results["pseudo_labels"]["class_share"] == {"ground": 0, "box": 0, "post": 1, "sign": 0}
+    for name in ("teacher", "student"):
+        assert results[name]["iou"]["post"] > 0 == sum(v for k, v in results[name]["iou"].items() if k != "post")
+        arrays, description = files.read(tmp_path / name)
+        assert not arrays["classifier.kernel"].any() and description.weights_sha256 == results[name]["weights_sha256"]
+    assert results["pseudo_labels"]["teacher_sha256"] == results["teacher"]["weights_sha256"]
+
+
+def sees_class_2(state):
+    favoured = {name: jax.numpy.zeros_like(value) for name, value in state.params.items() if "classifier" in name}
+    favoured["classifier.bias"] = favoured["classifier.bias"].at[2].set(1)
+    return state.params | favoured, state.batch_stats
+
+
 def test_a_finished_stage_is_loaded_from_its_file_without_its_checkpoints(copy, config, no_training, monkeypatch):
     monkeypatch.setattr(train, "Checkpoints", None)
     for name in ("teacher", "student", "baseline"):
