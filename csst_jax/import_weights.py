@@ -1,7 +1,7 @@
 """Turns a published checkpoint into a file of ours: `python -m csst_jax.import_weights --source=… --checkpoint=FILE …`.
 
 The file holds the weights under our names and says what it is for; `--config.teacher.pretrained=FILE` starts a training
-from it, and `csst_jax.models.load(FILE)` makes a network of it. PyTorch is not needed.
+from it, and `csst_jax.load(FILE)` makes a network of it. PyTorch is not needed.
 """
 
 from __future__ import annotations

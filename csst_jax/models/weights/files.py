@@ -32,7 +32,7 @@ TRAINED_HERE = "csst_jax"
 
 _KEY = "csst_jax"
 _MAKE = "Make one with `python -m csst_jax.import_weights`."
-_AGAIN = "delete it and run its stage's command again, which makes it from the last checkpoint"
+_AGAIN = "copy it again, or, in its stage's directory, delete it: the stage's command makes it of the last checkpoint"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Descripti
     own, said = weights_sha256(arrays), description.weights_sha256
     if said and own != said:
         again = _AGAIN if description.source == TRAINED_HERE else "import the checkpoint again"
-        raise CsstError(f"{found} is damaged: its weights have the hash {own[:12]}, not {said[:12]}; {again}.")
+        raise CsstError(f"{found} is damaged: its weights' hash is {own[:12]}, not {said[:12]}; {again}.")
     return arrays, description
 
 

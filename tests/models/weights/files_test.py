@@ -213,13 +213,13 @@ def test_weights_that_are_not_those_that_were_written_are_refused(tmp_path, toys
     _, ours, _ = published("toy", 5)
     said = files.write(path, ours, FULL).weights_sha256
     rewrite(path, weights_sha256="0" * 64)
-    with pytest.raises(CsstError, match=rf"has the hash {said[:12]}, not 000000000000; delete it and run its stage's"):
+    with pytest.raises(CsstError, match=rf"weights' hash is {said[:12]}, not 000000000000; copy it again, or, in"):
         files.read(path)
     rewrite(path, source="toys")
     with pytest.raises(CsstError, match="not 000000000000; import the checkpoint again"):
         csst_jax.load(path)
     (tmp_path / "model.safetensors").write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CsstError, match="cannot read .*; delete it and run its stage's command again, which makes it"):
+    with pytest.raises(CsstError, match="cannot read .*; copy it again, or, in its stage's directory, delete it"):
         files.read(tmp_path / "model.safetensors")
 
 
