@@ -22,11 +22,11 @@ from csst_jax.data.augment import Augmentation, Photometry
 from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import HeadLosses
 from csst_jax.methods.base import Parts
-from csst_jax.methods.supervised import LABELLED, Supervised
+from csst_jax.methods.supervised import Supervised
 from csst_jax.models import fast_scnn, nnx_io
 from csst_jax.models.ops import convolution
 from csst_jax.models.preprocessing import IMAGENET
-from csst_jax.streams import STEP, WEAK
+from csst_jax.streams import LABELLED, STEP, WEAK
 from csst_jax.train import optimizers
 from csst_jax.train.sharding import make_mesh
 from csst_jax.train.step import Recipe, step_program

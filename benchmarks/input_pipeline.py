@@ -30,9 +30,9 @@ from csst_jax.data.crop import place
 from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.kept import kept_in_memory
 from csst_jax.data.stored.store import DataSet
-from csst_jax.methods.supervised import LABELLED
 from csst_jax.runtime.host_memory import keep_freed_memory
 from csst_jax.samplers.uniform import UniformImageSampler
+from csst_jax.streams import LABELLED
 from csst_jax.types import DatasetDescription, Phase
 from data_prep import stored, workers
 from data_prep.raw import RawExample

@@ -54,6 +54,10 @@ class Stream:
         return UNLABELLED not in self.origins
 
 
+LABELLED = Stream("labelled", (REAL, PSEUDO))
+"""The union of real and pseudo labels (paper §3.2)."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """One array of a step's input.

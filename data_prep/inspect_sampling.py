@@ -23,9 +23,8 @@ from csst_jax import command_line
 from csst_jax.data import crop
 from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.stored import encoded
-from csst_jax.methods.supervised import LABELLED
 from csst_jax.samplers import SAMPLERS
-from csst_jax.streams import UNLABELLED
+from csst_jax.streams import LABELLED, UNLABELLED
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription, Phase
 from data_prep import cli, pictures
 

@@ -104,7 +104,7 @@ def test_second_run_skips_everything_and_leaves_results_as_they_are(copy, config
 def test_the_log_says_whose_score_it_is(copy, config, no_training, caplog):
     shutil.rmtree(copy / "student" / "evaluation")
     with caplog.at_level(logging.INFO):
-        pipeline.run(all_stages(config), copy)
+        pipeline.run(resolve.run(all_stages(config)), copy)
     assert re.search(r"student: mIoU \d+\.\d+ % on 3 images", caplog.text)
     assert "evaluation: mIoU" not in caplog.text
 
@@ -208,7 +208,7 @@ def test_a_damaged_file_is_explained_and_made_again(copy, config):
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     config.stages = "teacher"
-    with pytest.raises(CsstError, match=r"teacher/model.safetensors is damaged: .*; delete it and run its stage's"):
+    with pytest.raises(CsstError, match=r"teacher/model.safetensors is damaged: .*, in its stage's directory, delete it"):
         pipeline.run(resolve.run(config), copy)
     path.unlink()
     pipeline.run(resolve.run(config), copy)

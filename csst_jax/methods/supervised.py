@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from csst_jax.losses.heads import MAIN
 from csst_jax.methods.base import Method, Objective
-from csst_jax.streams import PSEUDO, REAL, WEAK, Stream
+from csst_jax.streams import LABELLED, WEAK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from csst_jax.methods.base import Crops
     from csst_jax.models.nnx_io import Arrays
     from csst_jax.train_state import TrainState
-
-LABELLED = Stream("labelled", (REAL, PSEUDO))
 
 
 class Supervised(Method):

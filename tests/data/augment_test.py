@@ -9,9 +9,8 @@ import pytest
 
 from csst_jax.data.augment import Augmentation, Photometry
 from csst_jax.methods.mean_teacher import MeanTeacher
-from csst_jax.methods.supervised import LABELLED
 from csst_jax.models.preprocessing import Preprocessing
-from csst_jax.streams import STRONG, WEAK
+from csst_jax.streams import LABELLED, STRONG, WEAK
 from csst_jax.types import CsstError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -13,9 +13,9 @@ from PIL import Image
 from csst_jax.data import batches as module
 from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.stored import tiles
-from csst_jax.methods.supervised import LABELLED
 from csst_jax.samplers.plan import PLAN_DTYPE
 from csst_jax.schedules import crops
+from csst_jax.streams import LABELLED
 from csst_jax.types import CsstError, Phase
 
 

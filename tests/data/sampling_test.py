@@ -12,9 +12,8 @@ from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.sampling import Images, WithoutLabels, readers, require_crop_fits, samplers
 from csst_jax.data.stored import centroid_index
 from csst_jax.methods.mean_teacher import MeanTeacher
-from csst_jax.methods.supervised import LABELLED
 from csst_jax.samplers import SAMPLERS
-from csst_jax.streams import PSEUDO, REAL, UNLABELLED
+from csst_jax.streams import LABELLED, PSEUDO, REAL, UNLABELLED
 from csst_jax.types import CsstError, Phase
 
 CLASSES = ("even", "odd", "speck")

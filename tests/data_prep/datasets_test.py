@@ -8,9 +8,9 @@ from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.descriptions import CITYSCAPES
 from csst_jax.data.stored import encoded
 from csst_jax.data.stored.store import DataSet
-from csst_jax.methods.supervised import LABELLED
 from csst_jax.samplers.centroid import CentroidSampler
 from csst_jax.samplers.plan import pool_from_index
+from csst_jax.streams import LABELLED
 from csst_jax.types import CsstError, Phase
 from data_prep import ade20k, bdd100k, camvid, cityscapes, mapillary, voc2012
 from tests.data_prep import replicas

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from csst_jax.losses import heads
-from csst_jax.methods.supervised import LABELLED
 from csst_jax.models.nnx_io import Network
-from csst_jax.streams import STEP, WEAK
+from csst_jax.streams import LABELLED, STEP, WEAK
 from csst_jax.train.step import step_program
 from csst_jax.types import IGNORE_LABEL, CsstError, Phase
 

@@ -11,9 +11,9 @@ import pytest
 from csst_jax.data.batches import batches
 from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.stored.store import DataSet
-from csst_jax.methods.supervised import LABELLED
 from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.schedules import crops
+from csst_jax.streams import LABELLED
 from csst_jax.train import loop
 
 WARM = 500  # steps

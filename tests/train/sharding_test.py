@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.methods.supervised import LABELLED
+from csst_jax.streams import LABELLED
 from csst_jax.train.sharding import input_shardings, make_mesh, state_shardings
 from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError

@@ -12,7 +12,8 @@ from jax import lax
 
 from csst_jax.models.ops.blocks import convolve_blocks, from_blocks, to_blocks
 from csst_jax.models.ops.convolution import conv2d, output_blocks
-from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
+from csst_jax.streams import LABELLED
+from csst_jax.train.sharding import input_shardings, make_mesh, replicated
 
 
 def plain(x, kernel, stride, padding, dilation, groups):
@@ -222,7 +223,7 @@ def test_no_platform_gets_a_convolution_with_groups_of_several_channels():
 def gathered_sizes(conv, x_shape, kernel_shape, how, spatial):
     """Numbers of elements of all that the program of the output and both gradients gathers on eight devices."""
     mesh = make_mesh(jax.devices()[:8], spatial)
-    pixels, everywhere = batch_shardings(mesh)["image"], replicated(mesh)
+    pixels, everywhere = input_shardings([LABELLED], mesh)["labelled"]["image"], replicated(mesh)
 
     def step(x, kernel):
         y, vjp = jax.vjp(lambda x, k: conv(x, k, *how), x, kernel)

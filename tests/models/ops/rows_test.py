@@ -11,7 +11,8 @@ from csst_jax.models.ops import convolution, rows
 from csst_jax.models.ops.batch_statistics import normalise_by_batch
 from csst_jax.models.ops.convolution import conv2d
 from csst_jax.models.ops.pooling import max_pool
-from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
+from csst_jax.streams import LABELLED
+from csst_jax.train.sharding import input_shardings, make_mesh, replicated
 
 CHANNELS = 16
 
@@ -43,7 +44,7 @@ def with_gradients(layers, height, mesh):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return jax.value_and_grad(loss, (0, 1), has_aux=True)(x, kernel)
 
-    pixels, everywhere = batch_shardings(mesh)["image"], replicated(mesh)
+    pixels, everywhere = input_shardings([LABELLED], mesh)["labelled"]["image"], replicated(mesh)
     jitted = jax.jit(run, in_shardings=(pixels, everywhere), out_shardings=everywhere)
     return jax.device_get(jitted(jax.device_put(x, pixels), jax.device_put(kernel, everywhere)))
 
