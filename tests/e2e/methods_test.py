@@ -7,23 +7,13 @@ import time
 import pytest
 
 from tests.multiprocess.processes_test import assert_close
-from tests.small_runs import finish, results, start, start_together, state_of, toy_command, wait_for
+from tests.small_runs import MEAN_TEACHER, finish, results, start, start_together, state_of, toy_command, wait_for
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = (
-    "--config.stages=student,evaluate",
-    "--config.student.method.name=mean_teacher",
-    "--config.student.method.mean_teacher.confidence_threshold=0.3",
-    "--config.student.method.mean_teacher.ramp_up_steps=4",
-    "--config.student.optimizer.name=adamw",
-    "--config.student.lr.base=0.001",
-    "--config.student.epochs=16",
-)
-
 
 def command(data, workdir, *more):
-    return toy_command(data, workdir, *SETTINGS, *more)
+    return toy_command(data, workdir, *MEAN_TEACHER, *more)
 
 
 @pytest.fixture(scope="module")
