@@ -38,7 +38,7 @@ class Data:
     def ids(self, split):
         return tuple(image_id for image_id, _, _ in self.splits[split])
 
-    def source(self, split):
+    def reader(self, split):
         return self.sources[split]
 
     def centroids(self, split):
