@@ -23,6 +23,7 @@ from csst_jax import storage
 from csst_jax.data import centroid_index, object_store
 from csst_jax.data.encoded import size
 from csst_jax.types import CsstError, DatasetDescription
+from csst_jax.user_files import user_path
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class DataSet:
             cache = pathlib.Path(object_store.CACHE).expanduser()
             found = object_store.local_copy(storage.remote(directory, "data.dir"), find_prepared, cache)
         else:
-            found = find_prepared(pathlib.Path(directory))
+            found = find_prepared(user_path(directory))
         try:
             metadata = json.loads((found / METADATA_FILE).read_text(encoding="utf-8"))
             description = DatasetDescription(
