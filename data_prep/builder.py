@@ -185,6 +185,7 @@ def _finish(
             "ids": ids,
             "labelled_ids": [image_id for image_id, has in zip(ids, labelled, strict=True) if has],
             "labels_sha256": sha256,
+            "image_digests": [digest for note in notes for digest in note.image_digests],
         }
         infos.append(
             tfds.core.SplitInfo(
@@ -196,10 +197,17 @@ def _finish(
         print(
             f"{description.name}: {split}: {len(ids)} images, {int(labelled.sum())} labelled, {len(index)} components"
         )
+        if turned := sum(note.turned for note in notes):
+            print(
+                f"{description.name}: {split}: {turned} images are turned, as their EXIF tags say. Their masks must be "
+                "drawn on the turned images; look at the contact sheet of data_prep.check."
+            )
         without = sorted(set(range(index.num_classes)) - set(index.klass.tolist()))
         if without and labelled.any():
             names = ", ".join(description.classes[klass] for klass in without)
-            print(f"{description.name}: {split}: warning: no pixel of {names}")
+            hint = ". 255 is void; where it is a class, --classes=FILE must say so: `values: [255]`"
+            hint = hint if set(index.klass.tolist()) <= {0} else ""
+            print(f"{description.name}: {split}: warning: no pixel of {names}{hint}")
     undecoded = tfds.features.Tensor(shape=(), dtype=np.object_)  # not features.Image: TFDS knows no tiles
     tfds.folder_dataset.write_metadata(
         data_dir=made,

@@ -16,7 +16,6 @@ import argparse
 import collections
 import dataclasses
 import json
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -215,12 +214,12 @@ def as_json(data_set: DataSet, reports: Mapping[str, SplitReport], found: Findin
 
 def _arguments() -> argparse.ArgumentParser:
     arguments = cli.parser(__doc__)
-    arguments.add_argument("--data_dir", type=pathlib.Path, help="directory of the prepared data set")
+    arguments.add_argument("--data_dir", type=cli.path, help="directory of the prepared data set")
     arguments.add_argument(
         "--config", help="configuration of a run, instead; keys are overridden as --config.KEY=VALUE"
     )
     arguments.add_argument(
-        "--contact_sheet", type=pathlib.Path, help="PNG to write (default: contact_sheet.png in the data set)"
+        "--contact_sheet", type=cli.path, help="PNG to write (default: contact_sheet.png in the data set)"
     )
     arguments.add_argument("--json", action="store_true", help="print JSON instead of tables")
     workers.add_argument(arguments)

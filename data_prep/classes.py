@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
+from csst_jax.user_files import read_text
 from data_prep.label_map import Colour, LabelMap
 from data_prep.palette import distinct_palette
 
@@ -30,7 +31,7 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
     """
     path = pathlib.Path(text)
     where = f"--classes={text}"
-    if os.path.isfile(text):  # pathlib's raises where a long list makes no file name
+    if os.path.isfile(os.path.expanduser(text)):  # pathlib's raises where a long list makes no file name
         content = _load(path)
     elif "," in text:
         content = [entry.strip() for entry in text.split(",")]
@@ -68,8 +69,8 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
 
 def _load(path: pathlib.Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML, too
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return yaml.safe_load(read_text(path, "classes (YAML or JSON)"))  # JSON is YAML, too
+    except (yaml.YAMLError, RecursionError) as error:
         raise CsstError(f"{path}: unreadable file of classes ({error}); it must be YAML or JSON.") from error
 
 

@@ -4,8 +4,10 @@ An image belongs to the mask of the same name (sub-directories count; the suffix
 labelled; the others, and all images of --unlabelled, are the unlabelled pool. Validation images are drawn from the
 labelled ones by --val_fraction and --seed, or listed in --val_list.
 
-Images are PNG or JPEG of any size. Masks are PNGs: single-channel ones of class numbers (grey, or with a palette, whose
-colours do not matter), or RGB ones in the colours of --classes: a list with commas, or a YAML or JSON file:
+Images are PNG, JPEG, TIFF, WebP or BMP of any size, and are turned upright as their EXIF tags say. Masks are PNGs, in a
+directory of their own or beside the images: --mask_suffix=_mask pairs IMAGE.jpg with IMAGE_mask.png. They are
+single-channel ones of class numbers (grey, or with a palette, whose colours do not matter), or RGB ones in the colours
+of --classes: a list with commas, or a YAML or JSON file:
 
   classes:
     - road                                   # value 0 in masks: its place in the list
@@ -19,41 +21,116 @@ colours do not matter), or RGB ones in the colours of --classes: a list with com
 from __future__ import annotations
 
 import argparse
+import collections
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from csst_jax.data.id_lists import IdList
 from csst_jax.types import CsstError
+from csst_jax.user_files import read_text, same_name
 from data_prep import classes, cli, raw
+from data_prep.found_files import find_files
 from data_prep.palette import check_palettes
-from data_prep.problems import Problems, read_list
+from data_prep.picture_file import IMAGE_SUFFIXES, KEPT_SUFFIXES, MASK_SUFFIXES, Bad, read_mask
+from data_prep.problems import Problems
+from data_prep.roles import check_contents
 
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-_MASK_SUFFIXES = (".png",)
 
-
-def find_files(
-    directory: pathlib.Path, suffixes: Sequence[str], flag: str, problems: Problems
-) -> dict[str, pathlib.Path]:
-    """Files below `directory` by id: the relative path without its suffix.
+def find_images(flags: argparse.Namespace, problems: Problems) -> dict[str, pathlib.Path]:
+    """The images of --images by id; not those below a directory of masks or of more images that lies in it.
 
     Raises:
-      CsstError: `directory` is not one; `flag` is what the user gave it with.
+      CsstError: the directory is missing.
     """
-    raw.directory(directory, flag=flag)
-    files: dict[str, pathlib.Path] = {}
-    for path in sorted(directory.rglob("*")):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        image_id = path.relative_to(directory).with_suffix("").as_posix()
-        if image_id in files:
-            problems.add(f"duplicate id {image_id!r}: {files[image_id]} and {path}; keep one.")
-        files[image_id] = path
-    if not files:
-        problems.add(f"{flag}={directory} holds no {' or '.join(suffixes)} file.")
-    return files
+    top = flags.images.resolve()
+    inner = {"--masks": flags.masks.resolve()} | (
+        {"--unlabelled": flags.unlabelled.resolve()} if flags.unlabelled else {}
+    )
+    inner = {flag: directory for flag, directory in inner.items() if top in directory.parents}
+
+    def judge(path: pathlib.Path) -> str | None:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            return f"not {' or '.join(IMAGE_SUFFIXES)}"
+        if _ends_as_mask(path, flags) and flags.mask_suffix and flags.masks.resolve() in path.resolve().parents:
+            return None
+        below = [flag for flag, directory in inner.items() if directory in path.resolve().parents]
+        return None if below else ""
+
+    images = find_files(flags.images, "--images", judge, problems)
+    if not images:
+        problems.add(f"--images={flags.images} holds no {' or '.join(IMAGE_SUFFIXES)} file.")
+    _tell_converted("--images", images)
+    return images
+
+
+def _tell_converted(flag: str, images: Mapping[str, pathlib.Path]) -> None:
+    suffixes = collections.Counter(path.suffix.lower() for path in images.values())
+    others = ", ".join(f"{suffixes[suffix]} {suffix}" for suffix in sorted(suffixes) if suffix not in KEPT_SUFFIXES)
+    if others:
+        print(f"{flag}: images that are stored as PNG: {others}")
+
+
+def find_masks(
+    flags: argparse.Namespace, images: Mapping[str, pathlib.Path], problems: Problems
+) -> dict[str, pathlib.Path]:
+    """The masks of --masks by the id of their image; masks of another format than PNG are problems.
+
+    Raises:
+      CsstError: the directory is missing.
+    """
+    used = {path.resolve() for path in images.values()}
+    inner = flags.images.resolve() if flags.masks.resolve() in flags.images.resolve().parents else None
+
+    def judge(path: pathlib.Path) -> str | None:
+        if inner is not None and inner in path.resolve().parents:
+            return None
+        if path.suffix.lower() not in MASK_SUFFIXES:
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.resolve() not in used:
+                read_mask(path)  # says why it cannot be one
+                raise Bad(f"{path}: a PNG by its content; call it {path.stem}.png.")
+            return None if path.resolve() in used else f"not {' or '.join(MASK_SUFFIXES)}"
+        if not _ends_as_mask(path, flags):
+            return None if path.resolve() in used else f"names do not end in {flags.mask_suffix}"
+        return ""
+
+    masks = find_files(flags.masks, "--masks", judge, problems, same_name(flags.mask_suffix))
+    if not masks:
+        problems.add(f"--masks={flags.masks} holds no *{flags.mask_suffix}.png file.")
+    by_letters = {image_id.casefold(): image_id for image_id in images}
+    for image_id in sorted(set(masks) - set(images)):
+        near = by_letters.get(image_id.casefold())
+        fix = (
+            f"is {images[near]} its image? Give both the same capitals" if near else "add the image or remove the mask"
+        )
+        problems.add(f"{masks[image_id]}: mask without an image in {flags.images}; {fix}.")
+    return masks
+
+
+def _ends_as_mask(path: pathlib.Path, flags: argparse.Namespace) -> bool:
+    return path.suffix.lower() in MASK_SUFFIXES and same_name(path.stem).endswith(same_name(flags.mask_suffix))
+
+
+def find_more(flags: argparse.Namespace, used: Collection[pathlib.Path], problems: Problems) -> dict[str, pathlib.Path]:
+    """The images of --unlabelled by id, without those that are used already.
+
+    Raises:
+      CsstError: the directory is missing.
+    """
+    known = {path.resolve() for path in used}
+
+    def judge(path: pathlib.Path) -> str | None:
+        if path.resolve() in known:
+            return "in --images or --masks already"
+        return "" if path.suffix.lower() in IMAGE_SUFFIXES else f"not {' or '.join(IMAGE_SUFFIXES)}"
+
+    more = find_files(flags.unlabelled, "--unlabelled", judge, problems)
+    if not more:
+        problems.add(f"--unlabelled={flags.unlabelled} holds no {' or '.join(IMAGE_SUFFIXES)} file.")
+    _tell_converted("--unlabelled", more)
+    return more
 
 
 def draw_val(labelled: Sequence[str], fraction: float, seed: int) -> set[str]:
@@ -72,27 +149,23 @@ def draw_val(labelled: Sequence[str], fraction: float, seed: int) -> set[str]:
 
 
 def listed_val(path: pathlib.Path, masks: Mapping[str, pathlib.Path], problems: Problems) -> set[str]:
-    """Validation ids of a list file, one id or image file name a line; each must have a mask."""
-    chosen = set()
-    for words in read_list(path, problems):
-        entry = " ".join(words)
-        known = [
-            image_id
-            for image_id in (entry, pathlib.PurePosixPath(entry).with_suffix("").as_posix())
-            if image_id in masks
-        ]
-        if known:
-            chosen.add(known[0])
-        else:
-            problems.add(f"{path}: {entry!r} has no mask; a validation image needs one.")
-    return chosen
+    """Validation ids of a list file (see `csst_jax.data.id_lists`); each must have a mask."""
+    try:
+        lines = read_text(path, "one id a line (--val_list)").splitlines()
+        return IdList(masks, masks).find(lines, f"--val_list={path}")
+    except CsstError as error:
+        problems.add(f"{error} A validation image needs a mask.")
+        return set()
 
 
 def _arguments() -> argparse.ArgumentParser:
     arguments = cli.parser(__doc__)
-    arguments.add_argument("--images", type=pathlib.Path, required=True, help="directory of images")
-    arguments.add_argument("--masks", type=pathlib.Path, required=True, help="directory of masks for some of them")
-    arguments.add_argument("--unlabelled", type=pathlib.Path, help="directory of more images, which have no masks")
+    arguments.add_argument("--images", type=cli.path, required=True, help="directory of images")
+    arguments.add_argument("--masks", type=cli.path, required=True, help="directory of masks for some of them")
+    arguments.add_argument(
+        "--mask_suffix", default="", help="what names of masks have behind the name of the image, for instance _mask"
+    )
+    arguments.add_argument("--unlabelled", type=cli.path, help="directory of more images, which have no masks")
     arguments.add_argument("--classes", required=True, help="names with commas, or a YAML or JSON file")
     arguments.add_argument("--name", required=True, help="name of the data set")
     arguments.add_argument(
@@ -100,7 +173,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     arguments.add_argument("--val_fraction", type=float, default=0.2, help="share of the labelled images (default 0.2)")
     arguments.add_argument("--seed", type=int, default=0, help="draws the validation images (default 0)")
-    arguments.add_argument("--val_list", type=pathlib.Path, help="file of validation ids, instead of drawing them")
+    arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, instead of drawing them")
     cli.add_files_arguments(arguments)
     return arguments
 
@@ -111,10 +184,8 @@ def read(flags: argparse.Namespace, problems: Problems) -> dict[str, list[raw.Ra
     Raises:
       CsstError: a directory is missing, or too little is labelled.
     """
-    images = find_files(flags.images, _IMAGE_SUFFIXES, "--images", problems)
-    masks = find_files(flags.masks, _MASK_SUFFIXES, "--masks", problems)
-    for image_id in sorted(set(masks) - set(images)):
-        problems.add(f"{masks[image_id]}: mask without an image in {flags.images}; add the image or remove the mask.")
+    images = find_images(flags, problems)
+    masks = find_masks(flags, images, problems)
     problems.raise_if_any()
     drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed)
     val = listed_val(flags.val_list, masks, problems) if drawn is None else drawn
@@ -122,7 +193,7 @@ def read(flags: argparse.Namespace, problems: Problems) -> dict[str, list[raw.Ra
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     if flags.unlabelled:
-        more = find_files(flags.unlabelled, _IMAGE_SUFFIXES, "--unlabelled", problems)
+        more = find_more(flags, [*images.values(), *masks.values()], problems)
         # Cameras number their files alike: the same name need not be the same image.
         train += [raw.RawPair(f"unlabelled/{i}", path, None) for i, path in more.items()]
     return {"train": train, "val": [raw.RawPair(i, images[i], masks[i]) for i in val]}
@@ -136,6 +207,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     description, labels = classes.read(flags.classes, flags.name, flags.void)
     problems = Problems()
     splits = read(flags, problems)
+    check_contents(splits, problems)
     check_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)
     cli.prepare(raw.RawDataSet(description, labels, splits), flags, problems)
 

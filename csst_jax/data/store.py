@@ -137,7 +137,11 @@ class DataSet:
                 tuple(metadata["official_ids"]) if "official_ids" in metadata else (),  # older stores have none
             )
             splits = {
-                name: {"ids": tuple(split["ids"]), "labelled_ids": tuple(split["labelled_ids"])}
+                name: {
+                    "ids": tuple(split["ids"]),
+                    "labelled_ids": tuple(split["labelled_ids"]),
+                    "image_digests": tuple(split.get("image_digests", ())),  # older stores have none
+                }
                 for name, split in metadata["splits"].items()
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -165,6 +169,10 @@ class DataSet:
     def labelled_ids(self, split: str) -> tuple[str, ...]:
         """Ids of the images that came with a mask, in record order."""
         return self._split(split)["labelled_ids"]
+
+    def image_digests(self, split: str) -> tuple[str, ...]:
+        """Hash of each image's file, in record order; empty strings where the data set was prepared without."""
+        return self._split(split).get("image_digests") or ("",) * len(self.ids(split))
 
     def image_sizes(self, split: str) -> dict[str, tuple[int, int]]:
         """Height and width of each image of `split` by its id."""
