@@ -6,7 +6,7 @@ import io
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from csst_jax.data import tiles
 from csst_jax.data.tiles import Window
@@ -24,7 +24,7 @@ def size(encoded: bytes) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
             return image.height, image.width
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # a damaged file can make Pillow raise anything
         raise CsstError(f"neither PNG nor JPEG nor tiles, or damaged ({len(encoded)} bytes; {error}).") from error
 
 
@@ -61,7 +61,10 @@ def encode_label(label: np.ndarray) -> bytes:
 
 
 def _decode(encoded: bytes, flags: int) -> np.ndarray:
-    array = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
+    try:
+        array = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
+    except cv2.error as error:  # what it says, of sizes beyond its limits for instance
+        raise CsstError(f"cannot be decoded ({len(encoded)} bytes; {str(error).strip()}).") from error
     if array is None:
         raise CsstError(f"neither PNG nor JPEG nor tiles, or damaged ({len(encoded)} bytes).")
     return array
