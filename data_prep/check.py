@@ -29,7 +29,7 @@ from csst_jax.data.sampling import check_crop
 from csst_jax.data.statistics import SPECKS_SHARE, ClassStatistics
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
-from data_prep import cli, examination, pictures, workers
+from data_prep import cli, examination, image_sizes, pictures, workers
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -116,6 +116,11 @@ def diagnose(
             f"{data_set.directory}: no labelled image in split {' and '.join(map(repr, missing))}; a run needs some to "
             "train on and some to judge by. There are: " + ", ".join(data_set.splits) + "."
         )
+    for key, split in (("label", train), ("evaluate", val)):
+        if split in reports:
+            pad_px = 1 if config is None else config[key].pad_px
+            advised = image_sizes.advice(key, split, reports[split].sizes, pad_px)
+            found.warnings += [advised] if advised else []
     if config is not None and train in reports:
         _check_settings(config, reports[train], data_set.description.classes, found)
     return reports, found
