@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -23,8 +24,10 @@ from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import torch_pickle
 from csst_jax.storage import replacing
 from csst_jax.types import CsstError
+from csst_jax.user_files import user_path
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Mapping
 
 _KEY = "csst_jax"
@@ -60,12 +63,29 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
       CsstError: see `torch_pickle.read`.
     """
-    return _read_safetensors(path)[0] if str(path).endswith(".safetensors") else torch_pickle.read(path)
+    path = user_path(path)
+    # The content decides, not the name.
+    is_torch = _is_torch(path) or path.suffix.lower() != ".safetensors"
+    return torch_pickle.read(path) if is_torch else _read_safetensors(path)[0]
+
+
+def check_finite(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuses weights that compute nothing.
+
+    Raises:
+      CsstError: some values are NaN or infinite; says how many arrays, and one of them.
+    """
+    wrong = [name for name, value in arrays.items() if not np.isfinite(np.asarray(value, np.float32)).all()]
+    if wrong:
+        raise CsstError(
+            f"{path}: {len(wrong)} of {len(arrays)} arrays hold values that are not finite (NaN or infinite), for "
+            f"example {wrong[0]}. The network that wrote it has diverged; take an earlier checkpoint."
+        )
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hash of a file's content, in hexadecimal."""
-    with open(path, "rb") as file:
+    with open(user_path(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -81,10 +101,12 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Descripti
     """A file of ours: arrays by our names, and its description.
 
     Raises:
-      CsstError: the file is missing, damaged, or not one that `write` made.
+      CsstError: the file is missing, damaged, or not one that `write` made; or its values are not finite.
     """
     arrays, metadata = _read_safetensors(path)
-    return arrays, _description(path, metadata)
+    description = _description(path, metadata)
+    check_finite(path, arrays)
+    return arrays, description
 
 
 def describe(path: str | os.PathLike[str]) -> Description:
@@ -112,12 +134,33 @@ def _description(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> D
 def _read_safetensors(
     path: str | os.PathLike[str], arrays: bool = True
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    path = user_path(path)
+    if _is_torch(path):
+        checkpoint, out = (
+            shlex.quote(str(file)) for file in (path, path.with_name(f"{path.stem}-imported.safetensors"))
+        )
+        command = "python -m csst_jax.import_weights --source=SOURCE --network=NETWORK"
+        raise CsstError(
+            f"{path} is a checkpoint of PyTorch, not a file of csst_jax. Import it first (--help lists the sources): "
+            f"`{command} --checkpoint={checkpoint} --out={out}`."
+        )
     try:
         with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
             names = list(file.keys()) if arrays else []
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
-        raise CsstError(f"cannot read {path} as safetensors: {error}.") from error
+        raise CsstError(f"cannot read {path} as safetensors: {error}. If it was cut off, copy it again.") from error
+    except (AttributeError, TypeError, KeyError) as error:  # dtypes that numpy does not have, of 8 bits for instance
+        raise CsstError(f"{path} holds numbers of a kind that is not read ({error}). Save it in float32.") from error
+
+
+def _is_torch(path: pathlib.Path) -> bool:
+    """Whether a file begins as PyTorch's do: a zip archive, or the pickle of a magic number."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in (b"PK\x03\x04", b"\x80\x02\x8a\n")
+    except OSError:
+        return False  # who reads it will tell
 
 
 def network(

@@ -1,6 +1,8 @@
 """Import, file, network: a round trip, and what the file says of itself."""
 
 import json
+import pathlib
+import shlex
 
 import jax
 import numpy as np
@@ -157,3 +159,28 @@ def test_files_that_are_not_ours_are_refused(tmp_path, toys):
     )
     with pytest.raises(CsstError, match=r"does not fit 'toy' as csst_jax builds it now \(more, stem.conv.kernel\)"):
         csst_jax.models.load(path)
+
+
+@pytest.mark.parametrize("name", ["zip.pth", "legacy.pth"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".bin"])
+def test_pytorchs_files_are_known_by_their_content_and_told_how_to_come_in(tmp_path, name, suffix):
+    path = tmp_path / f"my net{suffix}"
+    path.write_bytes((pathlib.Path(__file__).parent / name).read_bytes())
+    with pytest.raises(CsstError, match="is a checkpoint of PyTorch.*Import it first") as error:
+        files.read(path)
+    command = shlex.split(str(error.value).split("`")[1])
+    assert command[:3] == ["python", "-m", "csst_jax.import_weights"]
+    assert f"--checkpoint={path}" in command and f"--out={tmp_path / 'my net-imported.safetensors'}" in command
+    assert "conv.weight" in files.read_checkpoint(path)
+
+
+def test_numbers_of_half_precision_are_read_and_others_told(tmp_path):
+    def save(dtype, size):
+        header = json.dumps({"a": {"dtype": dtype, "shape": [2], "data_offsets": [0, 2 * size]}}).encode()
+        (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2 * size))
+        return tmp_path / "x.safetensors"
+
+    for dtype, size in (("BF16", 2), ("F16", 2), ("F64", 8)):
+        assert files.read_checkpoint(save(dtype, size))["a"].shape == (2,)
+    with pytest.raises(CsstError, match="x.safetensors holds numbers of a kind that is not read"):
+        files.read_checkpoint(save("F8_E4M3", 1))
