@@ -1,7 +1,8 @@
 """The zoo as a table: `python -m csst_jax.models`, or `--json` for a list of objects.
 
 Parameters are counted at 19 classes. GFLOP are of the whole evaluation of one image, a multiplication and an addition
-counted as two, as XLA counts them in the program before it is compiled.
+counted as two, as XLA counts them in the program before it is compiled. That takes seconds a network, so the table
+shows what was recorded; `--measure` counts anew. What `--measure --json` prints is what recorded_costs.json holds.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -21,24 +23,46 @@ if TYPE_CHECKING:
 
     from csst_jax.models.nnx_io import Arrays
 
+RECORDED = pathlib.Path(__file__).with_name("recorded_costs.json")
 _NUM_CLASSES = 19
 _SIZE = (1024, 2048)
+_COST = ("parameters", "parameters_with_aux", "gflop", "strides")
 
 
-def describe(name: str) -> dict[str, Any]:
-    """One row: what the named network is made of and what it costs; nothing is computed.
+def describe(name: str, cost: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One row: what the named network is made of and what it costs.
+
+    Args:
+      name: a key of the zoo.
+      cost: what `measure` gives, if it is known.
 
     Returns:
-      `name`, `network`, `backbone` (or None), `parameters` and `parameters_with_aux` at 19 classes, `gflop` at
-      1024x2048, `strides` of its features by name (None for what is no map), `lineages` (the default first),
-      `weights` (whose checkpoints can be imported).
+      `name`, `network`, `backbone` (or None), `lineages` (the default first), `weights` (whose checkpoints can be
+      imported), and what `measure` gives.
+    """
+    backbone = zoo.entry(name).options.get("backbone")
+    return {
+        "name": name,
+        "network": name.removesuffix(f"_{backbone}") if backbone else name,
+        "backbone": backbone,
+        **(measure(name) if cost is None else cost),
+        "lineages": zoo.lineages(name),
+        "weights": catalogue.sources_of(name),
+    }
+
+
+def measure(name: str) -> dict[str, Any]:
+    """What the named network costs; it is traced and lowered, and nothing is computed.
+
+    Returns:
+      `parameters` and `parameters_with_aux` at 19 classes, `gflop` at 1024x2048, `strides` of its features by name
+      (None for what is no map).
     """
     import jax  # JAX takes a second to import, which --help need not wait for
     import jax.numpy as jnp
 
     from csst_jax.models import nnx_io
 
-    entry = zoo.entry(name)
     with_aux = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES))
     heads = zoo.has_option(name, "aux")
     network = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES, aux=False)) if heads else with_aux
@@ -49,18 +73,18 @@ def describe(name: str) -> dict[str, Any]:
     lowered = traced.lower(lowering_platforms=("cuda",))
     features, cost = lowered.out_info["features"], lowered.cost_analysis()
     assert cost is not None  # a lowered program always has one
-    backbone = entry.options.get("backbone")
     return {
-        "name": name,
-        "network": name.removesuffix(f"_{backbone}") if backbone else name,
-        "backbone": backbone,
         "parameters": _count(network.params),
         "parameters_with_aux": _count(with_aux.params),
         "gflop": cost["flops"] / 1e9,
         "strides": {key: round(_SIZE[0] / f.shape[1]) if len(f.shape) == 4 else None for key, f in features.items()},
-        "lineages": zoo.lineages(name),
-        "weights": catalogue.sources_of(name),
     }
+
+
+def recorded() -> dict[str, dict[str, Any]]:
+    """What `measure` gave when it was last recorded, by name."""
+    rows = json.loads(RECORDED.read_text(encoding="utf-8"))
+    return {row["name"]: {key: row[key] for key in _COST} for row in rows}
 
 
 def _count(arrays: Arrays) -> int:
@@ -96,9 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to show; all of them by default")
     parser.add_argument("--json", action="store_true", help="a JSON list instead of the table")
+    parser.add_argument("--measure", action="store_true", help="count anew, which takes minutes for all")
     options = parser.parse_args(arguments)
+    known = {} if options.measure else recorded()
     try:
-        rows = [describe(name) for name in options.names or zoo.NETWORKS]
+        rows = [describe(name, known.get(name)) for name in options.names or zoo.NETWORKS]
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

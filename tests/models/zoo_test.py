@@ -52,9 +52,35 @@ def test_lineages_are_those_that_have_the_backbone():
     assert "hrnet" not in zoo.lineages("fcn_resnet50")
 
 
+def test_every_network_is_recorded_so_that_the_table_is_there_at_once(monkeypatch, capsys):
+    monkeypatch.setattr(command, "measure", lambda name: pytest.fail(f"{name} is not recorded"))
+    assert list(command.recorded()) == list(zoo.NETWORKS)
+    assert command.main([]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(zoo.NETWORKS)
+
+
+def test_a_new_network_is_measured_and_what_is_printed_is_what_is_recorded(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "RECORDED", tmp_path / "costs.json")
+    (tmp_path / "costs.json").write_text("[]")
+    cost = {"parameters": 7, "parameters_with_aux": 8, "gflop": 9.0, "strides": {"fused": 8}}
+    monkeypatch.setattr(command, "measure", lambda name: cost)
+    assert command.main(["fast_scnn", "--json"]) == 0
+    (tmp_path / "costs.json").write_text(capsys.readouterr().out)
+    assert command.recorded() == {"fast_scnn": cost}
+    monkeypatch.setattr(command, "measure", lambda name: pytest.fail("measured again"))
+    assert command.main(["fast_scnn"]) == 0
+    assert "| fast_scnn | – | 7 | 8 | 9 | fused 8 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fast_scnn", "bisenet_resnet18"])
+def test_what_is_recorded_is_what_is_measured(name):
+    assert command.recorded()[name] == command.measure(name)
+
+
 @pytest.mark.slow
 def test_table_and_json(capsys):
-    assert command.main(["fast_scnn"]) == 0
+    assert command.main(["fast_scnn", "--measure"]) == 0
     assert "| fast_scnn | – | 1,138,051 | 1,176,278 |" in capsys.readouterr().out
     assert command.main(["fast_scnn", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
