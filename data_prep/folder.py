@@ -128,7 +128,8 @@ def find_more(flags: argparse.Namespace, used: Collection[pathlib.Path], problem
 
     more = find_files(flags.unlabelled, "--unlabelled", judge, problems)
     if not more:
-        problems.add(f"--unlabelled={flags.unlabelled} holds no {' or '.join(IMAGE_SUFFIXES)} file.")
+        kinds = " or ".join(IMAGE_SUFFIXES)
+        problems.add(f"--unlabelled={flags.unlabelled} holds no {kinds} file that --images and --masks do not hold.")
     _tell_converted("--unlabelled", more)
     return more
 
@@ -204,6 +205,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags = _arguments().parse_args(argv)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", flags.name):
         raise CsstError(f"--name={flags.name} must be lower-case letters, digits and _, starting with a letter.")
+    if flags.seed < 0:
+        raise CsstError(f"--seed={flags.seed} must be 0 or more.")
     description, labels = classes.read(flags.classes, flags.name, flags.void)
     problems = Problems()
     splits = read(flags, problems)

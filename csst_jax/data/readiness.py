@@ -76,7 +76,7 @@ def check(pool: Selection, validation: Selection) -> Findings:
         hint = (
             " Masks of 0 and 255 mean class 0 and void here. If 255 is your class 1, prepare them with --classes=FILE "
             f"(data_prep.folder): `[{{name: {classes[0]}, values: [0]}}, {{name: {classes[1]}, values: [255]}}]`."
-            if train.present[0] and len(classes) == 2
+            if train.present[0] and train.present.sum() == 1
             else ""
         )
         found.errors.append(f"{where} show {shown}; there is nothing to tell apart. Check the masks' values.{hint}")

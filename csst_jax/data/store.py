@@ -129,7 +129,13 @@ class DataSet:
         else:
             found = find_prepared(user_path(directory))
         try:
-            metadata = json.loads((found / METADATA_FILE).read_text(encoding="utf-8"))
+            text = (found / METADATA_FILE).read_bytes()
+        except OSError as error:
+            raise CsstError(
+                f"{found / METADATA_FILE}: cannot be read ({error.strerror}). Check its permissions."
+            ) from error
+        try:
+            metadata = json.loads(text.decode("utf-8"))
             description = DatasetDescription(
                 metadata["name"],
                 tuple(metadata["classes"]),
@@ -144,7 +150,7 @@ class DataSet:
                 }
                 for name, split in metadata["splits"].items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CsstError(
                 f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}), or not data_prep's. If data_prep "
                 f"wrote {found}, delete it and prepare the data set again."

@@ -203,6 +203,14 @@ def test_names_that_are_not_utf_8_are_told(own, capsys):
         prepare(own)
 
 
+def test_directories_whose_names_are_not_utf_8(own):
+    odd = os.fsencode(own) + b"/caf\xe9"
+    os.rename(own / "images", odd)
+    with pytest.raises(CsstError, match=r"--data_dir=.*caf\\xe9/d: its name is not UTF-8, which TFDS needs"):
+        prepare(own, f"--data_dir={os.fsdecode(odd)}/d", images=os.fsdecode(odd))
+    assert ids(prepare(own, images=os.fsdecode(odd))) == ALL
+
+
 def test_paths_that_cannot_be(own, capsys):
     for path, said in (
         ("", "argument --images: a path is empty"),
