@@ -83,6 +83,11 @@ def test_classes_that_never_occur(train, val, kind, text):
     assert any(text in told for told in getattr(found, kind)), found
 
 
+def test_masks_of_0_and_255_are_told_how_to_be_prepared():
+    found, _ = check([("x", 1, [0, 0, 255])], [("z", 3, [0, 255, 255])])
+    assert any("--classes=FILE" in told and "{name: b, values: [255]}" in told for told in found.errors), found
+
+
 def test_only_labelled_images_count():
     found, _ = check([("x", 1, [0, 1, 1]), ("y", 2, ALL)], [("z", 3, ALL)], labelled=(0,))
     assert len(found.warnings) == 1 and "the 1 labelled images" in found.warnings[0]

@@ -1,27 +1,12 @@
 """Image and mask files that are broken, each with what the user is told: file, value, count, and the mend."""
 
-import struct
-import zlib
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from data_prep import raw
 from data_prep.label_map import LabelMap
-from tests.data_prep.breaking import CLASSES, file, flipped, mask, photo
-
-
-def png_of(width, height):
-    """A PNG of one line of pixels that says it is so large; its checksums are right."""
-    parts = (
-        b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
-        b"IDAT" + zlib.compress(bytes(49)),
-        b"IEND",
-    )
-    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
+from tests.data_prep.breaking import CLASSES, file, flipped, mask, photo, png_of, sixteen_bits
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n"
 
@@ -81,6 +66,12 @@ CASES = {
         read(image=file(Image.fromarray(mask(0, 1, 255)).convert("RGB"))),
         P + "this picture among the images is a mask",
     ),
+    "image has no width": (read(image=png_of(0, 12)), P + "unreadable or truncated image"),
+    "image is CMYK": (read(image=file(Image.new("CMYK", (16, 12)), "JPEG")), P + "image of colour mode CMYK"),
+    "image is grey with alpha": (read(image=file(Image.new("LA", (16, 12)))), P + "image of colour mode LA"),
+    "image is black and white": (read(image=file(Image.new("1", (16, 12)))), P + "image of colour mode 1"),
+    "image is grey of 16 bits": (read(image=sixteen_bits(mask())), P + "image of colour mode I;16"),
+    "image is RGB of 16 bits": (read(image=sixteen_bits(photo())), P + "image of 16 bits a channel"),
     "image is turned by EXIF and its mask is not": (
         read(image=file(photo(), "JPEG", exif=6)),
         "12x16 (width x height); resize the mask with nearest neighbour, or fix the pairing. The photo is turned",

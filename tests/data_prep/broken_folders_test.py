@@ -6,7 +6,7 @@ import os
 import pytest
 
 from data_prep import camvid, folder
-from tests.data_prep.breaking import empty, file, gone, mask, photo, put, told
+from tests.data_prep.breaking import empty, file, gone, mask, photo, png_of, put, told
 
 
 def folder_of(spoil, *flags, classes="ground,thing,sky", name="mine"):
@@ -104,6 +104,15 @@ CASES = {
         ),
         "p2.png: its palette gives value 1 the colour (0, 0, 255), that of",
     ),
+    "folder: a mask is too large": (
+        folder_of(put("masks", "p1.png", png_of(14_000, 13_000))),
+        "p1.png: the mask is too l",
+    ),
+    "folder: an image is too large": (
+        folder_of(put("images", "p1.png", png_of(14_000, 13_000))),
+        "p1.png: the image is too large: 178,956,970 pixels are the most that is read",
+    ),
+    "folder: negative seed": (folder_of(None, "--seed=-1"), "--seed=-1 must be 0 or more"),
     "folder: several broken files at once": (
         folder_of(lambda w: [put("masks", "p1.png", b"")(w), put("images", "p4.png", b"")(w)]),
         "2 problems:",
