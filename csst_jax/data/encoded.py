@@ -36,7 +36,7 @@ def decode_rgb(encoded: bytes, window: Window | None = None) -> np.ndarray:
     """
     if encoded[:4] == tiles.MAGIC:
         return tiles.decode(encoded, window)
-    # Without the flag JPEGs would be turned as their EXIF says; preparation refuses those.
+    # Without the flag JPEGs would be turned as their EXIF says; preparation has turned those already.
     return _cut(_decode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION), window)
 
 

@@ -124,6 +124,22 @@ def test_masks_beside_images_are_paired_by_their_suffix(own, capsys):
     assert "left out" not in capsys.readouterr().err
 
 
+def test_jpeg_masks_beside_images_are_refused_or_asked_about(own, capsys):
+    for path in (own / "masks").iterdir():
+        path.rename(own / "images" / f"{path.stem}_mask.png")
+    (own / "images" / "p5_mask.JPG").write_bytes(file(mask(), "JPEG"))
+    with pytest.raises(CsstError, match=r"p5_mask.JPG: the mask is a JPEG by its content. JPEG changes"):
+        prepare(own, "--mask_suffix=_mask", masks=own / "images")
+    (own / "elsewhere").mkdir()
+    for i in range(5):
+        (own / "images" / f"p{i}_mask.png").rename(own / "elsewhere" / f"p{i}.png")
+    with pytest.raises(CsstError, match=r"p5_mask.JPG: this picture among the images is a mask"):
+        prepare(own, masks=own / "elsewhere")
+    (own / "images" / "p5_mask.JPG").write_bytes(file(photo(30), "JPEG"))
+    prepare(own, masks=own / "elsewhere")
+    assert "1 images are named as others, with a word for masks behind: p5_mask. If" in capsys.readouterr().err
+
+
 def test_masks_below_images_are_no_images(own, capsys):
     (own / "masks").rename(own / "images" / "masks")
     data_set = prepare(own, masks=own / "images" / "masks")
