@@ -15,6 +15,7 @@ from data_prep.found_files import find_files
 from data_prep.picture_file import IMAGE_SUFFIXES, KEPT_SUFFIXES, MASK_SUFFIXES, Bad, read_mask
 from data_prep.problems import Problems
 
+_OTHER_PICTURES = (".gif", ".jp2", ".ppm", ".pgm", ".tga", ".avif", ".heic")
 _ENDINGS = tuple(f"{joint}{word}" for joint in "_-." for word in ("mask", "masks", "label", "labels", "seg", "gt"))
 
 
@@ -24,11 +25,7 @@ def find_images(flags: argparse.Namespace, problems: Problems) -> dict[str, path
     Raises:
       CsstError: the directory is missing.
     """
-    top = flags.images.resolve()
-    inner = {"--masks": flags.masks.resolve()} | (
-        {"--unlabelled": flags.unlabelled.resolve()} if flags.unlabelled else {}
-    )
-    inner = {flag: directory for flag, directory in inner.items() if top in directory.parents}
+    inner = _inside(flags.images, flags.masks, flags.unlabelled)
 
     def judge(path: pathlib.Path) -> str | None:
         if path.suffix.lower() not in IMAGE_SUFFIXES:
@@ -36,8 +33,7 @@ def find_images(flags: argparse.Namespace, problems: Problems) -> dict[str, path
         named_as_mask = flags.mask_suffix and same_name(path.stem).endswith(same_name(flags.mask_suffix))
         if named_as_mask and flags.masks.resolve() in path.resolve().parents:
             return None if path.suffix.lower() in MASK_SUFFIXES else _no_mask(path)
-        below = [flag for flag, directory in inner.items() if directory in path.resolve().parents]
-        return None if below else ""
+        return None if inner & {*path.resolve().parents} else ""
 
     images = find_files(flags.images, "--images", judge, problems)
     if not images:
@@ -52,6 +48,12 @@ def find_images(flags: argparse.Namespace, problems: Problems) -> dict[str, path
             file=sys.stderr,
         )
     return images
+
+
+def _inside(directory: pathlib.Path, *others: pathlib.Path | None) -> set[pathlib.Path]:
+    """Those of the others that can lie in a directory, by a link or not: not itself, and not above it."""
+    top = directory.resolve()
+    return {other.resolve() for other in others if other} - {top, *top.parents}
 
 
 def _tell_converted(flag: str, images: Mapping[str, pathlib.Path]) -> None:
@@ -70,13 +72,13 @@ def find_masks(
       CsstError: the directory is missing.
     """
     used = {path.resolve() for path in images.values()}
-    inner = flags.images.resolve() if flags.masks.resolve() in flags.images.resolve().parents else None
+    inner = _inside(flags.masks, flags.images)
 
     def judge(path: pathlib.Path) -> str | None:
-        if inner is not None and inner in path.resolve().parents:
+        if inner & {*path.resolve().parents}:
             return None
         if path.suffix.lower() not in MASK_SUFFIXES:
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.resolve() not in used:
+            if path.suffix.lower() in (*IMAGE_SUFFIXES, *_OTHER_PICTURES) and path.resolve() not in used:
                 return _no_mask(path)
             return None if path.resolve() in used else f"not {' or '.join(MASK_SUFFIXES)}"
         if not _ends_as_mask(path, flags):

@@ -68,7 +68,7 @@ def test_other_image_formats_are_read_and_told(own, capsys):
 
 
 @pytest.mark.parametrize(
-    "name,format", [("p5.jpg", "JPEG"), ("p5.JPEG", "JPEG"), ("p5.tif", "TIFF"), ("p5.webp", "WEBP")]
+    "name,format", [("p5.jpg", "JPEG"), ("p5.JPEG", "JPEG"), ("p5.tif", "TIFF"), ("p5.webp", "WEBP"), ("p5.gif", "GIF")]
 )
 def test_masks_of_other_formats_are_refused_by_name(own, name, format):
     (own / "masks" / name).write_bytes(file(mask(), format))
@@ -145,6 +145,13 @@ def test_masks_below_images_are_no_images(own, capsys):
     data_set = prepare(own, masks=own / "images" / "masks")
     assert ids(data_set) == ALL and labelled(data_set) == MASKED
     assert "left out" not in capsys.readouterr().err
+
+
+def test_masks_that_are_linked_below_images_are_no_images(own):
+    (own / "masks").rename(own / "elsewhere")
+    (own / "images" / "masks").symlink_to(own / "elsewhere", target_is_directory=True)
+    data_set = prepare(own, masks=own / "images" / "masks")
+    assert ids(data_set) == ALL and labelled(data_set) == MASKED
 
 
 def test_images_below_masks_are_no_masks(own):
