@@ -93,6 +93,9 @@ def check_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> lis
         if not is_utf8(pair.id):
             problems.add(f"{shown(pair.image)}: the file's name is not UTF-8. Rename it, for instance with `convmv`.")
             continue
+        if not pair.id.isprintable():
+            problems.add(f"{str(pair.image)!r}: the file's name has a line break or the like in it. Rename it.")
+            continue
         if pair.id in first:
             problems.add(
                 f"duplicate id {pair.id!r} in split {split!r}: {first[pair.id].image} and {pair.image}; drop one."

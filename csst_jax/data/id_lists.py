@@ -31,7 +31,7 @@ class IdList:
           ids: of the data set, of every split; a line that means an image of another split must not mean a namesake.
           labelled: those that a list can choose.
         """
-        self._ids = {same_name(image_id): image_id for image_id in ids}
+        self._ids = {"/".join(_parts(same_name(image_id))): image_id for image_id in ids}
         self._flat = not any("/" in image_id for image_id in labelled)
         self._ends: dict[str, int] = {}
         for name in self._ids:
@@ -53,7 +53,7 @@ class IdList:
         found: dict[str, str] = {}
         unknown, twice = [], []
         for line in (same_name(line.strip()) for line in lines):
-            if not line or line.startswith("#"):
+            if not line or (line.startswith("#") and line not in self._ids):
                 continue
             image_id = self._of_line(line)
             if image_id is None:
@@ -84,7 +84,9 @@ class IdList:
         return None
 
     def _of_path(self, text: str) -> str | None:
-        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
+        if text in self._ids:
+            return self._ids[text]
+        parts = _parts(text.replace("\\", "/"))
         for start in range(len(parts)):
             for name in _names("/".join(parts[start:])):
                 if name not in self._ids:
@@ -93,6 +95,11 @@ class IdList:
                 if not left_out or (self._ends[name] == 1 and (self._flat or "/" in name)):
                     return self._ids[name]
         return None
+
+
+def _parts(path: str) -> list[str]:
+    """The names in a path, without the spaces around them that a line does not show."""
+    return [part.strip() for part in path.split("/") if part.strip() not in ("", ".")]
 
 
 def _names(path: str) -> Iterator[str]:

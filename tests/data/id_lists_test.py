@@ -89,6 +89,7 @@ def test_comments_empty_lines_and_repetitions():
         FLAT, "a/my photo.png", "b/my photo.png"
     )
     assert find(FLAT, "# nothing") == set()
+    assert find(("#1 front", " side", "top"), "# shots", "#1 front", "images/ side.png") == {"#1 front", " side"}
 
 
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])

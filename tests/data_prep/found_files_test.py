@@ -226,6 +226,13 @@ def test_names_that_are_not_utf_8_are_told(own, capsys):
         prepare(own)
 
 
+@pytest.mark.parametrize("name", ["line\nbreak", "tab\tulator", "bell\a"])
+def test_names_that_no_list_can_hold_are_told(own, name):
+    (own / "images" / f"{name}.jpg").write_bytes(file(photo(7), "JPEG"))
+    with pytest.raises(CsstError, match=r"images/(line\\nbreak|tab\\tulator|bell\\x07).jpg': .*Rename it"):
+        prepare(own)
+
+
 def test_directories_whose_names_are_not_utf_8(own):
     odd = os.fsencode(own) + b"/caf\xe9"
     os.rename(own / "images", odd)
