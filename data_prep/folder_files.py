@@ -88,13 +88,15 @@ def find_masks(
     masks = find_files(flags.masks, "--masks", judge, problems, same_name(flags.mask_suffix))
     if not masks:
         problems.add(f"--masks={flags.masks} holds no *{flags.mask_suffix}.png file.")
-    by_letters = {image_id.casefold(): image_id for image_id in images}
+    by_letters = {image_id.casefold(): path for image_id, path in images.items()}
+    by_name = {path.stem: path for path in images.values()}
     for image_id in sorted(set(masks) - set(images)):
-        near = by_letters.get(image_id.casefold())
-        fix = (
-            f"is {images[near]} its image? Give both the same capitals" if near else "add the image or remove the mask"
-        )
-        problems.add(f"{masks[image_id]}: mask without an image in {flags.images}; {fix}.")
+        fix = "add the image or remove the mask."
+        if near := by_letters.get(image_id.casefold()):
+            fix = f"is {near} its image? Give both the same capitals."
+        elif near := by_name.get(pathlib.PurePosixPath(image_id).name):
+            fix = f"is {near} its image? Put both into sub-directories of the same name."
+        problems.add(f"{masks[image_id]}: mask without an image in {flags.images}; {fix}")
     return masks
 
 

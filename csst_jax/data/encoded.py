@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import cv2
 import numpy as np
@@ -11,6 +12,9 @@ from PIL import Image
 from csst_jax.data import tiles
 from csst_jax.data.tiles import Window
 from csst_jax.types import CsstError
+
+# Preparation has checked sizes. Pillow would warn of every image of more than 89 million pixels, at every read.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def size(encoded: bytes) -> tuple[int, int]:

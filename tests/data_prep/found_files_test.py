@@ -210,11 +210,15 @@ def test_names_as_systems_write_them(own, monkeypatch):
 
 def test_other_capitals_and_one_name_in_two_forms_are_told(own):
     (own / "masks" / "P5.png").write_bytes(file(mask()))
+    (own / "masks" / "q.png").write_bytes(file(mask()))
+    (own / "images" / "site").mkdir()
+    (own / "images" / "site" / "q.jpg").write_bytes(file(photo(11), "JPEG"))
     (own / "images" / "e\u0301.jpg").write_bytes(file(photo(7), "JPEG"))
     (own / "images" / "\u00e9.jpg").write_bytes(file(photo(8), "JPEG"))
     with pytest.raises(CsstError) as error:
         prepare(own)
     assert "P5.png: mask without an image" in str(error.value) and "p5.jpg its image? Give both" in str(error.value)
+    assert "images/site/q.jpg its image? Put both into sub-directories of the same name" in str(error.value)
     assert "duplicate id '\u00e9'" in str(error.value)
 
 
