@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -52,14 +52,17 @@ def draw_val(labelled: Sequence[str], fraction: float, seed: int) -> set[str]:
     return {sorted(labelled)[position] for position in chosen}
 
 
-def listed_val(path: pathlib.Path, masks: Mapping[str, pathlib.Path], problems: Problems) -> set[str]:
+def listed_val(path: pathlib.Path, images: Collection[str], masks: Collection[str], problems: Problems) -> set[str]:
     """Validation ids of a list file (see `csst_jax.data.id_lists`); each must have a mask."""
     try:
         lines = read_text(path, "one id a line (--val_list)").splitlines()
-        return IdList(masks, masks).find(lines, f"--val_list={path}")
+        chosen = IdList(images, masks).find(lines, f"--val_list={path}")
     except CsstError as error:
-        problems.add(f"{error} A validation image needs a mask.")
+        problems.add(str(error))
         return set()
+    for image_id in sorted(chosen - set(masks)):
+        problems.add(f"--val_list={path}: {image_id!r} has no mask; a validation image needs one.")
+    return chosen & set(masks)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -92,7 +95,7 @@ def read(flags: argparse.Namespace, problems: Problems) -> dict[str, list[raw.Ra
     masks = find_masks(flags, images, problems)
     problems.raise_if_any()
     drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed)
-    val = listed_val(flags.val_list, masks, problems) if drawn is None else drawn
+    val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
     train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val]
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
