@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import street_sized
-from csst_jax.data import centroid_index, encoded
+from csst_jax.data.stored import centroid_index, encoded
 from data_prep import reindex, workers
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _scipy(image: tuple[str, bytes]) -> list[tuple[np.ndarray, np.ndarray]]:
 _LOAD = """
 import sys, time
 import numpy
-from csst_jax.data import centroid_index
+from csst_jax.data.stored import centroid_index
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
 before, began = peak(), time.perf_counter()

@@ -18,13 +18,18 @@ from unittest import mock
 import jax
 import numpy as np
 
-from csst_jax.data.augment import Augmentation
+from csst_jax.data.augment import Augmentation, Photometry
+from csst_jax.losses.cross_entropy import cross_entropy
+from csst_jax.losses.heads import HeadLosses
+from csst_jax.methods.base import Parts
 from csst_jax.methods.supervised import Supervised
-from csst_jax.models import convolution, fast_scnn, nnx_io
+from csst_jax.models import fast_scnn, nnx_io
+from csst_jax.models.ops import convolution
 from csst_jax.models.preprocessing import IMAGENET
+from csst_jax.streams import LABELLED, STEP, WEAK
+from csst_jax.train import optimizers
 from csst_jax.train.sharding import make_mesh
-from csst_jax.train.state import initial_state
-from csst_jax.train.step import Recipe, sgd, step_program
+from csst_jax.train.step import Recipe, step_program
 from csst_jax.types import Phase
 
 
@@ -70,28 +75,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def compiled_step(phase: Phase) -> tuple[Any, Any, dict[str, np.ndarray | np.generic]]:
+def compiled_step(phase: Phase) -> tuple[Any, Any, Any]:
     """(compiled step, state, batch) of FastSCNN at 11 classes."""
     network = nnx_io.create(functools.partial(fast_scnn.build, 11), 0)
-    augmentation = Augmentation(0.5, 0.1, 0.5, IMAGENET)
+    losses = HeadLosses(cross_entropy, True, 0.7, 1 / 16, 0.4)
     recipe = Recipe(
-        network, Supervised(True, 0.7, 1 / 16, 0.4), augmentation, sgd(0.9, 1e-4), make_mesh(jax.devices(), 1)
+        Supervised(Supervised.Settings(), Parts(network, losses, lambda _: network)),
+        Augmentation(0.5, {WEAK: Photometry(0.1, 0.5)}, IMAGENET),
+        optimizers.make(optimizers.Sgd(), network.params),
+        make_mesh(jax.devices(), 1),
     )
     rng = np.random.default_rng(0)
     b, s = phase.global_batch, phase.crop_px
-    batch: dict[str, np.ndarray | np.generic] = {
+    crops = {
         "image": rng.integers(0, 256, (b, s, s, 3), dtype=np.uint8),
         "label": rng.integers(0, 11, (b, s, s), dtype=np.uint8),
         "sample": np.stack([np.zeros(b, np.int32), np.arange(b, dtype=np.int32)], axis=1),
-        "seed": np.uint32(0),
-        "learning_rate": np.float32(0.01),
     }
+    batch = {LABELLED.name: crops, STEP: {"seed": np.uint32(0), "learning_rate": np.float32(0.01)}}
     compiled = step_program(recipe, phase).lower().compile()
-    state = jax.tree.map(np.asarray, initial_state(network, recipe.optimizer))
+    state = jax.tree.map(np.asarray, recipe.initial_state(*recipe.method.trained()))
     return compiled, state, batch
 
 
-def timed(compiled: Any, state: Any, batch: dict[str, np.ndarray | np.generic]) -> float:
+def timed(compiled: Any, state: Any, batch: Any) -> float:
     """Seconds of one step, its inputs already on the device."""
     state, batch = jax.block_until_ready(jax.device_put((state, batch)))
     begin = time.perf_counter()

@@ -27,18 +27,21 @@ import numpy as np
 
 from benchmarks import centroid_index, street_sized
 from csst_jax.data.crop import place
+from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.kept import kept_in_memory
-from csst_jax.data.store import DataSet
-from csst_jax.host_memory import keep_freed_memory
+from csst_jax.data.stored.store import DataSet
+from csst_jax.runtime.host_memory import keep_freed_memory
 from csst_jax.samplers.uniform import UniformImageSampler
+from csst_jax.streams import LABELLED
 from csst_jax.types import DatasetDescription, Phase
 from data_prep import stored, workers
 from data_prep.raw import RawExample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from csst_jax.data.batches import Source
+    from csst_jax.data.batches import Reader
+    from csst_jax.data.crop_plan import BatchSpec
 
 CROP_PX, BATCH, SCALES = 800, 16, (0.5, 2.0)
 CACHE_MB = 1024  # input.cache_mb of configs/base.py
@@ -110,7 +113,7 @@ def prepared(folder: pathlib.Path, num_images: int, storage: str, cores: int) ->
     return DataSet.open(directory), time.perf_counter() - began
 
 
-def read_once(data: DataSet) -> Source:
+def read_once(data: DataSet) -> Reader:
     """The training images, of which as many are in memory as a training keeps."""
     (source,) = kept_in_memory([data.source("train")], CACHE_MB * 2**20)
     for record in range(len(source)):
@@ -118,12 +121,16 @@ def read_once(data: DataSet) -> Source:
     return source
 
 
-def crops_per_second(source: Source, num_images: int, num_batches: int, seed: int = 0) -> float:
+def crops_per_second(source: Reader, num_images: int, num_batches: int, seed: int = 0) -> float:
     """Of the training input as it is, from the first batch to the last."""
-    from csst_jax.data.batches import batch_specs, batches
+    from csst_jax.data.batches import batches
 
-    specs = batch_specs(_sampler(num_images), _phases(num_batches), seed, SCALES, 0)
-    return _rate(lambda: batches(specs, [source], parallel_batches=2, prefetch=4))
+    specs = _specs(num_images, num_batches, seed)
+    return _rate(lambda: batches(specs, [LABELLED], [source], parallel_batches=2, prefetch=4))
+
+
+def _specs(num_images: int, num_batches: int, seed: int) -> Iterator[BatchSpec]:
+    return batch_specs([LABELLED], {LABELLED.name: _sampler(num_images)}, _phases(num_batches), seed, SCALES, 0)
 
 
 def _sampler(num_images: int) -> UniformImageSampler:
@@ -147,12 +154,11 @@ def _rate(epoch: Callable[[], Iterable[Any]]) -> float:
 def compare(folder: pathlib.Path, num_images: int, num_batches: int, pairs: int, cores: int) -> dict[str, float]:
     """Times the sides in turn and prints a table; each pair takes the same crops on both sides."""
     from benchmarks import torch_loader
-    from csst_jax.data.batches import batch_specs
 
     data, _ = prepared(folder, num_images, stored.STORAGES[0], cores)
     source = read_once(data)
     samples = []
-    for spec in batch_specs(_sampler(num_images), _phases(num_batches), 0, SCALES, 0):
+    for spec in _specs(num_images, num_batches, 0):
         for row, scale in zip(spec.rows, spec.scales, strict=True):
             where = place(SIZE, np.array([row["y"], row["x"]]), float(scale), CROP_PX, anywhere=True)
             boxes = [(w.top, w.left, w.height, w.width) for w in where]
@@ -187,7 +193,7 @@ def compare(folder: pathlib.Path, num_images: int, num_batches: int, pairs: int,
 def storages(folder: pathlib.Path, num_images: int, num_batches: int, cores: int) -> None:
     """Prints what each form costs and gives, in memory and when every record is read again."""
 
-    def per_core(source: Source) -> float:
+    def per_core(source: Reader) -> float:
         return statistics.median(crops_per_second(source, num_images, num_batches) for _ in range(3)) / cores
 
     rows = []

@@ -10,6 +10,7 @@ time between two steps after the first epoch.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
@@ -20,22 +21,23 @@ import jax
 
 from configs import base
 from csst_jax import build
-from csst_jax.data.batches import batch_specs, batches
+from csst_jax.data import sampling
+from csst_jax.data.batches import batches
+from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.kept import kept_in_memory
-from csst_jax.host_memory import keep_freed_memory
+from csst_jax.runtime.host_memory import keep_freed_memory
 from csst_jax.schedules import crops
+from csst_jax.settings import resolve
 from csst_jax.train.compile import StepBank, distinct_phases
 from csst_jax.train.loop import device_batch
 from csst_jax.train.sharding import replicated
-from csst_jax.train.state import initial_state
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ml_collections import ConfigDict
-
-    from csst_jax.train.state import TrainState
+    from csst_jax.settings.run import Run as RunSettings
+    from csst_jax.train_state import TrainState
     from csst_jax.types import Phase
 
 NETWORKS = ("fast_scnn", "bisenet_resnet18")
@@ -79,31 +81,29 @@ class Setting:
     """A network, its data and its initial state, for both schedules."""
 
     def __init__(self, network: str, options: argparse.Namespace, samples: int):
-        self.config = _config(network, options, samples)
-        stage = self.config.teacher
-        data = build.dataset(self.config)
-        pool = build.training_selection(self.config, data)
-        self.mesh = build.mesh(self.config)
-        sources = [build.real_labels(pool, stage)]
-        self.sampler = build.sampler(stage, sources, data.description.classes)
-        self.readers = kept_in_memory([labelled.source for labelled in sources], self.config.input.cache_mb * 2**20)
-        net = build.network(stage, len(data.description.classes), SEED)
-        self.recipe = build.recipe(self.config, stage, net, self.mesh)
-        self.state = jax.device_put(initial_state(net, self.recipe.optimizer), replicated(self.mesh))
+        self.run_settings = _settings(network, options, samples)
+        self.training = self.run_settings.teacher
+        opened = self.run_settings.data.open()
+        classes = opened.description.classes
+        self.mesh = build.mesh(self.run_settings.mesh)
+        images = build.images(self.training, self.run_settings.data.training(opened))
+        self.samplers = build.samplers(self.training, images, classes)
+        self.readers = kept_in_memory(sampling.readers(images), self.run_settings.input.cache_mb * 2**20)
+        self.recipe = build.recipe(self.training, len(classes), SEED, self.run_settings.mesh, self.mesh)
+        initial = self.recipe.initial_state(*self.recipe.method.trained())
+        self.state = jax.device_put(initial, replicated(self.mesh))
 
     def phases(self, kind: str) -> list[Phase]:
         """Six epochs."""
-        stage = self.config.teacher.copy_and_resolve_references()
-        stage.schedule.kind = kind
-        return build.phases(stage, 0, self.mesh)
+        changed = dataclasses.replace(self.training.crops, kind=kind)
+        return build.phases(dataclasses.replace(self.training, crops=changed), 0, self.mesh)
 
     def run(self, phases: Sequence[Phase], bank: StepBank) -> Run:
         """Trains all epochs from the initial state. Nothing but batches reaches the device meanwhile."""
-        stage = self.config.teacher
-        specs = batch_specs(self.sampler, phases, SEED, (stage.augment.scale_min, stage.augment.scale_max), 0)
-        how = {"parallel_batches": self.config.input.parallel_batches, "prefetch": self.config.input.prefetch}
-        stream = batches(specs, self.readers, **how)
-        rates = build.learning_rates(stage, phases)
+        streams, given = self.training.streams, self.run_settings.input
+        specs = batch_specs(streams, self.samplers, phases, SEED, self.training.sampling.scale_range, 0)
+        stream = batches(specs, streams, self.readers, parallel_batches=given.parallel_batches, prefetch=given.prefetch)
+        rates = build.learning_rates(self.training, phases)
         state: TrainState = jax.tree.map(lambda x: x.copy(), self.state)
         first, run, step = next(stream), Run(), 0
         keep_freed_memory()  # as training does after its first batch
@@ -115,7 +115,7 @@ class Setting:
                     host = next(stream) if step else first
                     run.waited += time.perf_counter() - began
                     with jax.transfer_guard_host_to_device("allow"):
-                        batch = device_batch(host, SEED, rates[step], self.mesh)
+                        batch = device_batch(self.recipe, host, SEED, rates[step])
                     began = time.perf_counter()
                     program = bank[phase]
                     run.compiling = max(run.compiling, time.perf_counter() - began if epoch else 0.0)
@@ -206,7 +206,7 @@ def cold(setting: Setting) -> dict[str, Any]:
         "cold_compile_s": compile_s,
     }
     print(
-        f"\n{setting.config.teacher.network}, {KINDS[1]}, {setting.config.teacher.samples_per_epoch} samples an epoch, "
+        f"\n{setting.training.network.name}, {KINDS[1]}, {setting.training.crops.samples_per_epoch} samples an epoch, "
         f"compiled while it trains (seconds a size: {', '.join(map(str, compile_s))}): after the first "
         f"epoch, a step waits at most {found['stall_s']} s for its program; between the ends of two steps pass at most "
         f"{found['longest_gap_s']} s, {found['median_gap_s']} s in the median."
@@ -214,13 +214,13 @@ def cold(setting: Setting) -> dict[str, Any]:
     return found
 
 
-def _config(network: str, options: argparse.Namespace, samples: int) -> ConfigDict:
+def _settings(network: str, options: argparse.Namespace, samples: int) -> RunSettings:
     config = base.get_config()
     config.data.dir = options.data_dir
     stage = config.teacher
     stage.network, stage.crop_px, stage.batch_size = network, options.crop_px, options.batch
     stage.epochs, stage.samples_per_epoch = stage.schedule.num_sizes, samples
-    return config
+    return resolve.run(config)
 
 
 if __name__ == "__main__":

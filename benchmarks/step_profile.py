@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from benchmarks import train_step
-from csst_jax.host_memory import keep_freed_memory
+from csst_jax.runtime.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from csst_jax.host_memory import keep_freed_memory
+from csst_jax.runtime.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

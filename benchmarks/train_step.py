@@ -22,10 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from csst_jax.host_memory import keep_freed_memory
-from csst_jax.methods.supervised import Supervised
+from csst_jax.losses.cross_entropy import cross_entropy
+from csst_jax.losses.heads import HeadLosses, total
 from csst_jax.models import nnx_io, zoo
-from csst_jax.train.step import sgd
+from csst_jax.runtime.host_memory import keep_freed_memory
+from csst_jax.train import optimizers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,15 +121,15 @@ def _compiled(
     name: str, images: np.ndarray, labels: np.ndarray
 ) -> tuple[Callable[[], None], jax.stages.Compiled, int, float]:
     network = nnx_io.create(functools.partial(zoo.builder(name, NUM_CLASSES, **OPTIONS.get(name, {}))), 0)
-    method = Supervised(False, 1.0, 1.0, AUX_WEIGHT)
-    optimizer = sgd(MOMENTUM, WEIGHT_DECAY)
+    losses = HeadLosses(cross_entropy, False, 1.0, 1.0, AUX_WEIGHT)
+    optimizer = optimizers.make(optimizers.Sgd(MOMENTUM, WEIGHT_DECAY), network.params)
 
     def train(state: Any, x: jax.Array, y: jax.Array) -> tuple[Any, jax.Array]:
         params, stats, opt_state, step = state
 
         def objective(params: Any) -> tuple[jax.Array, Any]:
             outputs, new = network.apply_train(params, stats, x, jax.random.fold_in(jax.random.key(0), step))
-            return method.total(method.losses(outputs, y)), new
+            return total(losses(outputs, y)), new
 
         (loss, stats), gradient = jax.value_and_grad(objective, has_aux=True)(params)
         updates, opt_state = optimizer.update(gradient, opt_state, params, learning_rate=jnp.float32(LEARNING_RATE))

@@ -54,12 +54,33 @@ def training() -> ConfigDict:
     # nonfinite-STEP.json in the stage's directory tells of each.
     c.nonfinite_steps = 0
 
-    c.momentum = 0.9
-    c.weight_decay = 1e-4
+    # The optimizer: sgd or adamw, and the numbers of each.
+    c.optimizer = ConfigDict()
+    c.optimizer.name = "sgd"
+    c.optimizer.sgd = ConfigDict({"momentum": 0.9, "weight_decay": 1e-4})  # decay joins the gradient, as in PyTorch
+    c.optimizer.adamw = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.01})  # decoupled decay
+    # Factors on learning rate and weight decay: pairs of a pattern (searched for in a parameter's dotted name) and a
+    # factor; the first that matches counts. (("^backbone", 0.1),) trains the backbone ten times slower.
+    c.optimizer.rate_factors = ()
+    c.optimizer.decay_factors = ()
 
-    # Cross-entropy with OHEM: pixels whose ground-truth probability is at most the threshold, and at least a share of
-    # the valid ones. The paper gives no values: these are TorchSeg's (facts: docs/adr/0004-ohem.md).
+    # What is minimised, on which crops: supervised or mean_teacher; a name of csst_jax/methods.
+    c.method = ConfigDict()
+    c.method.name = "supervised"
+    # mean_teacher: an average of the weights (`decay` a step) labels unlabelled crops; pixels that it is less sure of
+    # than the threshold are not learned; the weight of that loss rises in so many steps.
+    c.method.mean_teacher = ConfigDict(
+        {"decay": 0.996, "confidence_threshold": 0.95, "weight": 1.0, "ramp_up_steps": 500}
+    )
+    # The weights that predict are an average over the steps, of which each keeps this share (0.996, say); 0 = the last
+    # step's weights.
+    c.average_decay = 0.0
+
+    # The loss of a pixel: a name of csst_jax/losses. With OHEM, pixels count whose ground-truth probability is at most
+    # the threshold, and at least a share of the valid ones. The paper gives no values: these are TorchSeg's
+    # (docs/adr/0004-ohem.md).
     c.loss = ConfigDict()
+    c.loss.name = "cross_entropy"
     c.loss.ohem = True
     c.loss.ohem_threshold = 0.7
     c.loss.ohem_min_kept = 1 / 16  # share of the valid pixels of the global batch
@@ -74,8 +95,8 @@ def training() -> ConfigDict:
     c.sampler.min_area_px = 0
     c.sampler.pseudo_min_area_px = 64  # the same for pseudo labels, whose specks would crowd the index
     c.sampler.real_share = -1.0  # share of (each class's) draws from real labels; -1 = the union, as in the paper
-    c.sampler.tile_px = 1024  # class_uniform_tiles: side of a tile, in pixels of the image
-    c.sampler.class_uniform_share = 0.5  # class_uniform_tiles: share of an epoch's crops drawn evenly from the classes
+    # class_uniform_tiles: side of a tile in pixels of the image; share of an epoch's crops drawn evenly from classes.
+    c.sampler.class_uniform_tiles = ConfigDict({"tile_px": 1024, "share": 0.5})
 
     # Augmentation: the scale on the host, the others inside the step.
     c.augment = ConfigDict()
@@ -84,6 +105,8 @@ def training() -> ConfigDict:
     c.augment.flip = 0.5  # probability
     c.augment.jitter = 0.1
     c.augment.blur = 0.5  # probability
+    # The strong view, for methods that ask for one: jitter; probabilities of jitter, grey and blur (UniMatch's).
+    c.augment.strong = ConfigDict({"jitter": 0.5, "jitter_share": 0.8, "grey": 0.2, "blur": 0.5})
     return c
 
 

@@ -42,5 +42,6 @@ def get_config(arg: str = "") -> ConfigDict:
     base.choose_networks(c, **options)
     for stage in (c.teacher, c.student):
         if stage.network in _TABLE_6:
-            stage.lr.base, stage.weight_decay, stage.crop_px, stage.epochs, stage.batch_size = _TABLE_6[stage.network]
+            rate, decay, stage.crop_px, stage.epochs, stage.batch_size = _TABLE_6[stage.network]
+            stage.lr.base, stage.optimizer.sgd.weight_decay = rate, decay
     return c

@@ -1,4 +1,4 @@
-"""From configuration to objects: the only reader of ConfigDict below the pipeline."""
+"""From settings to the objects that stages work with."""
 
 from __future__ import annotations
 
@@ -9,154 +9,161 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from csst_jax.data import encoded
+from csst_jax import registry
+from csst_jax.data import sampling
 from csst_jax.data.augment import Augmentation
-from csst_jax.data.joined import join, named_splits
-from csst_jax.data.pseudo_labels import PseudoLabelled
-from csst_jax.data.sampling import LabelledSource, Strategy, check_crop, make_sampler
-from csst_jax.data.selection import Selection, images_alone, select
-from csst_jax.data.store import DataSet
-from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
-from csst_jax.methods.supervised import Supervised
+from csst_jax.data.sampling import Images, WithoutLabels
+from csst_jax.data.stored import encoded
+from csst_jax.evaluation.whole_image import WholeImagePredictor
+from csst_jax.losses import LOSSES
+from csst_jax.losses.heads import HeadLosses
+from csst_jax.methods import METHODS
+from csst_jax.methods.average import WeightAverage
+from csst_jax.methods.averaged import Averaged
+from csst_jax.methods.base import Method, Parts
 from csst_jax.models import nnx_io, zoo
-from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.rematerialisation import rematerialised
-from csst_jax.models.weights import files, start
+from csst_jax.models.weights import pretrained
 from csst_jax.precision import compute_dtype
+from csst_jax.samplers import SAMPLERS
 from csst_jax.schedules import crops
 from csst_jax.schedules.learning_rate import learning_rate
-from csst_jax.train import sharding
-from csst_jax.train.step import Recipe, sgd
+from csst_jax.streams import PSEUDO, REAL, UNLABELLED, crops_of, total_parts
+from csst_jax.train import optimizers, sharding
+from csst_jax.train.step import Recipe
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from flax import nnx
-    from ml_collections import ConfigDict
 
-    from csst_jax.data.batches import Sampler
-    from csst_jax.data.centroid_index import CentroidIndex
+    from csst_jax.data.crop_plan import Sampler
+    from csst_jax.data.selection import Selection
+    from csst_jax.data.stored.centroid_index import CentroidIndex
+    from csst_jax.data.stored.pseudo_labels import PseudoLabelled
+    from csst_jax.evaluation.whole_image import Averaging
+    from csst_jax.models.nnx_io import Network
+    from csst_jax.models.preprocessing import Preprocessing
+    from csst_jax.settings.run import Mesh as MeshSettings
+    from csst_jax.settings.training import NetworkChoice, Training
     from csst_jax.types import Phase
 
 # Of an auxiliary head's loss: PSPNet's and most code bases' since.
 _AUX_WEIGHT = 0.4
 
 
-def dataset(config: ConfigDict) -> DataSet:
-    """The prepared data set that `data.dir` names."""
-    if not config.data.dir:
-        raise CsstError("data.dir is empty; set --config.data.dir=DIR to a prepared data set (see data_prep).")
-    return DataSet.open(config.data.dir)
+def images(
+    training: Training, pool: Selection, pseudo: tuple[PseudoLabelled, CentroidIndex] | None = None
+) -> dict[str, Images]:
+    """What a stage trains on, by origin: of what there is, what its method takes.
+
+    Args:
+      training: the stage's settings.
+      pool: the training split; its index is checked against the labels.
+      pseudo: pseudo labels of the unlabelled images, and their components; None for a stage that has none.
+    """
+    found, wanted = {}, training.origins
+    if REAL in wanted:
+        index = pool.dataset.centroids(pool.split)
+        found[REAL] = Images(pool.source, pool.labelled, index, training.sampling.min_area_px)
+    if PSEUDO in wanted and pseudo is not None:
+        labelled, index = pseudo
+        found[PSEUDO] = Images(labelled, range(len(labelled)), index, training.sampling.pseudo_min_area_px)
+    if UNLABELLED in wanted:
+        found[UNLABELLED] = Images(WithoutLabels(pool.source), pool.unlabelled)
+    return found
 
 
-def training_selection(config: ConfigDict, data: DataSet) -> Selection:
-    """The training split, divided into labelled and unlabelled images, and what the configuration joins to it."""
-    own = select(data, config.data.train_split, config.data.labelled_ids)
-    more = [select(*named, "") for named in named_splits(config.data.more_labelled, "data.more_labelled")]
-    more += [images_alone(*named) for named in named_splits(config.data.more_unlabelled, "data.more_unlabelled")]
-    return join([own, *more]) if more else own
+def num_images(training: Training, labelled: int, unlabelled: int, pseudo: bool) -> int:
+    """How many images a stage trains on.
+
+    Args:
+      training: the stage's settings.
+      labelled: images with real masks.
+      unlabelled: images without.
+      pseudo: whether the stage has pseudo labels of the latter.
+    """
+    has_pool = UNLABELLED in training.origins or (pseudo and PSEUDO in training.origins)
+    return labelled * (REAL in training.origins) + unlabelled * has_pool
 
 
-def validation_selection(config: ConfigDict, data: DataSet) -> Selection:
-    """The labelled images of the validation split."""
-    return select(data, config.data.val_split, "")
-
-
-def evaluation_selection(config: ConfigDict, data: DataSet) -> Selection:
-    """The validation split, whether any image is labelled or not: a test split has no masks."""
-    split = config.data.val_split
-    if data.labelled_ids(split):
-        return validation_selection(config, data)
-    return Selection(data, split, (), tuple(range(len(data.ids(split)))))
-
-
-def real_labels(selection: Selection, stage: ConfigDict) -> LabelledSource:
-    """The labelled images as a source of crops; the index is checked against the labels."""
-    index = selection.dataset.centroids(selection.split)
-    return LabelledSource(selection.source, selection.labelled, index, stage.sampler.min_area_px)
-
-
-def pseudo_labels(labelled: PseudoLabelled, index: CentroidIndex, stage: ConfigDict) -> LabelledSource:
-    """Pseudo-labelled images as a source of crops."""
-    return LabelledSource(labelled, range(len(labelled)), index, stage.sampler.pseudo_min_area_px)
-
-
-def check_stage(
-    stage: ConfigDict, selection: Selection, records: Sequence[int], num_classes: int, device_mesh: jax.sharding.Mesh
-) -> None:
+def require_trainable(training: Training, pool: Selection, device_mesh: jax.sharding.Mesh, pseudo: bool) -> None:
     """Refuses settings that a stage would stumble over, before the stages ahead of it take hours.
 
     Args:
-      stage: its settings.
-      selection: the training split.
-      records: the images of the split that the stage trains on.
-      num_classes: classes of the data set.
+      training: its settings.
+      pool: the training split.
       device_mesh: the devices.
+      pseudo: whether it will have pseudo labels.
 
     Raises:
-      CsstError: names the key or value and the mend.
+      CsstError: names the key or value and the fix.
     """
-    _builder(stage, num_classes)
-    if stage.epochs == 0:
-        start.check_complete(stage.pretrained, num_classes)
+    classes = pool.dataset.description.classes
+    network_builder(training.network, len(classes))
+    if training.crops.epochs == 0:
+        pretrained.check_complete(training.network.pretrained, classes)
         return
-    planned = phases(stage, len(records), device_mesh)
-    for phase in planned:
-        sharding.check_divisible(phase.global_batch, phase.crop_px, device_mesh, stage.accumulate)
-    _learning_rate(stage, planned)
-    _strategy(stage)
-    check_crop(stage.crop_px, [encoded.size(selection.source.label_bytes(record)) for record in records])
+    count = num_images(training, len(pool.labelled), len(pool.unlabelled), pseudo)
+    for phase in phases(training, count, device_mesh):
+        for crops_a_step in crops_of(training.streams, phase.global_batch).values():
+            sharding.check_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
+    records = [*pool.labelled, *(pool.unlabelled if count > len(pool.labelled) else ())]
+    sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.source.label_bytes(r)) for r in records])
 
 
-def sampler(stage: ConfigDict, sources: Sequence[LabelledSource], classes: Sequence[str]) -> Sampler:
-    """Which crops an epoch takes (paper §3.2).
+def samplers(training: Training, given: Mapping[str, Images], classes: Sequence[str]) -> dict[str, Sampler]:
+    """Which crops of each stream an epoch takes (paper §3.2).
 
     Raises:
-      CsstError: unknown sampler, or nothing to sample.
+      CsstError: nothing to sample.
     """
-    return make_sampler(_strategy(stage), sources, classes)
+    choice = training.sampling.sampler
+    kind = registry.resolve("sampler", SAMPLERS, choice.name)
+    real_share = training.sampling.real_share
+    return sampling.samplers(training.streams, given, classes, real_share, lambda c: kind.make(choice.settings, c))
 
 
-def _strategy(stage: ConfigDict) -> Strategy:
-    c = stage.sampler
-    return Strategy(c.name, None if c.real_share < 0 else c.real_share, c.tile_px, c.class_uniform_share)
-
-
-def mesh(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
+def mesh(settings: MeshSettings, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
     """The given devices, or all of all processes, as (`data`, `spatial`)."""
-    return sharding.make_mesh(jax.devices() if devices is None else devices, config.mesh.spatial, config.mesh.data)
+    return sharding.make_mesh(jax.devices() if devices is None else devices, settings.spatial, settings.data)
 
 
-def phases(stage: ConfigDict, num_images: int, device_mesh: jax.sharding.Mesh) -> list[Phase]:
-    """One phase an epoch (paper §3.3); none where a pretrained network is taken as it is."""
-    if stage.epochs == 0:
+def phases(training: Training, num_images: int, device_mesh: jax.sharding.Mesh) -> list[Phase]:
+    """One phase an epoch (paper §3.3); none where a pretrained network is taken as it is.
+
+    Raises:
+      CsstError: the devices cannot share a batch, or an image's rows.
+    """
+    c = training.crops
+    if c.epochs == 0:
         return []
     return crops.phases(
-        stage.schedule.kind,
-        stage.crop_px,
-        stage.batch_size,
-        stage.epochs,
-        stage.samples_per_epoch or num_images,
-        num_sizes=stage.schedule.num_sizes,
-        stride=stage.schedule.stride,
-        max_batch_factor=stage.schedule.max_batch_factor,
-        batch_unit=batch_unit(stage, device_mesh),
+        c.kind,
+        c.crop_px,
+        c.batch_size,
+        c.epochs,
+        c.samples_per_epoch or num_images,
+        num_sizes=c.num_sizes,
+        stride=c.stride,
+        max_batch_factor=c.max_batch_factor,
+        batch_unit=batch_unit(training, device_mesh),
     )
 
 
-def batch_unit(stage: ConfigDict, device_mesh: jax.sharding.Mesh) -> int:
-    """What every batch of a stage is a multiple of: each device takes as many crops of each micro-batch."""
-    return device_mesh.shape[sharding.DATA] * max(1, stage.accumulate)
+def batch_unit(training: Training, device_mesh: jax.sharding.Mesh) -> int:
+    """What every batch of a stage is a multiple of: each device takes as many crops of each stream and micro-batch."""
+    return device_mesh.shape[sharding.DATA] * max(1, training.accumulate) * total_parts(training.streams)
 
 
 def lengthened(
-    stage: ConfigDict, num_images: int, steps: int, device_mesh: jax.sharding.Mesh, longer_by: str
-) -> ConfigDict:
+    training: Training, num_images: int, steps: int, device_mesh: jax.sharding.Mesh, longer_by: str
+) -> Training:
     """The stage, so long that it takes about `steps` steps (the control of the paper's Table 1b).
 
     Args:
-      stage: its settings.
+      training: its settings.
       num_images: images that it trains on.
       steps: how many to take.
       device_mesh: the devices.
@@ -168,109 +175,124 @@ def lengthened(
     """
     if longer_by not in ("epochs", "copies"):
         raise CsstError(f"baseline.longer_by={longer_by!r}; give epochs or copies.")
-    if stage.epochs == 0:
+    if training.crops.epochs == 0:
         raise CsstError("baseline: a teacher of epochs=0 has no training to lengthen; leave baseline out of stages.")
-    longer = stage.copy_and_resolve_references()
 
     def steps_with(samples_per_epoch: int) -> int:
-        longer.samples_per_epoch = samples_per_epoch
+        longer = training.longer(samples_per_epoch=samples_per_epoch)
         return sum(phase.steps for phase in phases(longer, num_images, device_mesh))
 
+    own = phases(training, num_images, device_mesh)
     if longer_by == "copies":
-        most = steps * max(phase.global_batch for phase in phases(stage, num_images, device_mesh))
-        longer.samples_per_epoch = 1 + bisect.bisect_left(range(1, most), steps, key=steps_with)
-    else:
-        own = sum(phase.steps for phase in phases(stage, num_images, device_mesh))
-        longer.epochs = max(1, round(stage.epochs * steps / own))
-    return longer
+        most = steps * max(phase.global_batch for phase in own)
+        return training.longer(samples_per_epoch=1 + bisect.bisect_left(range(1, most), steps, key=steps_with))
+    return training.longer(epochs=max(1, round(training.crops.epochs * steps / sum(phase.steps for phase in own))))
 
 
-def learning_rates(stage: ConfigDict, planned: Sequence[Phase]) -> np.ndarray:
+def learning_rates(training: Training, planned: Sequence[Phase]) -> np.ndarray:
     """float32 [total steps]: the schedule at every step."""
     if not planned:
         return np.zeros(0, np.float32)
-    at_step = _learning_rate(stage, planned)
+    rate = training.learning_rate
+    at_step = learning_rate(
+        planned,
+        base_lr=rate.base,
+        power=rate.power,
+        per=rate.per,
+        batch_rule=rate.batch_rule,
+        base_batch=training.crops.batch_size,
+        warmup_steps=rate.warmup_steps,
+    )
     return np.asarray(jax.vmap(at_step)(jnp.arange(sum(phase.steps for phase in planned))))
 
 
-def _learning_rate(stage: ConfigDict, planned: Sequence[Phase]) -> Callable[[jax.typing.ArrayLike], jax.Array]:
-    return learning_rate(
-        planned,
-        base_lr=stage.lr.base,
-        power=stage.lr.power,
-        per=stage.lr.per,
-        batch_rule=stage.lr.batch_rule,
-        base_batch=stage.batch_size,
-        warmup_steps=stage.lr.warmup_steps,
-    )
-
-
-def network(stage: ConfigDict, num_classes: int, seed: int | None) -> nnx_io.Network:
+def network(choice: NetworkChoice, num_classes: int, seed: int | None) -> Network:
     """The stage's network with its own initial values or pretrained ones; with shapes alone where `seed` is None."""
-    build = _builder(stage, num_classes)
+    build = network_builder(choice, num_classes)
     if seed is None:
         return nnx_io.abstract(build)
     created = nnx_io.create(build, seed)
-    return start.from_file(created, stage.pretrained) if stage.pretrained else created
+    return pretrained.from_file(created, choice.pretrained) if choice.pretrained else created
 
 
-def _builder(stage: ConfigDict, num_classes: int) -> Callable[..., nnx.Module]:
-    # Options that only some networks have are left to the network, or to its weights, where nothing sets them.
-    options: dict[str, Any] = {"lineage": stage.lineage} if stage.lineage else {}
-    options |= {"output_stride": stage.output_stride} if stage.output_stride else {}
-    options |= {"width": stage.width} if stage.width != 1 else {}
-    options |= {"depth": stage.depth} if stage.depth != 1 else {}
-    if stage.pretrained:
-        options = start.options(stage.pretrained, stage.network, options)
-    build = zoo.builder(stage.network, num_classes, dtype=compute_dtype(stage.dtype), **options)
-    return rematerialised(build) if stage.remat else build
+def network_builder(choice: NetworkChoice, num_classes: int) -> Callable[..., nnx.Module]:
+    """What builds the network from `rngs` alone."""
+    build = zoo.builder(choice.name, num_classes, dtype=compute_dtype(choice.dtype), **choice.options)
+    return rematerialised(build) if choice.remat else build
 
 
-def preprocessing(config: ConfigDict, stage: ConfigDict) -> Preprocessing:
-    """What the stage's network expects of its input: what its pretrained weights saw, or the configuration's."""
-    if stage.pretrained:
-        return files.describe(stage.pretrained).preprocessing
-    return Preprocessing(tuple(config.normalisation.mean), tuple(config.normalisation.std))
+def method(training: Training, num_classes: int, seed: int | None) -> Method:
+    """What the stage minimises; with shapes alone where `seed` is None."""
+    net, loss, choice = network(training.network, num_classes, seed), training.loss, training.method
+    own = loss.aux_weight is None
+    heads = HeadLosses(
+        registry.resolve("loss", LOSSES, loss.name),
+        loss.ohem,
+        loss.ohem_threshold,
+        loss.ohem_min_kept,
+        *((_AUX_WEIGHT, net.aux_weights) if own else (loss.aux_weight, {})),
+    )
+
+    def another(number: int) -> Network:
+        # Away from the seeds that users give: the student's is the teacher's and one.
+        return network(training.network, num_classes, None if seed is None else seed ^ (number << 20))
+
+    chosen = registry.resolve("method", METHODS, choice.name)(choice.settings, Parts(net, heads, another))
+    if not training.average_decay:
+        return chosen
+    return Averaged(WeightAverage(training.average_decay), chosen.parts, chosen)
 
 
-def recipe(config: ConfigDict, stage: ConfigDict, net: nnx_io.Network, device_mesh: jax.sharding.Mesh) -> Recipe:
-    """What the stage's training step is made of."""
-    augment, loss = stage.augment, stage.loss
-    own = loss.aux_weight < 0
-    aux = (_AUX_WEIGHT if own else loss.aux_weight, net.aux_weights if own else {})
+def recipe(
+    training: Training, num_classes: int, seed: int | None, settings: MeshSettings, device_mesh: jax.sharding.Mesh
+) -> Recipe:
+    """What the stage's training step is made of.
+
+    Args:
+      training: its settings.
+      num_classes: of the data set.
+      seed: of the initial values; None for shapes alone.
+      settings: how devices share the state.
+      device_mesh: the devices.
+
+    Raises:
+      CsstError: a rule of the optimizer matches no parameter.
+    """
+    chosen = method(training, num_classes, seed)
+    o = training.optimizer
     return Recipe(
-        network=net,
-        method=Supervised(loss.ohem, loss.ohem_threshold, loss.ohem_min_kept, *aux),
-        augmentation=Augmentation(augment.flip, augment.jitter, augment.blur, preprocessing(config, stage)),
-        optimizer=sgd(stage.momentum, stage.weight_decay),
+        method=chosen,
+        augmentation=Augmentation(training.flip, training.views, training.network.preprocessing),
+        optimizer=optimizers.make(o.settings, chosen.trained()[0], o.rate_factors, o.decay_factors),
         mesh=device_mesh,
-        split_state=config.mesh.split_state,
-        accumulate=stage.accumulate,
+        split_state=settings.split_state,
+        accumulate=training.accumulate,
     )
 
 
 def predictor(
-    config: ConfigDict, how: ConfigDict, net: nnx_io.Network, weights: Any, expects: Preprocessing
+    averaging: Averaging,
+    net: Network,
+    weights: tuple[dict[str, Any], dict[str, Any]],
+    expects: Preprocessing,
+    batch_size: int,
+    settings: MeshSettings,
 ) -> WholeImagePredictor:
     """Whole-image prediction with a trained network.
 
     Args:
-      config: the run's.
-      how: `config.label` or `config.evaluate`: what `prediction` in configs/base.py holds.
+      averaging: over what probabilities are averaged.
       net: the network.
       weights: its trained (params, batch_stats).
       expects: what it expects of its input.
+      batch_size: images a step.
+      settings: how devices share an image.
     """
     return WholeImagePredictor(
         net,
         *weights,
-        averaging=averaging(how),
+        averaging=averaging,
         preprocessing=expects,
-        batch_size=config.evaluate.batch_size,
-        spatial=mesh(config).shape[sharding.SPATIAL],
+        batch_size=batch_size,
+        spatial=mesh(settings).shape[sharding.SPATIAL],
     )
-
-
-def averaging(how: ConfigDict) -> Averaging:
-    """Over what `config.label` or `config.evaluate` averages."""
-    return Averaging(tuple(how.scales), how.flip, how.tile_px, how.tile_overlap, how.pad_px)

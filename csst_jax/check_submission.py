@@ -28,13 +28,13 @@ def check_submission(archive: str, name: str, data_dir: str, split: str) -> int:
     Raises:
       CsstError: lists all that is wrong.
     """
-    from csst_jax.data.store import DataSet  # not before the flags are right
+    from csst_jax.data.stored.store import DataSet  # not before the flags are right
     from csst_jax.evaluation import submission
 
     how = submission.find(name)
     data = DataSet.open(data_dir)
     sizes = data.image_sizes(split)
-    submission.check(pathlib.Path(archive), how, data.description, sizes)
+    submission.require_fit(pathlib.Path(archive), how, data.description, sizes)
     return len(sizes)
 
 

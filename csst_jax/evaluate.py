@@ -1,8 +1,8 @@
 """`python -m csst_jax.evaluate --config=FILE --checkpoint=DIR|FILE[,…] [--config.KEY=VALUE …]`: scores networks.
 
-A checkpoint is a finished stage of a run (WORKDIR/student) or a file of weights. Predicts `data.val_split` as
-`evaluate` in the configuration says, prints IoU by class, and writes scores.json, the confusion matrix and pictures of
-predictions and failures; with --submission the file for a test server.
+A checkpoint is a file of weights, a finished stage of a run (WORKDIR/student) or a workdir, whose student is meant.
+Predicts `data.val_split` as `evaluate` in the configuration says, prints IoU by class, and writes scores.json, the
+confusion matrix and pictures of predictions and failures; with --submission the file for a test server.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-from absl import app, flags, logging
+from absl import app, flags
 
-from csst_jax import command_line, storage
-from csst_jax.host_memory import collect_seldom
+from csst_jax import command_line
+from csst_jax.runtime import storage
+from csst_jax.runtime.host_memory import collect_seldom
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
-_CHECKPOINT = flags.DEFINE_list("checkpoint", None, "Finished stages' directories or files of weights.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Directory to write to; default: scores, beside the last checkpoint.")
+_CHECKPOINT = flags.DEFINE_list("checkpoint", None, "Files of weights, finished stages or workdirs.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Directory to write to; default: scores, beside the last stage or file.")
 _PREDICTIONS = flags.DEFINE_bool("predictions", False, "Write predictions as PNGs of class numbers, too.")
 _SUBMISSION = flags.DEFINE_string(
     "submission", None, "Write a submission: cityscapes, voc_comp5, voc_comp6, bdd100k or mapillary."
@@ -32,18 +33,19 @@ _SUBMISSION = flags.DEFINE_string(
 def main(_: list[str]) -> int:
     """Evaluates and prints; returns the exit status: 2 when there is something for the user to mend."""
     collect_seldom()
-    from csst_jax import start  # JAX takes a second to import: not before the flags are right
+    from csst_jax.runtime import startup  # JAX takes a second to import: not before the flags are right
 
     try:
-        start.quiet_libraries()
-        start.start_jax(_CONFIG.value)
-        logging.set_verbosity(logging.ERROR)  # Orbax warns of a file that this kind of checkpoint does not have
+        startup.quiet_libraries()
+        startup.start_jax(_CONFIG.value)
+        from csst_jax.settings import resolve
         from csst_jax.stages import scoring  # seconds to import: not before JAX is set up
 
         checkpoints = [storage.place(path, "--checkpoint") for path in _CHECKPOINT.value]
         chosen = storage.place(_OUTPUT.value, "--output") if _OUTPUT.value else None
-        output = chosen or checkpoints[-1].parent / "scores"
-        scoring.evaluate(_CONFIG.value, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
+        output = chosen or scoring.beside(checkpoints[-1])
+        parts = (resolve.evaluation(_CONFIG.value), resolve.data(_CONFIG.value), resolve.mesh(_CONFIG.value))
+        scoring.evaluate(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -11,7 +11,6 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from csst_jax import storage
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
@@ -32,7 +31,7 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
 
     Args:
       source: a key of `SOURCES`.
-      weights: a file of ours, or the directory of a finished stage of a run.
+      weights: a file of ours, the directory of a finished stage, or a workdir, whose student is meant.
       out: file to write: ".pth" for a checkpoint of PyTorch's, ".safetensors" for the same names in that format.
 
     Raises:
@@ -41,17 +40,16 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     if source not in SOURCES:
         raise CsstError(f"cannot export to source {source!r}; known are: {', '.join(SOURCES)}.")
     from csst_jax.models.weights import export, files  # JAX takes a second to import: not for --help
-    from csst_jax.stages import finished
 
-    directory = storage.place(weights, "--weights")
-    arrays, description = finished.read(directory) if directory.is_dir() else files.read(weights)
+    arrays, description = files.read(weights)
     how = catalogue.source(source, description.network)
     _check_lineage(how, description, weights)
     files.network(arrays, description, weights)
     entries = export.names(how, arrays)
-    shown = _classes(directory, description.num_classes) if directory.is_dir() else {}
+    shown = _classes(description)
     origin = {"network": description.network, "options": dict(description.options)}
-    export.write(out, entries, {**shown, "csst_jax": {**origin, "weights": description.source_sha256}})
+    origin["weights"] = description.weights_sha256 or description.source_sha256
+    export.write(out, entries, {**shown, "csst_jax": origin})
 
     values = sum(value.size for name, value in arrays.items() if not name.endswith((".mean", ".var")))
     said = [f"{out}: {description.network}, {description.num_classes} classes, {values:,} parameters as {source}"]
@@ -60,7 +58,7 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     config = getattr(importlib.import_module(module), function)(description.num_classes, description.preprocessing)
     said.append(f"configuration there: {', '.join([config, *others])}")
     if not shown:
-        said.append("names of the classes are not in it: not known here.")
+        said.append(f"names of the classes are not in it: {weights} does not know them.")
     if description.initial:
         said.append(f"{len(description.initial)} arrays hold initial values ({description.initial[0]}, …): train them.")
     return said
@@ -78,19 +76,12 @@ def _check_lineage(how: Source, description: files.Description, weights: str) ->
     )
 
 
-def _classes(directory: storage.Place, num_classes: int) -> dict[str, Any]:
-    """Names and colours of the run's data set, where mmsegmentation looks for them; {} if it is gone."""
-    from csst_jax.data.store import DataSet
-    from csst_jax.json_files import read_json
-    from csst_jax.stages.artifact import CONFIG_FILE
-
-    try:
-        description = DataSet.open(read_json(directory.parent / CONFIG_FILE)["data"]["dir"]).description
-    except CsstError:
+def _classes(description: files.Description) -> dict[str, Any]:
+    """Names and colours of the classes, where mmsegmentation looks for them; {} if the file does not know them."""
+    if not description.classes:
         return {}
-    if len(description.classes) != num_classes:
-        return {}
-    return {"dataset_meta": {"classes": list(description.classes), "palette": [list(c) for c in description.palette]}}
+    palette = [list(colour) for colour in description.palette]
+    return {"dataset_meta": {"classes": list(description.classes), "palette": palette}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,12 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m csst_jax.export_weights", description="Writes a network's weights as another code base's own."
     )
     parser.add_argument("--source", required=True, help=f"whose names: {', '.join(SOURCES)}")
-    parser.add_argument("--weights", required=True, help="a file of csst_jax, or a finished stage's WORKDIR/student")
+    parser.add_argument("--weights", required=True, help="a file of csst_jax, a finished stage or a workdir")
     parser.add_argument("--out", required=True, help="file to write, .pth or .safetensors")
     a = parser.parse_args(arguments)
-    from absl import logging
-
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of a file that this kind of checkpoint does not have
     try:
         for line in export_weights(a.source, a.weights, a.out):
             print(line)

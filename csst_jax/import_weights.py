@@ -1,7 +1,7 @@
 """Turns a published checkpoint into a file of ours: `python -m csst_jax.import_weights --source=… --checkpoint=FILE …`.
 
 The file holds the weights under our names and says what it is for; `--config.teacher.pretrained=FILE` starts a training
-from it, and `csst_jax.models.load(FILE)` makes a network of it. PyTorch is not needed.
+from it, and `csst_jax.load(FILE)` makes a network of it. PyTorch is not needed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def import_weights(
       CsstError: the checkpoint cannot be read, is not finite, or does not fit; lists all differences.
     """
     from csst_jax.models import nnx_io  # JAX takes a second to import, which --help need not wait for
-    from csst_jax.models.weights import files, prefixes, rules
+    from csst_jax.models.weights import files, prefixes, published, rules
 
     if num_classes is not None and not 1 <= num_classes <= _MOST_CLASSES:
         raise CsstError(f"--num_classes={num_classes} must be 1 to {_MOST_CLASSES}.")
@@ -67,7 +67,7 @@ def import_weights(
     checkpoint = packaged(source) if checkpoint is None else str(user_path(checkpoint))
     if pathlib.Path(checkpoint).resolve() == pathlib.Path(out).expanduser().resolve():
         raise CsstError(f"--out={out} is the checkpoint itself; give another file to write.")
-    entries, said = prefixes.strip(how, files.read_checkpoint(checkpoint), prefix, checkpoint)
+    entries, said = prefixes.strip(how, published.read_checkpoint(checkpoint), prefix, checkpoint)
     options = {**how.options, **(options or {})}
     built, other = (nnx_io.abstract(zoo.builder(network, n, **options)) for n in (2, 3))
     classifier = {name for name, leaf in built.params.items() if leaf.shape != other.params[name].shape}

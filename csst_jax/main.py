@@ -11,9 +11,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags
 
-from csst_jax import command_line, storage
-from csst_jax.host_memory import collect_seldom, keep_freed_memory
-from csst_jax.train.progress import Preempted, leave_at_once, stop_between_stages
+from csst_jax import command_line
+from csst_jax.runtime import storage
+from csst_jax.runtime.host_memory import collect_seldom, keep_freed_memory
+from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -33,17 +34,22 @@ def main(_: list[str]) -> int:
     collect_seldom()
     try:
         workdir = storage.place(_WORKDIR.value, "--workdir")
-        from csst_jax import leaving, peers, start  # JAX takes a second to import: not before the flags are right
-        from csst_jax.claim import claimed
+        from csst_jax.runtime import (  # JAX takes a second to import: not before the flags are right
+            leaving,
+            peers,
+            startup,
+        )
+        from csst_jax.runtime.claim import claimed
 
-        start.quiet_libraries()
-        start.start_jax(_CONFIG.value)
-        with leaving.none_left_waiting(), start.storage_errors_told(workdir), claimed(workdir):
-            peers.check_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
+        startup.quiet_libraries()
+        startup.start_jax(_CONFIG.value)
+        with leaving.none_left_waiting(), startup.storage_errors_told(workdir), claimed(workdir):
+            peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             from csst_jax import pipeline  # seconds to import: not before the checks above
+            from csst_jax.settings import resolve
 
-            with start.logged(workdir), start.recorded_config(_CONFIG.value, workdir):
-                pipeline.run(_CONFIG.value, workdir)
+            with startup.logged(workdir), startup.recorded_config(_CONFIG.value, workdir):
+                pipeline.run(resolve.run(_CONFIG.value), workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")
         leave_at_once(0)

@@ -24,7 +24,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags
 
-from csst_jax import command_line, storage
+from csst_jax import command_line
+from csst_jax.runtime import storage
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
-    from csst_jax.stages.planning import DataSize, Outcome, Work
-    from csst_jax.train.topology import Chip
+    from csst_jax.data.chosen import Data
+    from csst_jax.planning.programs import DataSize, Outcome, Work
+    from csst_jax.planning.topology import Chip
 
 _CONFIG = command_line.define_config()
 _TOPOLOGY = flags.DEFINE_string("topology", "local", "v5e:4x4, v4:2x2x4, …; local = this machine's devices.")
@@ -71,7 +73,7 @@ def main(_: list[str]) -> int:
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    from csst_jax.stages.plan_table import report
+    from csst_jax.planning.table import report
 
     print("\n".join(report(plan)))
     if _JSON.value:
@@ -84,7 +86,7 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
 
     Args:
       config: the run's.
-      topology: see `csst_jax.train.topology.devices`.
+      topology: see `csst_jax.planning.topology.devices`.
       given: see `data_size`.
       search: whether to look for the largest batch also where the configuration's fits.
 
@@ -94,23 +96,24 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     Raises:
       CsstError: something the user can mend.
     """
-    from csst_jax.train import topology as slices  # JAX takes a second to import: not before the flags are right
+    from csst_jax.planning import topology as slices  # JAX takes a second to import: not before the flags are right
 
     devices = slices.devices(topology)
-    from csst_jax import pipeline, start  # TensorFlow takes seconds to import: not before the check above
-    from csst_jax.stages import planning
+    from csst_jax.planning import programs  # TensorFlow takes seconds to import: not before the check above
+    from csst_jax.runtime import startup
+    from csst_jax.settings import resolve
 
-    start.quiet_libraries()
+    startup.quiet_libraries()
     logging.getLogger("csst_jax").setLevel(logging.INFO)
-    stages = pipeline.wanted_stages(config.stages)
+    run = resolve.run(config)
     chip = slices.chip_of(devices[0])
-    compiler = planning.Compiler()
+    compiler = programs.Compiler()
     rows = []
-    for work in planning.programs(config, stages, data_size(config, given), devices):
+    for work in programs.programs(run, data_size(run.data, given), devices):
         outcome = compiler(work, work.batch)
         row = program_row(work, outcome, chip)
         if outcome.cost is None or (search and chip is not None):
-            row["largest_batch"] = planning.largest_batch(functools.partial(compiler.fits, work), work.batch, work.unit)
+            row["largest_batch"] = programs.largest_batch(functools.partial(compiler.fits, work), work.batch, work.unit)
         rows.append(row)
     return {
         "topology": topology,
@@ -122,35 +125,34 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     }
 
 
-def data_size(config: ConfigDict, given: Mapping[str, Any]) -> DataSize:
+def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
     """The data set's numbers: from `data.dir` if it is there, else as given.
 
     Args:
-      config: the run's.
+      data: the run's.
       given: values by name of flag: num_labelled, num_unlabelled, num_validation, num_classes, image_size.
 
     Raises:
       CsstError: neither is there, or both are.
     """
-    from csst_jax import build
-    from csst_jax.data import encoded
-    from csst_jax.stages.planning import DataSize
+    from csst_jax.data.stored import encoded
+    from csst_jax.planning.programs import DataSize
 
-    if config.data.dir and (storage.is_remote(config.data.dir) or pathlib.Path(config.data.dir).expanduser().exists()):
+    if data.dir and (storage.is_remote(data.dir) or pathlib.Path(data.dir).expanduser().exists()):
         if given:
             raise CsstError(
-                f"data.dir={config.data.dir} says what --{next(iter(given))} is for: leave the flag out, "
+                f"data.dir={data.dir} says what --{next(iter(given))} is for: leave the flag out, "
                 "or set --config.data.dir= to plan without the data."
             )
-        data = build.dataset(config)
-        pool, validation = build.training_selection(config, data), build.validation_selection(config, data)
+        opened = data.open()
+        pool, validation = data.training(opened), data.validation(opened)
         sizes = {encoded.size(validation.source.label_bytes(record)) for record in validation.labelled}
         largest = max(sizes, key=lambda size: size[0] * size[1])
         counts = (len(pool.labelled), len(pool.unlabelled), len(validation.labelled))
-        return DataSize(*counts, len(data.description.classes), largest)
+        return DataSize(*counts, len(opened.description.classes), largest)
     missing = [f"--{flag.name}" for flag in _DATA if flag.name not in given]
     if missing:
-        where = f"data.dir={config.data.dir} is not there" if config.data.dir else "data.dir is empty"
+        where = f"data.dir={data.dir} is not there" if data.dir else "data.dir is empty"
         raise CsstError(f"{where}: set --config.data.dir to a prepared data set, or give {', '.join(missing)}.")
     size = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", given["image_size"])
     if size is None:

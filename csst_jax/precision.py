@@ -21,5 +21,5 @@ def compute_dtype(name: str) -> DTypeLike:
       CsstError: the name is not one of float32, bfloat16.
     """
     if name not in _COMPUTE_DTYPES:
-        raise CsstError(f"model.dtype={name!r} is unknown; use one of {', '.join(_COMPUTE_DTYPES)}.")
+        raise CsstError(f"dtype={name!r} is unknown; use one of {', '.join(_COMPUTE_DTYPES)}.")
     return _COMPUTE_DTYPES[name]

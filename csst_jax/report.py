@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from csst_jax.storage import Place, place, replacing
+from csst_jax.runtime.storage import Place, place, replacing
 from csst_jax.types import CsstError
 
 _MODELS = {"teacher": "#8a8f98", "baseline": "#d08c2e", "student": "#2463b0"}

@@ -25,9 +25,9 @@ import numpy as np
 from csst_jax import command_line
 from csst_jax.data import readiness, selection
 from csst_jax.data.readiness import Findings
-from csst_jax.data.sampling import check_crop
+from csst_jax.data.sampling import require_crop_fits
 from csst_jax.data.statistics import SPECKS_SHARE, ClassStatistics
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored.store import DataSet
 from csst_jax.types import CsstError
 from data_prep import cli, examination, image_sizes, pictures, workers
 
@@ -110,7 +110,7 @@ def diagnose(
             found.errors.append(str(error))
     found.extend(examination.findings(examined))
     if train in reports and val in reports and val in chosen:
-        found.extend(readiness.check(chosen[train], chosen[val]))
+        found.extend(readiness.findings(chosen[train], chosen[val]))
     elif missing := [split for split in (train, val) if split not in chosen]:
         found.errors.append(
             f"{data_set.directory}: no labelled image in split {' and '.join(map(repr, missing))}; a run needs some to "
@@ -122,16 +122,16 @@ def diagnose(
             advised = image_sizes.advice(key, split, reports[split].sizes, pad_px)
             found.warnings += [advised] if advised else []
     if config is not None and train in reports:
-        _check_settings(config, reports[train], data_set.description.classes, found)
+        _compare_settings(config, reports[train], data_set.description.classes, found)
     return reports, found
 
 
-def _check_settings(config: ConfigDict, train: SplitReport, classes: Sequence[str], found: Findings) -> None:
+def _compare_settings(config: ConfigDict, train: SplitReport, classes: Sequence[str], found: Findings) -> None:
     """What crops and minimum areas of the teacher and the student mean for this data set."""
     for name in ("teacher", "student"):
         stage, holds = config[name], train.classes
         try:
-            check_crop(stage.crop_px, list(train.sizes))
+            require_crop_fits(stage.crop_px, list(train.sizes))
         except CsstError as error:
             found.errors.append(f"{name}: {error}")
         smaller = sum(count for size, count in train.sizes.items() if min(size) < stage.crop_px)

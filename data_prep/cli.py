@@ -138,4 +138,4 @@ def _chosen(data: raw.RawDataSet, wanted: str, problems: Problems) -> dict[str, 
     unknown = [name for name in names if name not in data.splits]
     if unknown:
         raise CsstError(f"--splits={wanted}: no split {unknown[0]!r} here; there are {', '.join(data.splits)}.")
-    return {split: raw.check_pairs(split, data.splits[split], problems) for split in names}
+    return {split: raw.complete_pairs(split, data.splits[split], problems) for split in names}

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from csst_jax.data import encoded
-from csst_jax.data.components import check_values, runs
 from csst_jax.data.readiness import Findings, listed
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.components import require_known_values, runs
+from csst_jax.data.stored.store import DataSet
 from csst_jax.types import IGNORE_LABEL, CsstError
 from data_prep import workers
 
@@ -66,7 +66,7 @@ def examine(stored: Stored, num_classes: int) -> Examined:
         errors.append(f"damaged image: {error} Fix the file and prepare the data set again.")
     try:
         label = encoded.decode_label(stored.label)
-        _check_label(label, stored.labelled, num_classes)
+        _require_label(label, stored.labelled, num_classes)
     except CsstError as error:
         damaged = "damaged label: " if label is None else ""
         errors.append(f"{damaged}{error} Fix the mask and prepare the data set again.")
@@ -89,11 +89,11 @@ def examine(stored: Stored, num_classes: int) -> Examined:
     )
 
 
-def _check_label(label: np.ndarray, labelled: bool, num_classes: int) -> None:
+def _require_label(label: np.ndarray, labelled: bool, num_classes: int) -> None:
     if label.ndim != 2 or label.dtype != np.uint8:
         raise CsstError(f"the label is {label.dtype}{list(label.shape)} and must be uint8[h, w].")
     _, length, value = runs(label)
-    check_values(value, length, num_classes)
+    require_known_values(value, length, num_classes)
     if not labelled and (value != IGNORE_LABEL).any():
         raise CsstError("labels in an image that is listed as one without a mask.")
 

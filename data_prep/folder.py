@@ -32,7 +32,7 @@ from csst_jax.types import CsstError
 from csst_jax.user_files import read_text
 from data_prep import classes, cli, raw
 from data_prep.folder_files import find_images, find_masks, find_more
-from data_prep.palette import check_palettes
+from data_prep.palette import compare_palettes
 from data_prep.problems import Problems
 from data_prep.roles import check_contents
 
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     problems = Problems()
     splits = read(flags, problems)
     check_contents(splits, problems)
-    check_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)
+    compare_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)
     cli.prepare(raw.RawDataSet(description, labels, splits), flags, problems)
 
 

@@ -20,16 +20,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csst_jax import command_line
-from csst_jax.data import crop, encoded
-from csst_jax.data.sampling import STRATEGIES
+from csst_jax.data import crop
+from csst_jax.data.crop_plan import batch_specs
+from csst_jax.data.stored import encoded
+from csst_jax.samplers import SAMPLERS
+from csst_jax.streams import LABELLED, UNLABELLED
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription, Phase
 from data_prep import cli, pictures
 
 if TYPE_CHECKING:
-    from ml_collections import ConfigDict
-
-    from csst_jax.data.batches import BatchSpec, Sampler
-    from csst_jax.data.sampling import LabelledSource
+    from csst_jax.data.batches import Reader
+    from csst_jax.data.crop_plan import BatchSpec, Sampler
+    from csst_jax.data.sampling import Images
+    from csst_jax.settings.run import Run
+    from csst_jax.settings.training import Training
 
 _CROPS_SHOWN = 6
 
@@ -53,7 +57,7 @@ class Epoch:
 
 def see(
     sampler: Sampler,
-    sources: Sequence[LabelledSource],
+    readers: Sequence[Reader],
     description: DatasetDescription,
     *,
     seed: int,
@@ -66,7 +70,7 @@ def see(
 
     Args:
       sampler: the strategy.
-      sources: what its rows' `source` indexes.
+      readers: what its rows' `source` indexes.
       description: classes and palette.
       seed: the run's.
       num_samples: crops of the epoch.
@@ -78,30 +82,31 @@ def see(
 
     num_classes = len(description.classes)
     drawn_for = np.bincount(sampler.plan(0, seed, num_samples)["klass"] + 1, minlength=num_classes + 1)[1:]
-    steps = batches.batch_specs(sampler, [Phase(crop_px, 1, num_samples)], seed, scale_range, 0)
+    steps = batch_specs([LABELLED], {LABELLED.name: sampler}, [Phase(crop_px, 1, num_samples)], seed, scale_range, 0)
     specs = list(itertools.islice(steps, num_cut))
-    read = batches.batches(iter(specs), [labelled.source for labelled in sources], parallel_batches=2, prefetch=4)
+    read = batches.batches(iter(specs), [LABELLED], readers, parallel_batches=2, prefetch=4)
     pixels, showing = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     shown: list[tuple[str, np.ndarray]] = []
-    for spec, batch in zip(specs, read, strict=True):
+    for spec, step in zip(specs, read, strict=True):
+        batch = step[LABELLED.name]
         counts = np.bincount(batch["label"].ravel(), minlength=IGNORE_LABEL + 1)[:num_classes]
         pixels += counts
         showing += counts > 0
         if len(shown) < _CROPS_SHOWN:
             picture = pictures.overlay(batch["image"][0], batch["label"][0], description.palette)
-            shown.append(_marked(picture, spec, sources, description))
+            shown.append(_marked(picture, spec, readers, description))
     return Epoch(drawn_for, showing / len(specs), pixels / max(int(pixels.sum()), 1), shown)
 
 
 def _marked(
-    picture: np.ndarray, spec: BatchSpec, sources: Sequence[LabelledSource], description: DatasetDescription
+    picture: np.ndarray, spec: BatchSpec, readers: Sequence[Reader], description: DatasetDescription
 ) -> tuple[str, np.ndarray]:
     """The one crop of `spec` with its caption, and with its point unless it lies anywhere."""
     row, scale = spec.rows[0], float(spec.scales[0])
     if row["klass"] < 0:
         return f"anywhere, x{scale:.2f}", picture
     centre = np.array([row["y"], row["x"]])
-    size = encoded.size(sources[row["source"]].source.label_bytes(int(row["record"])))
+    size = encoded.size(readers[row["source"]].label_bytes(int(row["record"])))
     source, target = crop.place(size, centre, scale, spec.crop_px, anywhere=False)
     y, x = (
         begin + (at - first + 0.5) * to / of - 0.5
@@ -147,17 +152,17 @@ def draw(out_dir: pathlib.Path, epochs: Mapping[str, Epoch], description: Datase
     pictures.write_sheet(rows, out_dir / "crops.png", 240, description)
 
 
-def _sources(config: ConfigDict, workdir: pathlib.Path | None) -> tuple[ConfigDict, list[LabelledSource]]:
+def _stage(run: Run, workdir: pathlib.Path | None) -> tuple[Training, dict[str, Images]]:
     """A stage's settings and what it samples: the teacher's, or the student's of a run that has pseudo labels."""
     from csst_jax import build  # JAX takes a second to import
 
-    pool = build.training_selection(config, build.dataset(config))
+    pool = run.data.training(run.data.open())
     if workdir is None:
-        return config.teacher, [build.real_labels(pool, config.teacher)]
+        return run.teacher, build.images(run.teacher, pool)
     from csst_jax.stages import label
 
-    pseudo = label.read(workdir / "pseudo_labels", pool, config.label.shard_size)
-    return config.student, [build.real_labels(pool, config.student), build.pseudo_labels(*pseudo, config.student)]
+    pseudo = label.read(workdir / "pseudo_labels", pool, run.label.shard_size)
+    return run.student, build.images(run.student, pool, pseudo)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -175,30 +180,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     assert config is not None  # the parser requires it
     if flags.num_crops < 1:
         raise CsstError(f"--num_crops={flags.num_crops} must be 1 or more.")
-    stage, sources = _sources(config, flags.workdir)
     from csst_jax import build
+    from csst_jax.data import sampling
+    from csst_jax.settings import resolve
 
-    description = build.dataset(config).description
-    num_samples = stage.samples_per_epoch or sum(len(labelled.records) for labelled in sources)
+    run = resolve.run(config)
+    training, images = _stage(run, flags.workdir)
+    description = run.data.open().description
+    counts = {origin: len(given.records) for origin, given in images.items() if origin != UNLABELLED}
+    num_samples = training.crops.samples_per_epoch or sum(counts.values())
     epochs = {}
-    for name in STRATEGIES:
-        stage = stage.copy_and_resolve_references()
-        stage.sampler.name = name
+    for name in SAMPLERS:
+        chosen = resolve.sampler((config.teacher if flags.workdir is None else config.student).sampler, name)
+        changed = dataclasses.replace(training, sampling=dataclasses.replace(training.sampling, sampler=chosen))
         epochs[name] = see(
-            build.sampler(stage, sources, description.classes),
-            sources,
+            build.samplers(changed, images, description.classes)[training.streams[0].name],
+            sampling.readers(images),
             description,
-            seed=config.seed,
+            seed=run.seed,
             num_samples=num_samples,
             num_cut=flags.num_crops,
-            crop_px=stage.crop_px,
-            scale_range=(stage.augment.scale_min, stage.augment.scale_max),
+            crop_px=training.crops.crop_px,
+            scale_range=training.sampling.scale_range,
         )
-    counts = " + ".join(
-        f"{len(labelled.records)} {kind}" for labelled, kind in zip(sources, ("real", "pseudo"), strict=False)
-    )
+    given = " + ".join(f"{count} {origin}" for origin, count in counts.items())
     print(
-        f"{counts} labels; an epoch of {num_samples} crops of {stage.crop_px} px, of which the first "
+        f"{given} labels; an epoch of {num_samples} crops of {training.crops.crop_px} px, of which the first "
         f"{min(num_samples, flags.num_crops)} were cut\n"
     )
     print(table(epochs, description.classes))

@@ -24,7 +24,7 @@ def distinct_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours)
 
 
-def check_palettes(pairs: Iterable[RawPair], labels: LabelMap, problems: Problems) -> None:
+def compare_palettes(pairs: Iterable[RawPair], labels: LabelMap, problems: Problems) -> None:
     """Compares the colours that palette masks give to each value; reads headers alone.
 
     An editor that saves the colours which occur, in the order in which they do, leaves a mask that looks as before and

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_module
 
-from csst_jax.data import centroid_index, index_records
-from csst_jax.data.centroid_index import CentroidIndex
+from csst_jax.data.stored import centroid_index, index_records
+from csst_jax.data.stored.centroid_index import CentroidIndex
 from csst_jax.types import CsstError
 from data_prep.raw import Bad, RawExample
 from data_prep.stored import store_form

@@ -80,8 +80,8 @@ def directory(given: str | os.PathLike[str], *below: str, flag: str = "--source_
     raise CsstError(f"{flag}={given} is not a directory{f' with {wanted}' if below else ''}; see docs/datasets.md.")
 
 
-def check_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> list[RawPair]:
-    """Checks a split before anything is decoded: not empty, no id twice, every file there.
+def complete_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> list[RawPair]:
+    """What a split lists, before anything is decoded: an empty split, an id twice and a missing file are problems.
 
     Returns:
       The pairs sorted by id, without duplicates.
@@ -142,15 +142,15 @@ def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
     """uint8[h, w] classes and 255; a palette mask counts by its indices where `labels` has values."""
     known = {IGNORE_LABEL: IGNORE_LABEL} | dict(labels.values)  # as `of_values` has it
     if path.suffix == ".mat":
-        return _checked(path, "value", known, *labels.of_values(_read_sbd(path)))
+        return _without_unknown(path, "value", known, *labels.of_values(_read_sbd(path)))
     picture = read_mask(path)
     single = picture.mode in ("L", "P", "1", "I", "I;16", "I;16B")
     if single and labels.values:
         values = np.asarray(picture)
         values = values.astype(np.uint8) if values.dtype == bool else values
-        return _checked(path, "value", known, *labels.of_values(values))
+        return _without_unknown(path, "value", known, *labels.of_values(values))
     if labels.colours and picture.mode in ("P", "RGB", "RGBA"):
-        return _checked(path, "colour", labels.colours, *labels.of_colours(np.asarray(picture.convert("RGB"))))
+        return _without_unknown(path, "colour", labels.colours, *labels.of_colours(np.asarray(picture.convert("RGB"))))
     wanted = (
         "an RGB or palette PNG in the colours of the classes"
         if labels.colours
@@ -172,7 +172,7 @@ def _read_sbd(path: pathlib.Path) -> np.ndarray:
         raise Bad(f"{path}: no readable mask GTcls.Segmentation ({error}). Copy the file again.") from error
 
 
-def _checked(
+def _without_unknown(
     path: pathlib.Path, kind: str, known: Mapping[Any, int], label: np.ndarray, unknown: Mapping[Any, int]
 ) -> np.ndarray:
     if not unknown:

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import hashlib
 
-from csst_jax.data import centroid_index, encoded, tiles
+from csst_jax.data.stored import centroid_index, encoded, tiles
 from csst_jax.types import CsstError
 from data_prep.raw import RawExample
 

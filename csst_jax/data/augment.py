@@ -7,13 +7,17 @@ position in the epoch) alone, so that a resumed run and a run on more devices se
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Key
 
+from csst_jax.methods.base import Crops
 from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.streams import Stream
+from csst_jax.types import CsstError
 
 _BLUR_RADIUS = 3  # pixels: covers 2.3 deviations of the widest blur
 _BLUR_SIGMA = (0.15, 1.3)  # the range of the teacher's recipe (VPLR's RandomGaussianBlur); the paper gives none
@@ -23,48 +27,98 @@ _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 
 @dataclasses.dataclass(frozen=True)
+class Photometry:
+    """How one view of a crop changes colours and sharpness.
+
+    Attributes:
+      jitter: brightness, contrast and saturation are multiplied by U(1 - jitter, 1 + jitter), hue is turned by
+        U(-jitter, jitter) half turns (paper §4.2: 0.1; UniMatch's strong view: 0.5).
+      blur: probability of a Gaussian blur.
+      jitter_share: probability of the jitter (UniMatch's strong view: 0.8).
+      grey: probability that colours are taken away (UniMatch's strong view: 0.2).
+    """
+
+    jitter: float
+    blur: float
+    jitter_share: float = 1.0
+    grey: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, share in dataclasses.asdict(self).items():
+            if not 0 <= share <= 1:
+                raise CsstError(f"augment: {name} is {share}; give a number from 0 to 1.")
+
+    def __call__(
+        self, x: Float[Array, "b h w 3"], u: Float[Array, "b 7"], keys: Key[Array, " b"]
+    ) -> Float[Array, "b h w 3"]:
+        """The view of images from 0 to 1.
+
+        Args:
+          x: RGB.
+          u: each crop's uniform numbers; the first is the flip's.
+          keys: each crop's own, for further numbers.
+        """
+        if self.jitter > 0:
+            jittered = _jitter(x, self.jitter * (2.0 * u[:, 1:5] - 1.0))
+            x = jittered if self.jitter_share == 1 else jnp.where(_chance(keys, 1, self.jitter_share), jittered, x)
+        if self.grey > 0:
+            x = jnp.where(_chance(keys, 2, self.grey), _luma(x), x)
+        if self.blur > 0:
+            low, high = _BLUR_SIGMA
+            x = _blur(x, u[:, 5] < self.blur, low + (high - low) * u[:, 6])
+        return x
+
+
+@dataclasses.dataclass(frozen=True)
 class Augmentation:
     """What the device does to a crop.
 
     Attributes:
-      flip: probability of a horizontal flip.
-      jitter: brightness, contrast and saturation are multiplied by U(1 - jitter, 1 + jitter), hue is turned by
-        U(-jitter, jitter) half turns (paper §4.2: 0.1).
-      blur: probability of a Gaussian blur.
+      flip: probability of a horizontal flip, which all views share.
+      views: photometry by view.
       preprocessing: what comes last: normalisation as the network expects it.
     """
 
     flip: float
-    jitter: float
-    blur: float
+    views: Mapping[str, Photometry]
     preprocessing: Preprocessing
 
-    def __call__(
-        self, images: UInt8[Array, "b h w 3"], labels: UInt8[Array, "b h w"], samples: Int[Array, "b 2"], key: Array
-    ) -> tuple[Float[Array, "b h w 3"], UInt8[Array, "b h w"]]:
-        """Augmented, normalised images and their labels.
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1:
+            raise CsstError(f"augment: flip is {self.flip}; give a probability from 0 to 1.")
+
+    def __call__(self, stream: Stream, arrays: Mapping[str, Array], key: Array) -> Crops:
+        """A stream's crops in the views that it asks for, all with the same flip.
 
         Args:
-          images: RGB crops.
-          labels: class indices, 255 = ignored.
-          samples: (epoch, position in the epoch) of each crop.
-          key: the run's key.
+          stream: the stream.
+          arrays: see `csst_jax.streams.crop_entries`.
+          key: the run's key, of this stream.
         """
-        u = jax.vmap(lambda s: _uniforms(key, s))(samples)
+        keys = jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(key, s[0]), s[1]))(arrays["sample"])
+        u = jax.vmap(lambda k: jax.random.uniform(k, (7,)))(keys)
         flip = u[:, 0] < self.flip
-        x = images.astype(jnp.float32) * (1.0 / 255.0)
+        x = arrays["image"].astype(jnp.float32) * (1.0 / 255.0)
         x = jnp.where(flip[:, None, None, None], x[:, :, ::-1], x)
-        labels = jnp.where(flip[:, None, None], labels[:, :, ::-1], labels)
-        if self.jitter > 0:
-            x = _jitter(x, self.jitter * (2.0 * u[:, 1:5] - 1.0))
-        if self.blur > 0:
-            low, high = _BLUR_SIGMA
-            x = _blur(x, u[:, 5] < self.blur, low + (high - low) * u[:, 6])
-        return self.preprocessing(x), labels
+        plane = arrays["label" if stream.labelled else "padding"]
+        plane = jnp.where(flip[:, None, None], plane[:, :, ::-1], plane)
+        images = {}
+        for number, view in enumerate(stream.views):
+            if number:  # other numbers than the first view's
+                keys = jax.vmap(lambda k: jax.random.fold_in(k, 0))(keys)
+                u = jax.vmap(lambda k: jax.random.uniform(k, (7,)))(keys)
+            images[view] = self.preprocessing(self.views[view](x, u, keys))
+        return Crops(images, plane)
 
 
-def _uniforms(key: Array, sample: Int[Array, 2]) -> Float[Array, 7]:
-    return jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, sample[0]), sample[1]), (7,))
+def _chance(keys: Key[Array, " b"], number: int, probability: float) -> Bool[Array, "b 1 1 1"]:
+    u = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, number)))(keys)
+    return (u < probability)[:, None, None, None]
+
+
+def _luma(x: Float[Array, "b h w 3"]) -> Float[Array, "b h w 1"]:
+    # Three multiply-adds, not a product: with three channels there is nothing for a matrix unit to do.
+    return sum((x[..., c : c + 1] * _GREY[c] for c in range(3)), jnp.zeros_like(x[..., :1]))
 
 
 def _jitter(x: Float[Array, "b h w 3"], amounts: Float[Array, "b 4"]) -> Float[Array, "b h w 3"]:

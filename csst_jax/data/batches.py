@@ -1,13 +1,11 @@
-"""The training input: from a plan of samples to uint8 batches, one tf.data pipeline for the whole run.
+"""The training input: from a plan of crops to uint8 arrays by stream, one tf.data pipeline for the whole run.
 
-The plan is data: which component of which image goes where, for every step from any step on. A pipeline that starts at
-step k yields exactly what an uninterrupted one yields from there, so resuming is seeking.
+A pipeline that starts at step k yields exactly what an uninterrupted one yields from there (see `crop_plan`).
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
 import os
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,22 +14,25 @@ import numpy as np
 
 from csst_jax.data.crop import scaled_crop
 from csst_jax.data.tensorflow_import import tf
-from csst_jax.samplers.plan import process_slice
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from csst_jax.types import Phase
+    from csst_jax.data.crop_plan import BatchSpec
+    from csst_jax.streams import Stream
 
 
-class Source(Protocol):
+class Reader(Protocol):
     """Random access to encoded images and labels; called from several threads."""
 
     def __len__(self) -> int: ...
 
-    def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
-        """Image and label (class indices, 255 = void), encoded as `csst_jax.data.encoded` reads them."""
+    def pair_bytes(self, record: int) -> tuple[bytes, bytes | None]:
+        """Image and label (class indices, 255 = void), encoded as `csst_jax.data.stored.encoded` reads them.
+
+        None stands for no label: the crop then tells padding from pixels of the image alone.
+        """
         ...
 
     def label_bytes(self, record: int) -> bytes:
@@ -43,64 +44,14 @@ class Source(Protocol):
         ...
 
 
-class Sampler(Protocol):
-    """See `csst_jax.samplers`: a pure plan of an epoch."""
-
-    def plan(self, epoch: int, seed: int, num_samples: int) -> np.ndarray:
-        """`num_samples` rows of `PLAN_DTYPE`."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchSpec:
-    """One process's share of one step.
-
-    Attributes:
-      crop_px: side of the crops.
-      rows: samples (`PLAN_DTYPE`), one a crop.
-      scales: float32, one a crop.
-      samples: int32 [b, 2], (epoch, position in the epoch).
-    """
-
-    crop_px: int
-    rows: np.ndarray
-    scales: np.ndarray
-    samples: np.ndarray
-
-
-def batch_specs(
-    sampler: Sampler,
-    phases: Sequence[Phase],
-    seed: int,
-    scale_range: tuple[float, float],
-    start_step: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> Iterator[BatchSpec]:
-    """The rest of a run as one spec a step, from `start_step` on. Pure: no reading, no decoding.
-
-    Scales are drawn uniformly from `scale_range` (paper §4.2: 0.5 to 2.0) by (seed, epoch, position) alone.
-    """
-    first = 0
-    for epoch, phase in enumerate(phases):
-        if first + phase.steps > start_step:
-            total = phase.steps * phase.global_batch
-            plan = sampler.plan(epoch, seed, total)
-            # Key 1 keeps this stream apart from the samplers', which use (seed, epoch) without it.
-            generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch, 1))))
-            scales = generator.uniform(*scale_range, size=total).astype(np.float32)
-            positions = np.arange(total, dtype=np.int32)
-            samples = np.stack([np.full(total, epoch, np.int32), positions], axis=1)
-            for step in range(max(0, start_step - first), phase.steps):
-                whole = positions[step * phase.global_batch : (step + 1) * phase.global_batch]
-                mine = process_slice(whole, process_index, process_count)
-                yield BatchSpec(phase.crop_px, plan[mine], scales[mine], samples[mine])
-        first += phase.steps
-
-
 def batches(
-    specs: Iterator[BatchSpec], sources: Sequence[Source], *, parallel_batches: int, prefetch: int
-) -> Iterator[dict[str, np.ndarray]]:
+    specs: Iterator[BatchSpec],
+    streams: Sequence[Stream],
+    readers: Sequence[Reader],
+    *,
+    parallel_batches: int,
+    prefetch: int,
+) -> Iterator[dict[str, dict[str, np.ndarray]]]:
     """Reads, decodes and crops, on all cores.
 
     One thread a core takes crops, whichever batch they belong to; reading, decoding and resizing release the
@@ -108,12 +59,13 @@ def batches(
 
     Args:
       specs: what to read, in order.
-      sources: what the rows' `source` indexes.
+      streams: what each step is made of.
+      readers: what the rows' `source` indexes.
       parallel_batches: batches prepared at the same time.
       prefetch: finished batches kept ready.
 
     Yields:
-      `image` uint8 [b, s, s, 3], `label` uint8 [b, s, s], `sample` int32 [b, 2].
+      By stream this process's share of the arrays that `csst_jax.streams.crop_entries` describes.
 
     Raises:
       CsstError: an image or a label is damaged; names file and record.
@@ -123,6 +75,7 @@ def batches(
     damaged: list[CsstError] = []
     signature = {
         "crop_px": tf.TensorSpec((), tf.int32),
+        "counts": tf.TensorSpec((len(streams),), tf.int32),
         "source": tf.TensorSpec((None,), tf.int32),
         "record": tf.TensorSpec((None,), tf.int32),
         "centre": tf.TensorSpec((None, 2), tf.float32),
@@ -135,6 +88,7 @@ def batches(
         for spec in specs:
             yield {
                 "crop_px": np.int32(spec.crop_px),
+                "counts": np.array(list(spec.counts.values()), np.int32),
                 "source": spec.rows["source"],
                 "record": spec.rows["record"],
                 "centre": np.stack([spec.rows["y"], spec.rows["x"]], axis=1),
@@ -149,7 +103,7 @@ def batches(
 
         def one(i: int) -> None:
             source, record, centre, scale, anywhere = (column[i] for column in rows)
-            chosen = sources[int(source)]
+            chosen = readers[int(source)]
             try:
                 image, label = chosen.pair_bytes(int(record))
                 scaled_crop(
@@ -166,14 +120,15 @@ def batches(
     def load(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         arguments = [element[name] for name in ("crop_px", "source", "record", "centre", "scale", "anywhere")]
         image, label = tf.numpy_function(crops, arguments, (tf.uint8, tf.uint8), stateful=False)
-        return {"image": image, "label": label, "sample": element["sample"]}
+        return {"image": image, "plane": label, "sample": element["sample"], "counts": element["counts"]}
 
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
     dataset = dataset.map(load, num_parallel_calls=parallel_batches, deterministic=True).prefetch(prefetch)
     options = tf.data.Options()
     options.threading.private_threadpool_size = max(2, parallel_batches)
     try:
-        yield from dataset.with_options(options).as_numpy_iterator()
+        for arrays in dataset.with_options(options).as_numpy_iterator():
+            yield _by_stream(streams, arrays)
     except tf.errors.OpError as error:
         if damaged:  # TensorFlow tells a Python error as text, with the traceback in it
             raise damaged[0] from error
@@ -181,6 +136,20 @@ def batches(
     finally:
         # TensorFlow keeps `crops`, and with it the pool, until the process ends.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _by_stream(streams: Sequence[Stream], arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """A step's crops, which come one stream after the other."""
+    found, end = {}, 0
+    for stream, count in zip(streams, arrays["counts"].tolist(), strict=True):
+        mine, end = slice(end, end + count), end + count
+        plane = "label" if stream.labelled else "padding"
+        found[stream.name] = {
+            "image": arrays["image"][mine],
+            plane: arrays["plane"][mine],
+            "sample": arrays["sample"][mine],
+        }
+    return found
 
 
 def num_cores() -> int:

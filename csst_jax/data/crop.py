@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from csst_jax.data import encoded
-from csst_jax.data.tiles import Window
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.tiles import Window
 from csst_jax.types import IGNORE_LABEL, CsstError
 
 _PADDING_RGB = (124, 116, 104)  # ImageNet's mean colour: close to zero after normalisation
@@ -46,7 +46,7 @@ def place(
 
 def scaled_crop(
     image: bytes,
-    label: bytes,
+    label: bytes | None,
     centre: np.ndarray,
     scale: float,
     anywhere: bool,
@@ -62,20 +62,20 @@ def scaled_crop(
 
     Args:
       image: encoded RGB, see `encoded.decode_rgb`.
-      label: encoded class indices, 255 = void.
+      label: encoded class indices, 255 = void; None where the image has none.
       centre: (y, x) in source pixels.
       scale: magnification.
       anywhere: see `place`.
       image_out: uint8 [s, s, 3], written.
-      label_out: uint8 [s, s], written.
+      label_out: uint8 [s, s], written; without a label 0 inside the image.
 
     Raises:
       CsstError: image or label is damaged, or they differ in size.
     """
     crop_px = len(label_out)
-    size = encoded.size(label)
-    if encoded.size(image) != size:
-        raise CsstError(f"the image is {encoded.size(image)} and its label {size} pixels (height, width).")
+    size = encoded.size(image)
+    if label is not None and encoded.size(label) != size:
+        raise CsstError(f"the image is {size} and its label {encoded.size(label)} pixels (height, width).")
     source, place_in_crop = place(size, centre, scale, crop_px, anywhere)
     height, width = place_in_crop.height, place_in_crop.width
     top, left = place_in_crop.top, place_in_crop.left
@@ -88,9 +88,11 @@ def scaled_crop(
         image_out[top + height :] = padding
         image_out[inside[0], :left] = padding[:left]
         image_out[inside[0], left + width :] = padding[left + width :]
-    for decode, data, out, method in (
-        (encoded.decode_rgb, image, image_out, cv2.INTER_LINEAR),
-        (encoded.decode_label, label, label_out, cv2.INTER_NEAREST_EXACT),
-    ):
-        # OpenCV writes into `dst` where it has the right size and type; this one has.
-        cv2.resize(decode(data, source), (width, height), dst=out[inside], interpolation=method)
+    # OpenCV writes into `dst` where it has the right size and type; these have.
+    pixels = encoded.decode_rgb(image, source)
+    cv2.resize(pixels, (width, height), dst=image_out[inside], interpolation=cv2.INTER_LINEAR)
+    if label is None:
+        label_out[inside] = 0
+        return
+    classes = encoded.decode_label(label, source)
+    cv2.resize(classes, (width, height), dst=label_out[inside], interpolation=cv2.INTER_NEAREST_EXACT)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csst_jax.data import centroid_index
 from csst_jax.data.selection import Selection
-from csst_jax.data.store import DataSet, Source
+from csst_jax.data.stored import centroid_index
+from csst_jax.data.stored.store import DataSet, Source
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from csst_jax.data.centroid_index import CentroidIndex
+    from csst_jax.data.stored.centroid_index import CentroidIndex
 
 
 def named_splits(text: str, key: str) -> list[tuple[DataSet, str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from csst_jax.data.batches import Source
+    from csst_jax.data.batches import Reader
 
 
 class _Budget:
@@ -32,19 +32,19 @@ class _Budget:
 class _Kept:
     """A source whose pairs stay in memory while the budget lasts."""
 
-    def __init__(self, source: Source, budget: _Budget):
+    def __init__(self, source: Reader, budget: _Budget):
         self._source, self._budget = source, budget
-        self._pairs: dict[int, tuple[bytes, bytes]] = {}
+        self._pairs: dict[int, tuple[bytes, bytes | None]] = {}
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
+    def pair_bytes(self, record: int) -> tuple[bytes, bytes | None]:
         pair = self._pairs.get(record)
         if pair is None:
             pair = self._source.pair_bytes(record)
             # Two threads that read one record at the same time both pay for it: that wastes budget, not memory.
-            if self._budget.take(sum(map(len, pair))):
+            if self._budget.take(sum(len(part) for part in pair if part is not None)):
                 self._pairs[record] = pair
         return pair
 
@@ -55,7 +55,7 @@ class _Kept:
         return self._source.describe(record)
 
 
-def kept_in_memory(sources: Sequence[Source], max_bytes: int) -> list[Source]:
+def kept_in_memory(sources: Sequence[Reader], max_bytes: int) -> list[Reader]:
     """The sources, of which together at most `max_bytes` of encoded pairs stay in memory once they were read."""
     budget = _Budget(max_bytes)
     return [_Kept(source, budget) for source in sources]

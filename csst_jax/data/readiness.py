@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from csst_jax.data.selection import Selection
-    from csst_jax.data.store import DataSet
+    from csst_jax.data.stored.store import DataSet
 
 _FEW_COPIES = 0.01
 """Share of the validation images up to which copies in the training split are a warning."""
@@ -55,7 +55,7 @@ def statistics(data_set: DataSet, split: str, records: Collection[int]) -> Class
     return class_statistics(index, records)
 
 
-def check(pool: Selection, validation: Selection) -> Findings:
+def findings(pool: Selection, validation: Selection) -> Findings:
     """Compares the labelled images with those that networks are judged on.
 
     Args:
@@ -107,11 +107,11 @@ def check(pool: Selection, validation: Selection) -> Findings:
                 f"split {selection.split!r}: {len(holds.empty_records)} masks are void all over, for example "
                 f"{listed(selection.ids(holds.empty_records))}; check them."
             )
-    _check_overlap(pool, validation, found)
+    _find_shared_images(pool, validation, found)
     return found
 
 
-def _check_overlap(pool: Selection, validation: Selection, found: Findings) -> None:
+def _find_shared_images(pool: Selection, validation: Selection, found: Findings) -> None:
     """Images that are in both splits, by the hashes of their files; by their ids in data sets that have no hashes."""
     if pool.split == validation.split and pool.dataset.directory == validation.dataset.directory:
         found.warnings.append(

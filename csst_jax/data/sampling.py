@@ -1,75 +1,152 @@
-"""Labelled images as sources of crops, and the strategies that crops are sampled by (paper §3.2)."""
+"""The images that a stage trains on, and what its samplers may draw from them (paper §3.2)."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from csst_jax.data import encoded, tile_centroids
-from csst_jax.samplers.centroid import CentroidSampler
-from csst_jax.samplers.class_uniform_tiles import ClassUniformTilesSampler
-from csst_jax.samplers.plan import check_share, concatenate, pool_from_index
+import numpy as np
+
+from csst_jax.data import tile_centroids
+from csst_jax.data.stored import encoded
+from csst_jax.samplers.plan import concatenate, pool_from_index
 from csst_jax.samplers.uniform import UniformImageSampler
+from csst_jax.streams import ORIGINS
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
-
-    from csst_jax.data.batches import Sampler, Source
-    from csst_jax.data.centroid_index import CentroidIndex
-
-STRATEGIES = ("centroid", "class_uniform_tiles", "uniform")
+    from csst_jax.data.batches import Reader
+    from csst_jax.data.crop_plan import Sampler
+    from csst_jax.data.stored.centroid_index import CentroidIndex
+    from csst_jax.streams import Stream
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledSource:
-    """Images with labels, and where their components lie.
+class Images:
+    """Images of one origin.
 
     Attributes:
-      source: encoded images and labels.
+      reader: encoded images, and labels where they have any.
       records: the records that may be used.
-      index: components of the source's labels.
+      index: components of the labels; None for images without labels.
       min_area_px: smallest component that may be a crop's centre.
     """
 
-    source: Source
+    reader: Reader
     records: Sequence[int]
-    index: CentroidIndex
-    min_area_px: int
+    index: CentroidIndex | None = None
+    min_area_px: int = 0
+
+
+class WithoutLabels:
+    """Images of a reader whose labels, if it has any, nobody looks at."""
+
+    def __init__(self, reader: Any):
+        """Takes a reader with `image_bytes`."""
+        self._reader = reader
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self._reader)
+
+    def pair_bytes(self, record: int) -> tuple[bytes, None]:
+        """(encoded image, None)."""
+        return self._reader.image_bytes(record), None
+
+    def label_bytes(self, record: int) -> bytes:
+        """What tells the image's size; every stored image has a label, void where it came with none."""
+        return self._reader.label_bytes(record)
+
+    def describe(self, record: int) -> str:
+        """File and record, for messages."""
+        return self._reader.describe(record)
 
 
 @dataclasses.dataclass(frozen=True)
-class Strategy:
-    """How crops are sampled: `sampler` in configs/base.py.
+class StreamCandidates:
+    """What a stream's sampler may draw from; see `csst_jax.samplers.candidates.Candidates`.
 
     Attributes:
-      name: one of `STRATEGIES`.
-      real_share: share of (each class's) draws from the first source; None draws from the union.
-      tile_px: side of the tiles of class_uniform_tiles.
-      class_uniform_share: share of an epoch that class_uniform_tiles draws evenly from the classes.
-
-    Raises:
-      CsstError: a value is unknown or out of range; names it.
+      numbered: (number in the plan's `source`, images) of each origin, real labels first.
+      classes: class names.
+      real_share: share of draws from real labels; None draws from the union.
     """
 
-    name: str
+    numbered: Sequence[tuple[int, Images]]
+    classes: Sequence[str]
     real_share: float | None
-    tile_px: int
-    class_uniform_share: float
 
-    def __post_init__(self) -> None:
-        if self.name not in STRATEGIES:
-            raise CsstError(f"unknown sampler {self.name!r}; known are: {', '.join(STRATEGIES)}.")
-        if self.tile_px < 1:
-            raise CsstError(f"tile_px is {self.tile_px}; give the side of a tile in pixels, 1 or more.")
-        if self.real_share is not None:
-            check_share("real_share", self.real_share)
-        check_share("class_uniform_share", self.class_uniform_share)
+    def images(self) -> np.ndarray:
+        """int64 [n, 4]: number, record, height and width.
+
+        Raises:
+          CsstError: a label cannot be read.
+        """
+        rows = [
+            (number, record, *encoded.size(given.reader.label_bytes(record)))
+            for number, given in self.numbered
+            for record in given.records
+        ]
+        return np.asarray(rows, np.int64).reshape(-1, 4)
+
+    def components(self) -> np.ndarray:
+        """`PLAN_DTYPE` [n]."""
+        return self._pool(lambda given: given.index)
+
+    def tile_points(self, tile_px: int) -> np.ndarray:
+        """`PLAN_DTYPE` [n].
+
+        Raises:
+          CsstError: a label cannot be read.
+        """
+        return self._pool(lambda given: tile_centroids.read(given.reader, given.records, len(self.classes), tile_px))
+
+    def _pool(self, points: Callable[[Images], Any]) -> np.ndarray:
+        return concatenate(
+            [pool_from_index(points(given), n, given.records, given.min_area_px) for n, given in self.numbered]
+        )
 
 
-def check_crop(crop_px: int, sizes: Sequence[tuple[int, int]]) -> None:
+def readers(images: Mapping[str, Images]) -> list[Reader]:
+    """What the rows' `source` indexes: the readers of the origins that there are, in the order of `ORIGINS`."""
+    return [images[origin].reader for origin in ORIGINS if origin in images]
+
+
+def samplers(
+    streams: Sequence[Stream],
+    images: Mapping[str, Images],
+    classes: Sequence[str],
+    real_share: float | None,
+    make: Callable[[StreamCandidates], Sampler],
+) -> dict[str, Sampler]:
+    """A sampler for each stream; those of images without labels draw images evenly.
+
+    Args:
+      streams: of the method.
+      images: by origin.
+      classes: class names.
+      real_share: see `StreamCandidates`.
+      make: from candidates to the configured sampler.
+
+    Raises:
+      CsstError: a stream has no images, nothing to sample, or a label that cannot be read.
+    """
+    numbers = {origin: number for number, origin in enumerate(o for o in ORIGINS if o in images)}
+    found: dict[str, Sampler] = {}
+    for stream in streams:
+        numbered = [(numbers[origin], images[origin]) for origin in stream.origins if origin in images]
+        if not numbered:
+            raise CsstError(
+                f"the method's stream {stream.name!r} needs {' or '.join(stream.origins)} images, and there are none."
+            )
+        candidates = StreamCandidates(numbered, classes, real_share)
+        found[stream.name] = make(candidates) if stream.labelled else UniformImageSampler(candidates.images())
+    return found
+
+
+def require_crop_fits(crop_px: int, sizes: Sequence[tuple[int, int]]) -> None:
     """Refuses a crop that is larger than every image (height, width): each would be padding for the most part.
 
     Raises:
@@ -81,37 +158,3 @@ def check_crop(crop_px: int, sizes: Sequence[tuple[int, int]]) -> None:
             f"crop_px={crop_px} is larger than every training image (the longest side is {largest} px); "
             f"set crop_px to {largest // 32 * 32 or largest} or less."
         )
-
-
-def make_sampler(strategy: Strategy, sources: Sequence[LabelledSource], classes: Sequence[str]) -> Sampler:
-    """The sampler of a strategy over the sources (real labels first), which are one pool (paper §3.2).
-
-    Args:
-      strategy: which, and its numbers.
-      sources: what the rows' `source` indexes.
-      classes: class names.
-
-    Raises:
-      CsstError: nothing to sample, or a label that cannot be read.
-    """
-    images = UniformImageSampler(
-        [
-            (number, record, *encoded.size(labelled.source.label_bytes(record)))
-            for number, labelled in enumerate(sources)
-            for record in labelled.records
-        ],
-        real_share=strategy.real_share,
-    )
-    if strategy.name == "uniform":
-        return images
-    if strategy.name == "centroid":
-        pools = [_pool(labelled, number, labelled.index) for number, labelled in enumerate(sources)]
-        return CentroidSampler(concatenate(pools), len(classes), classes, real_share=strategy.real_share)
-    tiles = [tile_centroids.read(s.source, s.records, len(classes), strategy.tile_px) for s in sources]
-    pools = [_pool(labelled, number, tiles[number]) for number, labelled in enumerate(sources)]
-    points = CentroidSampler(concatenate(pools), len(classes), classes, real_share=strategy.real_share)
-    return ClassUniformTilesSampler(points, images, len(classes), strategy.class_uniform_share)
-
-
-def _pool(labelled: LabelledSource, number: int, points: CentroidIndex | tile_centroids.TileCentroids) -> np.ndarray:
-    return pool_from_index(points, number, labelled.records, labelled.min_area_px)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from csst_jax.data.centroid_index import CentroidIndex
+from csst_jax.data.stored.centroid_index import CentroidIndex
 
 SPECKS_SHARE = 0.01
 """A class's smallest components are specks as long as they hold no more than this share of its pixels together."""

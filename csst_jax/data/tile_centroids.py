@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csst_jax.data import encoded
-from csst_jax.data.components import areas_and_centroids, check_values, runs
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.components import areas_and_centroids, require_known_values, runs
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from csst_jax.data.batches import Source
+    from csst_jax.data.batches import Reader
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def tile_centroids(
     for top in range(0, label.shape[0] - height + 1, height):
         for left in range(0, label.shape[1] - width + 1, width):
             start, length, value = runs(label[top : top + height, left : left + width])
-            check_values(value, length, num_classes)
+            require_known_values(value, length, num_classes)
             area, y, x = areas_and_centroids(value, start, length, width, num_classes)
             klass = np.flatnonzero(area)
             found.append((klass, top + y[klass], left + x[klass], area[klass]))
@@ -69,7 +69,7 @@ def tile_centroids(
     return klass.astype(np.int32), y, x, area
 
 
-def read(source: Source, records: Sequence[int], num_classes: int, tile_px: int) -> TileCentroids:
+def read(source: Reader, records: Sequence[int], num_classes: int, tile_px: int) -> TileCentroids:
     """`tile_centroids` of some records of a source (at least one), on all cores.
 
     Every label is decoded (a few milliseconds each) whenever a stage starts: nothing is kept, so nothing goes stale.

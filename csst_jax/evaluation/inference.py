@@ -15,10 +15,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from csst_jax.models.ops.resize import resize
 from csst_jax.models.preprocessing import Preprocessing
-from csst_jax.models.resize import resize
 from csst_jax.train.sharding import DATA
 from csst_jax.types import CsstError
+
+
+def require_sound(scales: Sequence[float], tile_px: int, tile_overlap: float) -> None:
+    """Refuses settings of a prediction that are out of range.
+
+    Raises:
+      CsstError: no scale, or one that is not positive; a tile or an overlap out of range.
+    """
+    if not scales or min(scales) <= 0:
+        raise CsstError(f"prediction scales are {tuple(scales)}; give at least one, each above 0.")
+    if tile_px < 0 or not 0 <= tile_overlap < 1:
+        raise CsstError(
+            f"tile_px={tile_px}, tile_overlap={tile_overlap}: give a side in pixels (0 = whole images) and "
+            "a share from 0 to below 1."
+        )
 
 
 def make_predictor(
@@ -45,7 +60,7 @@ def make_predictor(
         the device takes one after another (see `tiles`). 0 for whole images.
       tile_overlap: share of a tile's side that its neighbour sees as well.
       stride: in pixels.
-      align_corners: the resize convention for images and probabilities (see `csst_jax.models.resize`).
+      align_corners: the resize convention for images and probabilities (see `csst_jax.models.ops.resize`).
 
     Returns:
       predict(images uint8 "b h w 3", *state) -> probabilities "b h w c", float32, the mean of the softmax over scales
@@ -56,13 +71,7 @@ def make_predictor(
       CsstError: no scale, or one that is not positive; a tile or an overlap out of range.
       ValueError: (from predict) the logits are not at the size of the network's input.
     """
-    if not scales or min(scales) <= 0:
-        raise CsstError(f"prediction scales are {tuple(scales)}; give at least one, each above 0.")
-    if tile_px < 0 or not 0 <= tile_overlap < 1:
-        raise CsstError(
-            f"tile_px={tile_px}, tile_overlap={tile_overlap}: give a side in pixels (0 = whole images) and "
-            "a share from 0 to below 1."
-        )
+    require_sound(scales, tile_px, tile_overlap)
 
     def rounded(side: float) -> int:
         return max(round(side / stride), 1) * stride

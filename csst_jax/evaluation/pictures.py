@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from csst_jax.storage import replacing
+from csst_jax.runtime.storage import replacing
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 
 _CONFIDENCE_RAMP = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])

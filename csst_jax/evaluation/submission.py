@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from csst_jax.data.descriptions import BDD100K, CITYSCAPES, VOC2012, voc_colour
-from csst_jax.storage import replacing
+from csst_jax.runtime.storage import replacing
 from csst_jax.types import CsstError, DatasetDescription
 
 _SHOWN = 5  # names in a message
@@ -129,7 +129,9 @@ def pack(directory: pathlib.Path, how: Format, archive: pathlib.Path, ids: Seque
                     tar.add(directory / name, name)
 
 
-def check(archive: pathlib.Path, how: Format, data: DatasetDescription, sizes: Mapping[str, tuple[int, int]]) -> None:
+def require_fit(
+    archive: pathlib.Path, how: Format, data: DatasetDescription, sizes: Mapping[str, tuple[int, int]]
+) -> None:
     """Refuses an archive that the server would refuse, or score near zero.
 
     Args:

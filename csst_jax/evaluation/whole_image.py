@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from csst_jax.data.encoded import decode_rgb
-from csst_jax.evaluation.inference import make_labeller, make_predictor
+from csst_jax.data.stored.encoded import decode_rgb
+from csst_jax.evaluation.inference import make_labeller, make_predictor, require_sound
 from csst_jax.platforms import traced_for
 from csst_jax.train.sharding import DATA, SPATIAL, make_mesh, replicated
 from csst_jax.types import CsstError
@@ -19,7 +19,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from csst_jax.data.store import Source
+    from csst_jax.data.stored.store import Source
     from csst_jax.models.nnx_io import Arrays, Network
     from csst_jax.models.preprocessing import Preprocessing
 
@@ -61,6 +61,7 @@ class Averaging:
     pad_px: int = 1
 
     def __post_init__(self) -> None:
+        require_sound(self.scales, self.tile_px, self.tile_overlap)
         if self.pad_px < 1:
             raise CsstError(f"pad_px={self.pad_px}: give a number of pixels, 1 for images as they are.")
 
@@ -98,7 +99,7 @@ def predict_program(
       batch_size: images a step; rounded up to a multiple of the devices that share the batch.
       image_size: height and width in pixels; padded as `averaging` says.
       mesh: the devices. Those along `spatial` have the whole image, and share the rows of what the network makes of it
-        (where they divide these: see `csst_jax.models.rows`).
+        (where they divide these: see `csst_jax.models.ops.rows`).
 
     Returns:
       A function of (images uint8 [b, h, w, 3], params, batch_stats) that returns the most probable classes, uint8

@@ -1,0 +1,7 @@
+"""Ways to train a network on what labels and images there are, by the name that `method.name` gives."""
+
+METHODS = {
+    "supervised": "csst_jax.methods.supervised:Supervised",
+    "mean_teacher": "csst_jax.methods.mean_teacher:MeanTeacher",
+}
+"""Each is a subclass of `csst_jax.methods.base.Method`."""

@@ -1,8 +1,9 @@
 """The zoo as a table: `python -m csst_jax.models`, or `--json` for a list of objects.
 
 Parameters are counted at 19 classes. GFLOP are of the whole evaluation of one image, a multiplication and an addition
-counted as two, as XLA counts them in the program before it is compiled. That takes seconds a network, so the table
-shows what was recorded; `--measure` counts anew. What `--measure --json` prints is what recorded_costs.json holds.
+counted as two, as XLA counts them in the program before it is compiled. Counting all networks takes minutes, so the
+rows are kept in counted.jsonl beside this file. `--record` counts again, and writes that file and README.md's table; a
+network that is not in it is counted when it is asked for.
 """
 
 from __future__ import annotations
@@ -23,46 +24,28 @@ if TYPE_CHECKING:
 
     from csst_jax.models.nnx_io import Arrays
 
-RECORDED = pathlib.Path(__file__).with_name("recorded_costs.json")
 _NUM_CLASSES = 19
 _SIZE = (1024, 2048)
-_COST = ("parameters", "parameters_with_aux", "gflop", "strides")
+_HERE = pathlib.Path(__file__).parent
+COUNTED = _HERE / "counted.jsonl"
+_HEAD = "| network | backbone | parameters | with auxiliary heads | GFLOP | strides of features | lineages | weights |"
+README = _HERE.parent.parent / "README.md"
 
 
-def describe(name: str, cost: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One row: what the named network is made of and what it costs.
-
-    Args:
-      name: a key of the zoo.
-      cost: what `measure` gives, if it is known.
-
-    Returns:
-      `name`, `network`, `backbone` (or None), `lineages` (the default first), `weights` (whose checkpoints can be
-      imported), and what `measure` gives.
-    """
-    backbone = zoo.entry(name).options.get("backbone")
-    return {
-        "name": name,
-        "network": name.removesuffix(f"_{backbone}") if backbone else name,
-        "backbone": backbone,
-        **(measure(name) if cost is None else cost),
-        "lineages": zoo.lineages(name),
-        "weights": catalogue.sources_of(name),
-    }
-
-
-def measure(name: str) -> dict[str, Any]:
-    """What the named network costs; it is traced and lowered, and nothing is computed.
+def describe(name: str) -> dict[str, Any]:
+    """One row: what the named network is made of and what it costs; nothing is computed.
 
     Returns:
-      `parameters` and `parameters_with_aux` at 19 classes, `gflop` at 1024x2048, `strides` of its features by name
-      (None for what is no map).
+      `name`, `network`, `backbone` (or None), `parameters` and `parameters_with_aux` at 19 classes, `gflop` at
+      1024x2048, `strides` of its features by name (None for what is no map), `lineages` (the default first),
+      `weights` (whose checkpoints can be imported).
     """
     import jax  # JAX takes a second to import, which --help need not wait for
     import jax.numpy as jnp
 
     from csst_jax.models import nnx_io
 
+    entry = zoo.entry(name)
     with_aux = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES))
     heads = zoo.has_option(name, "aux")
     network = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES, aux=False)) if heads else with_aux
@@ -73,30 +56,49 @@ def measure(name: str) -> dict[str, Any]:
     lowered = traced.lower(lowering_platforms=("cuda",))
     features, cost = lowered.out_info["features"], lowered.cost_analysis()
     assert cost is not None  # a lowered program always has one
+    backbone = entry.options.get("backbone")
     return {
+        "name": name,
+        "network": name.removesuffix(f"_{backbone}") if backbone else name,
+        "backbone": backbone,
         "parameters": _count(network.params),
         "parameters_with_aux": _count(with_aux.params),
         "gflop": cost["flops"] / 1e9,
         "strides": {key: round(_SIZE[0] / f.shape[1]) if len(f.shape) == 4 else None for key, f in features.items()},
+        "lineages": zoo.lineages(name),
+        "weights": catalogue.sources_of(name),
     }
-
-
-def recorded() -> dict[str, dict[str, Any]]:
-    """What `measure` gave when it was last recorded, by name."""
-    rows = json.loads(RECORDED.read_text(encoding="utf-8"))
-    return {row["name"]: {key: row[key] for key in _COST} for row in rows}
 
 
 def _count(arrays: Arrays) -> int:
     return sum(math.prod(leaf.shape) for leaf in arrays.values())
 
 
+def counted() -> dict[str, dict[str, Any]]:
+    """The rows that were counted before, by name."""
+    rows = [json.loads(line) for line in COUNTED.read_text(encoding="utf-8").splitlines()]
+    return {row["name"]: row for row in rows}
+
+
+def record(rows: Sequence[dict[str, Any]]) -> None:
+    """Keeps rows that were counted just now, with the others of the zoo, and shows all in README.md if it is there."""
+    kept = counted() | {row["name"]: row for row in rows}
+    every = [kept[name] for name in zoo.NETWORKS if name in kept]
+    COUNTED.write_text("".join(json.dumps(row) + "\n" for row in every), encoding="utf-8")
+    if README.exists():
+        README.write_text(with_table(README.read_text(encoding="utf-8"), every), encoding="utf-8")
+
+
+def with_table(text: str, rows: Sequence[dict[str, Any]]) -> str:
+    """A page with the rows in place of those that its table of networks has."""
+    begin = text.index(_HEAD)
+    end = text.index("\n\n", begin)
+    return text[:begin] + table(rows) + text[end:]
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    lines = [
-        "| network | backbone | parameters | with auxiliary heads | GFLOP | strides of features | lineages | weights |",
-        "| --- | --- | --: | --: | --: | --- | --- | --- |",
-    ]
+    lines = [_HEAD, "| --- | --- | --: | --: | --: | --- | --- | --- |"]
     for row in rows:
         strides = ", ".join(f"{name} {stride}" for name, stride in row["strides"].items() if stride)
         cells = [
@@ -119,15 +121,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m csst_jax.models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to show; all of them by default")
+    parser.add_argument("--record", action="store_true", help="count again, and keep the rows for the next time")
     parser.add_argument("--json", action="store_true", help="a JSON list instead of the table")
-    parser.add_argument("--measure", action="store_true", help="count anew, which takes minutes for all")
     options = parser.parse_args(arguments)
-    known = {} if options.measure else recorded()
     try:
-        rows = [describe(name, known.get(name)) for name in options.names or zoo.NETWORKS]
+        kept = {} if options.record else counted()
+        rows = [kept.get(name) or describe(name) for name in options.names or zoo.NETWORKS]
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if options.record:
+        record(rows)
     print(json.dumps(rows, indent=1) if options.json else table(rows))
     return 0
 

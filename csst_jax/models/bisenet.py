@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
 from csst_jax.models.layers import Classifier, Conv, ConvBN, Dropout
-from csst_jax.models.resize import resize, resize_logits
+from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

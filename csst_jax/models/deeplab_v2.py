@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import ResNet
 from csst_jax.models.layers import Conv
-from csst_jax.models.resize import resize_logits
+from csst_jax.models.ops.resize import resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

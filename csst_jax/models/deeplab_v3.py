@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from csst_jax.models.backbones.resnet import ResNet, scaled
 from csst_jax.models.heads.aspp import ASPP
 from csst_jax.models.heads.fcn import FCNHead
-from csst_jax.models.resize import resize_logits
+from csst_jax.models.ops.resize import resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from csst_jax.models.backbones.wide_resnet import WideResNet38
 from csst_jax.models.heads.aspp import ASPP, SeparableConv
 from csst_jax.models.heads.fcn import FCNHead
 from csst_jax.models.layers import Conv, ConvBN, Dropout
-from csst_jax.models.resize import resize, resize_logits
+from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from csst_jax.models.backbones.resnet import ResNet, scaled
 from csst_jax.models.heads.encoding import EncodingModule
 from csst_jax.models.heads.fcn import FCNHead
 from csst_jax.models.layers import Classifier, ConvBN, Dropout
-from csst_jax.models.resize import resize, resize_logits
+from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
 from csst_jax.models.layers import BatchNorm, Conv, ConvBN, Dropout
-from csst_jax.models.pooling import adaptive_average_pool, max_pool
-from csst_jax.models.resize import resize, resize_logits
+from csst_jax.models.ops.pooling import adaptive_average_pool, max_pool
+from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

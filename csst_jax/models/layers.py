@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from csst_jax.models.batch_statistics import normalise, normalise_by_batch
-from csst_jax.models.convolution import Padding, Pair, conv2d, output_blocks
+from csst_jax.models.ops.batch_statistics import normalise, normalise_by_batch
+from csst_jax.models.ops.convolution import Padding, Pair, conv2d, output_blocks
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike

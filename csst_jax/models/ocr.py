@@ -17,7 +17,7 @@ from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.heads.hrnet_v2 import HRNetV2Head
 from csst_jax.models.heads.ocr import SpatialOCR, spatial_gather
 from csst_jax.models.layers import Classifier, ConvBN
-from csst_jax.models.resize import resize_logits
+from csst_jax.models.ops.resize import resize_logits
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from csst_jax.samplers import plan as plans
+from csst_jax.samplers.candidates import Candidates
 from csst_jax.types import CsstError
 
 _log = logging.getLogger(__name__)
@@ -20,6 +22,17 @@ class CentroidSampler:
     exactly the number of samples asked for. Where N is not a multiple of the number of classes, the remainder goes to
     classes drawn anew each epoch.
     """
+
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        """None of its own."""
+
+    @classmethod
+    def make(cls, settings: Settings, candidates: Candidates) -> CentroidSampler:
+        """Over the components of the candidates."""
+        del settings
+        classes = candidates.classes
+        return cls(candidates.components(), len(classes), classes, real_share=candidates.real_share)
 
     def __init__(
         self, pool: np.ndarray, num_classes: int, class_names: Sequence[str], *, real_share: float | None = None
@@ -39,7 +52,7 @@ class CentroidSampler:
         if len(class_names) != num_classes:
             raise CsstError(f"{len(class_names)} class names for {num_classes} classes; give one each.")
         if real_share is not None:
-            plans.check_share("real_share", real_share)
+            plans.require_share("real_share", real_share)
         if len(pool) == 0:
             raise CsstError(
                 "there is no centroid to sample: the labels have no pixel of any class, or every component is smaller "

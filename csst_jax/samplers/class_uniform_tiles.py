@@ -11,15 +11,44 @@ whole images (the original's epochs shrink).
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from csst_jax.samplers import plan as plans
+from csst_jax.samplers.candidates import Candidates
 from csst_jax.samplers.centroid import CentroidSampler
 from csst_jax.samplers.uniform import UniformImageSampler
+from csst_jax.types import CsstError
 
 
 class ClassUniformTilesSampler:
     """Of N samples int(N * share / C) are points of each class, the others images with a crop anywhere."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        """The sampler's numbers.
+
+        Attributes:
+          tile_px: side of a tile, in pixels of the image.
+          share: of an epoch's crops that are drawn evenly from the classes.
+        """
+
+        tile_px: int
+        share: float
+
+        def __post_init__(self) -> None:
+            if self.tile_px < 1:
+                raise CsstError(f"tile_px is {self.tile_px}; give the side of a tile in pixels, 1 or more.")
+            plans.require_share("share", self.share)
+
+    @classmethod
+    def make(cls, settings: Settings, candidates: Candidates) -> ClassUniformTilesSampler:
+        """Over the tiles and the images of the candidates."""
+        classes, share = candidates.classes, candidates.real_share
+        points = CentroidSampler(candidates.tile_points(settings.tile_px), len(classes), classes, real_share=share)
+        images = UniformImageSampler(candidates.images(), real_share=share)
+        return cls(points, images, len(classes), settings.share)
 
     def __init__(
         self, points: CentroidSampler, images: UniformImageSampler, num_classes: int, class_uniform_share: float
@@ -35,7 +64,7 @@ class ClassUniformTilesSampler:
         Raises:
           CsstError: the share is outside 0..1.
         """
-        plans.check_share("class_uniform_share", class_uniform_share)
+        plans.require_share("class_uniform_share", class_uniform_share)
         self._points, self._images = points, images
         self._num_classes, self._share = num_classes, class_uniform_share
 

@@ -123,8 +123,8 @@ def repeated_permutations(rng: np.random.Generator, size: int, count: int) -> np
     return order.reshape(-1)[:count]
 
 
-def check_share(name: str, share: float) -> None:
-    """Checks a share of draws.
+def require_share(name: str, share: float) -> None:
+    """Refuses what is no share of draws.
 
     Raises:
       CsstError: it is outside 0..1.

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from csst_jax.samplers import plan as plans
+from csst_jax.samplers.candidates import Candidates
 from csst_jax.types import CsstError
 
 
 class UniformImageSampler:
     """Draws each image once, in random order, until all are used, then over again; the crop's place is uniform."""
 
-    def __init__(self, images: Sequence[tuple[int, int, int, int]], *, real_share: float | None = None) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        """None of its own."""
+
+    @classmethod
+    def make(cls, settings: Settings, candidates: Candidates) -> UniformImageSampler:
+        """Over the images of the candidates."""
+        del settings
+        return cls(candidates.images(), real_share=candidates.real_share)
+
+    def __init__(
+        self, images: Sequence[tuple[int, int, int, int]] | np.ndarray, *, real_share: float | None = None
+    ) -> None:
         """Takes the images.
 
         Args:
@@ -25,7 +39,7 @@ class UniformImageSampler:
           CsstError: there is no image, one has no pixel, or real_share is outside 0..1.
         """
         if real_share is not None:
-            plans.check_share("real_share", real_share)
+            plans.require_share("real_share", real_share)
         table = np.asarray(images, dtype=np.int64).reshape(-1, 4)
         if len(table) == 0:
             raise CsstError("there is no image to sample: the split or the id list is empty.")

@@ -10,7 +10,20 @@ import numpy as np
 
 from csst_jax.types import CsstError, Phase
 
-_BATCH_RULES = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+BATCH_RULES = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+"""Exponent of (batch / base batch) by name."""
+
+
+def require_known(per: str, batch_rule: str) -> None:
+    """Refuses an unknown unit or rule.
+
+    Raises:
+      CsstError: lists the known ones.
+    """
+    if per not in ("epoch", "step"):
+        raise CsstError(f"learning rate: decay per {per!r} is unknown; known are epoch, step.")
+    if batch_rule not in BATCH_RULES:
+        raise CsstError(f"learning rate: unknown batch rule {batch_rule!r}; known are {', '.join(BATCH_RULES)}.")
 
 
 def learning_rate(
@@ -48,10 +61,7 @@ def learning_rate(
     """
     if not phases:
         raise CsstError("the learning rate needs at least one phase; give one epoch or more.")
-    if per not in ("epoch", "step"):
-        raise CsstError(f"learning rate: decay per {per!r} is unknown; known are epoch, step.")
-    if batch_rule not in _BATCH_RULES:
-        raise CsstError(f"learning rate: unknown batch rule {batch_rule!r}; known are {', '.join(_BATCH_RULES)}.")
+    require_known(per, batch_rule)
     if base_batch < 1 or warmup_steps < 0 or power < 0:
         raise CsstError(
             f"learning rate: base_batch is {base_batch}, warmup_steps {warmup_steps}, power {power}; "
@@ -60,7 +70,7 @@ def learning_rate(
     # The first step after each epoch: epochs differ in steps as the batch follows the crop.
     ends = np.cumsum([p.steps for p in phases])
     total = int(ends[-1])
-    factor = (np.array([p.global_batch for p in phases]) / base_batch) ** _BATCH_RULES[batch_rule]
+    factor = (np.array([p.global_batch for p in phases]) / base_batch) ** BATCH_RULES[batch_rule]
     by_epoch = base_lr * factor
     if per == "epoch":
         by_epoch = by_epoch * (1 - np.arange(len(phases)) / len(phases)) ** power

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
 import jax
 
-from csst_jax.json_files import read_json, write_json
+from csst_jax.runtime.json_files import differences, fingerprint, read_json, write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from csst_jax.storage import Place
+    from collections.abc import Mapping
 
-CONFIG_FILE = "config.json"
-"""In the workdir, beside the stages: the resolved configuration."""
+    from csst_jax.runtime.storage import Place
+
 STAGE_FILE = "stage.json"
 DONE_FILE = "DONE"
 
@@ -24,9 +24,17 @@ class StaleArtifactError(CsstError):
     """A stage's directory was made by other settings or from other inputs than the ones asked for now."""
 
 
-def fingerprint(value: Any) -> str:
-    """SHA-256 of a JSON-able value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a stage is asked for, as JSON has it.
+
+    Attributes:
+      asked: what is hashed: settings that differ from the defaults, and the hashes of all inputs.
+      settings: all settings, with the defaults of this version.
+    """
+
+    asked: Mapping[str, Any]
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Artifact:
@@ -36,27 +44,36 @@ class Artifact:
     inputs. `DONE` holds its result, and is written last.
     """
 
-    def __init__(self, directory: Place, request: dict[str, Any]):
+    def __init__(self, directory: Place, request: Request):
         """Claims the directory for `request`.
 
         Raises:
           StaleArtifactError: it belongs to another request; names both hashes and what differs.
         """
         self.directory = directory
-        self.request = json.loads(json.dumps(request))
+        self.request: dict[str, Any] = json.loads(json.dumps(request.asked))
         self.hash = fingerprint(self.request)
+        settings = json.loads(json.dumps(request.settings))
         path = directory / STAGE_FILE
         if path.exists():
-            found = read_json(path)
-            if found["hash"] != self.hash:
-                differing = ", ".join(differences(found["request"], self.request)) or "its inputs"
-                raise StaleArtifactError(
-                    f"{directory} was made for another request: hash {found['hash'][:12]} there, {self.hash[:12]} now "
-                    f"(differs in {differing}). Use another --workdir, or delete {directory} to make it again."
-                )
+            self._require_same(read_json(path), settings)
         elif jax.process_index() == 0:  # several writers would take each other's temporary file away
             directory.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"hash": self.hash, "request": self.request})
+            write_json(path, {"hash": self.hash, "request": self.request, "settings": settings})
+
+    def _require_same(self, found: Mapping[str, Any], settings: dict[str, Any]) -> None:
+        if found["hash"] != self.hash:
+            differing = ", ".join(differences(found["request"], self.request)) or "its inputs"
+            raise StaleArtifactError(
+                f"{self.directory} was made for another request: hash {found['hash'][:12]} there, {self.hash[:12]} now "
+                f"(differs in {differing}). Use another --workdir, or delete {self.directory} to make it again."
+            )
+        changed = differences(*_shared(found.get("settings", {}), settings))
+        if changed:
+            raise StaleArtifactError(
+                f"{self.directory} was made by a version of csst_jax with other defaults ({', '.join(changed)}). Set "
+                f"these keys to the values there to go on, or delete {self.directory} to make it again."
+            )
 
     @property
     def done(self) -> bool:
@@ -74,18 +91,8 @@ class Artifact:
             write_json(self.directory / DONE_FILE, result)
 
 
-def differences(old: Any, new: Any, now: str = "now", at: str = "") -> list[str]:
-    """What differs between two JSON-able values, a line each.
-
-    Args:
-      old: nested dicts.
-      new: likewise.
-      now: what the second value is called.
-      at: the key that leads to both.
-    """
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [d for key in sorted({*old, *new}) for d in differences(old.get(key), new.get(key), now, f"{at}.{key}")]
-    if old == new:
-        return []
-    short = [text if len(text) <= 40 else text[:37] + "..." for text in (json.dumps(old), json.dumps(new))]
-    return [f"{at[1:]}: {short[0]} there, {short[1]} {now}"]
+def _shared(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both, with the keys that both have: a version may know a key that another does not."""
+    keys = one.keys() & other.keys()
+    nested = {k: _shared(one[k], other[k]) for k in keys if isinstance(one[k], dict) and isinstance(other[k], dict)}
+    return tuple({k: nested[k][side] if k in nested else (one, other)[side][k] for k in keys} for side in (0, 1))  # type: ignore[return-value]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,37 +12,50 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax import build
-from csst_jax.data import centroid_index
-from csst_jax.data.encoded import encode_label
-from csst_jax.data.pseudo_labels import PseudoLabelled, shard_path, write_shard
+from csst_jax.data.stored import centroid_index
+from csst_jax.data.stored.encoded import encode_label
+from csst_jax.data.stored.pseudo_labels import PseudoLabelled, shard_path, write_shard
 from csst_jax.evaluation.pictures import colour, contact_sheet
-from csst_jax.json_files import read_json, write_json
-from csst_jax.train.progress import Preempted, StopRequest
-from csst_jax.types import IGNORE_LABEL, CsstError
+from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.signals import Preempted, StopRequest
+from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ml_collections import ConfigDict
-
-    from csst_jax.data.centroid_index import CentroidIndex
     from csst_jax.data.selection import Selection
+    from csst_jax.data.stored.centroid_index import CentroidIndex
     from csst_jax.evaluation.whole_image import WholeImagePredictor
+    from csst_jax.runtime.storage import Place
+    from csst_jax.settings.run import Labelling
     from csst_jax.stages.artifact import Artifact
-    from csst_jax.stages.train import Trained
-    from csst_jax.storage import Place
+    from csst_jax.stages.experiment import Experiment
+    from csst_jax.stages.model_file import Trained
 
 log = logging.getLogger(__name__)
 
+DIRECTORY = "pseudo_labels"
+"""The stage's, in the workdir."""
 INDEX_FILE = "centroids.tfrecord"
 MANIFEST_FILE = "manifest.json"
 SHEET_FILE = "contact_sheet.png"
 _SAY_EVERY_S = 15.0
 
 
-def run(
-    artifact: Artifact, config: ConfigDict, selection: Selection, teacher: Trained
-) -> tuple[PseudoLabelled, CentroidIndex]:
+@dataclasses.dataclass(frozen=True)
+class PseudoLabels:
+    """What the stage makes.
+
+    Attributes:
+      images: the unlabelled images with their pseudo labels, and the components of these.
+      teacher_sha256: hash of the weights that made them.
+    """
+
+    images: tuple[PseudoLabelled, CentroidIndex]
+    teacher_sha256: str
+
+
+def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
     """Labels the pool, or goes on after the last whole shard, or opens what is labelled.
 
     Processes take turns at shards; the first one writes the index and the manifest at the end.
@@ -50,18 +63,27 @@ def run(
     Raises:
       Preempted: SIGTERM came; whole shards are kept.
     """
+    settings, directory = this.settings.label, artifact.directory
     if not artifact.done:
         begin = time.perf_counter()
-        predictor = build.predictor(config, config.label, teacher.network, teacher.weights, teacher.expects)
-        _write_shards(artifact.directory, config, selection, predictor)
+        predictor = build.predictor(
+            settings.averaging,
+            teacher.network,
+            teacher.weights,
+            teacher.expects,
+            this.settings.evaluate.batch_size,
+            this.settings.mesh,
+        )
+        _write_shards(directory, settings, this.pool, predictor)
         multihost_utils.sync_global_devices("pseudo labels written")
         if jax.process_index() == 0:
-            manifest = _finish(artifact.directory, config, selection, teacher, predictor)
+            manifest = _finish(directory, settings, this.pool, teacher)
+            _draw_sheet(directory / SHEET_FILE, this, predictor)
             artifact.finish({**manifest, "wall_s": time.perf_counter() - begin})
         multihost_utils.sync_global_devices("pseudo labels finished")
     else:
-        log.info("%s: done, skipped", artifact.directory.name)
-    return read(artifact.directory, selection, config.label.shard_size)
+        log.info("%s: done, skipped", directory.name)
+    return PseudoLabels(read(directory, this.pool, settings.shard_size), teacher.sha256)
 
 
 def read(directory: Place, selection: Selection, shard_size: int) -> tuple[PseudoLabelled, CentroidIndex]:
@@ -82,20 +104,6 @@ def read(directory: Place, selection: Selection, shard_size: int) -> tuple[Pseud
     return labelled, centroid_index.read(directory / INDEX_FILE, sha256, rebuild_command=rebuild)
 
 
-def check_pool(selection: Selection) -> None:
-    """Refuses an empty pool before a teacher is trained for it.
-
-    Raises:
-      CsstError: there is no unlabelled image.
-    """
-    if not selection.unlabelled:
-        raise CsstError(
-            f"the unlabelled pool is empty: all {len(selection.labelled)} images of split {selection.split!r} in "
-            f"{selection.dataset.directory} are labelled. Add images without masks, name fewer ids in "
-            "data.labelled_ids, or train with --config.stages=teacher,evaluate."
-        )
-
-
 def _shards(total: int, size: int) -> list[range]:
     return [range(start, min(start + size, total)) for start in range(0, total, size)]
 
@@ -104,10 +112,10 @@ def _part(directory: Place, shard: int, suffix: str) -> Place:
     return directory / "parts" / f"{shard:05d}.{suffix}"
 
 
-def _write_shards(directory: Place, config: ConfigDict, selection: Selection, predictor: WholeImagePredictor) -> None:
+def _write_shards(directory: Place, settings: Labelling, selection: Selection, predictor: WholeImagePredictor) -> None:
     """One shard after another: label maps, their components, their statistics; the last written marks it whole."""
     num_classes = len(selection.dataset.description.classes)
-    shards = _shards(len(selection.unlabelled), config.label.shard_size)
+    shards = _shards(len(selection.unlabelled), settings.shard_size)
     ids = selection.ids(selection.unlabelled)
     (directory / "parts").mkdir(parents=True, exist_ok=True)
     log.info("%s: labelling %d images, %d shards", directory.name, len(ids), len(shards))
@@ -126,7 +134,7 @@ def _write_shards(directory: Place, config: ConfigDict, selection: Selection, pr
                 confidences += np.bincount(
                     prediction.classes.ravel(), prediction.confidence.ravel().astype(np.float64), minlength=num_classes
                 )
-                below = prediction.confidence < config.label.confidence_threshold
+                below = prediction.confidence < settings.confidence_threshold
                 label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
                 ignored += int(below.sum())
                 encoded.append(encode_label(label))
@@ -143,17 +151,11 @@ def _write_shards(directory: Place, config: ConfigDict, selection: Selection, pr
             log.info("%s: %d of %d images labelled", directory.name, positions[-1] + 1, len(ids))
 
 
-def _finish(
-    directory: Place,
-    config: ConfigDict,
-    selection: Selection,
-    teacher: Trained,
-    predictor: WholeImagePredictor,
-) -> dict[str, Any]:
-    """Joins the shards' parts into one index and one manifest; draws the contact sheet."""
+def _finish(directory: Place, settings: Labelling, selection: Selection, teacher: Trained) -> dict[str, Any]:
+    """Joins the shards' parts into one index and one manifest."""
     description = selection.dataset.description
-    shards = _shards(len(selection.unlabelled), config.label.shard_size)
-    labelled = PseudoLabelled(directory, selection.source, selection.unlabelled, config.label.shard_size)
+    shards = _shards(len(selection.unlabelled), settings.shard_size)
+    labelled = PseudoLabelled(directory, selection.source, selection.unlabelled, settings.shard_size)
     ids = selection.ids(selection.unlabelled)
     sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
     parts = [centroid_index.read(_part(directory, shard, "tfrecord")) for shard in range(len(shards))]
@@ -170,9 +172,8 @@ def _finish(
         "class_share": _by_class(description.classes, pixels / pixels.sum()),
         "mean_confidence": _by_class(description.classes, confidence / np.maximum(pixels, 1), pixels > 0),
         "ignored_share": ignored / int(pixels.sum()),
-        "settings": config.label.to_dict(),
+        "settings": dict(settings.request.whole),
     }
-    _draw_sheet(directory / SHEET_FILE, config, selection, predictor)
     write_json(directory / MANIFEST_FILE, manifest)
     return manifest
 
@@ -182,16 +183,14 @@ def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | 
     return {name: float(v) if ok else None for name, v, ok in zip(classes, values, shown, strict=True)}
 
 
-def _draw_sheet(
-    path: str | os.PathLike[str], config: ConfigDict, selection: Selection, predictor: WholeImagePredictor
-) -> None:
-    description = selection.dataset.description
-    count = min(config.evaluate.num_pictures, len(selection.unlabelled))
+def _draw_sheet(path: Place, this: Experiment, predictor: WholeImagePredictor) -> None:
+    selection, description, settings = this.pool, this.description, this.settings.label
+    count = min(this.settings.evaluate.num_pictures, len(selection.unlabelled))
     chosen = [selection.unlabelled[i] for i in np.linspace(0, len(selection.unlabelled) - 1, count).round().astype(int)]
     names = selection.dataset.ids(selection.split)
     rows = []
     for prediction in predictor(selection.source, chosen):
-        below = prediction.confidence < config.label.confidence_threshold
+        below = prediction.confidence < settings.confidence_threshold
         label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
         rows.append(
             [

@@ -9,33 +9,48 @@ import numpy as np
 from jax.experimental import multihost_utils
 from PIL import Image
 
-from csst_jax import build
 from csst_jax.evaluation import submission as formats
 from csst_jax.evaluation.matrix_picture import draw_confusion
 from csst_jax.evaluation.pictures import save_png
 from csst_jax.evaluation.table import format_by_method
-from csst_jax.json_files import write_json
-from csst_jax.stages import evaluate as stage
-from csst_jax.stages import finished
-from csst_jax.storage import is_remote
+from csst_jax.models.weights.files import other_classes
+from csst_jax.models.weights.locate import MODEL_FILE, locate
+from csst_jax.runtime.json_files import write_json
+from csst_jax.runtime.storage import is_remote
+from csst_jax.stages import model_file
+from csst_jax.stages.evaluate import Judge
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ml_collections import ConfigDict
-
+    from csst_jax.data.chosen import Data
     from csst_jax.data.selection import Selection
     from csst_jax.evaluation.whole_image import Prediction
-    from csst_jax.stages.train import Trained
-    from csst_jax.storage import Place
+    from csst_jax.runtime.storage import Place
+    from csst_jax.settings.run import Evaluation, Mesh
+    from csst_jax.stages.model_file import Trained
 
 SCORES_FILE = "scores.json"
 PREDICTIONS = "predictions"  # a directory a network in it
 
 
+def beside(checkpoint: Place) -> Place:
+    """Where a network's scores go if nothing else is said: beside its file, or beside its stage, in the workdir.
+
+    Args:
+      checkpoint: see `locate`.
+
+    Raises:
+      CsstError: as `locate`.
+    """
+    return _owner(locate(checkpoint)).parent / "scores"
+
+
 def evaluate(
-    config: ConfigDict,
+    settings: Evaluation,
+    data: Data,
+    mesh: Mesh,
     checkpoints: Sequence[Place],
     output: Place,
     predictions: bool = False,
@@ -44,8 +59,10 @@ def evaluate(
     """Scores networks on `data.val_split`, one after another, and writes what there is to see.
 
     Args:
-      config: the run's: `data` and `evaluate` count.
-      checkpoints: finished stages' directories, or files of weights.
+      settings: how images are predicted and what is counted.
+      data: which images.
+      mesh: how devices share an image.
+      checkpoints: files of networks, or directories that have one (see `csst_jax.models.weights.locate`).
       output: directory to write to; what is there under the same names is replaced.
       predictions: whether to write every prediction as a PNG of class numbers.
       submission: format of the submission to write, or None.
@@ -60,29 +77,31 @@ def evaluate(
         raise CsstError(f"a submission is of one network; {len(checkpoints)} checkpoints are given.")
     if submission and is_remote(output):
         raise CsstError(f"a submission is packed on this machine, and the output is {output}; give a local --output.")
-    selection = build.evaluation_selection(config, build.dataset(config))
+    selection = data.evaluation(data.open())
+    judge = Judge(settings, mesh, selection)
     if not selection.labelled and not (predictions or submission):
         raise CsstError(
             f"split {selection.split!r} has no masks to score with; set --config.data.val_split to one that "
             "has, or ask for --predictions or a --submission."
         )
     classes = selection.dataset.description.classes
+    checkpoints = [locate(path) for path in checkpoints]
     names = [_name(path, checkpoints) for path in checkpoints]
     if len(set(names)) < len(names):
         raise CsstError(f"checkpoints are told apart by their names, and these are {', '.join(names)}; rename one.")
-    networks = {name: finished.load(path, len(classes)) for name, path in zip(names, checkpoints, strict=True)}
+    networks = {name: _network(path, classes) for name, path in zip(names, checkpoints, strict=True)}
     results: dict[str, Any] = {}
     for name, network in networks.items():
         writers = [_folder_writer(output / PREDICTIONS / name, selection)] if predictions else []
         writers += [_submission_writer(output / "submission", submission, selection)] if submission else []
         records = sorted((*selection.labelled, *selection.unlabelled)) if writers else selection.labelled
-        found = stage.score(config, selection, network, records, writers)
+        found = judge.score(network, records, writers)
         if found:
             results[name] = {"weights_sha256": network.sha256, **found}
     if submission:
         _finish_submission(output, submission, selection)
     if results:
-        _show(config, selection, networks, results, output)
+        _show(judge, networks, results, output)
     if predictions and jax.process_index() == 0:
         print(f"predictions {output / PREDICTIONS}")
     return results
@@ -90,8 +109,25 @@ def evaluate(
 
 def _name(path: Place, checkpoints: Sequence[Place]) -> str:
     """The stage's or the file's name, with its run's where several have that name."""
-    same = [other for other in checkpoints if other.stem == path.stem]
-    return path.stem if len(same) == 1 else f"{path.parent.name}_{path.stem}"
+    own = _owner(path)
+    same = [other for other in checkpoints if _owner(other).stem == own.stem]
+    return own.stem if len(same) == 1 else f"{own.parent.name}_{own.stem}"
+
+
+def _owner(path: Place) -> Place:
+    return path.parent if path.name == MODEL_FILE else path
+
+
+def _network(path: Place, classes: Sequence[str]) -> Trained:
+    """The network of a file, which predicts a data set's classes.
+
+    Raises:
+      CsstError: as `model_file.load`; or its classes are others.
+    """
+    network = model_file.load(path)
+    if differing := other_classes(network.description, classes):
+        raise CsstError(f"{path} {differing}; evaluate it on a data set with its classes in its order.")
+    return network
 
 
 def _folder_writer(directory: Place, selection: Selection) -> Callable[[Prediction], None]:
@@ -115,13 +151,12 @@ def _finish_submission(output: Place, name: str, selection: Selection) -> None:
         how, data = formats.find(name), selection.dataset
         archive = output / f"submission_{name}{how.suffix}"
         formats.pack(output / "submission", how, archive, data.ids(selection.split))
-        formats.check(archive, how, data.description, data.image_sizes(selection.split))
+        formats.require_fit(archive, how, data.description, data.image_sizes(selection.split))
         print(f"submission {archive}")
 
 
 def _show(
-    config: ConfigDict,
-    selection: Selection,
+    judge: Judge,
     networks: Mapping[str, Trained],
     results: Mapping[str, Any],
     output: Place,
@@ -130,13 +165,14 @@ def _show(
     if jax.process_index() > 0:
         return
     output.mkdir(parents=True, exist_ok=True)
-    how = {"split": selection.split, "images": len(selection.labelled), "settings": config.evaluate.to_dict()}
-    write_json(output / SCORES_FILE, {**how, "networks": results})
+    selection, settings = judge.selection, dict(judge.settings.request.whole)
+    judged = {"split": selection.split, "images": len(selection.labelled), "settings": settings}
+    write_json(output / SCORES_FILE, {**judged, "networks": results})
     for name, found in results.items():
         matrix, classes = np.array(found["confusion"]), selection.dataset.description.classes
         draw_confusion(matrix, classes, output / f"confusion_{name}.png")
         failures = output / f"failures_{name}.png"
-        stage.draw_failures(failures, config, selection, name, networks[name], found["worst"])
-    stage.draw(output / "comparison.png", config, selection, networks)
+        judge.draw_failures(failures, name, networks[name], found["worst"])
+    judge.draw(output / "comparison.png", networks)
     print(format_by_method(results))
     print(f"\nscores    {output / SCORES_FILE}\npictures  {output}")

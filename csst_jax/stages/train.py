@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,12 @@ import jax
 import numpy as np
 
 from csst_jax import build
+from csst_jax.data import sampling
+from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.kept import kept_in_memory
-from csst_jax.stages.artifact import DONE_FILE
+from csst_jax.models.weights.files import TRAINED_HERE, Description
+from csst_jax.models.weights.locate import MODEL_FILE
+from csst_jax.stages import model_file
 from csst_jax.train import sharding
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.compile import distinct_phases
@@ -21,15 +24,21 @@ from csst_jax.train.loop import TrainingRun, train
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from clu.metric_writers import MetricWriter
-    from ml_collections import ConfigDict
 
-    from csst_jax.data.sampling import LabelledSource
-    from csst_jax.models.nnx_io import Arrays, Network
-    from csst_jax.models.preprocessing import Preprocessing
+    from csst_jax.data.crop_plan import BatchSpec, Sampler
+    from csst_jax.data.sampling import Images
+    from csst_jax.settings.run import Input
+    from csst_jax.settings.training import Training
     from csst_jax.stages.artifact import Artifact
+    from csst_jax.stages.experiment import Experiment
+    from csst_jax.stages.model_file import Trained
+    from csst_jax.train.loop import Batch
+    from csst_jax.train.step import Recipe
+    from csst_jax.train_state import TrainState
+    from csst_jax.types import Phase
 
 log = logging.getLogger(__name__)
 
@@ -37,133 +46,155 @@ PARAMETERS_FILE = "parameters.txt"
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
-    """A finished training stage.
+class Job:
+    """What one training stage is to do.
 
     Attributes:
-      network: the network as pure functions.
-      weights: trained (params, batch_stats).
-      sha256: hash of the weights.
-      steps: optimizer steps it took.
-      expects: what the network expects of its input.
+      name: of the stage.
+      training: its settings.
+      images: by origin.
+      seed: of the initial values, the samples and the augmentation.
+      teacher_sha256: hash of the weights that made the pseudo labels; None without any.
     """
 
-    network: Network
-    weights: tuple[Arrays, Arrays]
-    sha256: str
-    steps: int
-    expects: Preprocessing
+    name: str
+    training: Training
+    images: Mapping[str, Images]
+    seed: int
+    teacher_sha256: str | None = None
 
 
-def run(
-    artifact: Artifact,
-    config: ConfigDict,
-    stage: ConfigDict,
-    sources: Sequence[LabelledSource],
-    classes: Sequence[str],
-    seed: int,
-) -> Trained:
+def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
     """Trains, or goes on training, or loads what is trained.
 
-    Args:
-      artifact: the stage's directory.
-      config: the run's configuration.
-      stage: this stage's part of it (`config.teacher` or `config.student`).
-      sources: labelled images: the real ones first, then pseudo-labelled ones.
-      classes: class names.
-      seed: of the initial values, the samples and the augmentation.
+    Raises:
+      CsstError: a finished stage's weights are not those that it finished with, or cannot be read; or see `train`.
     """
-    name = artifact.directory.name
-    mesh = build.mesh(config)
-    phases = build.phases(stage, sum(len(labelled.records) for labelled in sources), mesh)
-    # What is trained needs no initial values, which take seconds to make.
-    net = build.network(stage, len(classes), None if artifact.done else seed)
-    recipe = build.recipe(config, stage, net, mesh)
-    checkpoints = Checkpoints(artifact.directory / "checkpoints", config.checkpoint.keep)
-    steps = sum(phase.steps for phase in phases)
+    if artifact.done and (artifact.directory / MODEL_FILE).exists():
+        log.info("%s: done, skipped", job.name)
+        return model_file.finished(artifact)
+    begin = time.perf_counter()
+    count = sum(len(given.records) for given in job.images.values())
+    phases = build.phases(job.training, count, this.mesh)
+    classes = this.description.classes
+    recipe = build.recipe(job.training, len(classes), job.seed, this.settings.mesh, this.mesh)
+    feed = Feed(job, build.samplers(job.training, job.images, classes), phases, this.settings.input)
+    _announce(artifact, recipe, phases, job)
+
+    def writer_from(start_step: int) -> MetricWriter:
+        from csst_jax.train.metrics import make_writer  # imports TensorFlow; meanwhile the first step is compiled
+
+        return make_writer(artifact.directory, start_step, write=jax.process_index() == 0)
+
+    checkpoints = Checkpoints(artifact.directory / "checkpoints", this.settings.checkpoints_kept)
     try:
         if artifact.done:
-            log.info("%s: done, skipped", name)
-            state = checkpoints.restore(recipe.abstract_state(), steps)
-        else:
-            sampler = build.sampler(stage, sources, classes)
-            _announce(artifact, net, phases, sources)
-            begin = time.perf_counter()
-
-            def input_from(start_step: int) -> Iterator[dict[str, np.ndarray]]:
-                # TensorFlow takes seconds to import; meanwhile the first step is compiled.
-                from csst_jax.data.batches import batch_specs, batches
-
-                scale_range = (stage.augment.scale_min, stage.augment.scale_max)
-                here = (jax.process_index(), jax.process_count())
-                specs = batch_specs(sampler, phases, seed, scale_range, start_step, *here)
-                readers = kept_in_memory([labelled.source for labelled in sources], config.input.cache_mb * 2**20)
-                how = {"parallel_batches": config.input.parallel_batches, "prefetch": config.input.prefetch}
-                return batches(specs, readers, **how)
-
-            def samples_of(step: int) -> list[str]:
-                from csst_jax.data.batches import batch_specs
-
-                spec = next(
-                    batch_specs(sampler, phases, seed, (1.0, 1.0), step, jax.process_index(), jax.process_count())
-                )
-                return [
-                    f"{sources[row['source']].source.describe(int(row['record']))} at ({row['y']:.0f}, {row['x']:.0f})"
-                    for row in spec.rows
-                ]
-
-            def writer_from(start_step: int) -> MetricWriter:
-                from csst_jax.train.metrics import make_writer
-
-                return make_writer(artifact.directory, start_step, write=jax.process_index() == 0)
-
-            state, compilations = train(
-                TrainingRun(
-                    name=name,
-                    recipe=recipe,
-                    phases=phases,
-                    learning_rates=build.learning_rates(stage, phases),
-                    seed=seed,
-                    batches=input_from,
-                    checkpoints=checkpoints,
-                    make_writer=writer_from,
-                    log_every_steps=config.log_every_steps,
-                    checkpoint_every_s=config.checkpoint.every_s,
-                    nonfinite_steps=stage.nonfinite_steps,
-                    samples=samples_of,
-                )
+            _require_last(checkpoints, artifact)
+        state, compilations = train(
+            TrainingRun(
+                name=job.name,
+                recipe=recipe,
+                phases=phases,
+                learning_rates=build.learning_rates(job.training, phases),
+                seed=job.seed,
+                batches=feed.batches,
+                checkpoints=checkpoints,
+                make_writer=writer_from,
+                log_every_steps=this.settings.log_every_steps,
+                checkpoint_every_s=this.settings.checkpoint_every_s,
+                nonfinite_steps=job.training.nonfinite_steps,
+                samples=feed.described,
             )
+        )
     finally:
         checkpoints.close()
-    weights = jax.device_put((state.params, state.batch_stats), sharding.replicated(mesh))
-    trained = Trained(net, weights, weights_sha256(weights), steps, recipe.augmentation.preprocessing)
+    trained = _keep(this, artifact, job, recipe, state)
     if artifact.done:
-        if trained.sha256 != artifact.result["weights_sha256"]:
-            raise CsstError(
-                f"the weights in {checkpoints.directory} are not those that {artifact.directory / DONE_FILE} tells of; "
-                f"delete {artifact.directory} to train {name} again."
-            )
-    else:
-        artifact.finish(
-            {
-                "network": stage.network,
-                "steps": steps,
-                "weights_sha256": trained.sha256,
-                "wall_s": time.perf_counter() - begin,
-                "compilations": _compilations(distinct_phases(phases), compilations),
-            }
-        )
+        return trained
+    artifact.finish(
+        {
+            "network": job.training.network.name,
+            "method": job.training.method.name,
+            "steps": trained.steps,
+            "weights_sha256": trained.sha256,
+            "wall_s": time.perf_counter() - begin,
+            "compilations": _compilations(distinct_phases(phases), compilations),
+        }
+    )
     return trained
 
 
-def weights_sha256(weights: tuple[Arrays, Arrays]) -> str:
-    """Hash of all names and values, in the order of the names."""
-    sha256 = hashlib.sha256()
-    for arrays in weights:
-        for name in sorted(arrays):
-            sha256.update(name.encode())
-            sha256.update(np.asarray(arrays[name]).tobytes())
-    return sha256.hexdigest()
+def _require_last(checkpoints: Checkpoints, artifact: Artifact) -> None:
+    """A finished stage without its model file gets it from the last checkpoint, if that is there.
+
+    Raises:
+      CsstError: it is not: what the stage finished with is lost.
+    """
+    log.warning("%s: %s is missing; it is made again from the last checkpoint", artifact.directory.name, MODEL_FILE)
+    if checkpoints.latest_step() != artifact.result["steps"]:
+        raise CsstError(
+            f"{artifact.directory} is finished, and both {MODEL_FILE} and the last checkpoint are missing; put one of "
+            f"them back, or delete {artifact.directory} to train it again."
+        )
+
+
+class Feed:
+    """This process's share of the crops of every step, from any step on."""
+
+    def __init__(self, job: Job, samplers: Mapping[str, Sampler], phases: Sequence[Phase], given: Input):
+        self._job, self._samplers, self._phases, self._given = job, samplers, phases, given
+        self._readers = sampling.readers(job.images)
+
+    def batches(self, start_step: int) -> Iterator[Batch]:
+        """Arrays by stream, read ahead."""
+        from csst_jax.data.batches import batches  # imports TensorFlow; meanwhile the first step is compiled
+
+        readers = kept_in_memory(self._readers, self._given.cache_mb * 2**20)
+        return batches(
+            self._specs(start_step),
+            self._job.training.streams,
+            readers,
+            parallel_batches=self._given.parallel_batches,
+            prefetch=self._given.prefetch,
+        )
+
+    def described(self, step: int) -> list[str]:
+        """What the crops of a step are of, for people."""
+        rows = next(self._specs(step)).rows
+        names = (self._readers[row["source"]].describe(int(row["record"])) for row in rows)
+        return [f"{name} at ({row['y']:.0f}, {row['x']:.0f})" for name, row in zip(names, rows, strict=True)]
+
+    def _specs(self, start_step: int) -> Iterator[BatchSpec]:
+        scales, here = self._job.training.sampling.scale_range, (jax.process_index(), jax.process_count())
+        return batch_specs(
+            self._job.training.streams, self._samplers, self._phases, self._job.seed, scales, start_step, *here
+        )
+
+
+def _keep(this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, state: TrainState) -> Trained:
+    """The network that predicts, and nothing else of the state, as a file of its own."""
+    network = recipe.method.parts.network
+    # All processes take part in gathering what is split over devices (`mesh.split_state`).
+    replicated = sharding.replicated(this.mesh)
+    params, stats = jax.device_get(jax.device_put(recipe.method.predicting(state), replicated))
+    weights = ({name: params[name] for name in network.params}, {name: stats[name] for name in network.batch_stats})
+    choice, data = job.training.network, this.description
+    description = Description(
+        network=choice.name,
+        options=choice.options,
+        num_classes=len(data.classes),
+        source=TRAINED_HERE,
+        source_sha256="",
+        preprocessing=choice.preprocessing,
+        classes=data.classes,
+        palette=data.palette,
+        official_ids=data.official_ids,
+        dtype=choice.dtype,
+        method=job.training.method.name,
+        steps=int(state.step),
+        origin=model_file.origin(artifact, data.name),
+    )
+    return model_file.save(artifact, network, weights, description)
 
 
 def _compilations(planned: Sequence[Any], made: Sequence[Any]) -> dict[str, Any]:
@@ -175,21 +206,19 @@ def _compilations(planned: Sequence[Any], made: Sequence[Any]) -> dict[str, Any]
     }
 
 
-def _announce(artifact: Artifact, net: Network, phases: Sequence[Any], sources: Sequence[LabelledSource]) -> None:
+def _announce(artifact: Artifact, recipe: Recipe, phases: Sequence[Phase], job: Job) -> None:
     """Devices, parameters and plan; the parameters' full table goes to a file, as it is longer than a screen."""
     from clu import parameter_overview
 
-    name = artifact.directory.name
-    overview = parameter_overview.get_parameter_overview(net.params, include_stats=False)
+    name, (params, _) = job.name, recipe.method.trained()
+    overview = parameter_overview.get_parameter_overview(params, include_stats=False)
     (artifact.directory / PARAMETERS_FILE).write_text(overview + "\n", encoding="utf-8")
     by_module: dict[str, int] = {}
-    for path, value in net.params.items():
+    for path, value in params.items():
         module = path.partition(".")[0]
-        by_module[module] = by_module.get(module, 0) + value.size
+        by_module[module] = by_module.get(module, 0) + np.size(value)
     devices = ", ".join(f"{d.device_kind} {d.id}" for d in jax.devices())
-    images = " + ".join(
-        f"{len(labelled.records)} {kind}" for labelled, kind in zip(sources, ("real", "pseudo"), strict=False)
-    )
+    images = " + ".join(f"{len(given.records)} {origin}" for origin, given in job.images.items())
     sizes = ", ".join(f"{p.crop_px} px x {p.global_batch}" for p in distinct_phases(phases))
     log.info("%s: %d devices (%s), %d processes", name, jax.device_count(), devices, jax.process_count())
     log.info(

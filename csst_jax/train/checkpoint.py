@@ -19,9 +19,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from csst_jax.json_files import read_json, write_json
-from csst_jax.storage import Place, files_below, move, place
-from csst_jax.train.state import TrainState
+from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.storage import Place, files_below, move, place
+from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

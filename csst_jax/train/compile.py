@@ -8,7 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from csst_jax.train.program_cost import flops, memory_bytes
+from csst_jax.planning.cost import flops, memory_bytes
 from csst_jax.train.step import step_program
 
 if TYPE_CHECKING:

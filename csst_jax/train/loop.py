@@ -14,27 +14,29 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from csst_jax.host_memory import keep_freed_memory
+from csst_jax.runtime.host_memory import keep_freed_memory
+from csst_jax.runtime.signals import Preempted, StopRequest
+from csst_jax.streams import STEP
 from csst_jax.train.compile import Compilation, StepBank
 from csst_jax.train.nonfinite import NonFiniteSteps, first_not_finite
-from csst_jax.train.progress import Preempted, Progress, StopRequest
-from csst_jax.train.sharding import batch_shardings
-from csst_jax.train.state import TrainState, initial_state
+from csst_jax.train.progress import Progress
+from csst_jax.train.sharding import input_shardings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from clu import metric_writers
-    from jax.sharding import Mesh
 
     from csst_jax.models.nnx_io import Arrays
     from csst_jax.train.checkpoint import Checkpoints
-    from csst_jax.train.step import Recipe
+    from csst_jax.train.step import Recipe, StepArrays
+    from csst_jax.train_state import TrainState
     from csst_jax.types import Phase
 
 log = logging.getLogger(__name__)
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, dict[str, np.ndarray]]
+"""By stream and array: one process's share of a step's crops."""
 
 _STEPS_BETWEEN_AGREEMENTS = 10  # an exchange between hosts costs about a millisecond; a preemption notice is 30 s long
 
@@ -114,7 +116,7 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                         run.checkpoints.wait()
                     words = f"saved step {step} of {timetable.total}" if step else "nothing to save yet"
                     raise Preempted(f"{run.name}: SIGTERM; {words}.")
-                batch = device_batch(crops, run.seed, run.learning_rates[step], run.recipe.mesh)
+                batch = device_batch(run.recipe, crops, run.seed, run.learning_rates[step])
                 state, metrics = bank[phase](state, batch)
                 monitor.stepped(step, phase, metrics, state)
                 if step == start:
@@ -141,12 +143,11 @@ def _initial_state(recipe: Recipe) -> TrainState:
     """Step 0 on the devices, in memory of its own; one program, where each array would have been one."""
 
     def first_state(params: Arrays, batch_stats: Arrays) -> TrainState:
-        own = jax.tree.map(jnp.copy, (params, batch_stats))
-        return initial_state(dataclasses.replace(recipe.network, params=own[0], batch_stats=own[1]), recipe.optimizer)
+        return recipe.initial_state(*jax.tree.map(jnp.copy, (params, batch_stats)))
 
     layout = jax.tree.map(lambda x: x.sharding, recipe.abstract_state())
     made = jax.jit(first_state, out_shardings=layout)
-    return made(*jax.tree.map(np.asarray, (recipe.network.params, recipe.network.batch_stats)))
+    return made(*jax.tree.map(np.asarray, recipe.method.trained()))
 
 
 class Timetable:
@@ -184,11 +185,18 @@ def _votes(*own: bool) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(np.asarray(own)))
 
 
-def device_batch(batch: Batch, seed: int, learning_rate: float, mesh: Mesh) -> dict[str, jax.Array]:
-    """One step's input on the devices: this process's share of the crops, the seed and the step's learning rate."""
-    batch = batch | {"seed": np.asarray(seed, np.uint32), "learning_rate": np.asarray(learning_rate, np.float32)}
-    shardings = batch_shardings(mesh)
-    return {name: jax.make_array_from_process_local_data(shardings[name], batch[name]) for name in batch}
+def device_batch(recipe: Recipe, crops: Batch, seed: int, learning_rate: float) -> StepArrays:
+    """One step's input on the devices.
+
+    Args:
+      recipe: of the step.
+      crops: this process's share of each stream's arrays.
+      seed: the run's.
+      learning_rate: of the step.
+    """
+    scalars = {"seed": np.asarray(seed, np.uint32), "learning_rate": np.asarray(learning_rate, np.float32)}
+    layouts = input_shardings(recipe.method.streams, recipe.mesh)
+    return jax.tree.map(jax.make_array_from_process_local_data, layouts, crops | {STEP: scalars})
 
 
 class _Monitor:
@@ -232,7 +240,7 @@ class _Monitor:
     def _explain(self, step: int, state: TrainState) -> dict[str, Any]:
         """What a step's crops are of, and where its values are first not finite."""
         run = self._run
-        batch = device_batch(next(run.batches(step)), run.seed, run.learning_rates[step], run.recipe.mesh)
+        batch = device_batch(run.recipe, next(run.batches(step)), run.seed, run.learning_rates[step])
         return {"first_not_finite": first_not_finite(run.recipe, state, batch), "samples": run.samples(step)}
 
     def _report(self, phase: Phase, state: TrainState) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from clu import metric_writers
 
-from csst_jax.storage import Mirror, place, replacing
+from csst_jax.runtime.storage import Mirror, place, replacing
 
 LINES_FILE = "metrics.jsonl"
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from csst_jax.json_files import write_json
+from csst_jax.runtime.json_files import write_json
+from csst_jax.streams import STEP
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from csst_jax.storage import Place
-    from csst_jax.train.state import TrainState
-    from csst_jax.train.step import Recipe
+    from csst_jax.runtime.storage import Place
+    from csst_jax.train.step import Recipe, StepArrays
+    from csst_jax.train_state import TrainState
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,8 @@ class NonFiniteSteps:
         log.warning("%s. The step was left out, the %d. of %d allowed.", what, self._count, self._allowed)
 
 
-def first_not_finite(recipe: Recipe, state: TrainState, batch: dict[str, jax.Array]) -> str:
-    """The first of: parameters, then modules in the order of computation, whose values are not finite.
+def first_not_finite(recipe: Recipe, state: TrainState, batch: StepArrays) -> str:
+    """The first of: parameters, the method's state, then modules in the order of computation, that is not finite.
 
     Args:
       recipe: what the step is made of.
@@ -81,18 +82,25 @@ def first_not_finite(recipe: Recipe, state: TrainState, batch: dict[str, jax.Arr
     Returns:
       A dotted name; "the loss or the gradient" if all outputs are finite.
     """
+    for kind, arrays in (("parameter", state.params), ("the method's", state.method)):
+        for path, value in jax.tree.leaves_with_path(arrays):
+            if jnp.issubdtype(value.dtype, jnp.floating) and not jnp.isfinite(value).all():
+                return f"{kind} {'/'.join(str(key.key) for key in path)}"
+    network = recipe.method.parts.network
+    names: list[str] = []
 
-    def outputs(state: TrainState, batch: dict[str, jax.Array]) -> list[jax.Array]:
-        photometry_key, dropout_key = jax.random.split(jax.random.key(batch["seed"]))
-        images, _ = recipe.augmentation(batch["image"], batch["label"], batch["sample"], photometry_key)
-        found = recipe.network.finite_outputs(state.params, state.batch_stats, images, dropout_key)
+    def outputs(state: TrainState, batch: StepArrays) -> list[jax.Array]:
+        augmentation_key, method_key = jax.random.split(jax.random.key(batch[STEP]["seed"]))
+        found: dict[str, jax.Array] = {}
+        params = {name: state.params[name] for name in network.params}
+        stats = {name: state.batch_stats[name] for name in network.batch_stats}
+        for stream, crops in recipe.crops(batch, augmentation_key).items():
+            for view, images in crops.images.items():
+                finite = network.finite_outputs(params, stats, images, method_key)
+                found |= {f"{name} ({view} view of {stream} crops)": value for name, value in finite.items()}
         names.extend(found)
         return list(found.values())
 
-    wrong: Sequence[str] = [name for name, value in state.params.items() if not jnp.isfinite(value).all()]
-    if wrong:
-        return f"parameter {wrong[0]}"
-    names: list[str] = []
     finite = jax.jit(outputs)(state, batch)
     wrong = [name for name, good in zip(names, finite, strict=True) if not good]
     return f"the output of {wrong[0]}" if wrong else "the loss or the gradient"

@@ -13,13 +13,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from csst_jax.models.rows import SPATIAL
-from csst_jax.types import CsstError
+from csst_jax.models.ops.rows import SPATIAL
+from csst_jax.streams import BATCH, ROWS, step_entries, total_parts
+from csst_jax.types import CsstError, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from csst_jax.train.state import TrainState
+    from csst_jax.streams import Entry, Stream
+    from csst_jax.train_state import TrainState
 
 DATA = "data"
 ALL = -1
@@ -61,8 +63,9 @@ def state_shardings(state: TrainState, mesh: Mesh, split: bool) -> TrainState:
     Args:
       state: the state, or its shapes.
       mesh: the devices.
-      split: whether parameters and optimizer state are split over `data`, each array along the longest axis that the
-        devices divide. An array without such an axis, and the running statistics, are on every device in any case.
+      split: whether parameters, optimizer state and the method's state are split over `data`, each array along the
+        longest axis that the devices divide. An array without such an axis, and the running statistics, are on every
+        device in any case.
     """
 
     def layout(x: Any) -> NamedSharding:
@@ -75,21 +78,22 @@ def state_shardings(state: TrainState, mesh: Mesh, split: bool) -> TrainState:
     everywhere = jax.tree.map(lambda _: replicated(mesh), state)
     if not split:
         return everywhere
-    params, opt_state = jax.tree.map(layout, (state.params, state.opt_state))
-    return dataclasses.replace(everywhere, params=params, opt_state=opt_state)
+    params, opt_state, method = jax.tree.map(layout, (state.params, state.opt_state, state.method))
+    return dataclasses.replace(everywhere, params=params, opt_state=opt_state, method=method)
 
 
-def batch_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
-    """Layout of a training batch by entry name: batch over `data`, rows over `spatial`."""
-    pixels = NamedSharding(mesh, PartitionSpec(DATA, SPATIAL))
-    samples = NamedSharding(mesh, PartitionSpec(DATA))
-    return {
-        "image": pixels,
-        "label": pixels,
-        "sample": samples,
-        "seed": replicated(mesh),
-        "learning_rate": replicated(mesh),
-    }
+_AXES = {BATCH: DATA, ROWS: SPATIAL}
+
+
+def entry_sharding(entry: Entry, mesh: Mesh) -> NamedSharding:
+    """Layout of one array of a step's input: crops over `data`, their rows over `spatial`."""
+    return NamedSharding(mesh, PartitionSpec(*(_AXES[axis] for axis in entry.axes)))
+
+
+def input_shardings(streams: Sequence[Stream], mesh: Mesh) -> dict[str, dict[str, NamedSharding]]:
+    """Layout of a step's input, by stream and array; it depends on no size."""
+    entries = step_entries(streams, Phase(crop_px=1, global_batch=total_parts(streams), steps=1))
+    return {key: {name: entry_sharding(e, mesh) for name, e in arrays.items()} for key, arrays in entries.items()}
 
 
 def check_divisible(global_batch: int, crop_px: int, mesh: Mesh, accumulate: int) -> None:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from csst_jax.losses.heads import total
 from csst_jax.platforms import traced_for
-from csst_jax.train.sharding import batch_shardings, check_divisible, replicated, state_shardings
-from csst_jax.train.state import TrainState, abstract_state, initial_state
+from csst_jax.streams import STEP, crops_of, step_entries
+from csst_jax.train.sharding import check_divisible, input_shardings, replicated, state_shardings
+from csst_jax.train_state import TrainState, abstract_state
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
@@ -24,12 +27,13 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
     from csst_jax.data.augment import Augmentation
-    from csst_jax.methods.supervised import Supervised
-    from csst_jax.models.nnx_io import Network
+    from csst_jax.methods.base import Crops, Method
     from csst_jax.types import Phase
 
 Arrays = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+StepArrays = dict[str, dict[str, jax.Array]]
+"""By stream and array; see `csst_jax.streams.step_entries`."""
 
 # At a batch of one image a chip, the TPU's compiler would cut each into strips and make these the batch ("space to
 # batch"): it copies features between layers, and moves twice the bytes. Both options must say no.
@@ -43,34 +47,52 @@ class Recipe:
     """All that a training step is made of; nothing in it depends on a phase.
 
     Attributes:
-      network: the network as pure functions.
-      method: what is minimised.
+      method: what is minimised, of which network, on which streams of crops.
       augmentation: what the device does to crops.
-      optimizer: gradient transformation that takes `learning_rate` as an extra argument (see `sgd`).
+      optimizer: gradient transformation that takes `learning_rate` as an extra argument (see `train.optimizers`).
       mesh: the devices.
-      split_state: whether parameters and optimizer state are split over the mesh's `data` axis (see `state_shardings`).
+      split_state: whether parameters, optimizer state and the method's state are split over the mesh's `data` axis (see
+        `state_shardings`).
       accumulate: micro-batches a step (see `train_step`).
     """
 
-    network: Network
-    method: Supervised
+    method: Method
     augmentation: Augmentation
     optimizer: optax.GradientTransformationExtraArgs
     mesh: Mesh
     split_state: bool = False
     accumulate: int = 1
 
+    def initial_state(self, params: Arrays, batch_stats: Arrays) -> TrainState:
+        """Step 0 of what `Method.trained` gave."""
+        own = self.method.init(params, batch_stats)
+        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, self.optimizer.init(params), own)
+
     def abstract_state(self) -> TrainState:
         """Shapes and dtypes of the training state, and how it is laid out over the mesh."""
-        shapes = jax.eval_shape(lambda: initial_state(self.network, self.optimizer))
+        shapes = jax.eval_shape(self.initial_state, *self.method.trained())
         return abstract_state(shapes, state_shardings(shapes, self.mesh, self.split_state))
+
+    def crops(self, batch: StepArrays, key: jax.Array) -> dict[str, Crops]:
+        """The step's crops by stream, augmented.
+
+        Args:
+          batch: see `train_step`, or a part of the crops of each stream.
+          key: the run's, for augmentation.
+        """
+        keys = {
+            # The first stream's draws are the run's own, those of a method with one stream.
+            stream.name: jax.random.fold_in(key, np.uint32(2**32 - number)) if number else key
+            for number, stream in enumerate(self.method.streams)
+        }
+        return {s.name: self.augmentation(s, batch[s.name], keys[s.name]) for s in self.method.streams}
 
 
 @dataclasses.dataclass(frozen=True)
 class StepProgram:
     """One compile unit: `jax.jit(fn, in_shardings, …).lower(*abstract_args)`; `compiler_options` are the platform's."""
 
-    fn: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
+    fn: Callable[[TrainState, StepArrays], tuple[TrainState, Metrics]]
     in_shardings: Any
     out_shardings: Any
     abstract_args: tuple[Any, Any]
@@ -89,121 +111,99 @@ class StepProgram:
         return jitted.lower(*self.abstract_args)
 
 
-def sgd(momentum: float, weight_decay: float) -> optax.GradientTransformationExtraArgs:
-    """SGD as the paper's (§4.2): decay is added to the gradient of every parameter before the momentum, as in PyTorch.
-
-    The learning rate is an argument of `update`, not a constant of the program: teacher, student and every seed then
-    share one compiled step per phase.
-    """
-
-    def scale(updates: Any, state: Any, params: Any = None, *, learning_rate: jax.Array, **_: Any) -> tuple[Any, Any]:
-        del params
-        return jax.tree.map(lambda u: -learning_rate * u, updates), state
-
-    given_rate = optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), scale)
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.trace(decay=momentum), given_rate)
-
-
-def train_step(recipe: Recipe, state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
+def train_step(recipe: Recipe, state: TrainState, batch: StepArrays) -> tuple[TrainState, Metrics]:
     """One optimizer step.
 
-    With `recipe.accumulate` = a > 1 the batch is taken as a micro-batches, one after another: crops m, m + a, m + 2a, …
-    are the m-th, so that every device keeps its own. Each is normalised by its own statistics, which move the running
-    ones in turn, draws its own dropout, and mines its own hard pixels. The step's loss, metrics and gradient are the
-    micro-batches' means, weighted by their valid pixels: without OHEM the same mean over pixels as the batch's at once.
+    With `recipe.accumulate` = a > 1 the batch is taken as a micro-batches, one after another: of each stream crops m,
+    m + a, m + 2a, … are the m-th, so that every device keeps its own. Each is normalised by its own statistics, which
+    move the running ones in turn, draws its own dropout, and mines its own hard pixels. The step's loss, metrics and
+    gradient are the micro-batches' means, weighted by their pixels that are neither void nor padding: with one stream
+    and without OHEM the same mean over pixels as the batch's at once.
 
-    A step whose loss or update is not finite changes nothing but the step's number, so that the state is always good;
-    what then happens is the loop's affair.
+    A step whose loss, update or method's state is not finite changes nothing but the step's number, so that the state
+    is always good; what then happens is the loop's affair.
 
     Args:
       recipe: what the step is made of.
       state: where training stands; donated when compiled.
-      batch: `image` uint8 [b, h, w, 3], `label` uint8 [b, h, w] (255 = ignored), `sample` int32 [b, 2] (epoch,
-      position),
-        `seed` uint32 scalar, `learning_rate` float32 scalar (the schedule's value at this step).
+      batch: the arrays that `csst_jax.streams.step_entries` describes.
 
     Returns:
-      The next state, and float32 scalars: `loss`, `loss_<head>`, `kept` (share of valid pixels in the main loss),
-      `gradient_norm`, `skipped` (1 where the step changed nothing, else 0).
+      The next state, and float32 scalars: `loss`, `loss_<name>` of each of the method's losses, the method's own
+      metrics, `gradient_norm`, `skipped` (1 where the step changed nothing, else 0).
     """
-    photometry_key, dropout_key = jax.random.split(jax.random.key(batch["seed"]))
-    dropout_key = jax.random.fold_in(dropout_key, state.step)
-    crops = {name: batch[name] for name in ("image", "label", "sample")}
-    params = state.params
+    augmentation_key, method_key = jax.random.split(jax.random.key(batch[STEP]["seed"]))
+    method_key = jax.random.fold_in(method_key, state.step)
+    own = state
     if recipe.split_state:  # gathered here: left to itself, XLA might split features by channels instead
-        params = jax.lax.with_sharding_constraint(params, replicated(recipe.mesh))
-    if recipe.accumulate == 1:
-        stats, gradient, metrics = _gradient(recipe, params, state.batch_stats, crops, photometry_key, dropout_key)
-    else:
-        stats, gradient, metrics = _accumulated(recipe, params, state.batch_stats, crops, photometry_key, dropout_key)
+        own = dataclasses.replace(
+            state,
+            params=jax.lax.with_sharding_constraint(state.params, replicated(recipe.mesh)),
+            method=jax.lax.with_sharding_constraint(state.method, replicated(recipe.mesh)),
+        )
+    gradient_of = _gradient if recipe.accumulate == 1 else _accumulated
+    stats, gradient, metrics = gradient_of(recipe, own, batch, augmentation_key, method_key)
     updates, opt_state = recipe.optimizer.update(
-        gradient, state.opt_state, state.params, learning_rate=batch["learning_rate"]
+        gradient, state.opt_state, state.params, learning_rate=batch[STEP]["learning_rate"]
     )
-    after = TrainState(state.step + 1, optax.apply_updates(state.params, updates), stats, opt_state)
+    after = TrainState(state.step + 1, optax.apply_updates(state.params, updates), stats, opt_state, state.method)
+    crops = recipe.crops(batch, augmentation_key)
+    after_key = jax.random.fold_in(method_key, np.uint32(2**32 - 1))
+    after = dataclasses.replace(after, method=recipe.method.after(after, crops, after_key))
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(optax.global_norm(updates))
+    floats = [leaf for leaf in jax.tree.leaves(after.method) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    if floats:
+        finite &= jnp.isfinite(optax.global_norm(floats))
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
     metrics |= {"gradient_norm": optax.global_norm(gradient), "skipped": 1.0 - finite}
     return dataclasses.replace(kept, step=after.step), metrics
 
 
 def _gradient(
-    recipe: Recipe,
-    params: Arrays,
-    batch_stats: Arrays,
-    crops: Arrays,
-    photometry_key: jax.Array,
-    dropout_key: jax.Array,
+    recipe: Recipe, state: TrainState, batch: StepArrays, augmentation_key: jax.Array, method_key: jax.Array
 ) -> tuple[Arrays, Arrays, Metrics]:
     """New running statistics, gradient and metrics of crops that the network sees at once."""
-    images, labels = recipe.augmentation(crops["image"], crops["label"], crops["sample"], photometry_key)
+    crops = recipe.crops(batch, augmentation_key)
 
-    def objective(params: Arrays) -> tuple[jax.Array, Any]:
-        outputs, stats = recipe.network.apply_train(params, batch_stats, images, dropout_key)
-        losses = recipe.method.losses(outputs, labels)
-        return recipe.method.total(losses), (losses, stats)
+    def objective(params: Arrays) -> tuple[jax.Array, tuple[Arrays, Metrics]]:
+        found = recipe.method.objective(params, state, crops, method_key)
+        means = {f"loss_{name}": loss.mean for name, loss in found.losses.items()}
+        return total(found.losses), (found.batch_stats, means | found.metrics)
 
-    (loss, (losses, stats)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
-    valid = jnp.sum(labels != IGNORE_LABEL, dtype=jnp.float32)
-    metrics = {f"loss_{name}": total / jnp.maximum(count, 1.0) for name, (total, count) in losses.items()}
-    metrics |= {"loss": loss, "kept": losses["main"][1] / jnp.maximum(valid, 1.0)}
-    return stats, gradient, metrics
+    (loss, (stats, metrics)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+    return stats, gradient, metrics | {"loss": loss}
 
 
 def _accumulated(
-    recipe: Recipe,
-    params: Arrays,
-    batch_stats: Arrays,
-    crops: Arrays,
-    photometry_key: jax.Array,
-    dropout_key: jax.Array,
+    recipe: Recipe, state: TrainState, batch: StepArrays, augmentation_key: jax.Array, method_key: jax.Array
 ) -> tuple[Arrays, Arrays, Metrics]:
     """The same of micro-batches; see `train_step`."""
     count = recipe.accumulate
+    crops = {stream.name: batch[stream.name] for stream in recipe.method.streams}
     # Neighbours go to different micro-batches: whole groups of them lie on one device, and nothing is exchanged.
     parts = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), crops)
-    valid = jnp.sum(parts["label"] != IGNORE_LABEL, (1, 2, 3), dtype=jnp.float32)
+    planes = [arrays["label" if "label" in arrays else "padding"] for arrays in parts.values()]
+    valid = sum(jnp.sum(plane != IGNORE_LABEL, (1, 2, 3), dtype=jnp.float32) for plane in planes)
     weights = valid / jnp.maximum(jnp.sum(valid), 1.0)
 
-    def add(carry: tuple[Arrays, Any], part: tuple[Arrays, jax.Array, jax.Array]) -> tuple[tuple[Arrays, Any], None]:
+    def add(carry: tuple[Arrays, Any], part: tuple[Any, jax.Array, jax.Array]) -> tuple[tuple[Arrays, Any], None]:
         (stats, sums), (crops, key, weight) = carry, part
-        stats, *found = _gradient(recipe, params, stats, crops, photometry_key, key)
+        begun = dataclasses.replace(state, batch_stats=stats)
+        stats, *found = _gradient(recipe, begun, crops, augmentation_key, key)
         return (stats, jax.tree.map(lambda total, x: total + weight * x, sums, found)), None
 
-    _, *like = jax.eval_shape(lambda: _gradient(recipe, params, batch_stats, crops, photometry_key, dropout_key))
-    start = (batch_stats, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like))
-    (stats, (gradient, metrics)), _ = jax.lax.scan(add, start, (parts, jax.random.split(dropout_key, count), weights))
+    _, *like = jax.eval_shape(lambda: _gradient(recipe, state, crops, augmentation_key, method_key))
+    start = (state.batch_stats, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like))
+    (stats, (gradient, metrics)), _ = jax.lax.scan(add, start, (parts, jax.random.split(method_key, count), weights))
     return stats, gradient, metrics
 
 
-def abstract_batch(phase: Phase) -> dict[str, jax.ShapeDtypeStruct]:
+def abstract_batch(recipe: Recipe, phase: Phase) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
     """Shapes and dtypes of a phase's global batch."""
-    b, s = phase.global_batch, phase.crop_px
+    entries = step_entries(recipe.method.streams, phase)
     return {
-        "image": jax.ShapeDtypeStruct((b, s, s, 3), jnp.uint8),
-        "label": jax.ShapeDtypeStruct((b, s, s), jnp.uint8),
-        "sample": jax.ShapeDtypeStruct((b, 2), jnp.int32),
-        "seed": jax.ShapeDtypeStruct((), jnp.uint32),
-        "learning_rate": jax.ShapeDtypeStruct((), jnp.float32),
+        key: {name: jax.ShapeDtypeStruct(entry.shape, entry.dtype) for name, entry in arrays.items()}
+        for key, arrays in entries.items()
     }
 
 
@@ -213,9 +213,10 @@ def step_program(recipe: Recipe, phase: Phase) -> StepProgram:
     Raises:
       CsstError: the mesh cannot split the phase's batch or crop evenly.
     """
-    check_divisible(phase.global_batch, phase.crop_px, recipe.mesh, recipe.accumulate)
+    for crops in crops_of(recipe.method.streams, phase.global_batch).values():
+        check_divisible(crops, phase.crop_px, recipe.mesh, recipe.accumulate)
 
-    def fn(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
+    def fn(state: TrainState, batch: StepArrays) -> tuple[TrainState, Metrics]:
         with jax.sharding.use_abstract_mesh(recipe.mesh.abstract_mesh), traced_for(recipe.mesh):
             return train_step(recipe, state, batch)
 
@@ -224,8 +225,8 @@ def step_program(recipe: Recipe, phase: Phase) -> StepProgram:
     layout = jax.tree.map(lambda x: x.sharding, state)
     return StepProgram(
         fn=fn,
-        in_shardings=(layout, batch_shardings(recipe.mesh)),
+        in_shardings=(layout, input_shardings(recipe.method.streams, recipe.mesh)),
         out_shardings=(layout, replicated(recipe.mesh)),
-        abstract_args=(state, abstract_batch(phase)),
+        abstract_args=(state, abstract_batch(recipe, phase)),
         compiler_options=_OPTIONS.get(recipe.mesh.devices.flat[0].platform, {}),
     )

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import centroid_index as index_benchmark
 from benchmarks import input_pipeline, street_sized
-from csst_jax.data import centroid_index, encoded
+from csst_jax.data.stored import centroid_index, encoded
 
 
 @pytest.fixture

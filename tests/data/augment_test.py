@@ -1,6 +1,5 @@
 """Photometry on the device: what each part does, and that a sample's draws are its own."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,12 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.data.augment import Augmentation
+from csst_jax.data.augment import Augmentation, Photometry
+from csst_jax.methods.mean_teacher import MeanTeacher
 from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.streams import LABELLED, STRONG, WEAK
+from csst_jax.types import CsstError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PLAIN = Augmentation(flip=0.0, jitter=0.0, blur=0.0, preprocessing=Preprocessing(MEAN, STD))
 UNIT = {"preprocessing": Preprocessing((0.0,) * 3, (1.0,) * 3)}
+
+
+def weakly(flip=0.0, jitter=0.0, blur=0.0, preprocessing=Preprocessing(MEAN, STD)):  # noqa: B008
+    return Augmentation(flip, {WEAK: Photometry(jitter, blur)}, preprocessing)
+
+
 KEY = jax.random.key(3)
 
 
@@ -33,34 +40,51 @@ def labels():
 
 @functools.partial(jax.jit, static_argnums=0)
 def compiled(augmentation, images, labels, which, key):
-    return augmentation(images, labels, which, key)
+    crops = augmentation(LABELLED, {"image": images, "label": labels, "sample": which}, key)
+    return crops.images[WEAK], crops.labels
 
 
 def apply(augmentation, images, labels, which=None, key=KEY):
-    return compiled(augmentation, images, labels, samples(len(images)) if which is None else which, key)
+    return compiled(Hashed(augmentation), images, labels, samples(len(images)) if which is None else which, key)
+
+
+class Hashed:
+    """An augmentation as a static argument: its views are a dict."""
+
+    def __init__(self, augmentation):
+        self.augmentation = augmentation
+
+    def __call__(self, *arguments):
+        return self.augmentation(*arguments)
+
+    def __hash__(self):
+        return hash(repr(self.augmentation))
+
+    def __eq__(self, other):
+        return self.augmentation == other.augmentation
 
 
 def test_without_flip_jitter_and_blur_it_is_normalisation_alone(images, labels):
-    out, same = apply(PLAIN, images, labels)
+    out, same = apply(weakly(), images, labels)
     np.testing.assert_allclose(out, (images / 255.0 - MEAN) / STD, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(same, labels)
     assert out.dtype == jnp.float32 and same.dtype == jnp.uint8
 
 
 def test_flip_turns_image_and_label_together_and_as_often_as_asked(images, labels):
-    out, turned = apply(dataclasses.replace(PLAIN, flip=1.0), images, labels)
+    out, turned = apply(weakly(flip=1.0), images, labels)
     np.testing.assert_allclose(out, (images[:, :, ::-1] / 255.0 - MEAN) / STD, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(turned, labels[:, :, ::-1])
     many = np.broadcast_to(np.array([[[0, 1]]], np.uint8), (1000, 1, 2))
     image = np.broadcast_to(many[..., None], (1000, 1, 2, 3))
-    out, flipped = apply(dataclasses.replace(PLAIN, flip=0.3, **UNIT), image, many)
+    out, flipped = apply(weakly(flip=0.3, **UNIT), image, many)
     share = np.asarray(flipped[:, 0, 0] == 1)
     assert 0.25 < share.mean() < 0.35
     np.testing.assert_array_equal(np.asarray(out[:, 0, 0, 0] > 0), share)
 
 
 def test_draws_of_a_sample_depend_on_seed_epoch_and_position_alone(images, labels):
-    full = Augmentation(flip=0.5, jitter=0.1, blur=0.5, preprocessing=Preprocessing(MEAN, STD))
+    full = weakly(flip=0.5, jitter=0.1, blur=0.5)
     out, turned = apply(full, images, labels)
     order = np.array([5, 0, 7])
     alone, alone_labels = apply(full, images[order], labels[order], samples(8)[order])
@@ -77,7 +101,7 @@ def test_draws_of_a_sample_depend_on_seed_epoch_and_position_alone(images, label
 
 
 def test_draws_are_the_same_over_devices(images, labels):
-    full = Augmentation(flip=0.5, jitter=0.1, blur=0.5, preprocessing=Preprocessing(MEAN, STD))
+    full = weakly(flip=0.5, jitter=0.1, blur=0.5)
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:8]), ("data",))
     layout = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     sharded = [jax.device_put(array, layout) for array in (images, labels, samples(8))]
@@ -90,7 +114,7 @@ def test_draws_are_the_same_over_devices(images, labels):
 
 def test_jitter_stays_in_its_range_and_keeps_greys_grey():
     grey = np.full((64, 4, 4, 3), 128, np.uint8)
-    out, _ = apply(dataclasses.replace(PLAIN, jitter=0.1, **UNIT), grey, np.zeros((64, 4, 4), np.uint8))
+    out, _ = apply(weakly(jitter=0.1, **UNIT), grey, np.zeros((64, 4, 4), np.uint8))
     out = np.asarray(out)
     np.testing.assert_allclose(out.std(-1), 0, atol=2e-3)  # saturation and hue do nothing to grey
     brightness = out[:, 0, 0, 0] / (128 / 255)  # contrast does nothing to a flat image
@@ -98,7 +122,7 @@ def test_jitter_stays_in_its_range_and_keeps_greys_grey():
 
 
 def test_jitter_changes_colour_and_contrast_a_little(images, labels):
-    out, same = apply(dataclasses.replace(PLAIN, jitter=0.1, **UNIT), images, labels)
+    out, same = apply(weakly(jitter=0.1, **UNIT), images, labels)
     difference = np.abs(np.asarray(out) - images / 255.0)
     assert 0.005 < difference.mean() < 0.2 and out.min() >= 0 and out.max() <= 1
     np.testing.assert_array_equal(same, labels)
@@ -108,7 +132,7 @@ def test_blur_keeps_flat_regions_and_the_mean_and_smooths_edges():
     images = np.zeros((32, 17, 17, 3), np.uint8)
     images[:, 8, 8] = 255
     labels = np.zeros((32, 17, 17), np.uint8)
-    always = dataclasses.replace(PLAIN, blur=1.0, **UNIT)
+    always = weakly(blur=1.0, **UNIT)
     out = np.asarray(apply(always, images, labels)[0])
     np.testing.assert_allclose(out.sum((1, 2)), 1, rtol=1e-5)
     np.testing.assert_allclose(out, out[:, ::-1, ::-1], atol=1e-6)
@@ -117,7 +141,38 @@ def test_blur_keeps_flat_regions_and_the_mean_and_smooths_edges():
     assert peaks.max() > 0.9 and peaks.min() < 0.2, "widths from 0.15 to 1.3 px are drawn"
     flat = np.full_like(images, 200)
     np.testing.assert_allclose(apply(always, flat, labels)[0], 200 / 255, rtol=1e-5)
-    sometimes = np.asarray(apply(dataclasses.replace(always, blur=0.5), images, labels)[0])
+    sometimes = np.asarray(apply(weakly(blur=0.5, **UNIT), images, labels)[0])
     sharp = sometimes[:, 8, 8, 0] == 1
     assert 4 < sharp.sum() < 28
     np.testing.assert_array_equal(sometimes[~sharp], out[~sharp])
+
+
+STRONGLY = Augmentation(
+    0.5, {WEAK: Photometry(0.0, 0.0), STRONG: Photometry(0.5, 0.0, 0.8, 0.2)}, Preprocessing((0.0,) * 3, (1.0,) * 3)
+)
+
+
+def test_views_of_a_crop_share_its_flip_and_differ_in_colour():
+    unlabelled = MeanTeacher.streams[1]
+    images = np.random.default_rng(0).integers(0, 256, (400, 2, 6, 3)).astype(np.uint8)
+    padding = np.zeros((400, 2, 6), np.uint8)
+    padding[:, :, 0] = 255
+    crops = STRONGLY(unlabelled, {"image": images, "padding": padding, "sample": samples(400)}, KEY)
+    weak, strong = (np.asarray(crops.images[view]) for view in (WEAK, STRONG))
+    flipped = ~np.asarray(crops.valid)[:, 0, -1]
+    assert 0.4 < flipped.mean() < 0.6
+    straight = np.where(flipped[:, None, None, None], images[:, :, ::-1], images) / 255.0
+    np.testing.assert_allclose(weak, straight, atol=1e-6)
+    grey = np.ptp(strong, -1).max((1, 2)) < 1e-5
+    same = np.abs(strong - weak).max((1, 2, 3)) < 1e-6
+    assert 0.14 < grey.mean() < 0.26 and 0.1 < same.mean() < 0.24, "grey 0.2, and no jitter and no grey 0.2 * 0.8"
+    assert strong.min() >= 0 and strong.max() <= 1
+    again = STRONGLY(unlabelled, {"image": images, "padding": padding, "sample": samples(400)}, KEY)
+    np.testing.assert_array_equal(again.images[STRONG], strong)
+
+
+def test_shares_out_of_range_are_refused():
+    with pytest.raises(CsstError, match="augment: grey is 1.5; give a number from 0 to 1"):
+        Photometry(0.1, 0.5, grey=1.5)
+    with pytest.raises(CsstError, match="augment: flip is -1"):
+        weakly(flip=-1)

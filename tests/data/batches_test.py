@@ -10,10 +10,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from csst_jax.data import tiles
-from csst_jax.data.batches import batch_specs, batches
+from csst_jax.data import batches as module
+from csst_jax.data.crop_plan import batch_specs
+from csst_jax.data.stored import tiles
 from csst_jax.samplers.plan import PLAN_DTYPE
 from csst_jax.schedules import crops
+from csst_jax.streams import LABELLED
 from csst_jax.types import CsstError, Phase
 
 
@@ -33,7 +35,18 @@ TOTAL = sum(phase.steps for phase in PHASES)
 
 
 def specs(start=0, seed=5, process=(0, 1), phases=PHASES):
-    return list(batch_specs(Marked(), phases, seed, (0.5, 2.0), start, *process))
+    return list(batch_specs([LABELLED], {"labelled": Marked()}, phases, seed, (0.5, 2.0), start, *process))
+
+
+def batches(specs, readers, **settings):
+    """Of the one stream."""
+    whole = module.batches(specs, [LABELLED], readers, **settings)
+    try:
+        for step in whole:
+            assert set(step) == {"labelled"}
+            yield step["labelled"]
+    finally:
+        whole.close()
 
 
 def as_tuple(spec):

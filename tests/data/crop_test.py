@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from csst_jax.data import tiles
 from csst_jax.data.crop import _PADDING_RGB, place, scaled_crop
+from csst_jax.data.stored import tiles
 from csst_jax.types import CsstError
 
 

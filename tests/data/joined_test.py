@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from csst_jax import build
-from csst_jax.data import encoded, readiness
+from csst_jax.data import readiness
 from csst_jax.data.selection import select
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.store import DataSet
+from csst_jax.settings import resolve
 from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder
 from tests.conftest import TINY_CLASSES, tiny_examples
@@ -38,7 +39,7 @@ def selection(tiny_data, tiny_config, others):
     def select(**keys):
         config = tiny_config(tiny_data)
         config.data.update(keys)
-        return build.training_selection(config, build.dataset(config))
+        return resolve.data(config).training(resolve.data(config).open())
 
     return select
 
@@ -96,8 +97,8 @@ def test_another_split_of_the_same_data_set_can_join(selection, tiny_data):
 
 def test_validation_images_among_the_joined_ones_are_found(selection, tiny_data):
     judged = select(DataSet.open(tiny_data), "val", "")
-    assert not readiness.check(selection(), judged).errors
-    (error,) = readiness.check(selection(more_unlabelled=f"{tiny_data}:val"), judged).errors
+    assert not readiness.findings(selection(), judged).errors
+    (error,) = readiness.findings(selection(more_unlabelled=f"{tiny_data}:val"), judged).errors
     assert "3 images of split 'val' are in split 'train', too: image00" in error
 
 

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from csst_jax.data import centroid_index, readiness
+from csst_jax.data import readiness
 from csst_jax.data.selection import Selection
+from csst_jax.data.stored import centroid_index
 from csst_jax.types import CsstError, DatasetDescription
 
 DESCRIPTION = DatasetDescription("ready", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
@@ -58,7 +59,7 @@ def check(train, val, labelled=None, hashed=False):
     data = Data(hashed, train=train, val=val)
     chosen = tuple(range(len(train))) if labelled is None else labelled
     pool = Selection(data, "train", chosen, tuple(set(range(len(train))) - set(chosen)))
-    return readiness.check(pool, Selection(data, "val", tuple(range(len(val))), ())), data
+    return readiness.findings(pool, Selection(data, "val", tuple(range(len(val))), ())), data
 
 
 def test_nothing_to_say_about_sound_data_and_no_image_is_read():
@@ -121,7 +122,7 @@ def test_a_few_copies_in_a_published_split_are_a_warning():
 def test_one_split_for_both_is_a_warning():
     data = Data(train=[("x", 1, ALL)])
     one = Selection(data, "train", (0,), ())
-    found = readiness.check(one, one)
+    found = readiness.findings(one, one)
     assert not found.errors and "trained on and validated on" in found.warnings[0]
 
 

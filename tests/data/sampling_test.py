@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax.data import centroid_index
-from csst_jax.data.batches import batch_specs, batches
-from csst_jax.data.sampling import STRATEGIES, LabelledSource, Strategy, check_crop, make_sampler
+from csst_jax import registry
+from csst_jax.data.batches import batches
+from csst_jax.data.crop_plan import batch_specs
+from csst_jax.data.sampling import Images, WithoutLabels, readers, require_crop_fits, samplers
+from csst_jax.data.stored import centroid_index
+from csst_jax.methods.mean_teacher import MeanTeacher
+from csst_jax.samplers import SAMPLERS
+from csst_jax.streams import LABELLED, PSEUDO, REAL, UNLABELLED
 from csst_jax.types import CsstError, Phase
 
 CLASSES = ("even", "odd", "speck")
@@ -16,7 +21,7 @@ SIZES = [(20, 30), (64, 64), (150, 40), (1, 1), (33, 200)]
 """Smaller and larger than the crop of 64, in either direction and in both."""
 
 
-class Images:
+class Pictures:
     """Images whose red channel tells the record, and labels in two halves with a speck in the larger ones."""
 
     def __len__(self):
@@ -46,25 +51,31 @@ def png(array):
     return stream.getvalue()
 
 
-def source(min_area_px=0):
-    images, builder = Images(), centroid_index.IndexBuilder(len(CLASSES))
+def given(min_area_px=0, records=range(len(SIZES))):
+    images, builder = Pictures(), centroid_index.IndexBuilder(len(CLASSES))
     for record in range(len(SIZES)):
         builder.add(record, f"{record}", images.label(record), images.label_bytes(record))
-    return LabelledSource(images, range(len(SIZES)), builder.finish(), min_area_px)
+    return Images(images, records, builder.finish(), min_area_px)
 
 
-def strategy(name, **changes):
-    return Strategy(**{"name": name, "real_share": None, "tile_px": 32, "class_uniform_share": 0.5} | changes)
+def sampler(name, images, streams=(LABELLED,), real_share=None):
+    """Of the first stream."""
+    settings = registry.settings("sampler", SAMPLERS, name, SETTINGS.get(name, {}))
+    kind = registry.resolve("sampler", SAMPLERS, name)
+    return samplers(streams, images, CLASSES, real_share, lambda candidates: kind.make(settings, candidates))
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+SETTINGS = {"class_uniform_tiles": {"tile_px": 32, "share": 0.5}}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_images_smaller_than_the_crop_and_of_varying_size(name):
-    sources = [source(), source()]
-    sampler = make_sampler(strategy(name), sources, CLASSES)
-    specs = list(batch_specs(sampler, [Phase(64, 12, 3)], 7, (0.5, 2.0), 0))
-    readers = [labelled.source for labelled in sources]
+    images = {REAL: given(), PSEUDO: given()}
+    specs = list(batch_specs([LABELLED], sampler(name, images), [Phase(64, 12, 3)], 7, (0.5, 2.0), 0))
     seen = set()
-    for spec, batch in zip(specs, batches(iter(specs), readers, parallel_batches=1, prefetch=1), strict=True):
+    read = batches(iter(specs), [LABELLED], readers(images), parallel_batches=1, prefetch=1)
+    for spec, step in zip(specs, read, strict=True):
+        batch = step["labelled"]
         assert batch["image"].shape == (12, 64, 64, 3) and batch["label"].shape == (12, 64, 64)
         for row, image, label in zip(spec.rows, batch["image"], batch["label"], strict=True):
             inside = label != 255
@@ -79,28 +90,64 @@ def test_images_smaller_than_the_crop_and_of_varying_size(name):
 @pytest.mark.parametrize("name", ["centroid", "class_uniform_tiles"])
 def test_minimum_area_keeps_specks_from_being_centres(name):
     def classes(min_area_px):
-        return set(make_sampler(strategy(name), [source(min_area_px)], CLASSES).plan(0, 0, 60)["klass"].tolist())
+        plan = sampler(name, {REAL: given(min_area_px)})["labelled"].plan(0, 0, 60)
+        return set(plan["klass"].tolist())
 
     assert 2 in classes(1) and 2 not in classes(2)
 
 
 def test_tiles_of_the_records_that_may_be_used_alone():
-    labelled = source()
-    chosen = LabelledSource(labelled.source, [1, 2], labelled.index, 0)
-    plan = make_sampler(strategy("class_uniform_tiles"), [labelled, chosen], CLASSES).plan(0, 0, 400)
+    images = {REAL: given(), PSEUDO: given(records=[1, 2])}
+    plan = sampler("class_uniform_tiles", images)["labelled"].plan(0, 0, 400)
     assert set(plan["record"][plan["source"] == 1]) == {1, 2}
     assert set(plan["record"][plan["source"] == 0]) == set(range(len(SIZES)))
 
 
+class Readable(Pictures):
+    def image_bytes(self, record):
+        return self.pair_bytes(record)[0]
+
+
+def test_streams_are_drawn_apart_and_padding_is_told_where_there_is_no_label():
+    images = {REAL: given(), UNLABELLED: Images(WithoutLabels(Readable()), [0, 4])}
+    streams = MeanTeacher.streams
+    chosen = sampler("centroid", images, streams)
+    specs = list(batch_specs(streams, chosen, [Phase(64, 12, 3)], 7, (1.0, 1.0), 0))
+    read = list(batches(iter(specs), streams, readers(images), parallel_batches=1, prefetch=1))
+    assert len(read) == 3
+    for spec, step in zip(specs, read, strict=True):
+        labelled, unlabelled = step["labelled"], step["unlabelled"]
+        assert labelled.keys() == {"image", "label", "sample"} and unlabelled.keys() == {"image", "padding", "sample"}
+        assert len(labelled["image"]) == len(unlabelled["image"]) == 6 and spec.counts == {
+            "labelled": 6,
+            "unlabelled": 6,
+        }
+        assert set(unlabelled["padding"].ravel().tolist()) <= {0, 255}
+        for row, image, padding in zip(spec.rows[6:], unlabelled["image"], unlabelled["padding"], strict=True):
+            assert row["source"] == 1 and row["record"] in (0, 4) and row["klass"] == -1
+            assert (image[padding == 0] == 10 + row["record"]).all() and (padding == 0).any()
+            if row["record"] == 0:  # 20 x 30 pixels in a crop of 64
+                assert (padding == 0).sum() == 20 * 30
+    resumed = list(batch_specs(streams, chosen, [Phase(64, 12, 3)], 7, (1.0, 1.0), 2))
+    assert [spec.rows.tobytes() for spec in resumed] == [specs[2].rows.tobytes()]
+    halves = [next(batch_specs(streams, chosen, [Phase(64, 12, 3)], 7, (1.0, 1.0), 0, i, 2)) for i in (0, 1)]
+    for name, at in (("labelled", slice(0, 3)), ("unlabelled", slice(3, 6))):
+        first = 0 if name == "labelled" else 6
+        joined = np.concatenate([half.rows[at] for half in halves])
+        np.testing.assert_array_equal(joined, specs[0].rows[first : first + 6])
+
+
 def test_bad_input():
-    for changes, message in (
-        ({"name": "random"}, "unknown sampler 'random'; known are: centroid, class_uniform_tiles, uniform"),
-        ({"tile_px": 0}, "tile_px is 0"),
-        ({"real_share": 2.0}, "real_share is 2.0"),
-        ({"class_uniform_share": -0.1}, "class_uniform_share is -0.1"),
+    for name, changes, message in (
+        ("random", {}, "unknown sampler 'random'; known are: centroid, class_uniform_tiles, uniform"),
+        ("class_uniform_tiles", {"tile_px": 0, "share": 0.5}, "tile_px is 0"),
+        ("class_uniform_tiles", {"tile_px": 1, "share": -0.1}, "share is -0.1"),
+        ("class_uniform_tiles", {"tile_px": 1}, "settings of the sampler 'class_uniform_tiles': share is missing"),
     ):
         with pytest.raises(CsstError, match=message):
-            strategy(**{"name": "uniform"} | changes)
-    check_crop(200, SIZES)
+            registry.settings("sampler", SAMPLERS, name, changes)
+    with pytest.raises(CsstError, match="the method's stream 'unlabelled' needs unlabelled images, and there are none"):
+        sampler("centroid", {REAL: given()}, MeanTeacher.streams)
+    require_crop_fits(200, SIZES)
     with pytest.raises(CsstError, match=r"crop_px=201 is larger than every training image .*set crop_px to 192"):
-        check_crop(201, SIZES)
+        require_crop_fits(201, SIZES)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from csst_jax.data import centroid_index
 from csst_jax.data.statistics import SPECKS_SHARE, class_statistics
+from csst_jax.data.stored import centroid_index
 
 
 def index_of(labels, num_classes=3):

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from csst_jax.data import encoded
-from csst_jax.data.batches import batch_specs, batches
+from csst_jax.data.batches import batches
+from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.descriptions import CITYSCAPES
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored import encoded
+from csst_jax.data.stored.store import DataSet
 from csst_jax.samplers.centroid import CentroidSampler
 from csst_jax.samplers.plan import pool_from_index
+from csst_jax.streams import LABELLED
 from csst_jax.types import CsstError, Phase
 from data_prep import ade20k, bdd100k, camvid, cityscapes, mapillary, voc2012
 from tests.data_prep import replicas
@@ -53,8 +55,9 @@ def one_batch(data_set, size=4):
     names = data_set.description.classes
     pool = pool_from_index(index, 0, range(len(data_set.ids("train"))), 0)
     phases = [Phase(crop_px=16, global_batch=size, steps=1)]
-    specs = batch_specs(CentroidSampler(pool, len(names), names), phases, seed=0, scale_range=(1.0, 1.0), start_step=0)
-    return next(iter(batches(specs, [source], parallel_batches=1, prefetch=1)))
+    sampler = CentroidSampler(pool, len(names), names)
+    specs = batch_specs([LABELLED], {"labelled": sampler}, phases, seed=0, scale_range=(1.0, 1.0), start_step=0)
+    return next(iter(batches(specs, [LABELLED], [source], parallel_batches=1, prefetch=1)))["labelled"]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from csst_jax.data import encoded, tiles
+from csst_jax.data.stored import encoded, tiles
 from data_prep.examination import Stored, examine
 from tests.data_prep.breaking import CLASSES, file, flipped, mask, photo, sixteen_bits
 

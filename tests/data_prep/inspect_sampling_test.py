@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from csst_jax import build, command_line
-from csst_jax.data import centroid_index, encoded, pseudo_labels
+from csst_jax.data.sampling import readers
+from csst_jax.data.stored import centroid_index, encoded, pseudo_labels
+from csst_jax.settings import resolve
 from csst_jax.types import CsstError
 from data_prep import inspect_sampling
 
@@ -41,12 +43,13 @@ def test_the_ring_is_at_the_point(tiny_data, monkeypatch):
     monkeypatch.setattr(inspect_sampling.pictures, "mark", lambda label, y, x: rings.append((label, y, x)))
     monkeypatch.setattr(inspect_sampling, "_CROPS_SHOWN", 24)
     config = build_config(tiny_data)
-    pool = build.training_selection(config, build.dataset(config))
-    sources = [build.real_labels(pool, config.teacher)]
+    run = resolve.run(config)
+    pool = run.data.training(run.data.open())
+    images = build.images(run.teacher, pool)
     description = pool.dataset.description
     epoch = inspect_sampling.see(
-        build.sampler(config.teacher, sources, description.classes),
-        sources,
+        build.samplers(run.teacher, images, description.classes)["labelled"],
+        readers(images),
         description,
         seed=0,
         num_samples=24,
@@ -69,7 +72,8 @@ def build_config(data_dir):
 
 def test_a_students_epoch_has_pseudo_labels(tiny_data, tmp_path, capsys, monkeypatch):
     config = build_config(tiny_data)
-    pool = build.training_selection(config, build.dataset(config))
+    run = resolve.run(config)
+    pool = run.data.training(run.data.open())
 
     def read(directory, selection, shard_size):
         assert directory == tmp_path / "pseudo_labels" and shard_size == config.label.shard_size

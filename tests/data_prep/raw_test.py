@@ -153,9 +153,9 @@ def test_check_pairs_reports_everything_at_once(pair, tmp_path):
         raw.RawPair("b", pair.image, tmp_path / "b_mask.png"),
         raw.RawPair("c", tmp_path / "c.png", pair.mask),
     ]
-    assert [p.id for p in raw.check_pairs("train", pairs[::-1], Problems())] == ["a", "b", "c"]
-    raw.check_pairs("train", pairs, problems)
-    raw.check_pairs("val", [], problems)
+    assert [p.id for p in raw.complete_pairs("train", pairs[::-1], Problems())] == ["a", "b", "c"]
+    raw.complete_pairs("train", pairs, problems)
+    raw.complete_pairs("val", [], problems)
     with pytest.raises(CsstError) as error:
         problems.raise_if_any()
     for part in (

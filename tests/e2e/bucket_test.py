@@ -6,12 +6,16 @@ import time
 
 import pytest
 
+from csst_jax.models.weights import files
 from tests.small_runs import finish, results, start, start_together, toy_command
 
 pytestmark = pytest.mark.slow
 
 # A killed run's claim is looked at for a minute, which is a minute of a test.
-_QUICK = "from csst_jax import claim\nclaim._RENEW_EVERY_S, claim._SILENT_FOR_S, claim._LOOK_EVERY_S = 0.5, 2.0, 0.2\n"
+_QUICK = """
+from csst_jax.runtime import claim
+claim._RENEW_EVERY_S, claim._SILENT_FOR_S, claim._LOOK_EVERY_S = 0.5, 2.0, 0.2
+"""
 
 
 def in_bucket(data, *more):
@@ -54,6 +58,9 @@ def test_killed_and_stopped_it_ends_as_on_a_disk(bucket, tiny_data, tmp_path):
     assert results(fetched(bucket, tmp_path / "bucket")) == results(tmp_path / "disk")
     for name in ("report.html", "pictures/validation.png", "pseudo_labels/contact_sheet.png", "student/parameters.txt"):
         assert bucket.content(f"run/{name}")
+    (tmp_path / "student.safetensors").write_bytes(bucket.content("run/student/model.safetensors"))
+    ours, theirs = files.read(tmp_path / "student.safetensors")[1], files.describe(tmp_path / "disk")
+    assert (ours.weights_sha256, ours.scores) == (theirs.weights_sha256, theirs.scores) and ours.scores["miou"] >= 0
     lines = [json.loads(line) for line in bucket.content("run/student/metrics.jsonl").splitlines()]
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
     assert sum("tfevents" in name for name in bucket.names("run/student/")) >= 1

@@ -47,7 +47,7 @@ def write(tmp_path, name, changed=None):
 
 
 def check(archive, name, sizes=None):
-    submission.check(pathlib.Path(archive), FORMATS[name], DATA[name], sizes or dict.fromkeys(IDS, SIZE))
+    submission.require_fit(pathlib.Path(archive), FORMATS[name], DATA[name], sizes or dict.fromkeys(IDS, SIZE))
 
 
 def save(path, array, mode=None):
@@ -161,4 +161,6 @@ def test_damaged_archives_end_in_no_traceback(tmp_path, seed):
         data[at] = rng.integers(256)
     (tmp_path / "x.zip").write_bytes(data)
     with pytest.raises(CsstError, match=r"x.zip(: no readable zip or tar| is not fit)"):
-        submission.check(tmp_path / "x.zip", submission.find("cityscapes"), CITYSCAPES, {"a_000000_000000": (4, 4)})
+        submission.require_fit(
+            tmp_path / "x.zip", submission.find("cityscapes"), CITYSCAPES, {"a_000000_000000": (4, 4)}
+        )

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from csst_jax.models import convolution, nnx_io, zoo
+from csst_jax.models import nnx_io, zoo
+from csst_jax.models.ops import convolution
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.sharding import replicated
-from csst_jax.train.state import abstract_state, initial_state
 from csst_jax.train.step import step_program
+from csst_jax.train_state import abstract_state
 from csst_jax.types import Phase
 from tests import sharding
 from tests.models import small_networks
@@ -33,7 +34,7 @@ def jaxpr(network):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEEPER)
 def test_a_deeper_trunk_is_the_same_network_at_this_depth(name):
-    deeper, network = (recipe(which, devices=1).network for which in (name, DEEPER[name]))
+    deeper, network = (recipe(which, devices=1).method.parts.network for which in (name, DEEPER[name]))
     assert (deeper.params, deeper.batch_stats) == (network.params, network.batch_stats)
     assert jaxpr(deeper) == jaxpr(network)
 
@@ -44,7 +45,8 @@ def test_overfits_one_batch_and_goes_on_from_a_checkpoint(name, tmp_path):
     how = recipe(name, devices=1)
     step = step_program(how, Phase(CROP, 4, 1)).lower().compile()
     crops = batch(4)
-    state = initial_state(drawn(how.network), how.optimizer)
+    network = drawn(how.method.parts.network)
+    state = how.initial_state(network.params, network.batch_stats)
     losses = []
     for _ in range(25):
         state, metrics = step(state, crops)
@@ -74,7 +76,7 @@ def test_features_are_documented_by_name(name):
 
 @pytest.fixture
 def forms_of_accelerators(monkeypatch):
-    """Convolutions as every platform but the CPU gets them (`csst_jax/models/convolution.py`)."""
+    """Convolutions as every platform but the CPU gets them (`csst_jax/models/ops/convolution.py`)."""
     monkeypatch.setattr(convolution, "_cpu_form", small_networks.accelerators_form)
 
 
@@ -89,7 +91,7 @@ def test_step_in_bfloat16_on_eight_devices_gathers_nothing(name):
     assert not re.findall(r".*= .* (?:all-gather|all-to-all|collective-permute)(?:-start)?\(.*", text)
     shapes = re.findall(r"\[([\d,]*)\]", " ".join(re.findall(r"= (.*?) all-reduce(?:-start)?\(", text)))
     sums = [math.prod(map(int, filter(None, shape.split(",")))) for shape in shapes]
-    assert sums and max(sums) <= max(like.size for like in how.network.params.values())
+    assert sums and max(sums) <= max(like.size for like in how.method.parts.network.params.values())
 
 
 # Each takes a minute; `python -m tests.sharding` compares them all.

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from csst_jax.models import fast_scnn, nnx_io
-from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
+from csst_jax.streams import LABELLED
+from csst_jax.train.sharding import input_shardings, make_mesh, replicated
 from csst_jax.types import CsstError
 
 
@@ -108,7 +109,7 @@ def test_training_draws_dropout_by_key_and_gives_the_same_on_any_layout_over_dev
         np.testing.assert_array_equal(first[head], same[head])
         assert not np.array_equal(first[head], other[head]), f"no dropout before {head}"
     everywhere = replicated(mesh)
-    layout = (everywhere, everywhere, batch_shardings(mesh)["image"], everywhere)
+    layout = (everywhere, everywhere, input_shardings([LABELLED], mesh)["labelled"]["image"], everywhere)
     eight = jax.jit(outputs, in_shardings=layout)(network.params, network.batch_stats, images, 0)
     assert len(eight["main"].sharding.device_set) == 8
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), eight, first)

@@ -11,7 +11,7 @@ from flax import nnx
 from csst_jax.models import nnx_io
 from csst_jax.models.backbones.hrnet import ExchangeModule, HRNet, concatenate_branches
 from csst_jax.models.heads.hrnet_v2 import HRNetV2Head
-from csst_jax.models.resize import resize
+from csst_jax.models.ops.resize import resize
 
 TRUNK = 65_325_120
 

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout
-from csst_jax.train.sharding import batch_shardings, make_mesh, replicated
+from csst_jax.streams import LABELLED
+from csst_jax.train.sharding import input_shardings, make_mesh, replicated
 
 RNGS = nnx.Rngs(0)
 
@@ -126,7 +127,7 @@ def test_batch_norm_over_eight_devices_is_that_of_one(spatial):
     step = jax.value_and_grad(forward, (0, 1), has_aux=True)
     one = jax.jit(step)(params, x)
     mesh = make_mesh(jax.devices()[:8], spatial)
-    pixels = batch_shardings(mesh)["image"]
+    pixels = input_shardings([LABELLED], mesh)["labelled"]["image"]
     eight = jax.jit(step, in_shardings=(replicated(mesh), pixels))(params, x)
     assert len(eight[0][1][0].sharding.device_set) == 8
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-5), eight, one)

@@ -9,9 +9,13 @@ import numpy as np
 
 from configs import base
 from csst_jax import build
-from csst_jax.models import convolution, zoo
+from csst_jax.models import zoo
+from csst_jax.models.ops import convolution
+from csst_jax.models.preprocessing import IMAGENET
+from csst_jax.settings import resolve
+from csst_jax.settings.run import Mesh
+from csst_jax.streams import STEP
 from csst_jax.train.sharding import make_mesh
-from csst_jax.train.state import initial_state
 from csst_jax.train.step import step_program
 from csst_jax.types import Phase
 
@@ -30,11 +34,11 @@ COLOURS = np.array([(90, 90, 90), (200, 60, 60), (60, 200, 60), (60, 60, 200)])
 
 def recipe(name, devices, spatial=1, dtype="float32"):
     """What `main` trains with the default configuration, of a small network; values are shapes alone."""
-    config = base.get_config()
-    stage = config.student
+    stage = base.get_config().student
     stage.network, stage.width, stage.depth, stage.dtype = name, 0.125, 0.01, dtype
-    network = build.network(stage, NUM_CLASSES, seed=None)
-    return build.recipe(config, stage, network, make_mesh(jax.devices()[:devices], spatial))
+    mesh = make_mesh(jax.devices()[:devices], spatial)
+    training = resolve.training(stage, IMAGENET)
+    return build.recipe(training, NUM_CLASSES, None, Mesh(-1, spatial, split_state=False), mesh)
 
 
 def drawn(network, seed=0):
@@ -62,13 +66,12 @@ def batch(size, crop=CROP):
     half = -(-crop // 2)
     label = areas.repeat(half, 1).repeat(half, 2)[:, :crop, :crop]
     image = COLOURS[label] + rng.integers(-20, 20, (*label.shape, 3))
-    return {
+    crops = {
         "image": image.astype(np.uint8),
         "label": label.astype(np.uint8),
         "sample": np.stack([np.zeros(size), np.arange(size)], 1).astype(np.int32),
-        "seed": np.uint32(0),
-        "learning_rate": np.float32(0.05),
     }
+    return {"labelled": crops, STEP: {"seed": np.uint32(0), "learning_rate": np.float32(0.05)}}
 
 
 _CPU_FORM = convolution._cpu_form
@@ -87,7 +90,8 @@ def first_step(name, devices, spatial):
     step = program.lower().compile()
 
     def taken(seed):
-        state = initial_state(drawn(how.network, seed), how.optimizer)
+        network = drawn(how.method.parts.network, seed)
+        state = how.initial_state(network.params, network.batch_stats)
         return jax.device_get(step(*jax.device_put((state, batch(8, crop)), program.in_shardings)))
 
     return taken

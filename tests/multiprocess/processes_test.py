@@ -1,5 +1,6 @@
 """One run in several processes: the same result as in one, and nobody left waiting."""
 
+import json
 import os
 import shlex
 import shutil
@@ -11,6 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from csst_jax.models.weights import files
 from tests.small_runs import ROOT, finish, free_port, results, start, start_together, toy_command, wait_for
 
 pytestmark = pytest.mark.slow
@@ -69,6 +71,26 @@ def test_processes_train_what_one_does_on_as_many_devices(tiny_data, tmp_path, p
         assert ours[name]["steps"] == theirs[name]["steps"]
         assert ours[name]["miou"] == pytest.approx(theirs[name]["miou"], abs=1e-3)
     assert ours["pseudo_labels"]["images"] == 4 == ours["pseudo_labels"]["shards"]
+
+
+def test_the_first_process_writes_the_whole_network_where_each_has_a_part(tiny_data, tmp_path):
+    split = ("--config.stages=teacher", "--config.mesh.split_state=True")
+    for process in together(tiny_data, tmp_path, 2, 2, *split):
+        finish(process)
+    arrays, description = files.read(tmp_path / "teacher")
+    checkpoint = weights(tmp_path, "teacher")
+    kept = {name: checkpoint[f"['{part}']['{name}']"] for part, name in map(_part, arrays)}
+    for name, value in arrays.items():
+        assert kept[name].dtype == value.dtype and kept[name].tobytes() == value.tobytes(), name
+    done = json.loads((tmp_path / "teacher" / "DONE").read_text())
+    assert done["weights_sha256"] == description.weights_sha256
+    shutil.rmtree(tmp_path / "teacher" / "checkpoints")
+    outputs = [finish(process) for process in together(tiny_data, tmp_path, 2, 2, *split)]
+    assert "teacher: done, skipped" in outputs[0]
+
+
+def _part(name):
+    return "batch_stats" if name.endswith((".mean", ".var")) else "params", name
 
 
 def test_checkpoints_of_four_processes_go_on_in_one_and_in_two(tiny_data, tmp_path):

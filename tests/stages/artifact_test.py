@@ -3,31 +3,34 @@
 import pytest
 
 from csst_jax.stages import artifact
-from csst_jax.stages.artifact import Artifact, StaleArtifactError
+from csst_jax.stages.artifact import Artifact, Request, StaleArtifactError
 from csst_jax.types import CsstError
 
-REQUEST = {"seed": 0, "settings": {"lr": {"base": 0.1}, "scales": (0.5, 1.0)}, "labels_sha256": ["ab"]}
+ASKED = {"seed": 0, "settings": {"lr": {"base": 0.1}, "scales": (0.5, 1.0)}, "labels_sha256": ["ab"]}
+REQUEST = Request(ASKED, {"lr": {"base": 0.1, "power": 0.9}, "flip": True})
 
 
 def test_the_same_request_comes_back_to_its_result(tmp_path):
     first = Artifact(tmp_path / "teacher", REQUEST)
     assert not first.done
     first.finish({"steps": 3})
-    again = Artifact(tmp_path / "teacher", dict(reversed(REQUEST.items())))
+    again = Artifact(tmp_path / "teacher", Request(dict(reversed(ASKED.items())), REQUEST.settings))
     assert again.done and again.result == {"steps": 3} and again.hash == first.hash
 
 
 def test_another_request_is_refused_with_both_hashes_and_the_key(tmp_path):
     first = Artifact(tmp_path / "teacher", REQUEST)
-    other = REQUEST | {"settings": {"lr": {"base": 0.2}, "scales": (0.5, 1.0)}}
+    other = ASKED | {"settings": {"lr": {"base": 0.2}, "scales": (0.5, 1.0)}}
     with pytest.raises(StaleArtifactError) as error:
-        Artifact(tmp_path / "teacher", other)
+        Artifact(tmp_path / "teacher", Request(other))
     message = str(error.value)
     assert f"hash {first.hash[:12]} there" in message and artifact.fingerprint(other)[:12] in message
     assert "settings.lr.base: 0.1 there, 0.2 now" in message and "scales" not in message
     assert f"delete {tmp_path / 'teacher'}" in message
     with pytest.raises(StaleArtifactError, match=r"differs in settings.lr.extra: null there, 1 now"):
-        Artifact(tmp_path / "teacher", REQUEST | {"settings": {"lr": {"base": 0.1, "extra": 1}, "scales": (0.5, 1.0)}})
+        Artifact(
+            tmp_path / "teacher", Request(ASKED | {"settings": {"lr": {"base": 0.1, "extra": 1}, "scales": (0.5, 1.0)}})
+        )
 
 
 def test_damaged_file_is_named(tmp_path):
@@ -36,3 +39,22 @@ def test_damaged_file_is_named(tmp_path):
     (tmp_path / "teacher" / artifact.DONE_FILE).write_text('{"steps": ')
     with pytest.raises(CsstError, match=r"cannot read .*teacher/DONE: .*Delete its directory"):
         _ = first.result
+
+
+def test_a_key_that_a_new_version_adds_or_drops_leaves_the_directory_as_it_is(tmp_path):
+    Artifact(tmp_path / "teacher", REQUEST).finish({"steps": 3})
+    newer = Request(
+        ASKED, {"lr": {"base": 0.1, "power": 0.9, "warmup_steps": 0}, "flip": True, "method": {"name": "x"}}
+    )
+    assert Artifact(tmp_path / "teacher", newer).done
+    older = Request(ASKED, {"lr": {"base": 0.1}})
+    assert Artifact(tmp_path / "teacher", older).done
+
+
+def test_a_default_that_a_new_version_changed_is_told(tmp_path):
+    Artifact(tmp_path / "teacher", REQUEST)
+    changed = Request(ASKED, {"lr": {"base": 0.1, "power": 1.0}, "flip": True})
+    with pytest.raises(
+        StaleArtifactError, match=r"with other defaults \(lr.power: 0.9 there, 1.0 now\). Set these keys"
+    ):
+        Artifact(tmp_path / "teacher", changed)

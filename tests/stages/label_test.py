@@ -2,20 +2,26 @@
 
 import io
 import json
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from csst_jax import build
-from csst_jax.data import centroid_index
-from csst_jax.data.pseudo_labels import shard_path
-from csst_jax.data.store import DataSet
+from csst_jax.data.stored import centroid_index
+from csst_jax.data.stored.pseudo_labels import shard_path
+from csst_jax.data.stored.store import DataSet
 from csst_jax.evaluation.whole_image import Prediction
+from csst_jax.settings import resolve
 from csst_jax.stages import label
-from csst_jax.stages.artifact import Artifact
-from csst_jax.stages.train import Trained
+from csst_jax.stages.artifact import Artifact, Request
+from csst_jax.stages.experiment import Experiment
+from csst_jax.stages.model_file import Trained
+from csst_jax.streams import PSEUDO
 from csst_jax.types import CsstError
+
+TEACHER = Trained(None, None, types.SimpleNamespace(weights_sha256="teacherhash", steps=1, preprocessing=None))
 
 
 class Guesser:
@@ -41,7 +47,11 @@ def config(tiny_config, tiny_data):
 
 @pytest.fixture
 def selection(config, tiny_data):
-    return build.training_selection(config, DataSet.open(tiny_data))
+    return resolve.data(config).training(DataSet.open(tiny_data))
+
+
+def experiment(config, pool):
+    return Experiment(resolve.run(config), None, pool, pool)
 
 
 @pytest.fixture
@@ -50,8 +60,8 @@ def run(config, selection, tmp_path, monkeypatch):
     monkeypatch.setattr(label.build, "predictor", lambda *_: Guesser(selection))
 
     def run(directory="pseudo_labels"):
-        artifact = Artifact(tmp_path / directory, {"settings": config.label.to_dict()})
-        return label.run(artifact, config, selection, Trained(None, None, "teacherhash", 1, None))
+        artifact = Artifact(tmp_path / directory, Request({"settings": config.label.to_dict()}))
+        return label.run(experiment(config, selection), artifact, TEACHER).images
 
     return run
 
@@ -94,18 +104,19 @@ def test_labels_index_and_manifest_tell_the_same(run, selection, config, tmp_pat
 def test_joined_images_are_labelled_and_sampled_with_the_others(config, tiny_data, tmp_path, monkeypatch):
     config.data.more_unlabelled = f"{tiny_data}:val"
     config.student.sampler.real_share = 0.5
-    joined = build.training_selection(config, DataSet.open(tiny_data))
+    joined = resolve.data(config).training(DataSet.open(tiny_data))
     monkeypatch.setattr(label.build, "predictor", lambda *_: Guesser(joined))
-    artifact = Artifact(tmp_path / "pseudo_labels", {})
-    labelled, index = label.run(artifact, config, joined, Trained(None, None, "teacherhash", 1, None))
+    artifact = Artifact(tmp_path / "pseudo_labels", Request({}))
+    labelled, index = label.run(experiment(config, joined), artifact, TEACHER).images
     assert len(labelled) == 4 + 3
     assert index.ids[3:] == ("image07", "tiny/val/image00", "tiny/val/image01", "tiny/val/image02")
     val = DataSet.open(tiny_data).source("val")
     for i in range(3):
         image, mask = labelled.pair_bytes(4 + i)
         assert image == val.image_bytes(i) and mask != val.label_bytes(i)  # the guess, not the mask
-    sources = [build.real_labels(joined, config.student), build.pseudo_labels(labelled, index, config.student)]
-    plan = build.sampler(config.student, sources, joined.dataset.description.classes).plan(0, 0, 64)
+    student = resolve.run(config).student
+    images = build.images(student, joined, (labelled, index))
+    plan = build.samplers(student, images, joined.dataset.description.classes)["labelled"].plan(0, 0, 64)
     assert set(plan["record"][plan["source"] == 0].tolist()) <= {0, 1, 2, 3}
     assert {4, 5, 6} & set(plan["record"][plan["source"] == 1].tolist())
 
@@ -123,15 +134,13 @@ def test_confidence_threshold_makes_void(run, config, tmp_path):
     assert manifest["mean_confidence"]["post"] == pytest.approx((19 * 0.9 + 0.4) / 20)
 
 
-def test_small_components_are_no_centres_of_crops(run, config):
-    config.student.sampler.pseudo_min_area_px = 21
-    source = build.pseudo_labels(*run(), config.student)
-    plan = build.sampler(config.student, [source], ("ground", "box", "post", "sign")).plan(0, 0, 50)
-    assert set(plan["klass"]) == {0}
-    config.student.sampler.pseudo_min_area_px = 20
-    source = build.pseudo_labels(*run(), config.student)
-    plan = build.sampler(config.student, [source], ("ground", "box", "post", "sign")).plan(0, 0, 50)
-    assert set(plan["klass"]) == {0, 1, 2, 3}
+@pytest.mark.parametrize("min_area_px,classes", [(21, {0}), (20, {0, 1, 2, 3})])
+def test_small_components_are_no_centres_of_crops(run, config, selection, min_area_px, classes):
+    config.student.sampler.pseudo_min_area_px = min_area_px
+    student = resolve.run(config).student
+    images = {PSEUDO: build.images(student, selection, run())[PSEUDO]}
+    sampler = build.samplers(student, images, ("ground", "box", "post", "sign"))["labelled"]
+    assert set(sampler.plan(0, 0, 50)["klass"]) == classes
 
 
 @pytest.mark.parametrize("function", ["write_shard", "write_json", "_draw_sheet"])
@@ -161,7 +170,7 @@ def test_sigterm_keeps_whole_shards(run, tmp_path, monkeypatch):
     import os
     import signal
 
-    from csst_jax.train.progress import Preempted
+    from csst_jax.runtime.signals import Preempted
 
     run("whole")
     original = label.write_shard
@@ -207,11 +216,3 @@ def test_lost_or_changed_shards_are_refused(run, tmp_path):
         centroid_index.StaleIndexError, match="no centroid index for the labels.*run the label stage again"
     ):
         run()
-
-
-def test_empty_pool_is_refused(config, tiny_data):
-    selection = build.validation_selection(config, DataSet.open(tiny_data))
-    with pytest.raises(
-        CsstError, match="the unlabelled pool is empty: all 3 images of split 'val'.*stages=teacher,evaluate"
-    ):
-        label.check_pool(selection)

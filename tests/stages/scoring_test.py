@@ -1,21 +1,24 @@
 """`python -m csst_jax.evaluate`: the run's own score again, on the files it writes too; pictures; submissions."""
 
+import dataclasses
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax import check_submission, pipeline, storage
-from csst_jax.data.encoded import decode_label
-from csst_jax.data.store import DataSet
-from csst_jax.models import zoo
+from csst_jax import check_submission, pipeline
+from csst_jax.data.stored.encoded import decode_label
+from csst_jax.data.stored.store import DataSet
+from csst_jax.models import nnx_io, zoo
 from csst_jax.models.weights import files
-from csst_jax.stages import finished, scoring
+from csst_jax.runtime import storage
+from csst_jax.settings import resolve
+from csst_jax.stages import conclude, scoring
 from csst_jax.types import CsstError
 from tests.evaluation.official_scores import official_scores
 from tests.toy_network import train_toys
@@ -41,28 +44,32 @@ def config(tiny_config, tiny_data):
     return toy_config(tiny_config, tiny_data)
 
 
+def evaluated(config, *arguments, **more):
+    parts = (resolve.evaluation(config), resolve.data(config), resolve.mesh(config))
+    return scoring.evaluate(*parts, *arguments, **more)
+
+
 @pytest.fixture(scope="module")
 def teacher(tiny_config, tiny_data, tmp_path_factory):
     """A finished teacher's directory; read-only."""
     workdir = tmp_path_factory.mktemp("run")
-    pipeline.run(toy_config(tiny_config, tiny_data), workdir)
+    pipeline.run(resolve.run(toy_config(tiny_config, tiny_data)), workdir)
     return workdir / "teacher"
 
 
 @pytest.fixture
 def weights(teacher, tmp_path):
     """The teacher as a file."""
-    arrays, description = finished.read(teacher)
-    files.write(tmp_path / "ours.safetensors", arrays, description)
+    shutil.copy(teacher / "model.safetensors", tmp_path / "ours.safetensors")
     return tmp_path / "ours.safetensors"
 
 
 def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(
     config, teacher, tiny_data, tmp_path, capsys
 ):
-    found = scoring.evaluate(config, [teacher], tmp_path, predictions=True)["teacher"]
+    found = evaluated(config, [teacher], tmp_path, predictions=True)["teacher"]
     results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
-    for key in pipeline.SCORES:
+    for key in conclude.SCORES:
         assert found[key] == results[key], key
     assert found["weights_sha256"] == results["weights_sha256"]
     val, folder = DataSet.open(tiny_data), tmp_path / "predictions" / "teacher"
@@ -74,10 +81,23 @@ def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(
     assert (list(results["iou"].values()), results["miou"]) == official_scores(pairs, 4)
 
 
+def test_a_file_a_stage_and_a_workdir_are_the_same_network_and_have_their_place(config, teacher, weights, tmp_path):
+    run = tmp_path / "run"
+    for name in ("student", "teacher"):
+        (run / name).mkdir(parents=True)
+        shutil.copy(weights, run / name / "model.safetensors")
+    for checkpoint in (run, run / "student", run / "student" / "model.safetensors"):
+        assert scoring.beside(checkpoint) == run / "scores"
+    assert scoring.beside(weights) == tmp_path / "scores"
+    names = list(evaluated(config, [run / "teacher" / "model.safetensors", run], tmp_path / "out"))
+    assert names == ["teacher", "student"]
+    assert files.describe(run).scores == files.describe(weights).scores, "the command changed the file"
+
+
 @pytest.mark.slow
 def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
     config.evaluate.flip, config.evaluate.scales, config.evaluate.tile_px = True, (0.5, 1.0), 64
-    results = scoring.evaluate(config, [weights, teacher], tmp_path / "scores")
+    results = evaluated(config, [weights, teacher], tmp_path / "scores")
     assert results["ours"]["confusion"] == results["teacher"]["confusion"]
     plain = json.loads((teacher.parent / "results.json").read_text())["teacher"]
     assert results["teacher"]["miou"] != plain["miou"], "settings make no difference"
@@ -101,7 +121,7 @@ def test_failures_are_captioned_with_image_and_class(config, teacher, tmp_path, 
     monkeypatch.setattr(
         "csst_jax.stages.evaluate.contact_sheet", lambda rows, path, **_: sheets.update({path.name: rows})
     )
-    worst = scoring.evaluate(config, [teacher], tmp_path)["teacher"]["worst"]
+    worst = evaluated(config, [teacher], tmp_path)["teacher"]["worst"]
     captions = {row[0][0].partition(": ")[0]: row[0][0] for row in sheets["failures_teacher.png"]}
     assert set(worst) == {"ground", "box", "post", "sign"}
     for klass, found in worst.items():
@@ -109,7 +129,7 @@ def test_failures_are_captioned_with_image_and_class(config, teacher, tmp_path, 
 
 
 def test_submission_is_written_and_checked(config, teacher, tiny_data, tmp_path, capsys):
-    scoring.evaluate(config, [teacher], tmp_path, submission="mapillary")
+    evaluated(config, [teacher], tmp_path, submission="mapillary")
     archive = tmp_path / "submission_mapillary.zip"
     arguments = [str(archive), f"--data_dir={tiny_data}", "--format=mapillary"]
     assert check_submission.main([*arguments, "--split=val"]) == 0
@@ -122,8 +142,8 @@ def test_submission_is_written_and_checked(config, teacher, tiny_data, tmp_path,
 def test_a_split_without_masks_can_be_predicted_but_not_scored(config, teacher, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(DataSet, "labelled_ids", lambda self, split: ())
     with pytest.raises(CsstError, match="split 'val' has no masks to score with; .* ask for --predictions or a --sub"):
-        scoring.evaluate(config, [teacher], tmp_path)
-    assert scoring.evaluate(config, [teacher], tmp_path, submission="mapillary") == {}
+        evaluated(config, [teacher], tmp_path)
+    assert evaluated(config, [teacher], tmp_path, submission="mapillary") == {}
     assert {path.name for path in tmp_path.iterdir()} == {"submission", "submission_mapillary.zip"}
     assert len(list((tmp_path / "submission").iterdir())) == 3
 
@@ -132,25 +152,29 @@ def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weig
     def refuse(*_):
         raise AssertionError("predicted")
 
-    monkeypatch.setattr("csst_jax.stages.evaluate.score", refuse)
+    monkeypatch.setattr("csst_jax.stages.evaluate.Judge.score", refuse)
     arrays, description = files.read(weights)
     less = tmp_path / "less.safetensors"
     files.write(less, {k: v for k, v in arrays.items() if k != "stem.conv.kernel"}, description)
+    other, two = tmp_path / "other.safetensors", tmp_path / "two.safetensors"
+    files.write(other, arrays, dataclasses.replace(description, classes=("ground", "cube", "post", "sign")))
+    network = nnx_io.create(zoo.builder("toy", 2), 0)
+    arrays = {name: np.asarray(value) for name, value in (network.params | network.batch_stats).items()}
+    files.write(two, arrays, dataclasses.replace(description, num_classes=2, classes=(), palette=()))
     for checkpoints, submission, message in (
         ([teacher, weights], "mapillary", "a submission is of one network; 2 checkpoints"),
         ([teacher, teacher], None, "these are (.*_teacher), \\1; rename one"),
         ([teacher], "kitti", "unknown submission format 'kitti'"),
         ([teacher], "cityscapes", "data set 'tiny' has not the classes of 'cityscapes'"),
-        ([teacher.parent], None, "no stage.json; give one of .*teacher"),
+        ([teacher.parent], None, "has no finished student; it has: teacher. Give one of them"),
+        ([teacher.parent / "pictures"], None, "pictures has no model.safetensors. Give a file of weights"),
         ([tmp_path / "none"], None, "cannot read .*none"),
+        ([other], None, "other.safetensors has 'cube' as class 1, and the data set has 'box'; evaluate it on a"),
+        ([two], None, "two.safetensors has 2 classes, and the data set has 4"),
         ([less], None, "less.safetensors does not fit 'toy'"),
     ):
         with pytest.raises(CsstError, match=message):
-            scoring.evaluate(config, checkpoints, tmp_path / "out", submission=submission)
-    config.data.val_split = "train"
-    monkeypatch.setattr(DataSet, "description", types.SimpleNamespace(classes=("a", "b")), raising=False)
-    with pytest.raises(CsstError, match="has 4 classes, and the data set has 2"):
-        finished.load(teacher, 2)
+            evaluated(config, checkpoints, tmp_path / "out", submission=submission)
     assert not (tmp_path / "out").exists()
 
 
@@ -175,5 +199,5 @@ runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
 def test_a_submission_is_packed_on_this_machine(config, bucket):
     output = storage.place("gs://bucket/scores")
     with pytest.raises(CsstError, match="the output is gs://bucket/scores; give a local --output"):
-        scoring.evaluate(config, [output.parent / "student"], output, submission="cityscapes")
+        evaluated(config, [output.parent / "student"], output, submission="cityscapes")
     assert bucket.names() == []

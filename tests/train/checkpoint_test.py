@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from configs import base
-from csst_jax import storage
+from csst_jax.runtime import storage
 from csst_jax.train.checkpoint import CheckpointError, Checkpoints
 from csst_jax.train.sharding import make_mesh, replicated
-from csst_jax.train.state import TrainState, abstract_state
+from csst_jax.train_state import TrainState, abstract_state
 
 
 def state_at(step, size=1000):
@@ -96,7 +96,7 @@ _FULL_DISK = """
 import resource, sys
 import numpy as np, jax.numpy as jnp
 from csst_jax.train.checkpoint import CheckpointError, Checkpoints
-from csst_jax.train.state import TrainState
+from csst_jax.train_state import TrainState
 
 def state(step, size):
     values = jnp.asarray(np.random.default_rng(step).normal(size=size).astype(np.float32))

@@ -8,16 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.data.augment import Augmentation
+from csst_jax.data.augment import Augmentation, Photometry
+from csst_jax.losses.cross_entropy import cross_entropy
+from csst_jax.losses.heads import HeadLosses
+from csst_jax.methods.base import Parts
 from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io
 from csst_jax.models.preprocessing import IMAGENET
 from csst_jax.schedules import crops
+from csst_jax.streams import STRONG, WEAK
+from csst_jax.train import optimizers
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.loop import TrainingRun
 from csst_jax.train.metrics import make_writer
 from csst_jax.train.sharding import make_mesh
-from csst_jax.train.step import Recipe, sgd
+from csst_jax.train.step import Recipe
 from tests.toy_network import Toy
 
 NUM_CLASSES = 3
@@ -38,13 +43,19 @@ def toy_network(**options):
     return dataclasses.replace(network, params=params, batch_stats=stats)
 
 
+def toy_method(network, kind=Supervised, settings=None, ohem=True):
+    """A method with the losses of the paper."""
+    return kind(settings or kind.Settings(), Parts(network, HeadLosses(cross_entropy, ohem, 0.7, 1 / 16, 0.4), None))
+
+
 def toy_recipe(devices=1, spatial=1, network=None, jitter=0.1, blur=0.5, **options):
     """A whole training step over some devices."""
+    method = toy_method(network or toy_network())
+    views = {WEAK: Photometry(jitter, blur), STRONG: Photometry(0.5, 0.5, 0.8, 0.2)}
     return Recipe(
-        network=network or toy_network(),
-        method=Supervised(ohem=True, ohem_threshold=0.7, ohem_min_kept=1 / 16, aux_weight=0.4),
-        augmentation=Augmentation(0.5, jitter, blur, IMAGENET),
-        optimizer=sgd(0.9, 1e-4),
+        method=method,
+        augmentation=Augmentation(0.5, views, IMAGENET),
+        optimizer=optimizers.make(optimizers.Sgd(0.9, 1e-4), method.trained()[0]),
         mesh=make_mesh(jax.devices()[:devices], spatial),
         **options,
     )
@@ -53,6 +64,11 @@ def toy_recipe(devices=1, spatial=1, network=None, jitter=0.1, blur=0.5, **optio
 @pytest.fixture(scope="session")
 def make_network():
     return toy_network
+
+
+@pytest.fixture(scope="session")
+def make_method():
+    return toy_method
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +84,7 @@ def sample_batch(step, crop_px, global_batch):
     label = label.astype(np.uint8)
     label[:, :2] = 255
     sample = np.stack([np.full(global_batch, 7), step * 100 + np.arange(global_batch)], 1).astype(np.int32)
-    return {"image": image, "label": label, "sample": sample}
+    return {"labelled": {"image": image, "label": label, "sample": sample}}
 
 
 @pytest.fixture(scope="session")

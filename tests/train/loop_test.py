@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
+from csst_jax.runtime.signals import Preempted
 from csst_jax.train import loop, nonfinite
-from csst_jax.train.progress import Preempted
 
 BACKEND_COMPILE = "/jax/core/compile/backend_compile_duration"  # jax._src.dispatch.BACKEND_COMPILE_EVENT
 

@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from csst_jax.data.batches import batch_specs, batches
-from csst_jax.data.store import DataSet
+from csst_jax.data.batches import batches
+from csst_jax.data.crop_plan import batch_specs
+from csst_jax.data.stored.store import DataSet
 from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.schedules import crops
+from csst_jax.streams import LABELLED
 from csst_jax.train import loop
 
 WARM = 500  # steps
@@ -35,8 +37,8 @@ def growth(make_run, data, directory, steps=2000, keep=lambda batch: None, **cha
     seen = {}
 
     def input_from(start):
-        specs = batch_specs(sampler, phases, 0, (0.5, 2.0), start)
-        for step, batch in enumerate(batches(specs, [source], parallel_batches=2, prefetch=4), start):
+        specs = batch_specs([LABELLED], {"labelled": sampler}, phases, 0, (0.5, 2.0), start)
+        for step, batch in enumerate(batches(specs, [LABELLED], [source], parallel_batches=2, prefetch=4), start):
             if step in (WARM, steps - 1):
                 seen[step] = np.array([resident_mib(), len(jax.live_arrays())])
             keep(batch)

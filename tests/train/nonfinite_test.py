@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from csst_jax.streams import STEP
 from csst_jax.train.nonfinite import first_not_finite
-from csst_jax.train.state import initial_state
 from tests.toy_network import Toy
 
 
 @pytest.fixture
 def step(make_recipe, make_batch):
     recipe = make_recipe(1)
-    batch = make_batch(0, 32, 4) | {"seed": np.uint32(0), "learning_rate": np.float32(0.1)}
-    return recipe, initial_state(recipe.network, recipe.optimizer), jax.tree.map(jnp.asarray, batch)
+    batch = make_batch(0, 32, 4) | {STEP: {"seed": np.uint32(0), "learning_rate": np.float32(0.1)}}
+    return recipe, recipe.initial_state(*recipe.method.trained()), jax.tree.map(jnp.asarray, batch)
 
 
 def test_finite_values_leave_the_loss(step):

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.train.sharding import batch_shardings, make_mesh, state_shardings
-from csst_jax.train.state import TrainState
+from csst_jax.streams import LABELLED
+from csst_jax.train.sharding import input_shardings, make_mesh, state_shardings
+from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError
 
 
@@ -17,7 +18,7 @@ def test_spatial_neighbours_are_neighbours_among_the_devices():
 
 
 def test_batch_is_split_over_data_and_rows_over_spatial():
-    layout = batch_shardings(make_mesh(jax.devices()[:8], 2))
+    layout = input_shardings([LABELLED], make_mesh(jax.devices()[:8], 2))["labelled"]
     image = jax.device_put(np.zeros((8, 6, 6, 3), np.uint8), layout["image"])
     assert {shard.data.shape for shard in image.addressable_shards} == {(2, 3, 6, 3)}
     sample = jax.device_put(np.zeros((8, 2), np.int32), layout["sample"])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from csst_jax.models import nnx_io, zoo
+from csst_jax.streams import STEP
 from csst_jax.train import loop
-from csst_jax.train.state import initial_state
 from csst_jax.train.step import step_program
 from csst_jax.types import Phase
 
@@ -35,15 +35,15 @@ def test_a_split_state_takes_the_same_steps_in_less_memory(make_recipe, make_bat
     for split in (False, True):
         recipe = make_recipe(8, spatial=2, split_state=split)
         program, step = compiled(recipe)
-        own = jax.tree.map(jnp.copy, initial_state(recipe.network, recipe.optimizer))  # the step takes its memory
+        own = jax.tree.map(jnp.copy, recipe.initial_state(*recipe.method.trained()))  # the step takes its memory
         state = jax.device_put(own, program.in_shardings[0])
         for i in range(2):
-            batch = make_batch(i, 16, 8) | {"seed": np.uint32(3), "learning_rate": np.float32(0.05)}
+            batch = make_batch(i, 16, 8) | {STEP: {"seed": np.uint32(3), "learning_rate": np.float32(0.05)}}
             state, metrics = step(state, jax.device_put(batch, program.in_shardings[1]))
         states[split] = (jax.device_get(state), jax.device_get(metrics))
         sizes[split] = (held(state), step.memory_analysis().argument_size_in_bytes)
     jax.tree.map(close, states[True], states[False])
-    whole = 4 * 2 * sum(x.size for x in make_recipe().network.params.values())
+    whole = 4 * 2 * sum(x.size for x in make_recipe().method.parts.network.params.values())
     assert sizes[False][0] == whole
     # Four devices share all but the biases of the two classifiers, of three classes each.
     assert sizes[True][0] == (whole - 48) / 4 + 48

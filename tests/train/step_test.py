@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from csst_jax.models import fast_scnn, nnx_io
+from csst_jax.streams import STEP
 from csst_jax.train import step as steps
-from csst_jax.train.state import initial_state
 from csst_jax.types import CsstError, Phase
 from tests.models.small_networks import drawn
 
@@ -17,7 +17,7 @@ PHASE = Phase(crop_px=32, global_batch=8, steps=1)
 
 
 def with_scalars(batch, learning_rate=0.05, seed=3):
-    return batch | {"seed": np.uint32(seed), "learning_rate": np.float32(learning_rate)}
+    return batch | {STEP: {"seed": np.uint32(seed), "learning_rate": np.float32(learning_rate)}}
 
 
 def compiled(recipe, phase):
@@ -25,7 +25,7 @@ def compiled(recipe, phase):
 
 
 def start(recipe):
-    state = jax.tree.map(jnp.copy, initial_state(recipe.network, recipe.optimizer))
+    state = jax.tree.map(jnp.copy, recipe.initial_state(*recipe.method.trained()))
     return jax.device_put(state, jax.sharding.NamedSharding(recipe.mesh, jax.sharding.PartitionSpec()))
 
 
@@ -63,30 +63,13 @@ def test_eight_devices_take_the_same_step_as_one(recipe, step, make_recipe, make
     assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(eight))
 
 
-def test_sgd_is_pytorchs():
-    """v = momentum * v + (gradient + decay * p); p = p - rate * v, with another rate each step."""
-    optimizer = steps.sgd(0.9, 0.01)
-    params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[3.0]])}
-    expected = {name: np.array(value, np.float64) for name, value in params.items()}
-    velocity = {name: np.zeros_like(value) for name, value in expected.items()}
-    state = optimizer.init(params)
-    for rate, seed in ((0.5, 0), (0.1, 1), (0.2, 2)):
-        rng = np.random.default_rng(seed)
-        gradient = {name: rng.normal(size=value.shape) for name, value in expected.items()}
-        given = jax.tree.map(lambda g: jnp.asarray(g, jnp.float32), gradient)
-        updates, state = optimizer.update(given, state, params, learning_rate=jnp.float32(rate))
-        params = jax.tree.map(jnp.add, params, updates)
-        for name in expected:
-            velocity[name] = 0.9 * velocity[name] + gradient[name] + 0.01 * expected[name]
-            expected[name] = expected[name] - rate * velocity[name]
-            np.testing.assert_allclose(params[name], expected[name], rtol=1e-5)
-
-
 def test_step_takes_its_rate_from_the_batch(recipe, step, make_batch):
     moved = {}
     for rate in (0.0, 0.1, 0.2):
         after, _ = step(start(recipe), with_scalars(make_batch(0, 32, 8), learning_rate=rate))
-        moved[rate] = np.asarray(after.params["classifier.kernel"] - recipe.network.params["classifier.kernel"])
+        moved[rate] = np.asarray(
+            after.params["classifier.kernel"] - recipe.method.parts.network.params["classifier.kernel"]
+        )
     assert not moved[0.0].any() and moved[0.1].any()
     np.testing.assert_allclose(moved[0.2], 2 * moved[0.1], rtol=1e-4, atol=1e-7)
 
@@ -101,7 +84,7 @@ def test_draws_follow_seed_and_step(recipe, step, make_batch):
 
 def test_only_ignored_pixels_give_a_finite_step(recipe, step, make_batch):
     batch = make_batch(0, 32, 8)
-    batch["label"][:] = 255
+    batch["labelled"]["label"][:] = 255
     state, metrics = step(start(recipe), with_scalars(batch))
     assert float(metrics["loss"]) == 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
@@ -120,7 +103,8 @@ def test_overfits_one_batch(recipe, step, make_batch):
 def test_fast_scnn_overfits_one_batch_in_bfloat16_and_keeps_float32_state(make_recipe, make_batch):
     # Areas of 32 px: the network decides on a grid of 8 px, so that smaller ones leave most pixels at a border.
     small = make_batch(0, 16, 8)
-    batch = small | {name: small[name].repeat(4, 1).repeat(4, 2) for name in ("image", "label")}
+    crops = small["labelled"]
+    batch = {"labelled": crops | {name: crops[name].repeat(4, 1).repeat(4, 2) for name in ("image", "label")}}
     network = drawn(nnx_io.abstract(functools.partial(fast_scnn.build, 3, width=0.25, dtype=jnp.bfloat16)))
     recipe = make_recipe(1, network=network)
     step, state = compiled(recipe, Phase(crop_px=64, global_batch=8, steps=1)), start(recipe)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import Architecture, Block, expansion, scaled
 from csst_jax.models.layers import BatchNorm, Conv, ConvBN
-from csst_jax.models.resize import resize
+from csst_jax.models.ops.resize import resize
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike

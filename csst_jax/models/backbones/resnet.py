@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from csst_jax.models.layers import BatchNorm, Conv
-from csst_jax.models.pooling import max_pool
+from csst_jax.models.ops.pooling import max_pool
 from csst_jax.models.rematerialisation import may_rematerialise
 from csst_jax.types import CsstError
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.layers import BatchNorm, Conv, Dropout
-from csst_jax.models.pooling import max_pool
+from csst_jax.models.ops.pooling import max_pool
 from csst_jax.models.rematerialisation import may_rematerialise
 
 if TYPE_CHECKING:

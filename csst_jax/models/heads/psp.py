@@ -10,8 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from csst_jax.models.layers import Conv, ConvBN
-from csst_jax.models.pooling import adaptive_average_pool
-from csst_jax.models.resize import resize
+from csst_jax.models.ops.pooling import adaptive_average_pool
+from csst_jax.models.ops.resize import resize
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.numpy
 
 from csst_jax.models.weights import rules
-from csst_jax.storage import replacing
+from csst_jax.runtime.storage import replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

@@ -1,0 +1,84 @@
+"""Pseudo labels on disk: array_record shards of encoded label maps, read like the real ones."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from array_record.python import array_record_module
+
+from csst_jax.runtime.storage import Place, local_file, replacing
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from csst_jax.data.stored.store import Source
+
+
+def shard_path(directory: Place, shard: int, num_shards: int) -> Place:
+    """Where a shard's label maps lie."""
+    return directory / f"labels-{shard:05d}-of-{num_shards:05d}.array_record"
+
+
+def write_shard(path: Place, labels: Sequence[bytes]) -> None:
+    """Writes encoded label maps atomically, one record each."""
+    with replacing(path) as made:
+        # One record a group: label maps are read one at a time, at random.
+        writer = array_record_module.ArrayRecordWriter(os.fspath(made), "group_size:1")
+        for label in labels:
+            writer.write(label)
+        writer.close()
+
+
+class PseudoLabelled:
+    """Unlabelled images with their pseudo labels; record i is the i-th unlabelled image. Thread-safe."""
+
+    def __init__(self, directory: Place, images: Source, records: Sequence[int], shard_size: int):
+        """Opens the shards.
+
+        Args:
+          directory: the label stage's directory.
+          images: the data set that holds the images.
+          records: record in `images` of each unlabelled image.
+          shard_size: images a shard.
+
+        Raises:
+          CsstError: a shard is missing or holds another number of label maps than it should.
+        """
+        self._directory, self._images, self._records, self._shard_size = directory, images, records, shard_size
+        num_shards = -(-len(records) // shard_size)
+        self._shards = []
+        for shard in range(num_shards):
+            path = shard_path(directory, shard, num_shards)
+            if not path.exists():
+                raise CsstError(f"{path} is missing; delete {directory} and run the label stage again.")
+            reader = array_record_module.ArrayRecordReader(os.fspath(local_file(path)), "readahead_buffer_size:0")
+            expected = min(shard_size, len(records) - shard * shard_size)
+            if reader.num_records() != expected:
+                raise CsstError(
+                    f"{path} holds {reader.num_records()} label maps, not {expected}; delete {directory} and run the "
+                    "label stage again."
+                )
+            self._shards.append(reader)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._records)
+
+    def image_bytes(self, record: int) -> bytes:
+        """As in the data set."""
+        return self._images.image_bytes(self._records[record])
+
+    def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
+        """(image_bytes, label_bytes)."""
+        return self.image_bytes(record), self.label_bytes(record)
+
+    def label_bytes(self, record: int) -> bytes:
+        """Encoded uint8 [h, w]: class indices, 255 = below the confidence threshold."""
+        shard, row = divmod(record, self._shard_size)
+        return self._shards[shard].read([row])[0]
+
+    def describe(self, record: int) -> str:
+        """The pseudo label and its image, for messages."""
+        return f"pseudo label {record} in {self._directory} of {self._images.describe(self._records[record])}"

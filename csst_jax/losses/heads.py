@@ -1,0 +1,91 @@
+"""The loss of a network's outputs on labels, head by head (paper eqs. 1, 3), with OHEM and auxiliary heads (§4.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from csst_jax.losses.cross_entropy import sum_and_count, valid_pixels
+from csst_jax.losses.ohem import ohem_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A loss before it is reduced, over the global batch.
+
+    Attributes:
+      sum: float32 scalar, of the values of all pixels that count.
+      count: float32 scalar, how many pixels that is.
+      weight: of the mean in the total.
+    """
+
+    sum: Float[Array, ""]
+    count: Float[Array, ""]
+    weight: float | Float[Array, ""] = 1.0
+
+    @property
+    def mean(self) -> Float[Array, ""]:
+        """Sum / count; 0 where nothing counts."""
+        return self.sum / jnp.maximum(self.count, 1.0)
+
+    @property
+    def weighted(self) -> Float[Array, ""]:
+        """The mean times its weight."""
+        return self.mean if isinstance(self.weight, float) and self.weight == 1 else self.weight * self.mean
+
+
+MAIN = "main"
+"""The head that predicts."""
+
+
+def total(losses: Mapping[str, Loss]) -> Float[Array, ""]:
+    """The scalar to differentiate: the first loss's mean plus the others', each times its weight."""
+    first, *others = (loss.weighted for loss in losses.values())
+    return first + sum(others)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadLosses:
+    """The losses of the main head and of each auxiliary one.
+
+    Attributes:
+      pixel_loss: see `csst_jax.losses.LOSSES`.
+      ohem: whether easy pixels are left out.
+      ohem_threshold: ground-truth probability up to which a pixel is hard.
+      ohem_min_kept: least share of the valid pixels that is kept, whatever their probability.
+      aux_weight: weight of each auxiliary head that `aux_weights` does not name.
+      aux_weights: weights by auxiliary head.
+    """
+
+    pixel_loss: Callable[..., Float[Array, "*b"]]
+    ohem: bool
+    ohem_threshold: float
+    ohem_min_kept: float
+    aux_weight: float
+    aux_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, outputs: Mapping[str, Any], labels: UInt8[Array, "b h w"]) -> dict[str, Loss]:
+        """Losses by head: `MAIN` first, then each auxiliary head by name.
+
+        Args:
+          outputs: of the network in training mode: `logits`, and `aux` by head, each float "b h w c".
+          labels: class indices, 255 = not counted.
+        """
+        losses = {MAIN: self._head(outputs["logits"], labels, 1.0)}
+        for name, logits in outputs["aux"].items():
+            losses[name] = self._head(logits, labels, self.aux_weights.get(name, self.aux_weight))
+        return losses
+
+    def _head(self, logits: Float[Array, "b h w c"], labels: UInt8[Array, "b h w"], weight: float) -> Loss:
+        valid = valid_pixels(labels)
+        values = self.pixel_loss(logits, labels, valid)
+        if not self.ohem:
+            return Loss(*sum_and_count(values, valid), weight)
+        kept = ohem_mask(values, valid, threshold=self.ohem_threshold, min_kept_fraction=self.ohem_min_kept)
+        return Loss(*sum_and_count(values, kept), weight)

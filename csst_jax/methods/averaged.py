@@ -1,0 +1,67 @@
+"""Any method, beside which an average of the weights is kept, which predicts in their place."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Array
+
+from csst_jax.methods.base import Method, Objective
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from csst_jax.methods.average import WeightAverage
+    from csst_jax.methods.base import Crops
+    from csst_jax.models.nnx_io import Arrays
+    from csst_jax.train_state import TrainState
+
+AVERAGE, INNER = "average", "inner"
+
+
+@dataclasses.dataclass(frozen=True)
+class Averaged(Method):
+    """Trains as the inner method does; the average of all that it trains predicts (`average_decay`).
+
+    Attributes:
+      settings: how the average follows.
+      parts: the inner method's.
+      inner: the method.
+    """
+
+    settings: WeightAverage
+    inner: Method
+
+    @property
+    def streams(self) -> Any:  # type: ignore[override]  # known by the instance, not by the class
+        """The inner method's."""
+        return self.inner.streams
+
+    def trained(self) -> tuple[Arrays, Arrays]:
+        """The inner method's."""
+        return self.inner.trained()
+
+    def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
+        """The inner method's state, and the average, which begins as a copy."""
+        return {INNER: self.inner.init(params, batch_stats), AVERAGE: self.settings.start(params, batch_stats)}
+
+    def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
+        """The inner method's."""
+        return self.inner.objective(params, _inner(state), crops, key)
+
+    def after(self, state: TrainState, crops: Mapping[str, Crops], key: Array) -> dict[str, Any]:
+        """The inner method's, and the average follows."""
+        average = self.settings.update(state.method[AVERAGE], state.params, state.batch_stats, state.step - 1)
+        return {INNER: self.inner.after(_inner(state), crops, key), AVERAGE: average}
+
+    def predicting(self, state: TrainState) -> tuple[Arrays, Arrays]:
+        """What the inner method predicts with, of the average."""
+        average = state.method[AVERAGE]
+        return self.inner.predicting(
+            dataclasses.replace(_inner(state), params=average["params"], batch_stats=average["batch_stats"])
+        )
+
+
+def _inner(state: TrainState) -> TrainState:
+    return dataclasses.replace(state, method=state.method[INNER])

@@ -1,0 +1,42 @@
+"""Where the file of a trained network lies, from what a user gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from csst_jax.runtime.storage import Place, place
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    import os
+
+MODEL_FILE = "model.safetensors"
+"""The trained network, in the directory of a training stage."""
+
+
+def locate(path: str | os.PathLike[str]) -> Place:
+    """The file of a network.
+
+    Args:
+      path: the file itself, the directory of a finished training stage, or a workdir, whose student is meant; on a disk
+        or in a bucket (`gs://…`).
+
+    Raises:
+      CsstError: it is a directory without such a file; names the networks that are there.
+    """
+    found = place(path)
+    if not found.is_dir():
+        return found
+    for file in (found / MODEL_FILE, found / "student" / MODEL_FILE):
+        if file.is_file():
+            return file
+    others = sorted(stage.name for stage in found.iterdir() if (stage / MODEL_FILE).is_file())
+    if others:
+        raise CsstError(
+            f"{found} has no finished student; it has: {', '.join(others)}. Give one of them, as {found / others[0]}, "
+            "or run its command again until the student is finished."
+        )
+    raise CsstError(
+        f"{found} has no {MODEL_FILE}. Give a file of weights, the directory of a finished training stage or its "
+        "workdir. If a stage is not finished, or an earlier version of csst_jax finished it, run its command again."
+    )

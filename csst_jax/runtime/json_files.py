@@ -1,0 +1,50 @@
+"""JSON files that are whole or not there, and JSON values: their hash, and what differs between two."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from csst_jax.runtime.storage import Place, replacing
+from csst_jax.types import CsstError
+
+
+def write_json(path: Place, value: Any) -> None:
+    """Writes a JSON file atomically: readers see the old one or the new one, whole."""
+    with replacing(path) as made:
+        made.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Place) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+      CsstError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CsstError(f"cannot read {path}: {error}. Delete its directory and run the stage again.") from error
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a JSON-able value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def differences(old: Any, new: Any, now: str = "now", at: str = "") -> list[str]:
+    """What differs between two JSON-able values, a line each.
+
+    Args:
+      old: nested dicts.
+      new: likewise.
+      now: what the second value is called.
+      at: the key that leads to both.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [d for key in sorted({*old, *new}) for d in differences(old.get(key), new.get(key), now, f"{at}.{key}")]
+    if old == new:
+        return []
+    short = [text if len(text) <= 40 else text[:37] + "..." for text in (json.dumps(old), json.dumps(new))]
+    return [f"{at[1:]}: {short[0]} there, {short[1]} {now}"]

@@ -1,0 +1,187 @@
+"""What happens before the pipeline: logging, JAX's processes and compilation cache."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import pathlib
+import sys
+from typing import TYPE_CHECKING
+
+import jax
+from absl import logging as absl_logging
+
+from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.leaving import HEARTBEAT_S
+from csst_jax.runtime.storage import Mirror, Place, place
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ml_collections import ConfigDict
+
+COORDINATOR = "CSST_COORDINATOR"
+CONFIG_FILE = "config.json"
+"""In the workdir, beside the stages: the resolved configuration."""
+LOG_FILE = "log.txt"
+
+
+_STORAGE_ERRORS = {
+    errno.ENOSPC: "free space",
+    errno.EDQUOT: "free space, or have the quota raised",
+    errno.EROFS: "mount it for writing, or give another --workdir",
+    errno.EACCES: "mend its permissions, or give another --workdir",
+    errno.EIO: "check the disk or the network mount",
+}
+
+
+@contextlib.contextmanager
+def storage_errors_told(workdir: Place) -> Iterator[None]:
+    """What a disk refuses, as an error that says what to do; everything else as it is.
+
+    Raises:
+      CsstError: the disk is full, read-only or broken.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _STORAGE_ERRORS:
+            raise
+        raise CsstError(
+            f"{error.filename or workdir}: {error.strerror}; {_STORAGE_ERRORS[error.errno]}, then run the same command "
+            "again: it goes on from what is whole."
+        ) from error
+
+
+@contextlib.contextmanager
+def recorded_config(config: ConfigDict, workdir: Place) -> Iterator[None]:
+    """Keeps the resolved configuration beside the results; a run that is refused leaves its predecessor's there."""
+    if jax.process_index() > 0:
+        yield
+        return
+    path = workdir / CONFIG_FILE
+    previous = read_json(path) if path.exists() else None
+    write_json(path, config.to_dict())
+    try:
+        yield
+    except CsstError:
+        if previous is not None:
+            write_json(path, previous)
+        raise
+
+
+@contextlib.contextmanager
+def logged(workdir: Place) -> Iterator[None]:
+    """Log lines of the first process go to the terminal and to `log.txt` in the workdir."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    if jax.process_index() > 0:
+        yield
+        return
+    logging.getLogger("csst_jax").setLevel(logging.INFO)
+    with contextlib.ExitStack() as stack:
+        directory = workdir
+        if not isinstance(workdir, pathlib.Path):
+            mirror = Mirror(workdir)
+            stack.callback(mirror.close)
+            mirror.fetch(LOG_FILE)
+            directory = mirror.directory
+        file = _LogFile(directory / LOG_FILE, encoding="utf-8")
+        terminal: logging.Handler = logging.StreamHandler(sys.stdout)
+        for handler in (terminal, file):
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+            root.addHandler(handler)
+        stack.callback(file.close)
+        stack.callback(root.removeHandler, file)
+        yield
+
+
+class _LogFile(logging.FileHandler):
+    """A file whose disk is full lacks lines that the terminal has; a page on the terminal for each would hide why."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def quiet_libraries() -> None:
+    """Lets libraries log warnings and errors alone; JAX tells of every backend that it does not find.
+
+    What Orbax and fsspec raise they also log, with a traceback from each thread that it passes.
+    """
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    absl_logging.get_absl_logger().addFilter(lambda record: not (record.exc_info and "orbax" in record.pathname))
+    logging.getLogger().setLevel(logging.WARNING)
+    for name in ("fsspec", "gcsfs"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def start_jax(config: ConfigDict) -> None:
+    """Joins the run's other processes, if it has any, and turns on the persistent compilation cache.
+
+    Raises:
+      CsstError: see `join_processes`.
+    """
+    if config.compilation_cache_dir:
+        cache = place(config.compilation_cache_dir, "compilation_cache_dir")
+        cache.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    join_processes(os.environ)
+
+
+def join_processes(environment: Mapping[str, str]) -> None:
+    """Joins the processes of a run, whose number and places the environment says (`launch/` sets it).
+
+    Args:
+      environment: `CSST_COORDINATOR=auto` lets JAX find them: on a TPU slice, in GKE, under Slurm and Open MPI.
+        `CSST_COORDINATOR=host:port` (of the first process) with `CSST_PROCESSES` and `CSST_PROCESS_ID` names them.
+        Without it this process is alone.
+
+    Raises:
+      CsstError: the variables do not say it, or JAX finds no cluster, or this process is not alone after all.
+    """
+    coordinator = environment.get(COORDINATOR)
+    if not coordinator:
+        if jax.process_count() > 1:
+            raise CsstError(
+                f"this device is part of a slice of {jax.process_count()} hosts: set {COORDINATOR}=auto and start the "
+                "same command on all of them (launch/tpu_vm.sh and launch/gke.sh do; docs/pods.md)."
+            )
+        return
+    # JAX would take SIGTERM for itself, and nobody here would ask it; the loop's own vote is csst_jax/train/loop.py's.
+    jax.config.update("jax_enable_preemption_service", False)
+    if coordinator == "auto":
+        try:
+            jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_S)
+        except ValueError as error:  # what it could not find
+            raise CsstError(
+                f"{COORDINATOR}=auto: JAX finds no TPU slice, Slurm step or Kubernetes job here ({error}) "
+                "Unset it to run alone, or set it to HOST:PORT, with CSST_PROCESSES and CSST_PROCESS_ID."
+            ) from error
+        return
+    try:
+        processes, this = int(environment["CSST_PROCESSES"]), int(environment["CSST_PROCESS_ID"])
+    except (KeyError, ValueError) as error:
+        raise CsstError(
+            f"{COORDINATOR}={coordinator} needs two numbers: CSST_PROCESSES, and CSST_PROCESS_ID, which counts from 0 "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    if ":" not in coordinator or not 0 <= this < processes:
+        raise CsstError(
+            f"{COORDINATOR}={coordinator}, CSST_PROCESSES={processes}, CSST_PROCESS_ID={this}: "
+            "give HOST:PORT (or auto), and an id from 0 to the number of processes less one."
+        )
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(
+        coordinator,
+        processes,
+        this,
+        cluster_detection_method="deactivate",
+        heartbeat_timeout_seconds=HEARTBEAT_S,
+    )

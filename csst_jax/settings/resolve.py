@@ -1,0 +1,244 @@
+"""From a configuration to a run's settings: with `command_line`, the only reader of ConfigDict.
+
+Every value is checked here, for all stages, before anything is read or written.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from csst_jax import registry
+from csst_jax.data.augment import Photometry
+from csst_jax.data.chosen import Data
+from csst_jax.evaluation.whole_image import Averaging
+from csst_jax.losses import LOSSES
+from csst_jax.methods import METHODS
+from csst_jax.methods.average import WeightAverage
+from csst_jax.models import zoo
+from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.models.weights import files, pretrained
+from csst_jax.precision import compute_dtype
+from csst_jax.samplers import SAMPLERS
+from csst_jax.settings import run as runs
+from csst_jax.settings import training as stages
+from csst_jax.settings.training import RequestedSettings
+from csst_jax.streams import STRONG, WEAK
+from csst_jax.train import optimizers
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+STAGES = ("teacher", "label", "student", "baseline", "evaluate")
+
+_CHOICES = ("method", "sampler", "optimizer")
+"""Sections of a stage that hold a `name` and a block for each name: the blocks of other names have no effect."""
+
+
+def run(config: ConfigDict) -> runs.Run:
+    """The settings of a run.
+
+    Args:
+      config: as `configs/base.py` defines it.
+
+    Raises:
+      CsstError: a value is out of range, unknown, or does not fit others; names its key.
+    """
+    normalisation = Preprocessing(tuple(config.normalisation.mean), tuple(config.normalisation.std))
+    return runs.Run(
+        seed=config.seed,
+        stages=frozenset(wanted_stages(config.stages)),
+        data=data(config),
+        teacher=_named("teacher", training, config.teacher, normalisation),
+        student=_named("student", training, config.student, normalisation),
+        longer_by=config.baseline.longer_by,
+        label=runs.Labelling(
+            _named("label", averaging, config.label),
+            config.label.confidence_threshold,
+            config.label.shard_size,
+            requested(config.label.to_dict(), _defaults()["label"]),
+        ),
+        evaluate=evaluation(config),
+        mesh=mesh(config),
+        input=runs.Input(**config.input.to_dict()),
+        checkpoint_every_s=config.checkpoint.every_s,
+        checkpoints_kept=config.checkpoint.keep,
+        log_every_steps=config.log_every_steps,
+    )
+
+
+def data(config: ConfigDict) -> Data:
+    """Which images."""
+    return Data(**config.data.to_dict())
+
+
+def mesh(config: ConfigDict) -> runs.Mesh:
+    """How devices share the work."""
+    return runs.Mesh(**config.mesh.to_dict())
+
+
+def evaluation(config: ConfigDict) -> runs.Evaluation:
+    """How networks are scored.
+
+    Raises:
+      CsstError: a value is out of range.
+    """
+    block = config.evaluate
+    counts = _without(block.to_dict(), "batch_size", "num_pictures")  # these change no score
+    return runs.Evaluation(
+        _named("evaluate", averaging, block),
+        block.boundary_ratio,
+        block.batch_size,
+        block.num_pictures,
+        requested(counts, _defaults()["evaluate"]),
+    )
+
+
+def wanted_stages(text: str) -> set[str]:
+    """The stages that `config.stages` lists.
+
+    Raises:
+      CsstError: an unknown stage, or one without the stage it needs.
+    """
+    wanted = {name.strip() for name in text.split(",") if name.strip()}
+    unknown = sorted(wanted - set(STAGES))
+    if unknown or not wanted:
+        raise CsstError(f"stages={text!r}: give a comma-separated list of {', '.join(STAGES)}.")
+    if "baseline" in wanted and "student" not in wanted:
+        raise CsstError(f"stages={text!r}: baseline trains for the student's number of steps; add student.")
+    return wanted
+
+
+def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training:
+    """The settings of `config.teacher` or `config.student`.
+
+    Args:
+      stage: the block.
+      normalisation: of networks without pretrained weights.
+
+    Raises:
+      CsstError: as `run`.
+    """
+    c, augment, loss = stage, stage.augment, stage.loss
+    registry.resolve("loss", LOSSES, loss.name)
+    if c.average_decay:
+        WeightAverage(c.average_decay)  # refuses what is out of range
+    schedule = {name: c[name] for name in ("epochs", "samples_per_epoch", "crop_px", "batch_size")}
+    return stages.Training(
+        network=network(stage, normalisation),
+        crops=stages.CropSchedule(**schedule, **c.schedule.to_dict()),
+        accumulate=c.accumulate,
+        learning_rate=stages.LearningRate(**c.lr.to_dict()),
+        optimizer=stages.Optimizer(
+            optimizers.named(c.optimizer.name, **_block(c.optimizer, c.optimizer.name)),
+            *(tuple(_rule(pair) for pair in c.optimizer[key]) for key in ("rate_factors", "decay_factors")),
+        ),
+        method=stages.Choice(
+            c.method.name, registry.settings("method", METHODS, c.method.name, _block(c.method, c.method.name))
+        ),
+        average_decay=c.average_decay,
+        loss=stages.Loss(
+            loss.name,
+            loss.ohem,
+            loss.ohem_threshold,
+            loss.ohem_min_kept,
+            None if loss.aux_weight < 0 else loss.aux_weight,
+        ),
+        sampling=stages.Sampling(
+            sampler=sampler(c.sampler, c.sampler.name),
+            min_area_px=c.sampler.min_area_px,
+            pseudo_min_area_px=c.sampler.pseudo_min_area_px,
+            real_share=None if c.sampler.real_share == -1 else c.sampler.real_share,
+            scale_range=(augment.scale_min, augment.scale_max),
+        ),
+        flip=augment.flip,
+        views={WEAK: Photometry(augment.jitter, augment.blur), STRONG: Photometry(**augment.strong.to_dict())},
+        nonfinite_steps=c.nonfinite_steps,
+        # The content of pretrained weights counts, not their place.
+        request=requested(_without(c.to_dict(), "pretrained", "nonfinite_steps"), _defaults()["teacher"]),
+    )
+
+
+def network(stage: ConfigDict, normalisation: Preprocessing) -> stages.NetworkChoice:
+    """Which network a stage trains; its name and options are looked up.
+
+    Raises:
+      CsstError: as `run`; or the pretrained weights are not there, or another network's.
+    """
+    compute_dtype(stage.dtype)
+    # Options that only some networks have are left to the network, or to its weights, where nothing sets them.
+    options: dict[str, Any] = {"lineage": stage.lineage} if stage.lineage else {}
+    options |= {"output_stride": stage.output_stride} if stage.output_stride else {}
+    options |= {"width": stage.width} if stage.width != 1 else {}
+    options |= {"depth": stage.depth} if stage.depth != 1 else {}
+    preprocessing = normalisation
+    if stage.pretrained:
+        options = pretrained.options(stage.pretrained, stage.network, options)
+        preprocessing = files.describe(stage.pretrained).preprocessing
+    zoo.builder(stage.network, 2, **options)  # refuses unknown names and options
+    return stages.NetworkChoice(stage.network, options, stage.dtype, stage.remat, stage.pretrained, preprocessing)
+
+
+def sampler(section: ConfigDict, name: str) -> stages.Choice:
+    """The settings of a sampler, the chosen one or another."""
+    return stages.Choice(name, registry.settings("sampler", SAMPLERS, name, _block(section, name)))
+
+
+def averaging(block: ConfigDict) -> Averaging:
+    """Over what `config.label` or `config.evaluate` averages."""
+    return Averaging(tuple(block.scales), block.flip, block.tile_px, block.tile_overlap, block.pad_px)
+
+
+def requested(block: Mapping[str, Any], default: Mapping[str, Any]) -> RequestedSettings:
+    """A block as plain values, without what has no effect, and what of it differs from the defaults."""
+    whole = copy.deepcopy(dict(block))
+    for section in _CHOICES:
+        if section in whole:
+            chosen = whole[section]["name"]
+            others = [k for k, v in whole[section].items() if isinstance(v, Mapping) and k != chosen]
+            whole[section] = _without(whole[section], *others)
+    return RequestedSettings(whole, _differing(whole, default))
+
+
+def _differing(whole: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in whole.items():
+        if isinstance(value, Mapping):
+            inner = _differing(value, default.get(key, {}))
+            found |= {key: inner} if inner else {}
+        elif key not in default or value != default[key]:
+            found[key] = value
+    return found
+
+
+def _defaults() -> dict[str, Any]:
+    from configs import base  # the one place that knows every key; a configuration file starts from it
+
+    return base.get_config().to_dict()
+
+
+def _named(section: str, make: Any, *arguments: Any) -> Any:
+    """What `make` returns; its error names the section of the configuration."""
+    try:
+        return make(*arguments)
+    except CsstError as error:
+        raise CsstError(f"{section}: {error}") from error
+
+
+def _block(section: ConfigDict, name: str) -> dict[str, Any]:
+    """A name's own block; {} where it has none."""
+    return section[name].to_dict() if name in section else {}
+
+
+def _rule(pair: Any) -> optimizers.Rule:
+    try:
+        pattern, factor = pair
+        return optimizers.Rule(pattern, float(factor))
+    except (TypeError, ValueError) as error:
+        raise CsstError(f"optimizer: the rule {pair!r} is no pair of a pattern and a factor.") from error
+
+
+def _without(block: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in block.items() if key not in keys}

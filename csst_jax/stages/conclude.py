@@ -1,0 +1,80 @@
+"""The end of a run: results.json, the contact sheets, the report, and what the terminal shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from csst_jax.evaluation.table import format_table
+from csst_jax.report import write_report
+from csst_jax.runtime.json_files import fingerprint, read_json, write_json
+from csst_jax.stages import label
+from csst_jax.stages.artifact import DONE_FILE
+from csst_jax.stages.evaluate import judge
+
+if TYPE_CHECKING:
+    from csst_jax.runtime.storage import Place
+    from csst_jax.stages.experiment import Experiment
+    from csst_jax.stages.model_file import Trained
+
+RESULTS_FILE = "results.json"
+SCORES = ("miou", "iou", "pixel_accuracy", "frequency_weighted_iou", "boundary_miou", "boundary_iou")
+"""What results.json has of `Scores.result`; the rest is in each network's `evaluation`."""
+
+
+def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Writes results.json, the contact sheets and the report; returns the results."""
+    results = summary(this, networks, scores)
+    if jax.process_index() > 0:
+        return results
+    sheet, path = this.workdir / "pictures" / "validation.png", this.workdir / RESULTS_FILE
+    if not path.exists() or not sheet.exists() or fingerprint(results) != fingerprint(read_json(path)):
+        order = ("teacher", "baseline", "student")
+        shown = dict(sorted(networks.items(), key=lambda item: order.index(item[0])))
+        last = list(shown)[-1]
+        own = judge(this)
+        own.draw(sheet, shown)
+        own.draw_failures(this.workdir / "pictures" / "failures.png", last, networks[last], scores[last]["worst"])
+        write_json(path, results)
+        write_report(this.workdir)
+    print(format_table(results))
+    print(f"\nresults   {path}\nreport    {this.workdir / 'report.html'}\npictures  {sheet}")
+    if "pseudo_labels" in results:
+        print(f"          {this.workdir / label.DIRECTORY / label.SHEET_FILE}")
+    return results
+
+
+def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What results.json holds."""
+    stages = {name: _result(this.workdir / name) for name in (*networks, label.DIRECTORY)}
+    results: dict[str, Any] = {}
+    for name in networks:
+        done = stages[name] or {}
+        results[name] = {
+            **{key: scores[name][key] for key in SCORES if key in scores[name]},
+            "network": done["network"],
+            "steps": done["steps"],
+            "weights_sha256": done["weights_sha256"],
+        }
+    manifest = stages.pop(label.DIRECTORY)
+    if manifest is not None and "student" in networks:
+        results["pseudo_labels"] = {key: value for key, value in manifest.items() if key != "wall_s"}
+    results["data"] = {
+        "name": this.pool.dataset.description.name,
+        "labelled": len(this.pool.labelled),
+        "unlabelled": len(this.pool.unlabelled),
+        "validation": len(this.validation.labelled),
+    }
+    results["compilations"] = {name: done["compilations"] for name, done in stages.items() if done}
+    results["wall_s"] = {name: done["wall_s"] for name, done in stages.items() if done}
+    if manifest is not None and "student" in networks:
+        results["wall_s"]["pseudo_labels"] = manifest["wall_s"]
+    results["wall_s"]["evaluate"] = sum(score["wall_s"] for score in scores.values())
+    return results
+
+
+def _result(directory: Place) -> dict[str, Any] | None:
+    """A finished stage's result; None where there is none."""
+    done = directory / DONE_FILE
+    return read_json(done) if done.exists() else None

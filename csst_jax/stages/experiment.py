@@ -1,0 +1,153 @@
+"""What all stages of a run share: its settings, its images, its devices, and what must hold before any of it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+from csst_jax import build
+from csst_jax.data import readiness
+from csst_jax.stages.artifact import DONE_FILE
+from csst_jax.streams import PSEUDO, UNLABELLED
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    import jax
+
+    from csst_jax.data.selection import Selection
+    from csst_jax.runtime.storage import Place
+    from csst_jax.settings.run import Run
+    from csst_jax.settings.training import Training
+    from csst_jax.stages.artifact import Artifact
+    from csst_jax.types import DatasetDescription
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One run.
+
+    Attributes:
+      settings: what it was asked for.
+      workdir: where its artifacts lie.
+      pool: the training split: labelled and unlabelled images.
+      validation: the labelled images that networks are judged on.
+    """
+
+    settings: Run
+    workdir: Place
+    pool: Selection
+    validation: Selection
+
+    @property
+    def description(self) -> DatasetDescription:
+        """The data set's classes."""
+        return self.pool.dataset.description
+
+    @functools.cached_property
+    def mesh(self) -> jax.sharding.Mesh:
+        """All devices of all processes."""
+        return build.mesh(self.settings.mesh)
+
+
+def open_data(settings: Run, workdir: Place) -> Experiment:
+    """Opens the data set and divides it.
+
+    Raises:
+      CsstError: it is not there, or does not have what the settings name.
+    """
+    opened = settings.data.open()
+    this = Experiment(
+        settings,
+        workdir,
+        settings.data.training(opened),
+        settings.data.validation(opened),
+    )
+    log.info(
+        "data set %s: %d labelled and %d unlabelled images, %d for validation",
+        opened.description.name,
+        len(this.pool.labelled),
+        len(this.pool.unlabelled),
+        len(this.validation.labelled),
+    )
+    return this
+
+
+def has(this: Experiment, name: str) -> bool:
+    """Whether a network belongs to this run: it was asked for, or is there to be evaluated with the others."""
+    finished = (this.workdir / name / DONE_FILE).exists()
+    return name in this.settings.stages or ("evaluate" in this.settings.stages and finished)
+
+
+def needs_labels(this: Experiment) -> bool:
+    """Whether pseudo labels are asked for, or the student trains on them."""
+    return "label" in this.settings.stages or (has(this, "student") and PSEUDO in this.settings.student.origins)
+
+
+def needs_teacher(this: Experiment) -> bool:
+    """Whether a teacher is asked for, or makes the pseudo labels, or is all that there could be to evaluate."""
+    return has(this, "teacher") or needs_labels(this) or not has(this, "student")
+
+
+def require_sound(this: Experiment) -> None:
+    """Says what is odd about the data, and refuses what a later stage would stumble over.
+
+    Raises:
+      CsstError: names the file, key or value and the fix.
+    """
+    asked_for = _asked_for(this)
+    unlabelled = {name for name, training in asked_for.items() if UNLABELLED in training.origins}
+    if needs_labels(this) or unlabelled:
+        _require_pool(this.pool)
+    found = readiness.findings(this.pool, this.validation)
+    for warning in found.warnings:
+        log.warning("data: %s", warning)
+    if found.errors:
+        raise CsstError("\n".join([*found.errors, "`python -m data_prep.check` with the same --config looks closer."]))
+    for name, training in asked_for.items():
+        pseudo = name == "student" and PSEUDO in training.origins
+        try:
+            build.require_trainable(training, this.pool, this.mesh, pseudo)
+        except CsstError as error:
+            raise CsstError(f"{name}: {error}") from error
+    if "baseline" in this.settings.stages:
+        lengthened_teacher(this, steps=1)
+
+
+def _asked_for(this: Experiment) -> dict[str, Training]:
+    """The training stages that this run may come to."""
+    settings = this.settings
+    found = {"teacher": settings.teacher} if needs_teacher(this) else {}
+    return found | ({"student": settings.student} if "student" in settings.stages else {})
+
+
+def _require_pool(pool: Selection) -> None:
+    if not pool.unlabelled:
+        raise CsstError(
+            f"the unlabelled pool is empty: all {len(pool.labelled)} images of split {pool.split!r} in "
+            f"{pool.dataset.directory} are labelled. Add images without masks, name fewer ids in "
+            "data.labelled_ids, or train with --config.stages=teacher,evaluate."
+        )
+
+
+def lengthened_teacher(this: Experiment, steps: int) -> Training:
+    """The teacher's settings, for about as many steps."""
+    settings, pool = this.settings, this.pool
+    count = build.num_images(settings.teacher, len(pool.labelled), len(pool.unlabelled), pseudo=False)
+    return build.lengthened(settings.teacher, count, steps, this.mesh, settings.longer_by)
+
+
+def require_asked_for(this: Experiment, stage: str, artifact: Artifact) -> None:
+    """Refuses to make in passing what `config.stages` does not ask for.
+
+    Raises:
+      CsstError: the stage is needed, is not finished, and was not asked for.
+    """
+    if stage not in this.settings.stages and not artifact.done:
+        raise CsstError(
+            f"stages={','.join(sorted(this.settings.stages))} needs the {stage} stage, and {artifact.directory} is not "
+            f"finished; add {stage} to --config.stages."
+        )

@@ -1,0 +1,125 @@
+"""The network that a training stage ends with: in memory, and as `model.safetensors` beside the stage's checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from csst_jax.models.weights import files
+from csst_jax.models.weights.locate import MODEL_FILE
+from csst_jax.stages.artifact import DONE_FILE
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+
+    from csst_jax.models.nnx_io import Network
+    from csst_jax.models.preprocessing import Preprocessing
+    from csst_jax.stages.artifact import Artifact
+
+_INPUTS = ("labels_sha256", "records_sha256", "pretrained_sha256", "teacher_sha256")
+"""What a stage's request says of its inputs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network.
+
+    Attributes:
+      network: as pure functions.
+      weights: those that predict, (params, batch_stats), whole and on the host: float32 arrays by dotted name.
+      description: what its file says of it; without scores where it was trained in this process.
+    """
+
+    network: Network
+    weights: tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+    description: files.Description
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights."""
+        return self.description.weights_sha256
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that it took."""
+        return self.description.steps
+
+    @property
+    def expects(self) -> Preprocessing:
+        """What the network expects of its input."""
+        return self.description.preprocessing
+
+
+def load(path: str | os.PathLike[str]) -> Trained:
+    """The network of a file.
+
+    Args:
+      path: see `csst_jax.models.weights.locate`.
+
+    Raises:
+      CsstError: there is no such file, or it is damaged, or its arrays are not exactly the network's.
+    """
+    arrays, description = files.read(path)
+    network = files.network(arrays, description, path)
+    if not description.weights_sha256:  # a file of an earlier version
+        description = dataclasses.replace(description, weights_sha256=files.weights_sha256(arrays))
+    params, batch_stats = ({name: arrays[name] for name in part} for part in (network.params, network.batch_stats))
+    return Trained(network, (params, batch_stats), description)
+
+
+def finished(artifact: Artifact) -> Trained:
+    """The network of a finished stage.
+
+    Raises:
+      CsstError: as `load`; or the weights are not those that the stage finished with.
+    """
+    path = artifact.directory / MODEL_FILE
+    trained = load(path)
+    _require_finished_with(artifact, trained.sha256, path)
+    return trained
+
+
+def save(
+    artifact: Artifact,
+    network: Network,
+    weights: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
+    description: files.Description,
+) -> Trained:
+    """The network, which the first process has written beside the checkpoints.
+
+    Args:
+      artifact: the stage's.
+      network: as pure functions.
+      weights: those that predict, (params, batch_stats), whole.
+      description: of it; the weights' hash is filled in.
+
+    Raises:
+      CsstError: the stage is finished, with other weights.
+    """
+    arrays = weights[0] | weights[1]
+    description = dataclasses.replace(description, weights_sha256=files.weights_sha256(arrays))
+    if artifact.done:
+        _require_finished_with(artifact, description.weights_sha256, artifact.directory / "checkpoints")
+    if jax.process_index() == 0:
+        files.write(artifact.directory / MODEL_FILE, arrays, description)
+    return Trained(network, weights, description)
+
+
+def origin(artifact: Artifact, data_set: str) -> dict[str, Any]:
+    """What a stage makes its network from, as `files.Description` has it."""
+    inputs = {name: artifact.request.get(name) for name in _INPUTS}
+    own = {"stage": artifact.directory.name, "data_set": data_set, "request_sha256": artifact.hash}
+    return own | inputs
+
+
+def _require_finished_with(artifact: Artifact, sha256: str, where: object) -> None:
+    if sha256 != artifact.result["weights_sha256"]:
+        raise CsstError(
+            f"the weights in {where} are not those that {artifact.directory / DONE_FILE} tells of; "
+            f"delete {artifact.directory} to train {artifact.directory.name} again."
+        )

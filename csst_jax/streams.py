@@ -1,0 +1,117 @@
+"""What enters a training step, described once: streams of crops, and the arrays of each.
+
+The input pipeline fills these arrays, the compiled step takes them, and the mesh lays them out; all three read this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from csst_jax.types import Phase
+
+REAL, PSEUDO, UNLABELLED = "real", "pseudo", "unlabelled"
+ORIGINS = (REAL, PSEUDO, UNLABELLED)
+"""What images a stage can train on: with real masks, with pseudo labels, or without labels. The order numbers them."""
+
+WEAK, STRONG = "weak", "strong"
+"""Views of a crop: the same pixels and the same flip, under weak or strong photometry."""
+
+STEP = "step"
+"""Key of a step's scalars beside the streams' names: the run's `seed`, and the schedule's `learning_rate`."""
+
+BATCH, ROWS = "batch", "rows"
+"""Axes that the mesh splits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """Crops of one kind, of which every step takes a fixed number.
+
+    Attributes:
+      name: key of the stream in a batch.
+      origins: which images it draws from, of `ORIGINS`: REAL and PSEUDO, of which a stage may have the first alone, or
+        UNLABELLED.
+      views: which views of each crop the method wants.
+      parts: its share of a step's crops, relative to the other streams' parts.
+    """
+
+    name: str
+    origins: tuple[str, ...]
+    views: tuple[str, ...] = (WEAK,)
+    parts: int = 1
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its crops have labels."""
+        return UNLABELLED not in self.origins
+
+
+LABELLED = Stream("labelled", (REAL, PSEUDO))
+"""The union of real and pseudo labels (paper §3.2)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One array of a step's input.
+
+    Attributes:
+      shape: of the global batch.
+      dtype: numpy's.
+      axes: the mesh's name for each leading axis that it may split.
+    """
+
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+    axes: tuple[str, ...] = ()
+
+
+StepInput: TypeAlias = dict[str, dict[str, Entry]]
+
+
+def total_parts(streams: Sequence[Stream]) -> int:
+    """What the number of a step's crops must be a multiple of."""
+    return sum(stream.parts for stream in streams)
+
+
+def crops_of(streams: Sequence[Stream], global_batch: int) -> dict[str, int]:
+    """How many of a step's crops are of each stream.
+
+    Raises:
+      CsstError: the batch cannot be divided.
+    """
+    unit = total_parts(streams)
+    if global_batch % unit:
+        shares = ", ".join(f"{stream.parts} {stream.name}" for stream in streams)
+        raise CsstError(f"a batch of {global_batch} crops cannot be divided as {shares}; use a multiple of {unit}.")
+    return {stream.name: global_batch // unit * stream.parts for stream in streams}
+
+
+def crop_entries(stream: Stream, crops: int, crop_px: int) -> dict[str, Entry]:
+    """The arrays of one stream.
+
+    Returns:
+      `image`: RGB. `sample`: (epoch, position in the epoch) of each crop. With labels `label`: class indices, 255 =
+      void or padding. Without labels `padding`: 255 where the crop lies outside the image, else 0; "has no label" is
+      another thing.
+    """
+    pixels = (crops, crop_px, crop_px)
+    return {
+        "image": Entry((*pixels, 3), np.uint8, (BATCH, ROWS)),
+        "label" if stream.labelled else "padding": Entry(pixels, np.uint8, (BATCH, ROWS)),
+        "sample": Entry((crops, 2), np.int32, (BATCH,)),
+    }
+
+
+def step_entries(streams: Sequence[Stream], phase: Phase) -> StepInput:
+    """All arrays of one step: those of each stream by its name, and the scalars of the step."""
+    counts = crops_of(streams, phase.global_batch)
+    by_stream = {s.name: crop_entries(s, counts[s.name], phase.crop_px) for s in streams}
+    return by_stream | {STEP: {"seed": Entry((), np.uint32), "learning_rate": Entry((), np.float32)}}

@@ -1,0 +1,56 @@
+"""Freed memory stays with the process where glibc allocates; what stays is not looked at for garbage time and again."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Faults of ten rounds of allocating, touching and freeing 64 MiB: glibc maps each block anew, and unmaps it.
+FAULTS = """
+import resource, sys, numpy as np
+from csst_jax.runtime.host_memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+for round in range(11):
+    if round == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.zeros(2**26, np.uint8).fill(1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(how):
+    # Huge pages would be few faults either way.
+    settings = {"NUMPY_MADVISE_HUGEPAGE": "0"}
+    return int(
+        subprocess.run([sys.executable, "-c", FAULTS, how], env=settings, capture_output=True, check=True).stdout
+    )
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
+def test_freed_memory_is_used_again():
+    assert faults("keep") < 0.2 * faults("leave")
+
+
+COLLECTIONS = """
+import gc, sys
+from csst_jax.runtime.host_memory import collect_seldom
+if sys.argv[1] == "seldom":
+    collect_seldom()
+before = sum(generation["collections"] for generation in gc.get_stats())
+kept = [[] for _ in range(500_000)]
+print(sum(generation["collections"] for generation in gc.get_stats()) - before)
+cycle = []
+cycle.append(cycle)
+del cycle
+assert gc.isenabled() and gc.collect() > 0
+"""
+
+
+def test_collections_are_few():
+    def collections(how):
+        return int(subprocess.run([sys.executable, "-c", COLLECTIONS, how], capture_output=True, check=True).stdout)
+
+    assert 1 <= collections("seldom") <= 3
+    assert collections("often") > 100

@@ -1,0 +1,122 @@
+"""What surrounds a run: its configuration on disk, and the processes it joins."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from csst_jax.runtime.startup import join_processes, recorded_config
+from csst_jax.types import CsstError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def recorded(workdir):
+    return json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+
+
+def test_the_configuration_lies_beside_the_results_from_the_beginning(tmp_path):
+    with recorded_config(ConfigDict({"a": {"b": (1, 2)}}), tmp_path):
+        assert recorded(tmp_path) == {"a": {"b": [1, 2]}}
+    with recorded_config(ConfigDict({"a": 3}), tmp_path):
+        pass
+    assert recorded(tmp_path) == {"a": 3}
+
+
+def test_a_refused_run_leaves_the_configuration_of_the_one_before(tmp_path):
+    with recorded_config(ConfigDict({"lr": 0.1}), tmp_path):
+        pass
+    with pytest.raises(CsstError, match="stale"), recorded_config(ConfigDict({"lr": 0.2}), tmp_path):
+        assert recorded(tmp_path) == {"lr": 0.2}
+        raise CsstError("stale")
+    assert recorded(tmp_path) == {"lr": 0.1}
+
+
+def test_the_first_run_leaves_its_configuration_even_if_it_is_refused(tmp_path):
+    with pytest.raises(CsstError), recorded_config(ConfigDict({"lr": 0.2}), tmp_path):
+        raise CsstError("no data")
+    assert recorded(tmp_path) == {"lr": 0.2}
+
+
+# In a process of its own: JAX can be joined once, before its first computation.
+JOIN = """
+import os, signal, time
+def stop(*_):
+    print("SIGTERM")
+signal.signal(signal.SIGTERM, stop)
+from csst_jax.runtime.startup import join_processes
+join_processes(os.environ)
+import jax
+print("joined", jax.distributed.is_initialized(), jax.process_index(), jax.process_count(), jax.local_device_count())
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(0.5)
+"""
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def joining(**environment):
+    environment = {**os.environ, **environment}
+    return subprocess.Popen([sys.executable, "-c", JOIN], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def output_of(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return output
+
+
+@pytest.mark.slow
+def test_auto_joins_what_jax_finds_and_sigterm_still_reaches_the_run():
+    step = {**SLURM, "SLURM_NTASKS": "2", "JAX_COORDINATOR_PORT": free_port(), "CSST_COORDINATOR": "auto"}
+    processes = [joining(**step | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)}) for i in range(2)]
+    assert [output_of(process) for process in processes] == [f"joined True {i} 2 1\nSIGTERM\n" for i in range(2)]
+
+
+@pytest.mark.slow
+def test_named_processes_are_joined_and_what_a_scheduler_says_is_not_asked():
+    named = {"CSST_COORDINATOR": f"127.0.0.1:{free_port()}", "CSST_PROCESSES": "1", "CSST_PROCESS_ID": "0"}
+    assert output_of(joining(**named, SLURM_NTASKS="2", **SLURM)) == "joined True 0 1 1\nSIGTERM\n"
+
+
+@pytest.mark.slow
+def test_alone_is_alone_whatever_a_scheduler_says():
+    assert output_of(joining(SLURM_NTASKS="2", **SLURM)) == "joined False 0 1 1\nSIGTERM\n"
+
+
+def test_auto_without_a_cluster_is_an_error(monkeypatch):
+    # Where nothing is to be found; the test's own process can no longer be joined to others.
+    monkeypatch.setattr(jax._src.xla_bridge, "backends_are_initialized", lambda: False)
+    with pytest.raises(CsstError, match="CSST_COORDINATOR=auto: JAX finds no TPU slice.*coordinator_address"):
+        join_processes({"CSST_COORDINATOR": "auto"})
+
+
+def test_a_host_of_a_slice_is_not_alone(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    with pytest.raises(CsstError, match="part of a slice of 4 hosts: set CSST_COORDINATOR=auto"):
+        join_processes({})
+
+
+@pytest.mark.parametrize(
+    "environment,message",
+    [
+        ({"CSST_COORDINATOR": "a:1"}, "KeyError: 'CSST_PROCESSES'"),
+        ({"CSST_COORDINATOR": "a:1", "CSST_PROCESSES": "two", "CSST_PROCESS_ID": "0"}, "needs two numbers.*'two'"),
+        ({"CSST_COORDINATOR": "a:1", "CSST_PROCESSES": "2", "CSST_PROCESS_ID": "2"}, "CSST_PROCESS_ID=2: give"),
+        ({"CSST_COORDINATOR": "a", "CSST_PROCESSES": "2", "CSST_PROCESS_ID": "0"}, "CSST_COORDINATOR=a, .*HOST:PORT"),
+    ],
+)
+def test_what_the_variables_lack_is_told(environment, message):
+    with pytest.raises(CsstError, match=message):
+        join_processes(environment)
