@@ -67,7 +67,7 @@ def draw_sheet(
     """
     pairs = []
     for split, candidates in records.items():
-        ids, source = data_set.ids(split), data_set.source(split)
+        ids, source = data_set.ids(split), data_set.reader(split)
         for record in choose(data_set.centroids(split), candidates, per_split)[:MAX_PER_SPLIT]:
             image, label = _small(*source.pair_bytes(record))
             name = f"{split}/{ids[record]}"

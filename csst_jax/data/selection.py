@@ -11,7 +11,7 @@ from csst_jax.types import CsstError
 from csst_jax.user_files import read_text, user_path
 
 if TYPE_CHECKING:
-    from csst_jax.data.stored.store import DataSet, Source
+    from csst_jax.data.stored.store import DataSet, Reader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Selection:
     unlabelled: tuple[int, ...]
 
     @property
-    def source(self) -> Source:
+    def reader(self) -> Reader:
         """Random access to the split's images and labels."""
-        return self.dataset.source(self.split)
+        return self.dataset.reader(self.split)
 
     def ids(self, records: tuple[int, ...]) -> tuple[str, ...]:
         """Ids of some records."""

@@ -20,7 +20,7 @@ from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights.locate import MODEL_FILE, locate
 from csst_jax.models.weights.published import read_safetensors
 from csst_jax.precision import compute_dtype
-from csst_jax.runtime.storage import Place, local_file, replacing
+from csst_jax.runtime.storage import StoragePath, local_file, replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def other_classes(description: Description, classes: Sequence[str]) -> str:
     return ""
 
 
-def add_scores(path: Place, scores: Mapping[str, Any]) -> None:
+def add_scores(path: StoragePath, scores: Mapping[str, Any]) -> None:
     """Puts scores into a file's description, in place of those that are there; atomically.
 
     Raises:
@@ -197,11 +197,11 @@ def add_scores(path: Place, scores: Mapping[str, Any]) -> None:
     write(path, arrays, dataclasses.replace(description, scores=scores))
 
 
-def _read_safetensors(path: Place, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _read_safetensors(path: StoragePath, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return read_safetensors(path, arrays, f"; {_AGAIN}" if path.name == MODEL_FILE else "")
 
 
-def _description(path: Place, metadata: Mapping[str, str]) -> Description:
+def _description(path: StoragePath, metadata: Mapping[str, str]) -> Description:
     if _KEY not in metadata:
         raise CsstError(f"{path} does not say which network it is for, so it is not csst_jax's own file. {_MAKE}")
     try:

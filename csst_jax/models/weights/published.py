@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import safetensors
 
 from csst_jax.models.weights import torch_pickle
-from csst_jax.runtime.storage import local_file, place
+from csst_jax.runtime.storage import as_path, local_file
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
       CsstError: see `torch_pickle.read` and `read_safetensors`.
     """
-    local = local_file(place(path, "--checkpoint"))
+    local = local_file(as_path(path, "--checkpoint"))
     # The content decides, not the name.
     is_torch = _is_torch(local) or local.suffix.lower() != ".safetensors"
     return torch_pickle.read(local) if is_torch else read_safetensors(local)[0]
@@ -44,7 +44,7 @@ def read_safetensors(
       CsstError: the file is missing, damaged, PyTorch's, or holds numbers of a kind that is not read.
     """
     try:
-        local = local_file(place(path))
+        local = local_file(as_path(path))
     except OSError as error:  # no such object in the bucket
         raise CsstError(f"cannot read {path} as safetensors: {error}{hint}.") from error
     if _is_torch(local):
