@@ -57,7 +57,7 @@ def rebuild(directory: pathlib.Path, num_workers: int = 1) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     arguments = cli.parser(__doc__)
-    arguments.add_argument("--data_dir", type=pathlib.Path, required=True, help="directory of the prepared data set")
+    arguments.add_argument("--data_dir", type=cli.path, required=True, help="directory of the prepared data set")
     workers.add_argument(arguments)
     flags = arguments.parse_args(argv)
     rebuild(flags.data_dir, flags.num_workers)

@@ -68,14 +68,23 @@ class JoinedDataSet(DataSet):
     def __init__(self, parts: Sequence[Selection]) -> None:
         """Takes parts that `join` has checked."""
         first = parts[0].dataset
-        own = {split: {"ids": first.ids(split), "labelled_ids": first.labelled_ids(split)} for split in first.splits}
+        own = {
+            split: {
+                "ids": first.ids(split),
+                "labelled_ids": first.labelled_ids(split),
+                "image_digests": first.image_digests(split),
+            }
+            for split in first.splits
+        }
         ids, labelled_ids = [], []
+        digests: list[str] = []
         for number, part in enumerate(parts):
             prefix = f"{part.dataset.description.name}/{part.split}/" if number else ""
             names = part.dataset.ids(part.split)
             ids += [prefix + name for name in names]
             labelled_ids += [prefix + names[record] for record in part.labelled]
-        joined = {"ids": tuple(ids), "labelled_ids": tuple(labelled_ids)}
+            digests += part.dataset.image_digests(part.split)
+        joined = {"ids": tuple(ids), "labelled_ids": tuple(labelled_ids), "image_digests": tuple(digests)}
         super().__init__(first.directory, first.description, own | {parts[0].split: joined})
         self._parts = parts
 

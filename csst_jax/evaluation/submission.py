@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from csst_jax.data.descriptions import BDD100K, CITYSCAPES, VOC2012, voc_colour
 from csst_jax.runtime.storage import replacing
@@ -184,8 +184,8 @@ def _members(archive: pathlib.Path) -> Iterator[tuple[str, bytes]]:
                 for member in tar:
                     if (file := tar.extractfile(member)) is not None:
                         yield member.name.removeprefix("./"), file.read()
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise CsstError(f"{archive}: no readable zip or tar ({error}).") from error
+    except Exception as error:  # damaged, encrypted or odd archives can make the readers raise anything
+        raise CsstError(f"{archive}: no readable zip or tar ({error}). Pack the predictions again.") from error
 
 
 def _image_id(name: str, file_format: Format, known: Mapping[str, Any]) -> str | None:
@@ -204,7 +204,7 @@ def _problem(content: bytes, file_format: Format, official: set[int], size: tupl
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             mode, values = image.mode, np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged or odd file can make Pillow raise anything
         return "files that are no readable PNG", str(error)
     if mode != "P" and (file_format.indexed or mode != "L"):
         kind = "indexed PNGs of 8 bits (a palette)" if file_format.indexed else "PNGs with one channel of 8 bits"

@@ -24,6 +24,7 @@ os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks of w
 from etils import epath
 
 from csst_jax.types import CsstError
+from csst_jax.user_files import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +50,14 @@ def as_path(path: str | os.PathLike[str], name: str = "path") -> StoragePath:
       name: of the flag or key, for the message.
 
     Raises:
-      CsstError: it is on other object storage than Google's, or gcsfs is not installed.
+      CsstError: it is empty or no path, or on other object storage than Google's, or gcsfs is not installed.
     """
     value = os.fspath(path)
     if not is_remote(value):
-        return pathlib.Path(value).expanduser().resolve()
+        try:
+            return user_path(value).resolve()
+        except CsstError as error:
+            raise CsstError(f"{name}={value}: {error}") from error
     if not value.startswith("gs://"):
         raise CsstError(f"{name}={value}: of object storage, gs:// alone can be written; give that, or a directory.")
     return remote(value, name)

@@ -1,5 +1,6 @@
 """Interrupted preparations go on: which parts are taken over, and which are made again."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -164,3 +165,22 @@ def bad_at_four(number):
     if number == 4:
         raise Bad("a.png is bad")
     return example(number)
+
+
+def test_parts_of_an_earlier_version_are_made_again(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path, Maker(n7=KeyboardInterrupt()))
+    for path in tmp_path.rglob("*.npz"):
+        with np.load(path) as arrays:
+            kept = {name: arrays[name] for name in arrays.files if name != "image_digests"}
+        np.savez(path, **kept)
+    again = Maker()
+    prepare(tmp_path, again)
+    assert again.made == [*range(COUNT), 99]
+
+
+def test_hashes_of_images_are_stored(tmp_path):
+    data_set = DataSet.open(prepare(tmp_path, Maker()))
+    digests = data_set.image_digests("train")
+    assert len(set(digests)) == COUNT and {len(digest) for digest in digests} == {16}
+    assert digests[3] == hashlib.sha256(example(3).image_bytes).hexdigest()[:16]

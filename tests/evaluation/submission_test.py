@@ -144,3 +144,23 @@ def test_archives_that_are_none_are_refused(tmp_path):
             check(archive, "cityscapes")
     with pytest.raises(CsstError, match="no readable zip or tar"):
         check(tmp_path / "none.zip", "cityscapes")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_archives_end_in_no_traceback(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    stream = io.BytesIO()
+    if seed % 2:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.png", rng.bytes(500))
+    else:
+        with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+            archive.addfile(tarfile.TarInfo("a.png"))
+    data = bytearray(stream.getvalue())
+    for at in rng.integers(0, len(data), 5):
+        data[at] = rng.integers(256)
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(CsstError, match=r"x.zip(: no readable zip or tar| is not fit)"):
+        submission.require_fit(
+            tmp_path / "x.zip", submission.find("cityscapes"), CITYSCAPES, {"a_000000_000000": (4, 4)}
+        )

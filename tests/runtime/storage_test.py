@@ -56,6 +56,14 @@ def test_a_directory_is_moved_with_all_that_is_in_it(directory):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "path,said", [("", "--workdir=: a path is empty"), ("~nobody_of_this_name", "no home directory")]
+)
+def test_what_is_no_place_is_told_with_its_flag(path, said):
+    with pytest.raises(CsstError, match=said):
+        storage.as_path(path, "--workdir")
+
+
 def test_a_local_file_is_itself(tmp_path, bucket):
     assert storage.local_file(tmp_path / "file") == tmp_path / "file" and bucket.read == []
 

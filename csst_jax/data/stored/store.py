@@ -23,6 +23,7 @@ from csst_jax.data.stored import centroid_index, object_store
 from csst_jax.data.stored.encoded import size
 from csst_jax.runtime import storage
 from csst_jax.types import CsstError, DatasetDescription
+from csst_jax.user_files import user_path
 
 log = logging.getLogger(__name__)
 
@@ -126,9 +127,15 @@ class DataSet:
             cache = pathlib.Path(object_store.CACHE).expanduser()
             found = object_store.local_copy(storage.remote(directory, "data.dir"), find_prepared, cache)
         else:
-            found = find_prepared(pathlib.Path(directory))
+            found = find_prepared(user_path(directory))
         try:
-            metadata = json.loads((found / METADATA_FILE).read_text(encoding="utf-8"))
+            text = (found / METADATA_FILE).read_bytes()
+        except OSError as error:
+            raise CsstError(
+                f"{found / METADATA_FILE}: cannot be read ({error.strerror}). Check its permissions."
+            ) from error
+        try:
+            metadata = json.loads(text.decode("utf-8"))
             description = DatasetDescription(
                 metadata["name"],
                 tuple(metadata["classes"]),
@@ -136,10 +143,14 @@ class DataSet:
                 tuple(metadata["official_ids"]) if "official_ids" in metadata else (),  # older stores have none
             )
             splits = {
-                name: {"ids": tuple(split["ids"]), "labelled_ids": tuple(split["labelled_ids"])}
+                name: {
+                    "ids": tuple(split["ids"]),
+                    "labelled_ids": tuple(split["labelled_ids"]),
+                    "image_digests": tuple(split.get("image_digests", ())),  # older stores have none
+                }
                 for name, split in metadata["splits"].items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CsstError(
                 f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}), or not data_prep's. If data_prep "
                 f"wrote {found}, delete it and prepare the data set again."
@@ -164,6 +175,10 @@ class DataSet:
     def labelled_ids(self, split: str) -> tuple[str, ...]:
         """Ids of the images that came with a mask, in record order."""
         return self._split(split)["labelled_ids"]
+
+    def image_digests(self, split: str) -> tuple[str, ...]:
+        """Hash of each image's file, in record order; empty strings where the data set was prepared without."""
+        return self._split(split).get("image_digests") or ("",) * len(self.ids(split))
 
     def image_sizes(self, split: str) -> dict[str, tuple[int, int]]:
         """Height and width of each image of `split` by its id."""
