@@ -53,6 +53,7 @@ NETWORKS: dict[str, Entry] = {
         "wide_resnet38",
         "efficientnet_lite0",
     ),
+    **_entries("light_fpn", "efficientnet_lite0"),
     **_entries("ocr", "hrnet_w48"),
     **_entries("encnet", "resnet50", "resnet101"),
 }
