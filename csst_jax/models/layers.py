@@ -106,6 +106,14 @@ class BatchNorm(nnx.Module):
         return y
 
 
+def fan_in_std(in_channels: int, kernel_size: int = 1, gain: float = 2.0) -> float:
+    """Deviation of He's initial weights by fan-in: root of `gain` over the inputs that a sum has.
+
+    A gain of 2 is for a ReLU behind; 1/3 is what PyTorch's convolutions have by default (uniform, of that deviation).
+    """
+    return math.sqrt(gain / (kernel_size * kernel_size * in_channels))
+
+
 class Classifier(Conv):
     """1x1 convolution with bias to the classes' logits; weights start at a deviation of 0.01 (mmsegmentation's)."""
 
@@ -134,6 +142,7 @@ class ConvBN(nnx.Module):
         relu: bool = True,
         momentum: float = 0.1,
         epsilon: float = 1e-5,
+        init_std: float | None = None,
         dtype: DTypeLike = jnp.float32,
     ):
         self.conv = Conv(
@@ -146,6 +155,7 @@ class ConvBN(nnx.Module):
             dilation=dilation,
             groups=groups,
             bias=bias,
+            init_std=init_std,
             dtype=dtype,
         )
         self.bn = BatchNorm(out_channels, rngs=rngs, momentum=momentum, epsilon=epsilon)

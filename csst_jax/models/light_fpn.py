@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite0
 from csst_jax.models.backbones.resnet import scaled
-from csst_jax.models.layers import Classifier, Conv, ConvBN, Dropout
+from csst_jax.models.layers import Conv, ConvBN, Dropout, fan_in_std
 from csst_jax.models.pooling import adaptive_average_pool
 from csst_jax.models.resize import resize, resize_logits
 from csst_jax.types import CsstError
@@ -30,6 +30,10 @@ _BACKBONES = ("efficientnet_lite0",)
 _STRIDE32, _STRIDE16, _STRIDE8, _STRIDE4 = "stage6", "stage4", "stage2", "stage1"
 _CHANNELS = 128
 _FINE_CHANNELS = 32
+# Of the decoder's initial weights: PyTorch's default, by fan-in. A convolution before a normalisation computes the same
+# at any scale, but the larger its weights are, the slower a step turns them: by the square. He's by fan-out are up to
+# four times as large here, and 500 steps on 46 masks of CamVid then reached 37.1 mIoU instead of 49.3.
+_GAIN = 1 / 3
 
 
 class LightFPN(nnx.Module):
@@ -40,17 +44,25 @@ class LightFPN(nnx.Module):
         inside, channels, fine = self.backbone.channels, scaled(_CHANNELS, width), scaled(_FINE_CHANNELS, width)
         wide = channels + fine
 
-        def lateral(name: str, out_channels: int) -> ConvBN:
-            return ConvBN(inside[name], out_channels, 1, rngs=rngs, dtype=dtype)
+        def unit(in_channels: int, out_channels: int) -> ConvBN:
+            std = fan_in_std(in_channels, gain=_GAIN)
+            return ConvBN(in_channels, out_channels, 1, rngs=rngs, init_std=std, dtype=dtype)
 
-        self.lateral32, self.lateral16 = lateral(_STRIDE32, channels), lateral(_STRIDE16, channels)
-        self.lateral8, self.lateral4 = lateral(_STRIDE8, channels), lateral(_STRIDE4, fine)
+        def biased(in_channels: int, out_channels: int) -> Conv:
+            std = fan_in_std(in_channels, gain=_GAIN)
+            return Conv(in_channels, out_channels, 1, rngs=rngs, bias=True, init_std=std, dtype=dtype)
+
+        self.lateral32 = unit(inside[_STRIDE32], channels)
+        self.lateral16 = unit(inside[_STRIDE16], channels)
+        self.lateral8 = unit(inside[_STRIDE8], channels)
+        self.lateral4 = unit(inside[_STRIDE4], fine)
         # With a bias and no normalisation: of one position an image there is little to take statistics of.
-        self.context = Conv(inside[_STRIDE32], channels, 1, rngs=rngs, bias=True, dtype=dtype)
-        self.depthwise = ConvBN(wide, wide, 3, rngs=rngs, groups=wide, dtype=dtype)
-        self.pointwise = ConvBN(wide, channels, 1, rngs=rngs, dtype=dtype)
+        self.context = biased(inside[_STRIDE32], channels)
+        std = fan_in_std(1, 3, gain=_GAIN)
+        self.depthwise = ConvBN(wide, wide, 3, rngs=rngs, groups=wide, init_std=std, dtype=dtype)
+        self.pointwise = unit(wide, channels)
         self.dropout = Dropout(0.1, rngs=rngs)
-        self.classifier = Classifier(channels, num_classes, rngs=rngs, dtype=dtype)
+        self.classifier = biased(channels, num_classes)
         self.deterministic = False
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:

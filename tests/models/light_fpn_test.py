@@ -119,3 +119,13 @@ def bilinear(x, size):
 def test_an_unknown_backbone_lists_the_known():
     with pytest.raises(CsstError, match="unknown backbone 'resnet50' of the light FPN; known are: efficientnet_lite0"):
         nnx_io.abstract(functools.partial(light_fpn.build, 5, backbone="resnet50"))
+
+
+@pytest.mark.slow
+def test_the_decoders_initial_weights_have_the_deviation_of_pytorchs():
+    params = nnx_io.create(functools.partial(light_fpn.build, 11, depth=0.1), seed=0).params
+    decoder = {n: p for n, p in params.items() if not n.startswith("backbone.") and n.endswith("kernel")}
+    assert len(decoder) == 8
+    for name, kernel in decoder.items():
+        fan_in = np.prod(kernel.shape[:-1])
+        np.testing.assert_allclose(np.std(kernel), 1 / np.sqrt(3 * fan_in), rtol=0.1, err_msg=name)
