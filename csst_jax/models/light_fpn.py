@@ -2,7 +2,7 @@
 
 No paper's network. It is the decoder of a probe in PyTorch that learnt CamVid from 46 masks faster than DeepLabV3+ on
 the same trunk: with the trunk undilated, its weights compute what they were trained to compute, and the decoder has
-0.2 M parameters. Close to LR-ASPP (Howard et al., arXiv:1905.02244) in that the global average joins at the coarsest
+0.1 M parameters. Close to LR-ASPP (Howard et al., arXiv:1905.02244) in that the global average joins at the coarsest
 stride, and to FPN (Lin et al., arXiv:1612.03144) in the sums from there on.
 """
 

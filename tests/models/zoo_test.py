@@ -13,7 +13,7 @@ from csst_jax.types import CsstError
 
 # The paper's (Tables 3, 6, 7 and 9).
 NETWORKS = {"fast_scnn", "bisenet", "icnet", "pspnet", "deeplab_v2", "deeplab_v3", "deeplab_v3_plus", "ocr", "encnet"}
-OTHERS = {"fcn", "light_fpn"}
+OTHERS = {"fcn", "light_fpn", "fpn", "unet"}
 
 
 def test_the_papers_networks_are_there():
