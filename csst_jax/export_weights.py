@@ -1,7 +1,7 @@
 """Writes weights for another code base: `python -m csst_jax.export_weights --source=mmseg --weights=… --out=FILE.pth`.
 
-A student trained here then runs in mmsegmentation. PyTorch is not needed. Networks of the source's lineage alone can be
-exported: in another one the same weights would give other results there.
+A student trained here then runs in mmsegmentation or segmentation_models_pytorch ("smp"). PyTorch is not needed.
+Networks of the source's lineage alone can be exported: in another one the same weights would give other results there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from csst_jax.models.weights import files
     from csst_jax.models.weights.rules import Source
 
-SOURCES = {"mmseg": "csst_jax.models.weights.sources.mmseg:config"}
+SOURCES = {
+    "mmseg": "csst_jax.models.weights.sources.mmseg:config",
+    "smp": "csst_jax.models.weights.sources.smp:config",
+}
 """Source -> "module:function": what to write into its configuration, from the number of classes and the preprocessing.
 """
 
@@ -65,7 +68,9 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
 
 
 def _require_lineage(code_base: Source, description: files.Description, weights: str) -> None:
-    network, wanted = description.network, code_base.options["lineage"]
+    network, wanted = description.network, code_base.options.get("lineage")
+    if wanted is None:  # there is one version of it
+        return
     own = description.options.get("lineage") or zoo.lineages(network)[0]
     if own == wanted:
         return

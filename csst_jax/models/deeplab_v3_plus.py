@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite0
+from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite, EfficientNetLite0
 from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
 from csst_jax.models.backbones.wide_resnet import WideResNet38
 from csst_jax.models.heads.aspp import ASPP, SeparableConv
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _RESNETS = ("resnet18", "resnet50", "resnet101", "resnext50_32x4d", "se_resnext50_32x4d")
 
-_Backbone = ResNet | WideResNet38 | EfficientNetLite0
+_Backbone = ResNet | WideResNet38 | EfficientNetLite
 
 
 @dataclasses.dataclass(frozen=True)

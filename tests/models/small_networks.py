@@ -27,8 +27,14 @@ SHARED_CROP = 48
 SHARED_CROPS = {"icnet_resnet50": 128}
 # What ResNet50 stands for at this depth, with its name.
 DEEPER = {name: shorter for name in zoo.NETWORKS if (shorter := f"{name.removesuffix('101')}50") in zoo.NETWORKS}
+# FPN and U-Net on trunks that other networks have: shown once on a ResNet and once on an EfficientNet.
+IN_PARTS = {
+    name
+    for name in zoo.NETWORKS
+    if name.startswith(("fpn_", "unet_")) and not name.endswith(("resnet18", "efficientnet_lite0"))
+}
 # Left out where a program is compiled for eight devices: those, and OCR's trunk under FCN's head.
-REPEATED = DEEPER.keys() | {"fcn_hrnet_w48"}
+REPEATED = DEEPER.keys() | IN_PARTS | {"fcn_hrnet_w48"}
 COLOURS = np.array([(90, 90, 90), (200, 60, 60), (60, 200, 60), (60, 60, 200)])
 
 

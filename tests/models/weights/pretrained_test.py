@@ -1,5 +1,7 @@
 """Initial values from a file: what is taken, what stays, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,18 @@ def test_other_classes_keep_new_classifiers_alone_and_it_is_said(path, caplog):
     new = {name for name in own.params if network.params[name] is own.params[name]}
     assert new == {"classifier.kernel", "classifier.bias", "aux.kernel", "aux.bias"}
     assert "other classes than the file's 5: new classifiers" in caplog.text and "classifier.kernel" in caplog.text
+
+
+def test_what_was_never_trained_is_the_seeds_own(path, caplog):
+    caplog.set_level("INFO")
+    arrays, description = files.read(path)
+    initial = ("aux.bias", "aux.kernel", "stem.bn.mean")
+    files.write(path, arrays, dataclasses.replace(description, initial=initial))
+    own = nnx_io.create(zoo.builder("toy", 5), 0)
+    network = pretrained.from_file(own, path)
+    before, after = own.params | own.batch_stats, network.params | network.batch_stats
+    assert {name for name in before if after[name] is before[name]} == set(initial)
+    assert f"{len(arrays) - 3} arrays from" in caplog.text
 
 
 def test_a_file_that_does_not_fit_lists_both_sides(path):

@@ -230,6 +230,7 @@ CASES = [
     ("encoding", "encnet_resnet101", encoding_encnet),
     ("torchseg", "bisenet_resnet18", torchseg_bisenet),
     ("efficientnet_lite", "deeplab_v3_plus_efficientnet_lite0", efficientnet_lite0),
+    ("efficientnet_lite", "light_fpn_efficientnet_lite0", efficientnet_lite0),
     pytest.param("hrnet_ocr", "fcn_hrnet_w48", hrnet_ocr_fcn, marks=pytest.mark.slow),
     pytest.param("hrnet_ocr", "ocr_hrnet_w48", hrnet_ocr, marks=pytest.mark.slow),
 ]
