@@ -174,6 +174,12 @@ def logged(stage):
     return {name for line in lines for name in json.loads(line)}
 
 
+def test_the_code_passes_the_linter(copy):
+    touched = {path for title in KINDS for path in (*addition(title).files, *(p for _, p, _ in addition(title).lines))}
+    in_copy(copy, "-m", "ruff", "check", *touched)
+    in_copy(copy, "-m", "ruff", "format", "--check", *touched)
+
+
 @pytest.mark.slow
 def test_network(copy, tiny_data):
     stage = run(copy, tiny_data, "A network")
