@@ -57,13 +57,13 @@ def import_weights(
     from csst_jax.models import nnx_io  # JAX takes a second to import, which --help need not wait for
     from csst_jax.models.weights import files, rules
 
-    how = catalogue.source(source, network)
+    code_base = catalogue.source(source, network)
     checkpoint = packaged(source) if checkpoint is None else checkpoint
     entries = files.read_checkpoint(checkpoint)
-    options = {**how.options, **(options or {})}
+    options = {**code_base.options, **(options or {})}
     built, other = (nnx_io.abstract(zoo.builder(network, n, **options)) for n in (2, 3))
     classifier = {name for name, leaf in built.params.items() if leaf.shape != other.params[name].shape}
-    found = None if how.backbone else rules.number_of_classes(how, entries, classifier)
+    found = None if code_base.backbone else rules.number_of_classes(code_base, entries, classifier)
     classes = found if num_classes is None else num_classes
     if classes is None:
         raise CsstError(f"{checkpoint} does not say how many classes there are to be; give --num_classes.")
@@ -71,20 +71,20 @@ def import_weights(
     build = zoo.builder(network, classes, **options)
     built = nnx_io.abstract(build)
     like = {name: tuple(leaf.shape) for name, leaf in (built.params | built.batch_stats).items()}
-    if how.backbone:
-        arrays = _fill_trunk(how, entries, like, network)
+    if code_base.backbone:
+        arrays = _fill_trunk(code_base, entries, like, network)
     else:
-        arrays = rules.apply(how, entries, like, classifier)
-    said = [f"{count} entries dropped: {name}" for name, count in rules.dropped(how, entries).items()]
+        arrays = rules.apply(code_base, entries, like, classifier)
+    said = [f"{count} entries dropped: {name}" for name, count in rules.dropped(code_base, entries).items()]
     missing = like.keys() - arrays.keys()
-    if missing and how.backbone:
+    if missing and code_base.backbone:
         said.append(f"{len(missing)} arrays outside of the backbone keep initial values: train the network.")
     elif missing:
         said.append(f"{classes} classes instead of {found}: the classifier has initial values again; train it.")
     if missing:
         arrays |= _initial(build, missing)
     description = files.Description(
-        network, options, classes, source, files.sha256(checkpoint), how.preprocessing, tuple(sorted(missing))
+        network, options, classes, source, files.sha256(checkpoint), code_base.preprocessing, tuple(sorted(missing))
     )
     files.write(out, arrays, description)
     values = sum(array.size for name, array in arrays.items() if name in built.params)
@@ -116,16 +116,16 @@ def packaged(source: str) -> str:
 
 
 def _fill_trunk(
-    how: Source, entries: Mapping[str, np.ndarray], like: Mapping[str, tuple[int, ...]], network: str
+    code_base: Source, entries: Mapping[str, np.ndarray], like: Mapping[str, tuple[int, ...]], network: str
 ) -> dict[str, np.ndarray]:
     """Rules write "backbone."; a network may call that part otherwise."""
     from csst_jax.models.weights import rules
 
     trunk = next((name for name in _TRUNKS if any(key.startswith(name) for key in like)), None)
     if trunk is None:
-        raise CsstError(f"network {network!r} has no backbone that source {how.name!r} could fill.")
+        raise CsstError(f"network {network!r} has no backbone that source {code_base.name!r} could fill.")
     wanted = {f"{_TRUNKS[0]}{n.removeprefix(trunk)}": shape for n, shape in like.items() if n.startswith(trunk)}
-    filled = rules.apply(how, entries, wanted)
+    filled = rules.apply(code_base, entries, wanted)
     return {f"{trunk}{name.removeprefix(_TRUNKS[0])}": value for name, value in filled.items()}
 
 

@@ -101,7 +101,7 @@ def examine_split(data_set: DataSet, split: str, num_workers: int) -> list[Exami
     Raises:
       CsstError: the record files cannot be opened.
     """
-    source, labelled = data_set.source(split), frozenset(data_set.labelled_ids(split))
+    source, labelled = data_set.reader(split), frozenset(data_set.labelled_ids(split))
 
     def records() -> Iterator[Stored]:
         for record, image_id in enumerate(data_set.ids(split)):

@@ -63,7 +63,7 @@ def draw_sheet(
     """
     pairs = []
     for split, candidates in records.items():
-        ids, source = data_set.ids(split), data_set.source(split)
+        ids, source = data_set.ids(split), data_set.reader(split)
         for record in choose(data_set.centroids(split), candidates, per_split):
             image_bytes, label_bytes = source.pair_bytes(record)
             image, label = encoded.decode_rgb(image_bytes), encoded.decode_label(label_bytes)

@@ -37,7 +37,7 @@ def rebuild(directory: pathlib.Path, num_workers: int = 1) -> None:
     num_classes = len(data_set.description.classes)
     for split in data_set.splits:
         builder = centroid_index.IndexBuilder(num_classes)
-        source = data_set.source(split)
+        source = data_set.reader(split)
         labels = ((image_id, source.label_bytes(record)) for record, image_id in enumerate(data_set.ids(split)))
         find = functools.partial(components, num_classes=num_classes)
         for record, (image_id, label, found) in enumerate(workers.ordered_map(find, labels, num_workers)):

@@ -208,7 +208,9 @@ def test_a_damaged_file_is_explained_and_made_again(copy, config):
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     config.stages = "teacher"
-    with pytest.raises(CsstError, match=r"teacher/model.safetensors is damaged: .*, in its stage's directory, delete it"):
+    with pytest.raises(
+        CsstError, match=r"teacher/model.safetensors is damaged: .*, in its stage's directory, delete it"
+    ):
         pipeline.run(resolve.run(config), copy)
     path.unlink()
     pipeline.run(resolve.run(config), copy)
@@ -250,7 +252,7 @@ def test_a_teacher_of_another_run_is_taken_by_its_workdir_and_evaluating_it_chan
 
 def evaluated(config, checkpoints, output):
     parts = (resolve.evaluation(config), resolve.data(config), resolve.mesh(config))
-    return scoring.evaluate(*parts, checkpoints, output)
+    return scoring.score_networks(*parts, checkpoints, output)
 
 
 def unscored(directory):

@@ -122,7 +122,7 @@ def _find_shared_images(pool: Selection, validation: Selection, found: Findings)
         image_id
         for record, image_id in enumerate(validation.dataset.ids(validation.split))
         if any(
-            validation.source.image_bytes(record) == pool.source.image_bytes(other)
+            validation.reader.image_bytes(record) == pool.reader.image_bytes(other)
             for other in in_pool.get(image_id, ())
         )
     ]

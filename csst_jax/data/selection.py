@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from csst_jax.data.stored.store import DataSet, Source
+    from csst_jax.data.stored.store import DataSet, Reader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Selection:
     unlabelled: tuple[int, ...]
 
     @property
-    def source(self) -> Source:
+    def reader(self) -> Reader:
         """Random access to the split's images and labels."""
-        return self.dataset.source(self.split)
+        return self.dataset.reader(self.split)
 
     def ids(self, records: tuple[int, ...]) -> tuple[str, ...]:
         """Ids of some records."""

@@ -75,7 +75,7 @@ def test_contact_sheet_lies_in_the_data_set_or_where_it_is_wanted(prepared, tmp_
     for path in (prepared / "contact_sheet.png", tmp_path / "new" / "sheet.png"):
         with Image.open(path) as sheet:
             assert sheet.width == 4 * 328 + 8
-    DataSet.open(prepared).source("train")  # the picture does no harm there
+    DataSet.open(prepared).reader("train")  # the picture does no harm there
     with pytest.raises(CsstError, match=r"cannot write .*dataset.json/sheet.png \(.*\); name another place"):
         run(prepared, f"--contact_sheet={prepared / 'dataset.json' / 'sheet.png'}")
 

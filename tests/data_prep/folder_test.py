@@ -32,7 +32,7 @@ def test_images_without_masks_are_the_unlabelled_pool(own):
     assert len(data_set.ids("val")) == 2 and data_set.ids("val") == data_set.labelled_ids("val")
     assert not set(data_set.ids("val")) & set(data_set.ids("train"))
     record = data_set.ids("train").index("b/photo 7")
-    assert data_set.source("train").image_bytes(record) == (own / "images" / "b" / "photo 7.png").read_bytes()
+    assert data_set.reader("train").image_bytes(record) == (own / "images" / "b" / "photo 7.png").read_bytes()
     assert len(data_set.centroids("val")) > 0
 
 
@@ -95,7 +95,7 @@ void: {colors: [[0, 0, 0]]}
         for record, image_id in enumerate(data_set.ids(split)):
             if image_id in data_set.labelled_ids(split):
                 mask = before[own / "masks" / f"{image_id}.png"]
-                stored = encoded.decode_label(data_set.source(split).label_bytes(record))
+                stored = encoded.decode_label(data_set.reader(split).label_bytes(record))
                 np.testing.assert_array_equal(stored, np.where(mask == 2, 255, mask))
 
 

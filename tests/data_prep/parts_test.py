@@ -109,7 +109,7 @@ def test_records_and_index_of_several_parts_are_in_order(tmp_path):
     data_set = DataSet.open(prepare(tmp_path, Maker()))
     assert data_set.ids("train") == tuple(f"{number:02d}" for number in range(COUNT))
     assert data_set.labelled_ids("train") == tuple(f"{number:02d}" for number in range(0, COUNT, 2))
-    source, index = data_set.source("train"), data_set.centroids("train")
+    source, index = data_set.reader("train"), data_set.centroids("train")
     for number in range(COUNT):
         assert source.image_bytes(number) == example(number).image_bytes
         thing = (index.record == number) & (index.klass == 1)
@@ -146,7 +146,7 @@ def test_beam_stores_what_processes_store(tmp_path):
     for split in ("train", "val"):
         index = f"centroids-{split}.tfrecord"
         assert (one / index).read_bytes() == (other / index).read_bytes()
-        sources = [DataSet.open(directory).source(split) for directory in (one, other)]
+        sources = [DataSet.open(directory).reader(split) for directory in (one, other)]
         for record in range(len(sources[0])):
             assert sources[0].pair_bytes(record) == sources[1].pair_bytes(record)
 

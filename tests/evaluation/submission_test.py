@@ -34,15 +34,15 @@ def predictions(data):
 
 def write(tmp_path, name, changed=None):
     """An archive of three images; `changed` gets the directory with its files before all that is there is packed."""
-    how, data = submission.find(name), DATA[name]
+    file_format, data = submission.find(name), DATA[name]
     files, archive = tmp_path / "files", tmp_path / f"submission{submission.find(name).suffix}"
     for image_id, classes in zip(IDS, predictions(data), strict=True):
-        submission.write_image(files, how, data, image_id, classes)
+        submission.write_image(files, file_format, data, image_id, classes)
     if changed is None:
-        submission.pack(files, how, archive, IDS)
+        submission.pack(files, file_format, archive, IDS)
         return archive
-    changed(files / how.folder)
-    kind = "zip" if how.suffix == ".zip" else "gztar"
+    changed(files / file_format.folder)
+    kind = "zip" if file_format.suffix == ".zip" else "gztar"
     return shutil.make_archive(tmp_path / "changed", kind, files)
 
 

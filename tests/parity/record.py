@@ -108,7 +108,8 @@ def record(case):
                 outputs = forward(model, to_torch(filling.images(size)).double())
             key = "features" if "features" in outputs else "logits"
             kept |= sample_outputs(f"eval {size[0]} {size[1]}", {key: outputs[key]})
-        kept |= well_conditioned(lambda *how, **more: train(case, model, forward, filled, *how, **more), case.moved)
+        trained = functools.partial(train, case, model, forward, filled)
+        kept |= well_conditioned(trained, case.moved)
     kept = {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in kept.items()}
     np.savez_compressed(case.fixture, **kept)
     size = case.fixture.stat().st_size

@@ -39,7 +39,7 @@ def index_path(directory: str | os.PathLike[str], split: str) -> pathlib.Path:
     return pathlib.Path(directory) / f"centroids-{split}.tfrecord"
 
 
-class Source:
+class Reader:
     """Random access to the records of one split, undecoded; any number of threads may read at once.
 
     array_record shares one thread-safe reader a file among the threads.
@@ -106,7 +106,7 @@ class DataSet:
         self.directory = directory
         self.description = description
         self._splits = splits
-        self._sources: dict[str, Source] = {}
+        self._readers: dict[str, Reader] = {}
         self._builder: Any = None
         self._lock = threading.Lock()
 
@@ -167,12 +167,12 @@ class DataSet:
 
     def image_sizes(self, split: str) -> dict[str, tuple[int, int]]:
         """Height and width of each image of `split` by its id."""
-        source = self.source(split)
+        source = self.reader(split)
         return {image_id: size(source.image_bytes(record)) for record, image_id in enumerate(self.ids(split))}
 
     def labels_sha256(self, split: str) -> str:
         """Hash of the labels as they are stored now (read and hashed once a process)."""
-        source = self.source(split)
+        source = self.reader(split)
         files = sorted(self.directory.glob(f"*-{split}.array_record-*"))
         key = (split, *((str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
         if key not in _HASHES:
@@ -180,7 +180,7 @@ class DataSet:
             _HASHES[key] = centroid_index.labels_sha256(labels)
         return _HASHES[key]
 
-    def source(self, split: str) -> Source:
+    def reader(self, split: str) -> Reader:
         """Random access to the records of `split`.
 
         Raises:
@@ -188,9 +188,9 @@ class DataSet:
         """
         ids = self.ids(split)
         with self._lock:
-            if split not in self._sources:
-                self._sources[split] = self._open_source(split, ids)
-            return self._sources[split]
+            if split not in self._readers:
+                self._readers[split] = self._open_source(split, ids)
+            return self._readers[split]
 
     def centroids(self, split: str) -> centroid_index.CentroidIndex:
         """The centroid index of `split`, checked against the labels as they are stored now.
@@ -205,7 +205,7 @@ class DataSet:
             raise CsstError(f"{self.directory}: no split {split!r}; there are: {', '.join(self._splits)}.")
         return self._splits[split]
 
-    def _open_source(self, split: str, ids: Sequence[str]) -> Source:
+    def _open_source(self, split: str, ids: Sequence[str]) -> Reader:
         import tensorflow_datasets as tfds  # half a second to import; it does not import TensorFlow
 
         undecoded = {"image": tfds.decode.SkipDecoding(), "label": tfds.decode.SkipDecoding()}
@@ -224,7 +224,7 @@ class DataSet:
             )
         info = self._builder.info.splits[split]
         files = zip(map(os.fspath, info.filepaths), info.shard_lengths, strict=True)
-        return Source(records, list(files), ids)
+        return Reader(records, list(files), ids)
 
 
 def _leads_outside(image_id: str) -> bool:

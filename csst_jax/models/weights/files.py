@@ -21,7 +21,7 @@ from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import torch_pickle
 from csst_jax.models.weights.locate import MODEL_FILE, locate
 from csst_jax.precision import compute_dtype
-from csst_jax.runtime.storage import Place, local_file, place, replacing
+from csst_jax.runtime.storage import StoragePath, as_path, local_file, replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def other_classes(description: Description, classes: Sequence[str]) -> str:
     return ""
 
 
-def add_scores(path: Place, scores: Mapping[str, Any]) -> None:
+def add_scores(path: StoragePath, scores: Mapping[str, Any]) -> None:
     """Puts scores into a file's description, in place of those that are there; atomically.
 
     Raises:
@@ -192,7 +192,7 @@ def add_scores(path: Place, scores: Mapping[str, Any]) -> None:
     write(path, arrays, dataclasses.replace(description, scores=scores))
 
 
-def _description(path: Place, metadata: Mapping[str, str]) -> Description:
+def _description(path: StoragePath, metadata: Mapping[str, str]) -> Description:
     if _KEY not in metadata:
         raise CsstError(f"{path} does not say which network it is for, so it is not csst_jax's own file. {_MAKE}")
     try:
@@ -210,7 +210,7 @@ def _read_safetensors(
     path: str | os.PathLike[str], arrays: bool = True
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
-        with safetensors.safe_open(os.fspath(local_file(place(path))), framework="numpy") as file:
+        with safetensors.safe_open(os.fspath(local_file(as_path(path))), framework="numpy") as file:
             names = list(file.keys()) if arrays else []
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
