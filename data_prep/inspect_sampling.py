@@ -1,6 +1,6 @@
 """Draws what a training epoch would see under each sampling strategy (paper §3.2), before anything is trained.
 
-For centroid, class_uniform_tiles and uniform: how many crops are drawn for each class, how many show it, and its share
+For every sampler of `csst_jax.samplers`: how many crops are drawn for each class, how many show it, and its share
 of their pixels, as a table and as bars (sampling.png); and some crops under their masks, the point that each was drawn
 around ringed (crops.png). The settings are the teacher's, and the images those with masks; with --workdir, where a run
 has pseudo labels, they are the student's, and both.

@@ -66,7 +66,7 @@ def test_overfits_one_batch_and_goes_on_from_a_checkpoint(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.NETWORKS)
 def test_features_are_documented_by_name(name):
-    options = {"width": 0.125, "depth": 0.01}
+    options = small_networks.options(name, width=0.125, depth=0.01)
     network = nnx_io.abstract(zoo.builder(name, NUM_CLASSES, **options))
     images = jax.ShapeDtypeStruct((1, CROP, CROP, 3), jnp.float32)
     features = jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)["features"]

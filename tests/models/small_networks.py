@@ -38,10 +38,16 @@ REPEATED = DEEPER.keys() | IN_PARTS | {"fcn_hrnet_w48"}
 COLOURS = np.array([(90, 90, 90), (200, 60, 60), (60, 200, 60), (60, 60, 200)])
 
 
+def options(name, **wanted):
+    """Those of the wanted options that the network has."""
+    return {option: value for option, value in wanted.items() if zoo.has_option(name, option)}
+
+
 def recipe(name, devices, spatial=1, dtype="float32"):
     """What `main` trains with the default configuration, of a small network; values are shapes alone."""
     stage = base.get_config().student
-    stage.network, stage.width, stage.depth, stage.dtype = name, 0.125, 0.01, dtype
+    stage.network, stage.dtype = name, dtype
+    stage.update(options(name, width=0.125, depth=0.01))
     mesh = make_mesh(jax.devices()[:devices], spatial)
     training = resolve.training(stage, IMAGENET)
     return build.recipe(training, NUM_CLASSES, None, Mesh(-1, spatial, split_state=False), mesh)
