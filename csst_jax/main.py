@@ -43,13 +43,14 @@ def main(_: list[str]) -> int:
 
         startup.quiet_libraries()
         startup.start_jax(_CONFIG.value)
-        with leaving.none_left_waiting(), startup.storage_errors_told(workdir), claimed(workdir):
+        with leaving.none_left_waiting(), startup.storage_errors_told(workdir):
             peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             from csst_jax import pipeline  # seconds to import: not before the checks above
             from csst_jax.settings import resolve
 
-            with startup.logged(workdir), startup.recorded_config(_CONFIG.value, workdir):
-                pipeline.run(resolve.run(_CONFIG.value), workdir)
+            settings = resolve.run(_CONFIG.value)  # nothing is written before all of them have been looked at
+            with claimed(workdir), startup.logged(workdir), startup.recorded_config(_CONFIG.value, workdir):
+                pipeline.run(settings, workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")
         leave_at_once(0)

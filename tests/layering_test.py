@@ -126,6 +126,7 @@ def test_models_know_no_loss_no_metric_and_no_config():
 def test_configuration_is_read_at_the_top_alone():
     allowed = {
         "csst_jax.settings.resolve",
+        "csst_jax.settings.config_file",
         "csst_jax.runtime.startup",
         "csst_jax.command_line",
         *(f"csst_jax.{c}" for c in COMMANDS),
