@@ -19,6 +19,7 @@ from absl import app, flags
 from csst_jax import command_line
 from csst_jax.runtime import storage
 from csst_jax.runtime.host_memory import collect_seldom
+from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -53,4 +54,5 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     app.run(main, flags_parser=command_line.parse_flags)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
+from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -103,4 +104,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     sys.exit(main())

@@ -14,7 +14,7 @@ from absl import app, flags
 from csst_jax import command_line
 from csst_jax.runtime import storage
 from csst_jax.runtime.host_memory import collect_seldom, keep_freed_memory
-from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages
+from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages, tell_interruption
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -27,7 +27,8 @@ def main(_: list[str]) -> int:
     """Runs the pipeline.
 
     Returns:
-      The exit status: 0 when it is finished or was stopped by SIGTERM, 2 when there is something for the user to mend.
+      The exit status: 0 when it is finished or was stopped by SIGTERM, 130 when it was stopped by Ctrl-C, 2 when there
+      is something for the user to fix.
     """
     stop_between_stages()
     keep_freed_memory()
@@ -53,7 +54,7 @@ def main(_: list[str]) -> int:
                 pipeline.run(settings, workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")
-        leave_at_once(0)
+        leave_at_once(stopped.status)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -61,4 +62,5 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     app.run(main, flags_parser=command_line.parse_flags)

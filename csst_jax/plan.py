@@ -26,6 +26,7 @@ from absl import app, flags
 
 from csst_jax import command_line
 from csst_jax.runtime import storage
+from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -192,4 +193,5 @@ def program_row(work: Work, outcome: Outcome, chip: Chip | None) -> dict[str, An
 
 
 if __name__ == "__main__":
+    tell_interruption()
     app.run(main, flags_parser=command_line.parse_flags)

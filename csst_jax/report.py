@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+from csst_jax.runtime.signals import tell_interruption
 from csst_jax.runtime.storage import Place, place, replacing
 from csst_jax.types import CsstError
 
@@ -212,4 +213,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     sys.exit(main())
