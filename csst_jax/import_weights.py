@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
+from csst_jax.runtime import outputs
 from csst_jax.runtime.signals import tell_interruption
-from csst_jax.types import CsstError
+from csst_jax.types import IGNORE_LABEL, CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -55,6 +56,9 @@ def import_weights(
     Raises:
       CsstError: the checkpoint cannot be read or does not fit; lists all differences.
     """
+    target = outputs.file(out, "--out")
+    if num_classes is not None and not 2 <= num_classes <= IGNORE_LABEL:
+        raise CsstError(f"--num_classes={num_classes}: give 2 to {IGNORE_LABEL}, or leave it out.")
     from csst_jax.models import nnx_io  # JAX takes a second to import, which --help need not wait for
     from csst_jax.models.weights import files, rules
 
@@ -87,7 +91,8 @@ def import_weights(
     description = files.Description(
         network, options, classes, source, files.sha256(checkpoint), how.preprocessing, tuple(sorted(missing))
     )
-    files.write(out, arrays, description)
+    with outputs.errors_told(target):
+        files.write(out, arrays, description)
     values = sum(array.size for name, array in arrays.items() if name in built.params)
     return [f"{out}: {network}, {classes} classes, {values:,} parameters", *said]
 

@@ -12,7 +12,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 from absl import app, flags
 
 from csst_jax import command_line
-from csst_jax.runtime import storage
+from csst_jax.runtime import outputs
 from csst_jax.runtime.host_memory import collect_seldom, keep_freed_memory
 from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages, tell_interruption
 from csst_jax.types import CsstError
@@ -34,7 +34,7 @@ def main(_: list[str]) -> int:
     keep_freed_memory()
     collect_seldom()
     try:
-        workdir = storage.place(_WORKDIR.value, "--workdir")
+        workdir = outputs.directory(_WORKDIR.value, "--workdir")
         from csst_jax.runtime import (  # JAX takes a second to import: not before the flags are right
             leaving,
             peers,
@@ -44,7 +44,7 @@ def main(_: list[str]) -> int:
 
         startup.quiet_libraries()
         startup.start_jax(_CONFIG.value)
-        with leaving.none_left_waiting(), startup.storage_errors_told(workdir):
+        with leaving.none_left_waiting(), outputs.errors_told(workdir):
             peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             from csst_jax import pipeline  # seconds to import: not before the checks above
             from csst_jax.settings import resolve
