@@ -66,12 +66,12 @@ def images(
     found, wanted = {}, training.origins
     if REAL in wanted:
         index = pool.dataset.centroids(pool.split)
-        found[REAL] = Images(pool.source, pool.labelled, index, training.sampling.min_area_px)
+        found[REAL] = Images(pool.reader, pool.labelled, index, training.sampling.min_area_px)
     if PSEUDO in wanted and pseudo is not None:
         labelled, index = pseudo
         found[PSEUDO] = Images(labelled, range(len(labelled)), index, training.sampling.pseudo_min_area_px)
     if UNLABELLED in wanted:
-        found[UNLABELLED] = Images(WithoutLabels(pool.source), pool.unlabelled)
+        found[UNLABELLED] = Images(WithoutLabels(pool.reader), pool.unlabelled)
     return found
 
 

@@ -39,7 +39,7 @@ def main(_: list[str]) -> int:
     try:
         if not _CHECKPOINT.value:
             raise CsstError("--checkpoint is empty; give files of weights, finished stages or workdirs.")
-        checkpoints = [storage.place(path, "--checkpoint") for path in _CHECKPOINT.value]
+        checkpoints = [storage.as_path(path, "--checkpoint") for path in _CHECKPOINT.value]
         chosen = None if _OUTPUT.value is None else outputs.directory(_OUTPUT.value, "--output")
         startup.quiet_libraries()
         startup.start_jax(_CONFIG.value)
@@ -49,7 +49,7 @@ def main(_: list[str]) -> int:
         output = chosen or scoring.beside(checkpoints[-1])
         parts = (resolve.evaluation(_CONFIG.value), resolve.data(_CONFIG.value), resolve.mesh(_CONFIG.value))
         with outputs.errors_told(output):
-            scoring.evaluate(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
+            scoring.score_networks(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -107,7 +107,7 @@ def lineages(name: str) -> tuple[str, ...]:
     backbone = found.options.get("backbone")
     module = importlib.import_module(found.builder.partition(":")[0])
     every = getattr(module, "LINEAGES", {})
-    return tuple(key for key, how in every.items() if backbone in getattr(how, "backbones", [backbone]))
+    return tuple(key for key, variant in every.items() if backbone in getattr(variant, "backbones", [backbone]))
 
 
 def _options(build: Callable[..., nnx.Module]) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING
 
-from csst_jax.runtime.storage import Place, place
+from csst_jax.runtime.storage import StoragePath, as_path
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _FIXES = {
 }
 
 
-def directory(path: str | os.PathLike[str], name: str) -> Place:
+def directory(path: str | os.PathLike[str], name: str) -> StoragePath:
     """The directory that a flag names, which need not be there yet.
 
     Args:
@@ -39,13 +39,13 @@ def directory(path: str | os.PathLike[str], name: str) -> Place:
     Raises:
       CsstError: it is empty, a file, or below a file, or nothing can be written there; or see `storage.place`.
     """
-    found = place(path, name)
+    found = as_path(path, name)
     if isinstance(found, pathlib.Path):
         _require_room(found, found, name)
     return found
 
 
-def file(path: str | os.PathLike[str], name: str) -> Place:
+def file(path: str | os.PathLike[str], name: str) -> StoragePath:
     """The file that a flag names, which need not be there yet.
 
     Args:
@@ -55,7 +55,7 @@ def file(path: str | os.PathLike[str], name: str) -> Place:
     Raises:
       CsstError: it is empty, a directory, or below a file, or nothing can be written there; or see `storage.place`.
     """
-    found = place(path, name)
+    found = as_path(path, name)
     if isinstance(found, pathlib.Path):
         if found.is_dir():
             raise CsstError(f"{name}={path} is a directory; give the name of a file, such as {found / found.name}.")
@@ -81,7 +81,7 @@ def _require_room(asked_for: pathlib.Path, last: pathlib.Path, name: str) -> Non
 
 
 @contextlib.contextmanager
-def errors_told(output: Place) -> Iterator[None]:
+def errors_told(output: StoragePath) -> Iterator[None]:
     """What a disk refuses, as an error that says what to do; everything else as it is.
 
     Args:

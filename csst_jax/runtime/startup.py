@@ -15,7 +15,7 @@ from absl import logging as absl_logging
 
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.leaving import HEARTBEAT_S
-from csst_jax.runtime.storage import Mirror, Place, is_remote, place
+from csst_jax.runtime.storage import Mirror, StoragePath, as_path, is_remote
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ LOG_FILE = "log.txt"
 
 
 @contextlib.contextmanager
-def recorded_config(config: ConfigDict, workdir: Place) -> Iterator[None]:
+def recorded_config(config: ConfigDict, workdir: StoragePath) -> Iterator[None]:
     """Keeps the resolved configuration beside the results; a run that is refused leaves its predecessor's there."""
     if jax.process_index() > 0:
         yield
@@ -48,7 +48,7 @@ def recorded_config(config: ConfigDict, workdir: Place) -> Iterator[None]:
         raise
 
 
-def _previous(path: Place) -> Any:
+def _previous(path: StoragePath) -> Any:
     """What the last run was asked for; None where the file was cut off, which no result depends on."""
     try:
         return read_json(path)
@@ -58,7 +58,7 @@ def _previous(path: Place) -> Any:
 
 
 @contextlib.contextmanager
-def logged(workdir: Place) -> Iterator[None]:
+def logged(workdir: StoragePath) -> Iterator[None]:
     """Log lines of the first process go to the terminal and to `log.txt` in the workdir."""
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -118,7 +118,7 @@ def start_jax(config: ConfigDict) -> None:
     join_processes(os.environ)
 
 
-def _cache(directory: str) -> Place | None:
+def _cache(directory: str) -> StoragePath | None:
     """Where compiled programs are kept; without a place for them, a line on stderr says so, and work goes on.
 
     Raises:
@@ -127,7 +127,7 @@ def _cache(directory: str) -> Place | None:
     if not directory:
         return None
     if is_remote(directory):
-        return place(directory, "compilation_cache_dir")
+        return as_path(directory, "compilation_cache_dir")
     try:
         found = pathlib.Path(directory).expanduser().resolve()
         found.mkdir(parents=True, exist_ok=True)

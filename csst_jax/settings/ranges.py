@@ -97,8 +97,8 @@ TRAINING: dict[str, Kind] = {
 PREDICTION: dict[str, Kind] = {
     "scales": Numbers(POSITIVE),
     "flip": Switch(),
-    "tile_px": whole(0),
-    "tile_overlap": LESS_THAN_ALL,
+    "window_px": whole(0),
+    "window_overlap": LESS_THAN_ALL,
     "pad_px": whole(1),
 }
 """Of `label` and `evaluate`."""

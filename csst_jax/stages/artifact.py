@@ -14,7 +14,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
 
 STAGE_FILE = "stage.json"
 DONE_FILE = "DONE"
@@ -45,7 +45,7 @@ class Artifact:
     was refused or did not fit the memory, belongs to nobody: another request takes it.
     """
 
-    def __init__(self, directory: Place, request: Request):
+    def __init__(self, directory: StoragePath, request: Request):
         """Claims the directory for `request`.
 
         Raises:

@@ -15,7 +15,7 @@ from csst_jax.stages.evaluate import judge
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
     from csst_jax.stages.experiment import Experiment
     from csst_jax.stages.model_file import Trained
 
@@ -46,7 +46,7 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
     return results
 
 
-def _written(path: Place) -> str:
+def _written(path: StoragePath) -> str:
     """Fingerprint of the results that are there; empty where they are not, or were cut off, and are written anew."""
     try:
         return fingerprint(read_json(path))
@@ -83,7 +83,7 @@ def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, di
     return results
 
 
-def _result(directory: Place) -> dict[str, Any] | None:
+def _result(directory: StoragePath) -> dict[str, Any] | None:
     """A finished stage's result; None where there is none."""
     done = directory / DONE_FILE
     return read_json(done) if done.exists() else None

@@ -36,19 +36,19 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
     classes = pool.dataset.description.classes
     build.network_builder(training.network, len(classes))
     if training.crops.epochs == 0:
-        pretrained.check_complete(training.network.pretrained, classes)
+        pretrained.require_complete(training.network.pretrained, classes)
         return
     count = build.num_images(training, len(pool.labelled), len(pool.unlabelled), pseudo)
     for phase in dict.fromkeys(build.phases(training, count, device_mesh)):
         for crops_a_step in crops_of(training.streams, phase.global_batch).values():
-            sharding.check_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
+            sharding.require_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
             if crops_a_step == training.accumulate:
                 _require_statistics(training, phase.crop_px, len(classes))
     if training.optimizer.rate_factors or training.optimizer.decay_factors:
         # Refuses a rule that matches no parameter.
         build.optimizer(training, build.method(training, len(classes), None))
     records = [*pool.labelled, *(pool.unlabelled if count > len(pool.labelled) else ())]
-    sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.source.label_bytes(r)) for r in records])
+    sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.reader.label_bytes(r)) for r in records])
 
 
 def _require_statistics(training: Training, crop_px: int, num_classes: int) -> None:

@@ -80,7 +80,7 @@ def test_a_students_epoch_has_pseudo_labels(tiny_data, tmp_path, capsys, monkeyp
         label = encoded.encode_label(np.full((96, 128), 2, np.uint8))
         directory.mkdir()
         pseudo_labels.write_shard(pseudo_labels.shard_path(directory, 0, 1), [label] * 4)
-        found = pseudo_labels.PseudoLabelled(directory, pool.source, selection.unlabelled, shard_size)
+        found = pseudo_labels.PseudoLabelled(directory, pool.reader, selection.unlabelled, shard_size)
         builder = centroid_index.IndexBuilder(4)
         for record in range(4):
             builder.add(record, f"{record}", encoded.decode_label(label), label)

@@ -77,21 +77,21 @@ def batch(size, crop=CROP):
 _CPU_FORM = convolution._cpu_form
 
 
-def accelerators_form(*how):
+def accelerators_form(*geometry):
     """In place of `convolution._cpu_form`: convolutions as every platform but the CPU gets them."""
-    return "grouped" if _CPU_FORM(*how) == "grouped" else None
+    return "grouped" if _CPU_FORM(*geometry) == "grouped" else None
 
 
 def first_step(name, devices, spatial):
     """A function from a seed of the parameters to (state, metrics) after one step."""
-    how = recipe(name, devices, spatial)
+    made = recipe(name, devices, spatial)
     crop = SHARED_CROPS.get(name, SHARED_CROP)
-    program = step_program(how, Phase(crop, 8, 1))
+    program = step_program(made, Phase(crop, 8, 1))
     step = program.lower().compile()
 
     def taken(seed):
-        network = drawn(how.method.parts.network, seed)
-        state = how.initial_state(network.params, network.batch_stats)
+        network = drawn(made.method.parts.network, seed)
+        state = made.initial_state(network.params, network.batch_stats)
         return jax.device_get(step(*jax.device_put((state, batch(8, crop)), program.in_shardings)))
 
     return taken

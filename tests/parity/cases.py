@@ -44,12 +44,12 @@ class Case:
 SHORT = {"depth": 0.34}
 
 
-def pair(name, source, network, **how):
+def pair(name, source, network, **more):
     """A network whose layout is compared in full, and whose numbers are when it is short."""
-    options = how.pop("options", {})
+    options = more.pop("options", {})
     return (
         Case(name, source, network, options, numeric=False, slow_layout="hrnet" in network),
-        Case(f"{name}_short", source, network, options | SHORT, **how),
+        Case(f"{name}_short", source, network, options | SHORT, **more),
     )
 
 

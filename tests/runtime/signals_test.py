@@ -171,7 +171,7 @@ def test_a_signal_is_not_taken_for_a_failed_read(number):
         def __getitem__(self, record):
             signal.raise_signal(number)
 
-    source = store.Source(Records([0]), [("a/x-00000", 1)], ["u"])
+    source = store.Reader(Records([0]), [("a/x-00000", 1)], ["u"])
     signals.stop_between_stages()
     with pytest.raises(Preempted):
         source.label_bytes(0)

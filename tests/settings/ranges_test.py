@@ -88,8 +88,8 @@ TRAINING = {
 PREDICTION = {
     "scales": ((), (0.0,), (-1.0,), ("big",), 1.0, (NAN,), (1.0, INF)),
     "flip": SWITCH,
-    "tile_px": SIZE,
-    "tile_overlap": LESS,
+    "window_px": SIZE,
+    "window_overlap": LESS,
     "pad_px": COUNT,
 }
 WRONG = {

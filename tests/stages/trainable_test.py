@@ -24,7 +24,7 @@ class Pool:
     labelled, unlabelled = range(4), range(4, 8)
 
     def __init__(self):
-        self.source = self.dataset = self
+        self.reader = self.dataset = self
         self.description = DatasetDescription("made up", CLASSES, ((0, 0, 0),) * len(CLASSES))
 
     def label_bytes(self, record):

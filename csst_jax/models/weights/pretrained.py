@@ -43,7 +43,7 @@ def options(path: str | os.PathLike[str], network: str, asked: Mapping[str, Any]
     return {**description.options, **asked}
 
 
-def check_complete(path: str, classes: Sequence[str]) -> None:
+def require_complete(path: str, classes: Sequence[str]) -> None:
     """Refuses to take weights as they are where something in them was never trained, or was for other classes.
 
     Args:

@@ -66,20 +66,20 @@ def test_options_are_the_files_but_for_the_output_stride(tmp_path):
 
 
 def test_taken_as_they_are_weights_must_be_complete(path):
-    pretrained.check_complete(str(path), "abcde")
+    pretrained.require_complete(str(path), "abcde")
     with pytest.raises(CsstError, match="has 5 classes, and the data set has 11: a new classifier must be trained"):
-        pretrained.check_complete(str(path), "abcdefghijk")
+        pretrained.require_complete(str(path), "abcdefghijk")
     with pytest.raises(CsstError, match="set pretrained=FILE, or epochs to 1 or more"):
-        pretrained.check_complete("", "abcde")
+        pretrained.require_complete("", "abcde")
     arrays, _ = files.read(path)
     files.write(path, arrays, files.Description("toy", {}, 5, "toys", "0" * 64, IMAGENET, ("aux.bias",)))
     with pytest.raises(CsstError, match=r"1 arrays hold initial values \(aux.bias, …\)"):
-        pretrained.check_complete(str(path), "abcde")
+        pretrained.require_complete(str(path), "abcde")
     named = files.Description("toy", {}, 5, "toys", "0" * 64, IMAGENET, classes=tuple("abcde"))
     files.write(path, arrays, named)
-    pretrained.check_complete(str(path), "abcde")
+    pretrained.require_complete(str(path), "abcde")
     with pytest.raises(CsstError, match="has 'b' as class 1, and the data set has 'c': a new classifier must be tr"):
-        pretrained.check_complete(str(path), "acbde")
+        pretrained.require_complete(str(path), "acbde")
 
 
 def test_a_stage_and_a_workdir_are_taken_as_files_are(path, tmp_path):
