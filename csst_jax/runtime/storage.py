@@ -55,8 +55,6 @@ def as_path(path: str | os.PathLike[str], name: str = "path") -> StoragePath:
       CsstError: it is empty or no path, or on other object storage than Google's, or gcsfs is not installed.
     """
     value = os.fspath(path)
-    if not value.strip():
-        raise CsstError(f"{name} is empty; give a path.")
     if not is_remote(value):
         try:
             return user_path(value).resolve()
