@@ -13,7 +13,6 @@ from csst_jax import registry
 from csst_jax.data import sampling
 from csst_jax.data.augment import Augmentation
 from csst_jax.data.sampling import Images, WithoutLabels
-from csst_jax.data.stored import encoded
 from csst_jax.evaluation.whole_image import WholeImagePredictor
 from csst_jax.losses import LOSSES
 from csst_jax.losses.heads import HeadLosses
@@ -28,7 +27,7 @@ from csst_jax.precision import compute_dtype
 from csst_jax.samplers import SAMPLERS
 from csst_jax.schedules import crops
 from csst_jax.schedules.learning_rate import learning_rate
-from csst_jax.streams import PSEUDO, REAL, UNLABELLED, crops_of, total_parts
+from csst_jax.streams import PSEUDO, REAL, UNLABELLED, total_parts
 from csst_jax.train import optimizers, sharding
 from csst_jax.train.step import Recipe
 from csst_jax.types import CsstError
@@ -36,6 +35,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import optax
     from flax import nnx
 
     from csst_jax.data.crop_plan import Sampler
@@ -86,31 +86,6 @@ def num_images(training: Training, labelled: int, unlabelled: int, pseudo: bool)
     """
     has_pool = UNLABELLED in training.origins or (pseudo and PSEUDO in training.origins)
     return labelled * (REAL in training.origins) + unlabelled * has_pool
-
-
-def require_trainable(training: Training, pool: Selection, device_mesh: jax.sharding.Mesh, pseudo: bool) -> None:
-    """Refuses settings that a stage would stumble over, before the stages ahead of it take hours.
-
-    Args:
-      training: its settings.
-      pool: the training split.
-      device_mesh: the devices.
-      pseudo: whether it will have pseudo labels.
-
-    Raises:
-      CsstError: names the key or value and the fix.
-    """
-    classes = pool.dataset.description.classes
-    network_builder(training.network, len(classes))
-    if training.crops.epochs == 0:
-        pretrained.require_complete(training.network.pretrained, classes)
-        return
-    count = num_images(training, len(pool.labelled), len(pool.unlabelled), pseudo)
-    for phase in phases(training, count, device_mesh):
-        for crops_a_step in crops_of(training.streams, phase.global_batch).values():
-            sharding.require_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
-    records = [*pool.labelled, *(pool.unlabelled if count > len(pool.labelled) else ())]
-    sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.reader.label_bytes(r)) for r in records])
 
 
 def samplers(training: Training, given: Mapping[str, Images], classes: Sequence[str]) -> dict[str, Sampler]:
@@ -259,15 +234,24 @@ def recipe(
       CsstError: a rule of the optimizer matches no parameter.
     """
     chosen = method(training, num_classes, seed)
-    o = training.optimizer
     return Recipe(
         method=chosen,
         augmentation=Augmentation(training.flip, training.views, training.network.preprocessing),
-        optimizer=optimizers.make(o.settings, chosen.trained()[0], o.rate_factors, o.decay_factors),
+        optimizer=optimizer(training, chosen),
         mesh=device_mesh,
         split_state=settings.split_state,
         accumulate=training.accumulate,
     )
+
+
+def optimizer(training: Training, chosen: Method) -> optax.GradientTransformationExtraArgs:
+    """The optimizer of what the method trains.
+
+    Raises:
+      CsstError: a rule matches no parameter.
+    """
+    o = training.optimizer
+    return optimizers.make(o.settings, chosen.trained()[0], o.rate_factors, o.decay_factors)
 
 
 def predictor(

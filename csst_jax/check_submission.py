@@ -10,6 +10,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
+from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -58,4 +59,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     sys.exit(main())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import pathlib
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from ml_collections import config_flags
 
+from csst_jax.settings import config_file, ranges
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -35,11 +34,15 @@ def parse_flags(argv: list[str]) -> list[str]:
         print("  --config.KEY=VALUE: overrides a key; configs/base.py explains every one.")
         sys.exit(0)
     try:
-        _load_alone(argv)
-        return flags.FLAGS(argv)
+        _require_config(argv)
+        rest = flags.FLAGS(argv)
+        if rest[1:]:
+            raise CsstError("\n".join(_not_a_flag(argument) for argument in rest[1:]))
+        _require_sound(flags.FLAGS)
     except (CsstError, flags.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    return rest
 
 
 def parse_with_config(
@@ -56,55 +59,62 @@ def parse_with_config(
     known, rest = parser.parse_known_args(argv)
     overrides = [argument for argument in rest if argument.startswith("--config.") and known.config is not None]
     if unknown := [argument for argument in rest if argument not in overrides]:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        parser.error(" ".join(_not_a_flag(argument) for argument in unknown))
     if known.config is None:
         return known, None
     arguments = [parser.prog, f"--config={known.config}", *overrides]
-    _load_alone(arguments)
+    _require_config(arguments)
     own = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "The configuration.", flag_values=own, sys_argv=arguments)
     try:
         own(arguments)
     except flags.Error as error:
         raise CsstError(str(error)) from error
-    return known, own["config"].value
+    return known, _require_sound(own)
 
 
-def _load_alone(argv: list[str]) -> None:
+def _require_sound(parsed: flags.FlagValues) -> ConfigDict:
+    """The configuration with its overrides."""
+    config = parsed["config"].value
+    assert config is not None  # `_require_config` has seen to that
+    ranges.require_sound(config)
+    return config
+
+
+def _not_a_flag(argument: str) -> str:
+    """What to say of an argument that is no flag: its dashes were forgotten, or a text processor changed them."""
+    name = argument.lstrip("-\u2010\u2011\u2012\u2013\u2014\u2212")
+    known = "config" in name.partition("=")[0].split(".") or name.partition("=")[0] in flags.FLAGS
+    hint = f" Did you mean --{name}?" if known else ""
+    return f"{argument!r} is not a flag: flags begin with two dashes.{hint}"
+
+
+def _require_config(argv: list[str]) -> None:
     """Loads the configuration alone, then compares the overrides' names with its keys.
 
     ml_collections reports an unknown section by its bare name, without the flag it stood in; here it is named in full.
+
+    Raises:
+      CsstError: there is no configuration, it cannot be loaded, or a key is unknown; or an override comes before it.
     """
-    files = [arg for arg in argv if re.match(r"--?config=", arg)]
-    if not files:
-        raise CsstError("--config is missing; give a configuration file, for example --config=configs/demo.py.")
-    path = pathlib.Path(files[-1].partition("=")[2].partition(":")[0])
-    if not path.is_file():
-        known = ", ".join(sorted(str(p) for p in pathlib.Path("configs").glob("[!_]*.py")))
-        raise CsstError(f"--config={path}: no such file{f'; there are: {known}' if known else ''}.")
-    alone = flags.FlagValues()
-    # Without sys_argv it would take the overrides from the process's own command line, and stumble over a wrong one.
-    without_overrides = [argv[0], files[-1]]
-    config_flags.DEFINE_config_file(
-        "config", None, "The configuration alone.", flag_values=alone, sys_argv=without_overrides
-    )
-    alone(without_overrides)
-    keys = leaf_keys(alone["config"].value)
-    for arg in argv[1:]:
-        match = re.match(r"--?(?:no)?config\.([^=]+)", arg)
+    at, chosen = _chosen_config(argv)
+    keys = ranges.flattened(config_file.load(chosen))
+    for position, argument in enumerate(argv):
+        match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
         if match and match.group(1) not in keys:
-            key = match.group(1)
-            last = {k.rpartition(".")[2]: k for k in keys}
-            near = difflib.get_close_matches(key, keys, n=3) or [
-                last[k] for k in difflib.get_close_matches(key.rpartition(".")[2], last, n=3)
-            ]
-            hint = f"Near ones: {', '.join(near)}." if near else f"Known: {', '.join(keys)}."
-            raise CsstError(f"unknown configuration key {key!r} in {arg}. {hint} configs/base.py explains every key.")
+            raise CsstError(f"unknown configuration key {match[1]!r} in {argument}. {ranges.near(match[1])}")
+        if match and position < at:
+            raise CsstError(f"{argument} comes before --config={chosen}; put --config first, the keys after it.")
 
 
-def leaf_keys(config: ConfigDict, prefix: str = "") -> list[str]:
-    """All keys of a configuration as dotted names."""
-    keys: list[str] = []
-    for key, value in config.items():
-        keys += leaf_keys(value, f"{prefix}{key}.") if hasattr(value, "items") else [prefix + key]
-    return keys
+def _chosen_config(argv: list[str]) -> tuple[int, str]:
+    """The position and the value of the last `--config=FILE` or `--config FILE`."""
+    found = None
+    for position, argument in enumerate(argv):
+        if argument.startswith(("--config=", "-config=")):
+            found = position, argument.partition("=")[2]
+        elif argument in ("--config", "-config") and position + 1 < len(argv):
+            found = position, argv[position + 1]
+    if found is None or not found[1] or found[1].startswith("-"):
+        raise CsstError("--config is missing; give a configuration file, for example --config=configs/demo.py.")
+    return found

@@ -17,8 +17,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 from absl import app, flags
 
 from csst_jax import command_line
-from csst_jax.runtime import storage
+from csst_jax.runtime import outputs, storage
 from csst_jax.runtime.host_memory import collect_seldom
+from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -36,16 +37,19 @@ def main(_: list[str]) -> int:
     from csst_jax.runtime import startup  # JAX takes a second to import: not before the flags are right
 
     try:
+        if not _CHECKPOINT.value:
+            raise CsstError("--checkpoint is empty; give files of weights, finished stages or workdirs.")
+        checkpoints = [storage.as_path(path, "--checkpoint") for path in _CHECKPOINT.value]
+        chosen = None if _OUTPUT.value is None else outputs.directory(_OUTPUT.value, "--output")
         startup.quiet_libraries()
         startup.start_jax(_CONFIG.value)
         from csst_jax.settings import resolve
         from csst_jax.stages import scoring  # seconds to import: not before JAX is set up
 
-        checkpoints = [storage.as_path(path, "--checkpoint") for path in _CHECKPOINT.value]
-        chosen = storage.as_path(_OUTPUT.value, "--output") if _OUTPUT.value else None
         output = chosen or scoring.beside(checkpoints[-1])
         parts = (resolve.evaluation(_CONFIG.value), resolve.data(_CONFIG.value), resolve.mesh(_CONFIG.value))
-        scoring.score_networks(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
+        with outputs.errors_told(output):
+            scoring.score_networks(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -53,4 +57,5 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     app.run(main, flags_parser=command_line.parse_flags)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
+from csst_jax.runtime import outputs
+from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     """
     if source not in SOURCES:
         raise CsstError(f"cannot export to source {source!r}; known are: {', '.join(SOURCES)}.")
+    target = outputs.file(out, "--out")
     from csst_jax.models.weights import export, files  # JAX takes a second to import: not for --help
 
     arrays, description = files.read(weights)
@@ -52,7 +55,8 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     shown = _classes(description)
     origin = {"network": description.network, "options": dict(description.options)}
     origin["weights"] = description.weights_sha256 or description.source_sha256
-    export.write(out, entries, {**shown, "csst_jax": origin})
+    with outputs.errors_told(target):
+        export.write(out, entries, {**shown, "csst_jax": origin})
 
     values = sum(value.size for name, value in arrays.items() if not name.endswith((".mean", ".var")))
     said = [f"{out}: {description.network}, {description.num_classes} classes, {values:,} parameters as {source}"]
@@ -108,4 +112,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     sys.exit(main())

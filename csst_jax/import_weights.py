@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
+from csst_jax.runtime import outputs
+from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 from csst_jax.user_files import user_path
 
@@ -58,6 +60,7 @@ def import_weights(
     Raises:
       CsstError: the checkpoint cannot be read, is not finite, or does not fit; lists all differences.
     """
+    target = outputs.file(out, "--out")
     from csst_jax.models import nnx_io  # JAX takes a second to import, which --help need not wait for
     from csst_jax.models.weights import files, prefixes, published, rules
 
@@ -96,7 +99,8 @@ def import_weights(
     description = files.Description(
         network, options, classes, source, files.sha256(checkpoint), code_base.preprocessing, tuple(sorted(missing))
     )
-    files.write(out, arrays, description)
+    with outputs.errors_told(target):
+        files.write(out, arrays, description)
     values = sum(array.size for name, array in arrays.items() if name in built.params)
     return [f"{out}: {network}, {classes} classes, {values:,} parameters", *said]
 
@@ -193,4 +197,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     sys.exit(main())

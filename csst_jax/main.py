@@ -12,9 +12,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 from absl import app, flags
 
 from csst_jax import command_line
-from csst_jax.runtime import storage
+from csst_jax.runtime import outputs
 from csst_jax.runtime.host_memory import collect_seldom, keep_freed_memory
-from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages
+from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages, tell_interruption
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -27,13 +27,14 @@ def main(_: list[str]) -> int:
     """Runs the pipeline.
 
     Returns:
-      The exit status: 0 when it is finished or was stopped by SIGTERM, 2 when there is something for the user to mend.
+      The exit status: 0 when it is finished or was stopped by SIGTERM, 130 when it was stopped by Ctrl-C, 2 when there
+      is something for the user to fix.
     """
     stop_between_stages()
     keep_freed_memory()
     collect_seldom()
     try:
-        workdir = storage.as_path(_WORKDIR.value, "--workdir")
+        workdir = outputs.directory(_WORKDIR.value, "--workdir")
         from csst_jax.runtime import (  # JAX takes a second to import: not before the flags are right
             leaving,
             peers,
@@ -43,16 +44,17 @@ def main(_: list[str]) -> int:
 
         startup.quiet_libraries()
         startup.start_jax(_CONFIG.value)
-        with leaving.none_left_waiting(), startup.storage_errors_told(workdir), claimed(workdir):
+        with leaving.none_left_waiting(), outputs.errors_told(workdir):
             peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             from csst_jax import pipeline  # seconds to import: not before the checks above
             from csst_jax.settings import resolve
 
-            with startup.logged(workdir), startup.recorded_config(_CONFIG.value, workdir):
-                pipeline.run(resolve.run(_CONFIG.value), workdir)
+            settings = resolve.run(_CONFIG.value)  # nothing is written before all of them have been looked at
+            with claimed(workdir), startup.logged(workdir), startup.recorded_config(_CONFIG.value, workdir):
+                pipeline.run(settings, workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")
-        leave_at_once(0)
+        leave_at_once(stopped.status)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -60,4 +62,5 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     app.run(main, flags_parser=command_line.parse_flags)

@@ -36,7 +36,7 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
 
     Raises:
       CsstError: something the user can fix.
-      Preempted: SIGTERM came; everything so far is saved.
+      Preempted: SIGTERM or Ctrl-C came; everything so far is saved.
     """
     this = experiment.open_data(settings, workdir)
     experiment.require_sound(this)

@@ -26,7 +26,8 @@ from absl import app, flags
 
 from csst_jax import command_line
 from csst_jax.runtime import storage
-from csst_jax.types import CsstError
+from csst_jax.runtime.signals import tell_interruption
+from csst_jax.types import IGNORE_LABEL, CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,10 +43,12 @@ _TOPOLOGY = flags.DEFINE_string("topology", "local", "v5e:4x4, v4:2x2x4, …; lo
 _LARGEST = flags.DEFINE_bool("largest_batch", False, "Search the largest batch of programs that fit, too (slow).")
 _JSON = flags.DEFINE_bool("json", False, "One last line of JSON.")
 _DATA: tuple[flags.FlagHolder[Any], ...] = (
-    flags.DEFINE_integer("num_labelled", None, lower_bound=0, help="Labelled training images, without data.dir."),
+    flags.DEFINE_integer("num_labelled", None, lower_bound=1, help="Labelled training images, without data.dir."),
     flags.DEFINE_integer("num_unlabelled", None, lower_bound=0, help="Unlabelled training images, without data.dir."),
     flags.DEFINE_integer("num_validation", None, lower_bound=0, help="Validation images, without data.dir."),
-    flags.DEFINE_integer("num_classes", None, lower_bound=2, help="Classes, without data.dir."),
+    flags.DEFINE_integer(
+        "num_classes", None, lower_bound=2, upper_bound=IGNORE_LABEL, help="Classes, without data.dir."
+    ),
     flags.DEFINE_string("image_size", None, "HEIGHTxWIDTH of the images in pixels, without data.dir."),
 )
 # For a slice that is not there: no search for a real one's metadata, no lock against other users of a real one.
@@ -192,4 +195,5 @@ def program_row(work: Work, outcome: Outcome, chip: Chip | None) -> dict[str, An
 
 
 if __name__ == "__main__":
+    tell_interruption()
     app.run(main, flags_parser=command_line.parse_flags)

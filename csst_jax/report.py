@@ -13,6 +13,8 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+from csst_jax.runtime.outputs import errors_told
+from csst_jax.runtime.signals import tell_interruption
 from csst_jax.runtime.storage import StoragePath, as_path, replacing
 from csst_jax.types import CsstError
 
@@ -64,7 +66,7 @@ def write_report(workdir: str | os.PathLike[str]) -> StoragePath:
         f"<body>\n<h1>{html.escape(title)}</h1>\n" + "\n".join(s for s in sections if s) + "\n</body></html>\n"
     )
     path = workdir / "report.html"
-    with replacing(path) as made:
+    with errors_told(path), replacing(path) as made:
         made.write_text(page, encoding="utf-8")
     return path
 
@@ -212,4 +214,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tell_interruption()
     sys.exit(main())

@@ -19,6 +19,7 @@ import numpy as np
 
 from csst_jax.data.descriptions import CAMVID, CAMVID_FULL, CITYSCAPES
 from csst_jax.data.stored.store import DataSet
+from csst_jax.runtime.storage import checkout
 from csst_jax.types import CsstError
 from data_prep import cli
 
@@ -108,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if flags.seed < 0:
         raise CsstError(f"--seed={flags.seed} must be 0 or more.")
 
+    if flags.output_dir == DEFAULT_OUTPUT_DIR and checkout() is None:
+        raise CsstError("the lists would go into the installed package; give --output_dir=DIR.")
     data_set = DataSet.open(flags.data_dir)
     names, name = data_set.description.classes, data_set.description.name
     classes = classes_by_id(data_set, "train")

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Collection, Iterator
 
 from csst_jax.types import CsstError
@@ -29,6 +30,12 @@ def exclusive(directory: pathlib.Path) -> Iterator[pathlib.Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CsstError(f"another process is preparing {directory}; wait for it, or stop it.") from None
+        except OSError as error:  # NFS or Lustre mounted without locks
+            print(
+                f"warning: the file system of {directory.parent} has no locks ({error.strerror}): do not prepare two "
+                "data sets in it at the same time.",
+                file=sys.stderr,
+            )
         workspace.mkdir(exist_ok=True)
         yield workspace
         shutil.rmtree(workspace, ignore_errors=True)

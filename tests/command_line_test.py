@@ -1,10 +1,16 @@
 """Starting: what is wrong with a command line is told before anything slow is imported."""
 
+import argparse
 import pathlib
 import subprocess
 import sys
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from csst_jax import command_line
+from csst_jax.types import CsstError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SLOW = {"jax", "flax", "optax", "orbax", "clu", "tensorflow", "tensorflow_datasets", "scipy"}
@@ -66,3 +72,74 @@ def test_a_workdir_on_unknown_object_storage_is_refused_before_anything_slow_is_
 def test_importing_the_package_imports_nothing_slow():
     program = f"import csst_jax, sys; print(*sorted({SLOW} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True).stdout == "\n"
+
+
+DEMO = "configs/demo.py"
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        command_line.parse_flags(["main", *arguments])
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argument,said",
+    [
+        ("config.teacher.crop_px=0", "Did you mean --config.teacher.crop_px=0?"),
+        ("—config.teacher.epochs=3", "Did you mean --config.teacher.epochs=3?"),
+        ("workdir=runs/a", "Did you mean --workdir=runs/a?"),
+        ("runs/a", "'runs/a' is not a flag"),
+        ("noconfig.teacher.remat", "'noconfig.teacher.remat' is not a flag"),
+    ],
+)
+def test_an_argument_without_its_dashes_is_refused_by_name(capsys, monkeypatch, argument, said):
+    message = refused_with_flags(capsys, monkeypatch, f"--config={DEMO}", "--workdir=w", argument)
+    assert f"{argument!r} is not a flag" in message and said in message
+
+
+def refused_with_flags(capsys, monkeypatch, *arguments):
+    """With flags of main's own, whatever another test has defined."""
+    own = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "", flag_values=own)
+    config_flags.DEFINE_config_file("config", None, "", flag_values=own, sys_argv=["main", *arguments])
+    monkeypatch.setattr(command_line.flags, "FLAGS", own)
+    return refused(capsys, *arguments)
+
+
+def test_a_configuration_after_a_space_is_understood(capsys, monkeypatch):
+    message = refused_with_flags(
+        capsys, monkeypatch, "--config", DEMO, "--workdir", "w", "--config.teacher.epochs", "-1"
+    )
+    assert message == "error: teacher.epochs is -1; give a whole number of at least 0.\n"
+
+
+@pytest.mark.parametrize("arguments", [["--config"], ["--config="], ["--config", "--workdir=w"], []])
+def test_a_configuration_that_is_missing_is_told(capsys, arguments):
+    assert "--config is missing" in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("config", [[f"--config={DEMO}"], ["--config", DEMO]])
+def test_keys_before_the_configuration_are_told_the_order(capsys, config):
+    message = refused(capsys, "--config.data.dir=d", *config, "--workdir=w")
+    assert f"--config.data.dir=d comes before --config={DEMO}; put --config first" in message
+
+
+def test_a_value_out_of_range_is_told_by_every_command_that_takes_a_configuration(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    with pytest.raises(CsstError, match="label.shard_size is 0; give a whole number of at least 1"):
+        command_line.parse_with_config(parser, [f"--config={DEMO}", "--config.label.shard_size=0"])
+    with pytest.raises(SystemExit):
+        command_line.parse_with_config(parser, [f"--config={DEMO}", "config.label.shard_size=1"])
+    assert "Did you mean --config.label.shard_size=1?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "setting", ["evaluate.scales=()", "label.shard_size=0", "teacher.augment.scale_min=3.0", "student.lr.base=-1"]
+)
+def test_a_refused_value_leaves_nothing_behind(tmp_path, setting):
+    done = start("csst_jax.main", [f"--config={DEMO}", f"--workdir={tmp_path / 'w'}", f"--config.{setting}"])
+    assert done.stdout.splitlines()[-2:] == ["status 2", "slow"], done.stderr
+    assert f"error: {setting.partition('=')[0]} is " in done.stderr and not list(tmp_path.iterdir())

@@ -105,6 +105,7 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
             for room in ("build", "command_line", "methods", "samplers", "settings", "stages", "streams")
         ),
         "data_prep.pictures": ("csst_jax.evaluation.pictures",),
+        "data_prep.splits": ("csst_jax.runtime.storage",),
     }
     wrong = {
         (module, i)
@@ -128,6 +129,7 @@ def test_models_know_no_loss_no_metric_and_no_config():
 def test_configuration_is_read_at_the_top_alone():
     allowed = {
         "csst_jax.settings.resolve",
+        "csst_jax.settings.config_file",
         "csst_jax.runtime.startup",
         "csst_jax.command_line",
         *(f"csst_jax.{c}" for c in COMMANDS),

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -140,3 +141,22 @@ def test_command_plans_for_this_machine():
     assert table == report(made)
     names = ["teacher", "label", "student", "evaluate teacher", "evaluate student"]
     assert [row["name"] for row in made["programs"]] == names
+
+
+@pytest.mark.parametrize(
+    "flag,limit",
+    [
+        ("--num_classes=300", "upper bound of 255|255"),
+        ("--num_classes=1", "2"),
+        ("--num_labelled=0", "positive integer"),
+        ("--num_validation=-1", "non-negative integer"),
+        ("--topology=", "--topology="),
+        ("--image_size=0x0", "HEIGHTxWIDTH"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_compiled(flag, limit):
+    given = [f"--{name}={value}" for name, value in GIVEN.items() if not flag.startswith(f"--{name}=")]
+    command = [sys.executable, "-m", "csst_jax.plan", "--config=configs/demo.py", "--config.data.dir=", *given, flag]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "compiling" not in done.stdout + done.stderr
+    assert re.search(limit, done.stderr) and flag.partition("=")[0].removeprefix("--") in done.stderr

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from csst_jax import command_line
+from csst_jax.settings import ranges
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -115,7 +115,7 @@ def problems(text):
 def argument_problems(module, known, argument):
     name, _, value = argument[2:].partition("=")
     if name.startswith("config.") and "config" in known:
-        keys = command_line.leaf_keys(importlib.import_module("configs.base").get_config())
+        keys = list(ranges.flattened(importlib.import_module("configs.base").get_config()))
         return [] if name.removeprefix("config.") in keys else [f"python -m {module} {argument}: no such key"]
     if name not in known and name.removeprefix("no") not in known:
         return [f"python -m {module} {argument}: no such flag"]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
+from csst_jax.runtime.storage import checkout
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="a JSON list instead of the table")
     options = parser.parse_args(arguments)
     try:
+        if options.record and checkout() is None:
+            raise CsstError("--record writes into a checkout of csst_jax, and this is an installed package.")
         kept = {} if options.record else counted()
         rows = [kept.get(name) or describe(name) for name in options.names or zoo.NETWORKS]
     except CsstError as error:

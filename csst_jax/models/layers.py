@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.ops.batch_statistics import normalise, normalise_by_batch
 from csst_jax.models.ops.convolution import Padding, Pair, conv2d, output_blocks
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -70,6 +71,10 @@ class Conv(nnx.Module):
         return self.padding, self.padding
 
 
+class OneValueError(CsstError):
+    """A layer would normalise one value a channel by its own statistics, which makes zero of every value."""
+
+
 class BatchNorm(nnx.Module):
     """Batch normalisation over the global batch (paper §4.2: synchronised batch normalisation).
 
@@ -91,14 +96,19 @@ class BatchNorm(nnx.Module):
         """Normalises per channel and, if told, cuts off at zero; keeps the input's dtype.
 
         In training mode the running statistics move. `side` is `Conv.output_blocks` of the convolution before.
+
+        Raises:
+          OneValueError: in training mode, of a batch with one value a channel: one crop, pooled to one pixel.
         """
         scale, bias, mean, var = (jnp.asarray(v[...]) for v in (self.scale, self.bias, self.mean, self.var))
         if self.use_running_average:
             return normalise(x, mean, var, scale, bias, self.epsilon, relu, side)
+        count = x.size // x.shape[-1]
+        if count == 1:  # PyTorch refuses it, too; the running variance would go to 0
+            raise OneValueError("batch normalisation of one value a channel; give it a larger batch, or larger crops.")
         # The running mean is close to the batch's: see `batch_statistics`.
         y, (batch_mean, batch_var) = normalise_by_batch(x, scale, bias, mean, self.epsilon, relu, side)
-        count = x.size // x.shape[-1]
-        unbiased = batch_var * (count / max(1, count - 1))
+        unbiased = batch_var * (count / (count - 1))
         # Not `self.mean[...] +=`: given an index, NNX asks the tracer for its sharding, and JAX's refusal takes the
         # longer the larger the program is: most of the tracing of a deep network.
         self.mean.set_value(mean + self.momentum * (batch_mean - mean))

@@ -14,6 +14,7 @@ import jax
 from csst_jax import build
 from csst_jax.evaluation import inference
 from csst_jax.evaluation.whole_image import predict_program
+from csst_jax.models.layers import OneValueError
 from csst_jax.planning.cost import ProgramCost, needed_bytes, program_cost
 from csst_jax.train import sharding
 from csst_jax.train.compile import distinct_phases
@@ -215,8 +216,11 @@ class Compiler:
         return self._known[key]
 
     def fits(self, work: Work, batch: int) -> bool:
-        """Whether `work` with a batch fits the device's memory."""
-        return self(work, batch).cost is not None
+        """Whether `work` can be done with a batch, and fits the device's memory."""
+        try:
+            return self(work, batch).cost is not None
+        except OneValueError:  # one crop, which no layer that pools it can normalise
+            return False
 
 
 def _compile(lowered: jax.stages.Lowered) -> tuple[ProgramCost | None, int | None]:

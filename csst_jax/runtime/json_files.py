@@ -16,8 +16,12 @@ def write_json(path: StoragePath, value: Any) -> None:
         made.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: StoragePath) -> Any:
+def read_json(path: StoragePath, fix: str = "Delete this file and run the same command again.") -> Any:
     """Reads a JSON file.
+
+    Args:
+      path: the file.
+      fix: what to do where it is damaged.
 
     Raises:
       CsstError: it is missing or damaged.
@@ -25,7 +29,7 @@ def read_json(path: StoragePath) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CsstError(f"cannot read {path}: {error}. Delete its directory and run the stage again.") from error
+        raise CsstError(f"cannot read {path}: {error}. {fix}") from error
 
 
 def fingerprint(value: Any) -> str:

@@ -36,13 +36,18 @@ _KEY = "csst_jax/left"
 
 
 class _Farewell(NamedTuple):
-    """The exit status, which is 0 for a stop by SIGTERM, and why."""
+    """The exit status, which for a stop is that of `Preempted`, and why."""
 
     status: int
     words: str
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to leave; else it failed."""
+        return self.status not in (1, 2)
+
     def say(self) -> None:
-        if self.status == 0:
+        if self.stopped:
             print(f"{self.words} Start all processes again to go on.", flush=True)
         else:
             print(f"error: {self.words}", file=sys.stderr, flush=True)
@@ -75,7 +80,7 @@ def none_left_waiting() -> Iterator[None]:
 
 def _farewell(reason: BaseException) -> _Farewell:
     if isinstance(reason, Preempted):
-        return _Farewell(0, f"process {jax.process_index()}: {reason}")
+        return _Farewell(reason.status, f"process {jax.process_index()}: {reason}")
     if isinstance(reason, CsstError):
         return _Farewell(2, f"process {jax.process_index()}: {reason}")
     traceback.print_exception(reason)
@@ -100,7 +105,7 @@ class _Board:
 
     def worst(self) -> _Farewell | None:
         """An error rather than a stop, which may be its consequence."""
-        return max(self.read(), default=None)
+        return max(self.read(), key=lambda farewell: (not farewell.stopped, farewell), default=None)
 
 
 def _leave_with_others(board: _Board, left: threading.Event) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING
+import tempfile
+from typing import TYPE_CHECKING, Any
 
 import jax
 from absl import logging as absl_logging
 
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.leaving import HEARTBEAT_S
-from csst_jax.runtime.storage import Mirror, StoragePath, as_path
+from csst_jax.runtime.storage import Mirror, StoragePath, as_path, is_remote
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -23,37 +23,12 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
+log = logging.getLogger(__name__)
+
 COORDINATOR = "CSST_COORDINATOR"
 CONFIG_FILE = "config.json"
 """In the workdir, beside the stages: the resolved configuration."""
 LOG_FILE = "log.txt"
-
-
-_STORAGE_ERRORS = {
-    errno.ENOSPC: "free space",
-    errno.EDQUOT: "free space, or have the quota raised",
-    errno.EROFS: "mount it for writing, or give another --workdir",
-    errno.EACCES: "mend its permissions, or give another --workdir",
-    errno.EIO: "check the disk or the network mount",
-}
-
-
-@contextlib.contextmanager
-def storage_errors_told(workdir: StoragePath) -> Iterator[None]:
-    """What a disk refuses, as an error that says what to do; everything else as it is.
-
-    Raises:
-      CsstError: the disk is full, read-only or broken.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _STORAGE_ERRORS:
-            raise
-        raise CsstError(
-            f"{error.filename or workdir}: {error.strerror}; {_STORAGE_ERRORS[error.errno]}, then run the same command "
-            "again: it goes on from what is whole."
-        ) from error
 
 
 @contextlib.contextmanager
@@ -63,7 +38,7 @@ def recorded_config(config: ConfigDict, workdir: StoragePath) -> Iterator[None]:
         yield
         return
     path = workdir / CONFIG_FILE
-    previous = read_json(path) if path.exists() else None
+    previous = _previous(path) if path.exists() else None
     write_json(path, config.to_dict())
     try:
         yield
@@ -71,6 +46,15 @@ def recorded_config(config: ConfigDict, workdir: StoragePath) -> Iterator[None]:
         if previous is not None:
             write_json(path, previous)
         raise
+
+
+def _previous(path: StoragePath) -> Any:
+    """What the last run was asked for; None where the file was cut off, which no result depends on."""
+    try:
+        return read_json(path)
+    except CsstError:
+        log.warning("%s was damaged, by a full disk for example; it is written anew. Stages have their own.", path)
+        return None
 
 
 @contextlib.contextmanager
@@ -126,13 +110,37 @@ def start_jax(config: ConfigDict) -> None:
     Raises:
       CsstError: see `join_processes`.
     """
-    if config.compilation_cache_dir:
-        cache = as_path(config.compilation_cache_dir, "compilation_cache_dir")
-        cache.mkdir(parents=True, exist_ok=True)
+    cache = _cache(config.compilation_cache_dir)
+    if cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
         # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     join_processes(os.environ)
+
+
+def _cache(directory: str) -> StoragePath | None:
+    """Where compiled programs are kept; without a place for them, a line on stderr says so, and work goes on.
+
+    Raises:
+      CsstError: it is on object storage that cannot be used.
+    """
+    if not directory:
+        return None
+    if is_remote(directory):
+        return as_path(directory, "compilation_cache_dir")
+    try:
+        found = pathlib.Path(directory).expanduser().resolve()
+        found.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=found):
+            return found
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
+        print(
+            f"warning: compiled programs cannot be kept in compilation_cache_dir={directory} ({error}): each start "
+            "compiles them again. Set --config.compilation_cache_dir to a directory that can be written to, or leave "
+            "it empty.",
+            file=sys.stderr,
+        )
+        return None
 
 
 def join_processes(environment: Mapping[str, str]) -> None:

@@ -7,11 +7,13 @@ disk and then takes its place; what grows line by line is copied again now and t
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 import threading
 from typing import TYPE_CHECKING, TypeAlias
@@ -33,7 +35,7 @@ StoragePath: TypeAlias = pathlib.Path | epath.Path
 """A file or directory on a disk (pathlib's), or in a bucket (epath's); both have the same methods."""
 
 CACHE = "~/.cache/csst_jax/files"
-"""Copies of files of buckets lie here; old ones are nobody's and can be deleted."""
+"""Copies of files of buckets lie here; old ones are nobody's and can be deleted. See `cache`."""
 _COPY_EVERY_S = 30
 
 
@@ -56,7 +58,7 @@ def as_path(path: str | os.PathLike[str], name: str = "path") -> StoragePath:
     if not is_remote(value):
         try:
             return user_path(value).resolve()
-        except CsstError as error:
+        except (CsstError, RuntimeError) as error:  # RuntimeError: symbolic links that lead to each other
             raise CsstError(f"{name}={value}: {error}") from error
     if not value.startswith("gs://"):
         raise CsstError(f"{name}={value}: of object storage, gs:// alone can be written; give that, or a directory.")
@@ -108,10 +110,33 @@ def local_file(path: StoragePath) -> pathlib.Path:
         return path
     stat = path.stat()
     digest = hashlib.sha256(f"{path} {stat.length} {stat.mtime}".encode()).hexdigest()
-    target = pathlib.Path(CACHE).expanduser() / digest[:16] / path.name
+    target = cache(CACHE) / digest[:16] / path.name
     if not target.exists():
         copy(path, target, stat.length)
     return target
+
+
+def checkout() -> pathlib.Path | None:
+    """The checkout that this file belongs to; None in an installed package, into which nothing may be written."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else None
+
+
+@functools.cache
+def cache(directory: str) -> pathlib.Path:
+    """A directory for copies below the home directory; without one that can be written to, a temporary one.
+
+    A line on stderr then says so: the copies are made again by the next run.
+    """
+    try:
+        found = pathlib.Path(directory).expanduser()
+        found.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=found):
+            return found
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
+        instead = pathlib.Path(tempfile.mkdtemp(prefix="csst_jax-"))
+        print(f"warning: {directory} cannot be used ({error}); copies of files go to {instead}.", file=sys.stderr)
+        return instead
 
 
 def copy(source: epath.Path, target: pathlib.Path, length: int) -> None:

@@ -1,6 +1,7 @@
 """From a configuration to a run's settings: with `command_line`, the only reader of ConfigDict.
 
-Every value is checked here, for all stages, before anything is read or written.
+Every value is checked here, for all stages, before anything is read or written: alone by `ranges`, together with others
+by what is made of it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from csst_jax.data.chosen import Data
 from csst_jax.evaluation.whole_image import Averaging
 from csst_jax.losses import LOSSES
 from csst_jax.methods import METHODS
-from csst_jax.methods.average import WeightAverage
 from csst_jax.models import zoo
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import files, pretrained
 from csst_jax.precision import compute_dtype
 from csst_jax.samplers import SAMPLERS
+from csst_jax.settings import ranges
 from csst_jax.settings import run as runs
 from csst_jax.settings import training as stages
 from csst_jax.settings.training import RequestedSettings
@@ -46,6 +47,7 @@ def run(config: ConfigDict) -> runs.Run:
     Raises:
       CsstError: a value is out of range, unknown, or does not fit others; names its key.
     """
+    ranges.require_sound(config)
     normalisation = Preprocessing(tuple(config.normalisation.mean), tuple(config.normalisation.std))
     return runs.Run(
         seed=config.seed,
@@ -123,8 +125,6 @@ def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training
     """
     c, augment, loss = stage, stage.augment, stage.loss
     registry.resolve("loss", LOSSES, loss.name)
-    if c.average_decay:
-        WeightAverage(c.average_decay)  # refuses what is out of range
     schedule = {name: c[name] for name in ("epochs", "samples_per_epoch", "crop_px", "batch_size")}
     return stages.Training(
         network=network(stage, normalisation),
@@ -133,7 +133,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training
         learning_rate=stages.LearningRate(**c.lr.to_dict()),
         optimizer=stages.Optimizer(
             optimizers.named(c.optimizer.name, **_block(c.optimizer, c.optimizer.name)),
-            *(tuple(_rule(pair) for pair in c.optimizer[key]) for key in ("rate_factors", "decay_factors")),
+            *(tuple(optimizers.Rule(*pair) for pair in c.optimizer[key]) for key in ("rate_factors", "decay_factors")),
         ),
         method=stages.Choice(
             c.method.name, registry.settings("method", METHODS, c.method.name, _block(c.method, c.method.name))
@@ -230,14 +230,6 @@ def _named(section: str, make: Any, *arguments: Any) -> Any:
 def _block(section: ConfigDict, name: str) -> dict[str, Any]:
     """A name's own block; {} where it has none."""
     return section[name].to_dict() if name in section else {}
-
-
-def _rule(pair: Any) -> optimizers.Rule:
-    try:
-        pattern, factor = pair
-        return optimizers.Rule(pattern, float(factor))
-    except (TypeError, ValueError) as error:
-        raise CsstError(f"optimizer: the rule {pair!r} is no pair of a pattern and a factor.") from error
 
 
 def _without(block: Mapping[str, Any], *keys: str) -> dict[str, Any]:

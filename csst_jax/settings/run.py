@@ -1,12 +1,9 @@
-"""The settings of a run: frozen, typed, checked when they are made. `csst_jax.settings.resolve` makes them."""
+"""The settings of a run: frozen and typed. `csst_jax.settings.resolve` makes them of values that `ranges` allows."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
-
-from csst_jax.settings.training import require_at_least
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from csst_jax.data.chosen import Data
@@ -30,11 +27,6 @@ class Labelling:
     shard_size: int
     request: RequestedSettings
 
-    def __post_init__(self) -> None:
-        require_at_least(1, **{"label.shard_size": self.shard_size})
-        if not 0 <= self.confidence_threshold < 1:
-            raise CsstError(f"label.confidence_threshold is {self.confidence_threshold}; give 0 to below 1.")
-
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -54,12 +46,6 @@ class Evaluation:
     num_pictures: int
     request: RequestedSettings
 
-    def __post_init__(self) -> None:
-        require_at_least(1, **{"evaluate.batch_size": self.batch_size})
-        require_at_least(0, **{"evaluate.num_pictures": self.num_pictures})
-        if not 0 <= self.boundary_ratio < 1:
-            raise CsstError(f"evaluate.boundary_ratio is {self.boundary_ratio}; give a share of the diagonal, 0 = off.")
-
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
@@ -77,10 +63,6 @@ class Input:
     parallel_batches: int
     prefetch: int
     cache_mb: int
-
-    def __post_init__(self) -> None:
-        require_at_least(1, **{"input.parallel_batches": self.parallel_batches})
-        require_at_least(0, **{"input.prefetch": self.prefetch, "input.cache_mb": self.cache_mb})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +98,3 @@ class Run:
     checkpoint_every_s: float
     checkpoints_kept: int
     log_every_steps: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32 - 1:  # the student's is one more, and the device takes 32 bits
-            raise CsstError(f"seed={self.seed} is out of range; give a number from 0 to {2**32 - 2}.")
-        require_at_least(1, **{"checkpoint.keep": self.checkpoints_kept, "log_every_steps": self.log_every_steps})

@@ -1,4 +1,4 @@
-"""The settings of a training stage: frozen, typed, checked when they are made.
+"""The settings of a training stage: frozen and typed; `csst_jax.settings.ranges` knows what each key allows.
 
 The types of a room's own settings stand in that room (`Photometry`, `Sgd`, a method's `Settings`).
 """
@@ -6,13 +6,10 @@ The types of a room's own settings stand in that room (`Photometry`, `Sgd`, a me
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
 from csst_jax import registry
 from csst_jax.methods import METHODS
-from csst_jax.schedules.learning_rate import require_known
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,10 +80,6 @@ class CropSchedule:
     stride: int
     max_batch_factor: float
 
-    def __post_init__(self) -> None:
-        require_at_least(0, epochs=self.epochs, samples_per_epoch=self.samples_per_epoch)
-        require_at_least(1, crop_px=self.crop_px, batch_size=self.batch_size)
-
 
 @dataclasses.dataclass(frozen=True)
 class LearningRate:
@@ -97,12 +90,6 @@ class LearningRate:
     per: str
     batch_rule: str
     warmup_steps: int
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.base) and self.base > 0):
-            raise CsstError(f"lr.base is {self.base}; give a learning rate above 0.")
-        require_known(self.per, self.batch_rule)
-        require_at_least(0, **{"lr.power": self.power, "lr.warmup_steps": self.warmup_steps})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,13 +138,6 @@ class Sampling:
     real_share: float | None
     scale_range: tuple[float, float]
 
-    def __post_init__(self) -> None:
-        low, high = self.scale_range
-        if not 0 < low <= high:
-            raise CsstError(f"augment.scale_min={low}, augment.scale_max={high}: give 0 < scale_min <= scale_max.")
-        if self.real_share is not None and not 0 <= self.real_share <= 1:
-            raise CsstError(f"sampler.real_share is {self.real_share}; give a share from 0 to 1, or -1 for the union.")
-
 
 @dataclasses.dataclass(frozen=True)
 class Training:
@@ -194,10 +174,6 @@ class Training:
     nonfinite_steps: int
     request: RequestedSettings
 
-    def __post_init__(self) -> None:
-        require_at_least(1, accumulate=self.accumulate)
-        require_at_least(0, nonfinite_steps=self.nonfinite_steps)
-
     @property
     def streams(self) -> tuple[Stream, ...]:
         """The streams of crops that the method takes."""
@@ -213,14 +189,3 @@ class Training:
         request = RequestedSettings({**self.request.whole, **crops}, {**self.request.differing, **crops})
         changed: Any = crops
         return dataclasses.replace(self, crops=dataclasses.replace(self.crops, **changed), request=request)
-
-
-def require_at_least(least: int, **numbers: float) -> None:
-    """Refuses a number below `least`; the keyword is the key that the message names.
-
-    Raises:
-      CsstError: it is below.
-    """
-    for key, number in numbers.items():
-        if number < least:
-            raise CsstError(f"{key} is {number}; give a number of at least {least}.")

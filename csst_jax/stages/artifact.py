@@ -41,25 +41,35 @@ class Artifact:
     """One stage's directory.
 
     `stage.json` holds what the stage was asked for, from its first moment on: settings and the fingerprints of its
-    inputs. `DONE` holds its result, and is written last.
+    inputs. `DONE` holds its result, and is written last. A directory in which nothing was made yet, because the stage
+    was refused or did not fit the memory, belongs to nobody: another request takes it.
     """
 
     def __init__(self, directory: StoragePath, request: Request):
         """Claims the directory for `request`.
 
         Raises:
-          StaleArtifactError: it belongs to another request; names both hashes and what differs.
+          StaleArtifactError: it has the work of another request; names both hashes and what differs.
         """
         self.directory = directory
         self.request: dict[str, Any] = json.loads(json.dumps(request.asked))
         self.hash = fingerprint(self.request)
         settings = json.loads(json.dumps(request.settings))
         path = directory / STAGE_FILE
-        if path.exists():
-            self._require_same(read_json(path), settings)
+        if path.exists() and self._has_work():
+            fix = (
+                "Delete this file and run the same command again, if the settings are still those that this directory "
+                "was made with."
+            )
+            self._require_same(read_json(path, fix), settings)
         elif jax.process_index() == 0:  # several writers would take each other's temporary file away
             directory.mkdir(parents=True, exist_ok=True)
             write_json(path, {"hash": self.hash, "request": self.request, "settings": settings})
+
+    def _has_work(self) -> bool:
+        """Whether there is something that the stage would go on from."""
+        made = (DONE_FILE, "*.safetensors", "checkpoints/[0-9]*", "parts/*.json")
+        return any(True for pattern in made for _ in self.directory.glob(pattern))
 
     def _require_same(self, found: Mapping[str, Any], settings: dict[str, Any]) -> None:
         if found["hash"] != self.hash:

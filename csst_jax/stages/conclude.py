@@ -12,6 +12,7 @@ from csst_jax.runtime.json_files import fingerprint, read_json, write_json
 from csst_jax.stages import label
 from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.evaluate import judge
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from csst_jax.runtime.storage import StoragePath
@@ -29,7 +30,7 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
     if jax.process_index() > 0:
         return results
     sheet, path = this.workdir / "pictures" / "validation.png", this.workdir / RESULTS_FILE
-    if not path.exists() or not sheet.exists() or fingerprint(results) != fingerprint(read_json(path)):
+    if not sheet.exists() or _written(path) != fingerprint(results):
         order = ("teacher", "baseline", "student")
         shown = dict(sorted(networks.items(), key=lambda item: order.index(item[0])))
         last = list(shown)[-1]
@@ -43,6 +44,14 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
     if "pseudo_labels" in results:
         print(f"          {this.workdir / label.DIRECTORY / label.SHEET_FILE}")
     return results
+
+
+def _written(path: StoragePath) -> str:
+    """Fingerprint of the results that are there; empty where they are not, or were cut off, and are written anew."""
+    try:
+        return fingerprint(read_json(path))
+    except CsstError:
+        return ""
 
 
 def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from csst_jax import build
 from csst_jax.data import readiness
 from csst_jax.stages.artifact import DONE_FILE
+from csst_jax.stages.trainable import require_trainable
 from csst_jax.streams import PSEUDO, UNLABELLED
 from csst_jax.types import CsstError
 
@@ -110,7 +111,7 @@ def require_sound(this: Experiment) -> None:
     for name, training in asked_for.items():
         pseudo = name == "student" and PSEUDO in training.origins
         try:
-            build.require_trainable(training, this.pool, this.mesh, pseudo)
+            require_trainable(training, this.pool, this.mesh, pseudo)
         except CsstError as error:
             raise CsstError(f"{name}: {error}") from error
     if "baseline" in this.settings.stages:

@@ -17,7 +17,7 @@ from csst_jax.data.stored.encoded import encode_label
 from csst_jax.data.stored.pseudo_labels import PseudoLabelled, shard_path, write_shard
 from csst_jax.evaluation.pictures import colour, contact_sheet
 from csst_jax.runtime.json_files import read_json, write_json
-from csst_jax.runtime.signals import Preempted, StopRequest
+from csst_jax.runtime.signals import StopRequest
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
     Processes take turns at shards; the first one writes the index and the manifest at the end.
 
     Raises:
-      Preempted: SIGTERM came; whole shards are kept.
+      Preempted: SIGTERM or Ctrl-C came; whole shards are kept.
     """
     settings, directory = this.settings.label, artifact.directory
     if not artifact.done:
@@ -145,7 +145,7 @@ def _write_shards(
                     log.info("%s: image %d of %d", directory.name, positions[row] + 1, len(ids))
                     said = time.monotonic()
                 if stop.requested:
-                    raise Preempted(f"{directory.name}: SIGTERM; {shard} of {len(shards)} shards are kept.")
+                    raise stop.preempted(directory.name, f"{shard} of {len(shards)} shards are kept")
             write_shard(shard_path(directory, shard, len(shards)), encoded)
             centroid_index.write(_part(directory, shard, "tfrecord"), builder.finish())
             statistics = {"pixels": counts.tolist(), "confidence": confidences.tolist(), "ignored": ignored}

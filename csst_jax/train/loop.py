@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax.runtime.host_memory import keep_freed_memory
-from csst_jax.runtime.signals import Preempted, StopRequest
+from csst_jax.runtime.signals import StopRequest
 from csst_jax.streams import STEP
 from csst_jax.train.compile import Compilation, StepBank
 from csst_jax.train.nonfinite import NonFiniteSteps, first_not_finite
@@ -82,7 +82,7 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
 
     Raises:
       NonFiniteLoss: at one step more than allowed; names the step and the last good checkpoint.
-      Preempted: SIGTERM came; the state is saved.
+      Preempted: SIGTERM or Ctrl-C came; the state is saved.
       CheckpointError: saving failed; earlier checkpoints are intact.
     """
     timetable = Timetable(run.phases)
@@ -115,7 +115,7 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                         monitor.save(state)
                         run.checkpoints.wait()
                     words = f"saved step {step} of {timetable.total}" if step else "nothing to save yet"
-                    raise Preempted(f"{run.name}: SIGTERM; {words}.")
+                    raise stop.preempted(run.name, words)
                 batch = device_batch(run.recipe, crops, run.seed, run.learning_rates[step])
                 state, metrics = bank[phase](state, batch)
                 monitor.stepped(step, phase, metrics, state)
@@ -128,11 +128,11 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                     last_save = time.monotonic()
                 if stop_now and done < timetable.total:
                     run.checkpoints.wait()
-                    raise Preempted(f"{run.name}: SIGTERM; saved step {done} of {timetable.total}.")
+                    raise stop.preempted(run.name, f"saved step {done} of {timetable.total}")
             monitor.save(state)
             run.checkpoints.wait()
             if jax.process_count() > 1 and _votes(stop.requested).any():
-                raise Preempted(f"{run.name}: SIGTERM; saved its last step.")
+                raise stop.preempted(run.name, "saved its last step")
     finally:
         bank.close()
         writer.close()

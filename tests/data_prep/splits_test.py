@@ -98,6 +98,12 @@ def test_any_prepared_data_set_can_be_divided(tiny_data, tmp_path, capsys):
     assert "1_2.txt: 2 of 4 images" in capsys.readouterr().out
 
 
+def test_lists_do_not_go_into_an_installed_package(tiny_data, monkeypatch):
+    monkeypatch.setattr(splits, "checkout", lambda: None)
+    with pytest.raises(CsstError, match="would go into the installed package; give --output_dir=DIR"):
+        splits.main([f"--data_dir={tiny_data}"])
+
+
 def test_bad_arguments(tmp_path, capsys):
     with pytest.raises(CsstError, match="--seed=-1"):
         splits.main([f"--data_dir={tmp_path}", "--seed=-1"])

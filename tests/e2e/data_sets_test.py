@@ -85,7 +85,8 @@ CASES = [
 def run(monkeypatch):
     """`python -m csst_jax.NAME …` in this process, whose flags, log and signals are as before afterwards."""
     monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
-    root, handlers, on_sigterm = logging.getLogger(), logging.getLogger().handlers[:], signal.getsignal(signal.SIGTERM)
+    root, handlers = logging.getLogger(), logging.getLogger().handlers[:]
+    on_signal = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def program(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *arguments])
@@ -118,7 +119,9 @@ def run(monkeypatch):
     for handler in set(root.handlers) - set(handlers):
         handler.close()
     root.handlers = handlers
-    signal.signal(signal.SIGTERM, on_sigterm)
+    signal.set_wakeup_fd(-1)
+    for number, handler in on_signal.items():
+        signal.signal(number, handler)
 
 
 def prepare(case):

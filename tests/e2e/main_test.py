@@ -64,12 +64,15 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(whole, tiny
     assert results(tmp_path) == results(whole), killed
 
 
-def test_sigterm_saves_and_exits_with_success_and_the_run_goes_on(whole, tiny_data, tmp_path):
+@pytest.mark.parametrize("sent,name,status", [(signal.SIGTERM, "SIGTERM", 0), (signal.SIGINT, "Ctrl-C", 130)])
+def test_a_signal_saves_and_the_run_goes_on(whole, tiny_data, tmp_path, sent, name, status):
     process = start(toy_command(tiny_data, tmp_path, "--config.checkpoint.every_s=1e9"))
     wait_for(tmp_path / "teacher" / "metrics.jsonl", process)
-    process.send_signal(signal.SIGTERM)
-    output = finish(process)
-    assert "teacher: SIGTERM; saved step" in output and "Run the same command again to go on." in output
+    process.send_signal(sent)
+    output = finish(process, status)
+    last = output.splitlines()[-1]
+    assert last.startswith(f"teacher: {name}; saved step") and last.endswith("Run the same command again to go on.")
+    assert "Traceback" not in output
     assert not (tmp_path / "results.json").exists()
     (saved,) = (int(p.name) for p in (tmp_path / "teacher" / "checkpoints").iterdir() if p.name.isdigit())
     # The cadence of checkpoints is no part of the result.

@@ -61,5 +61,5 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_space(on_a_disk_o
 def test_a_workdir_that_cannot_be_written_is_named_at_once(on_a_disk_of_its_own):
     left = on_a_disk_of_its_own(_READ_ONLY)
     assert int(left["status"]) == 2, left["first"]
-    assert "disk/run: Read-only file system; mount it for writing, or give another --workdir" in left["first"]
+    assert "disk/run: nothing can be written to " in left["first"] and "mount it for writing" in left["first"]
     assert "Traceback" not in left["first"]

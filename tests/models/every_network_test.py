@@ -27,7 +27,7 @@ from tests.models.small_networks import CROP, DEEPER, IN_PARTS, NUM_CLASSES, REP
 
 def jaxpr(network):
     """What the network computes in training mode, as text."""
-    images, key = jax.ShapeDtypeStruct((1, CROP, CROP, 3), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
+    images, key = jax.ShapeDtypeStruct((2, CROP, CROP, 3), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
     return str(jax.make_jaxpr(network.apply_train)(network.params, network.batch_stats, images, key))
 
 

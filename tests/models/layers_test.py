@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout, GroupNorm, fan_in_std
+from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout, GroupNorm, OneValueError, fan_in_std
 from csst_jax.streams import LABELLED
 from csst_jax.train.sharding import input_shardings, make_mesh, replicated
 
@@ -90,10 +90,15 @@ def test_batch_norm_of_pooled_images_that_are_alike_keeps_their_difference():
     np.testing.assert_allclose(y.ravel(), np.array([-half, half]) / np.sqrt(half**2 + 1e-5), rtol=1e-3)
 
 
-def test_batch_norm_of_one_value_has_no_infinite_variance():
+def test_batch_norm_of_one_value_is_refused_in_training_mode_alone():
     bn = BatchNorm(2, rngs=RNGS)
-    bn(jnp.ones((1, 1, 1, 2)))
+    with pytest.raises(OneValueError, match="one value a channel"):
+        bn(jnp.ones((1, 1, 1, 2)))
+    for shape in ((2, 1, 1, 2), (1, 1, 2, 2)):
+        bn(jnp.ones(shape))
     assert np.isfinite(bn.var[...]).all()
+    bn.use_running_average = True
+    assert bn(jnp.ones((1, 1, 1, 2))).shape == (1, 1, 1, 2)
 
 
 def test_statistics_stay_float32_under_bfloat16():

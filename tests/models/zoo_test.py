@@ -93,6 +93,13 @@ def test_a_network_that_was_not_counted_yet_is_counted_now(monkeypatch, capsys):
     assert "| toy | – | " in capsys.readouterr().out
 
 
+def test_record_writes_nothing_into_an_installed_package(monkeypatch, capsys):
+    monkeypatch.setattr(command, "checkout", lambda: None)
+    monkeypatch.setattr(command, "record", lambda rows: pytest.fail("written"))
+    assert command.main(["fast_scnn", "--record"]) == 2
+    assert "this is an installed package" in capsys.readouterr().err
+
+
 def test_record_keeps_the_rows_and_shows_them_in_the_readme(monkeypatch, tmp_path):
     for name in ("COUNTED", "README"):
         shutil.copy(getattr(command, name), tmp_path / name)

@@ -11,6 +11,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
+from csst_jax.runtime import startup
 from csst_jax.runtime.startup import join_processes, recorded_config
 from csst_jax.types import CsstError
 
@@ -120,3 +121,40 @@ def test_a_host_of_a_slice_is_not_alone(monkeypatch):
 def test_what_the_variables_lack_is_told(environment, message):
     with pytest.raises(CsstError, match=message):
         join_processes(environment)
+
+
+@pytest.fixture
+def cache_settings():
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.mark.parametrize("where", ["file", "file/cache", "~nobody-here/cache", "/proc/nothing/cache"])
+def test_a_place_for_compiled_programs_that_cannot_be_used_is_a_warning(tmp_path, capsys, where, cache_settings):
+    (tmp_path / "file").touch()
+    where = where if where[0] in "~/" else str(tmp_path / where)
+    before = jax.config.jax_compilation_cache_dir
+    startup.start_jax(ConfigDict({"compilation_cache_dir": where}))
+    said = capsys.readouterr().err
+    assert said.startswith("warning: compiled programs cannot be kept in compilation_cache_dir=") and where in said
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_a_place_for_compiled_programs_is_made(tmp_path, capsys, cache_settings):
+    startup.start_jax(ConfigDict({"compilation_cache_dir": str(tmp_path / "a" / "b")}))
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "a" / "b") and not capsys.readouterr().err
+    assert not list((tmp_path / "a" / "b").iterdir())
+
+
+@pytest.mark.parametrize("left", ["{", "", '{"a": 1'])
+def test_a_configuration_that_was_cut_off_is_written_anew(tmp_path, left, caplog):
+    (tmp_path / "config.json").write_text(left)
+    with recorded_config(ConfigDict({"lr": 0.2}), tmp_path):
+        assert recorded(tmp_path) == {"lr": 0.2}
+    assert "config.json was damaged" in caplog.text and "elete" not in caplog.text
+    (tmp_path / "config.json").write_text(left)
+    with pytest.raises(CsstError, match="stale"), recorded_config(ConfigDict({"lr": 0.2}), tmp_path):
+        raise CsstError("stale")

@@ -18,8 +18,32 @@ def test_the_same_request_comes_back_to_its_result(tmp_path):
     assert again.done and again.result == {"steps": 3} and again.hash == first.hash
 
 
+@pytest.mark.parametrize("work", ["DONE", "model.safetensors", "checkpoints/20", "parts/00000.json"])
+def test_a_directory_without_work_is_anybodys_and_one_with_work_is_not(tmp_path, work):
+    Artifact(tmp_path / "teacher", REQUEST)
+    (tmp_path / "teacher" / "checkpoints").mkdir()
+    (tmp_path / "teacher" / "metrics.jsonl").touch()
+    other = Request(ASKED | {"seed": 1})
+    taken = Artifact(tmp_path / "teacher", other)
+    assert Artifact(tmp_path / "teacher", other).hash == taken.hash
+    (tmp_path / "teacher" / work).parent.mkdir(exist_ok=True)
+    (tmp_path / "teacher" / work).touch()
+    with pytest.raises(StaleArtifactError, match=r"seed: 1 there, 0 now"):
+        Artifact(tmp_path / "teacher", REQUEST)
+
+
+def test_a_cut_off_request_is_written_anew_where_there_is_no_work(tmp_path):
+    Artifact(tmp_path / "teacher", REQUEST)
+    (tmp_path / "teacher" / artifact.STAGE_FILE).write_text("{")
+    Artifact(tmp_path / "teacher", REQUEST).finish({"steps": 3})
+    (tmp_path / "teacher" / artifact.STAGE_FILE).write_text("{")
+    with pytest.raises(CsstError, match=r"teacher/stage.json: .*Delete this file .* if the settings are still those"):
+        Artifact(tmp_path / "teacher", REQUEST)
+
+
 def test_another_request_is_refused_with_both_hashes_and_the_key(tmp_path):
     first = Artifact(tmp_path / "teacher", REQUEST)
+    first.finish({"steps": 3})
     other = ASKED | {"settings": {"lr": {"base": 0.2}, "scales": (0.5, 1.0)}}
     with pytest.raises(StaleArtifactError) as error:
         Artifact(tmp_path / "teacher", Request(other))
@@ -37,7 +61,9 @@ def test_damaged_file_is_named(tmp_path):
     first = Artifact(tmp_path / "teacher", REQUEST)
     first.finish({"steps": 3})
     (tmp_path / "teacher" / artifact.DONE_FILE).write_text('{"steps": ')
-    with pytest.raises(CsstError, match=r"cannot read .*teacher/DONE: .*Delete its directory"):
+    with pytest.raises(
+        CsstError, match=r"cannot read .*teacher/DONE: .*Delete this file and run the same command again"
+    ):
         _ = first.result
 
 
@@ -52,7 +78,7 @@ def test_a_key_that_a_new_version_adds_or_drops_leaves_the_directory_as_it_is(tm
 
 
 def test_a_default_that_a_new_version_changed_is_told(tmp_path):
-    Artifact(tmp_path / "teacher", REQUEST)
+    Artifact(tmp_path / "teacher", REQUEST).finish({"steps": 3})
     changed = Request(ASKED, {"lr": {"base": 0.1, "power": 1.0}, "flip": True})
     with pytest.raises(
         StaleArtifactError, match=r"with other defaults \(lr.power: 0.9 there, 1.0 now\). Set these keys"

@@ -117,29 +117,34 @@ def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, t
     ]
 
 
+BOTH = pytest.mark.parametrize("number,name", [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
+
+
 @pytest.mark.slow
-def test_sigterm_saves_and_stops_and_the_handler_is_put_back(make_run, tmp_path):
+@BOTH
+def test_a_signal_saves_and_stops_and_the_handler_is_put_back(make_run, tmp_path, number, name):
     expected, _ = loop.train(make_run(directory=tmp_path / "whole"))
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     run = make_run(directory=tmp_path / "stopped")
 
     def batches(start):
         for i, batch in enumerate(run.batches(start)):
             if i == 2:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
             yield batch
 
     stopped = make_run(directory=tmp_path / "stopped", batches=batches)
     total = sum(phase.steps for phase in run.phases)
-    with pytest.raises(Preempted, match=f"teacher: SIGTERM; saved step 3 of {total}"):
+    with pytest.raises(Preempted, match=f"teacher: {name}; saved step 3 of {total}"):
         loop.train(stopped)
     assert stopped.checkpoints.latest_step() == 3
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
     state, _ = loop.train(make_run(directory=tmp_path / "stopped"))
     assert_same(state, expected)
 
 
-def test_sigterm_while_a_program_is_compiled_saves_at_once(make_run, monkeypatch):
+@BOTH
+def test_a_signal_while_a_program_is_compiled_saves_at_once(make_run, monkeypatch, number, name):
     compiling = threading.Event()
 
     class Slow(loop.StepBank):
@@ -149,14 +154,14 @@ def test_sigterm_while_a_program_is_compiled_saves_at_once(make_run, monkeypatch
 
         def wait(self, phase, given_up):
             if phase.crop_px == run.phases[1].crop_px:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
             return super().wait(phase, given_up)
 
     run = make_run("coarse2fine+", epochs=2, num_sizes=2)
     steps = run.phases[0].steps
     monkeypatch.setattr(loop, "StepBank", Slow)
     try:
-        with pytest.raises(Preempted, match=f"teacher: SIGTERM; saved step {steps} of"):
+        with pytest.raises(Preempted, match=f"teacher: {name}; saved step {steps} of"):
             loop.train(run)
     finally:
         compiling.set()

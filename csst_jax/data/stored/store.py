@@ -123,8 +123,10 @@ class DataSet:
           CsstError: nothing prepared is there, or several data sets are, or `dataset.json` is damaged, or object
             storage cannot be read.
         """
+        if not os.fspath(directory).strip():
+            raise CsstError("the data set's directory is empty; name what a command of data_prep wrote.")
         if storage.is_remote(directory):
-            cache = pathlib.Path(object_store.CACHE).expanduser()
+            cache = storage.cache(object_store.CACHE)
             found = object_store.local_copy(storage.remote(directory, "data.dir"), find_prepared, cache)
         else:
             found = find_prepared(user_path(directory))

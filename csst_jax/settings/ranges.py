@@ -1,0 +1,186 @@
+"""Type and range of every key in configs/base.py: the one place that knows them.
+
+What depends on more than one key, on a file or on the data is checked where it is used. Nothing here imports JAX, so
+that a wrong value is told at once, for all stages, before anything is read or written.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from csst_jax.losses import LOSSES
+from csst_jax.methods import METHODS
+from csst_jax.models import zoo
+from csst_jax.samplers import SAMPLERS
+from csst_jax.schedules.crops import KINDS
+from csst_jax.settings.kinds import (
+    LESS_THAN_ALL,
+    POSITIVE,
+    SHARE,
+    Kind,
+    Number,
+    Numbers,
+    OneOf,
+    Rules,
+    Switch,
+    Text,
+    whole,
+)
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TRAINING: dict[str, Kind] = {
+    "network": OneOf(zoo.NETWORKS),
+    "lineage": Text(),
+    "output_stride": OneOf((0, 8, 16)),
+    "width": POSITIVE,
+    "depth": POSITIVE,
+    "pretrained": Text(),
+    "dtype": OneOf(("float32", "bfloat16")),
+    "remat": Switch(),
+    "epochs": whole(0),
+    "samples_per_epoch": whole(0),
+    "crop_px": whole(1),
+    "batch_size": whole(1),
+    "accumulate": whole(1),
+    "schedule.kind": OneOf(KINDS),
+    "schedule.num_sizes": whole(1),
+    "schedule.stride": whole(1),
+    "schedule.max_batch_factor": Number(1),
+    "lr.base": POSITIVE,
+    "lr.power": Number(0),
+    "lr.per": OneOf(("epoch", "step")),
+    "lr.batch_rule": OneOf(("none", "sqrt", "linear")),
+    "lr.warmup_steps": whole(0),
+    "nonfinite_steps": whole(0),
+    "optimizer.name": OneOf(("sgd", "adamw")),
+    "optimizer.sgd.momentum": LESS_THAN_ALL,
+    "optimizer.sgd.weight_decay": Number(0),
+    "optimizer.adamw.b1": LESS_THAN_ALL,
+    "optimizer.adamw.b2": LESS_THAN_ALL,
+    "optimizer.adamw.eps": POSITIVE,
+    "optimizer.adamw.weight_decay": Number(0),
+    "optimizer.rate_factors": Rules(),
+    "optimizer.decay_factors": Rules(),
+    "method.name": OneOf(METHODS),
+    "method.mean_teacher.decay": LESS_THAN_ALL,
+    "method.mean_teacher.confidence_threshold": LESS_THAN_ALL,
+    "method.mean_teacher.weight": Number(0),
+    "method.mean_teacher.ramp_up_steps": whole(0),
+    "average_decay": LESS_THAN_ALL,
+    "loss.name": OneOf(LOSSES),
+    "loss.ohem": Switch(),
+    "loss.ohem_threshold": Number(0, 1, above=True),
+    "loss.ohem_min_kept": SHARE,
+    "loss.aux_weight": Number(0, or_else=-1, meaning="the network's own"),
+    "sampler.name": OneOf(SAMPLERS),
+    "sampler.min_area_px": whole(0),
+    "sampler.pseudo_min_area_px": whole(0),
+    "sampler.real_share": Number(0, 1, or_else=-1, meaning="the union"),
+    "sampler.class_uniform_tiles.tile_px": whole(1),
+    "sampler.class_uniform_tiles.share": SHARE,
+    "augment.scale_min": POSITIVE,
+    "augment.scale_max": POSITIVE,
+    "augment.flip": SHARE,
+    "augment.jitter": SHARE,
+    "augment.blur": SHARE,
+    "augment.strong.jitter": SHARE,
+    "augment.strong.jitter_share": SHARE,
+    "augment.strong.grey": SHARE,
+    "augment.strong.blur": SHARE,
+}
+"""Of `teacher` and `student`."""
+
+PREDICTION: dict[str, Kind] = {
+    "scales": Numbers(POSITIVE),
+    "flip": Switch(),
+    "window_px": whole(0),
+    "window_overlap": LESS_THAN_ALL,
+    "pad_px": whole(1),
+}
+"""Of `label` and `evaluate`."""
+
+_DEVICES = whole(1, or_else=-1, meaning="all that are left")
+ALL: dict[str, Kind] = {
+    "seed": whole(0, 2**32 - 2),  # the student's is one more, and the device takes 32 bits
+    "stages": Text(empty=False),
+    "data.dir": Text(),
+    "data.train_split": Text(empty=False),
+    "data.val_split": Text(empty=False),
+    "data.labelled_ids": Text(),
+    "data.more_labelled": Text(),
+    "data.more_unlabelled": Text(),
+    **{f"{stage}.{key}": kind for stage in ("teacher", "student") for key, kind in TRAINING.items()},
+    "baseline.longer_by": OneOf(("epochs", "copies")),
+    **{f"{section}.{key}": kind for section in ("label", "evaluate") for key, kind in PREDICTION.items()},
+    "label.confidence_threshold": LESS_THAN_ALL,
+    "label.shard_size": whole(1),
+    "evaluate.boundary_ratio": LESS_THAN_ALL,
+    "evaluate.batch_size": whole(1),
+    "evaluate.num_pictures": whole(0),
+    "normalisation.mean": Numbers(SHARE, count=3),
+    "normalisation.std": Numbers(Number(0, 1, above=True), count=3),
+    "mesh.data": _DEVICES,
+    "mesh.spatial": _DEVICES,
+    "mesh.split_state": Switch(),
+    "input.parallel_batches": whole(1),
+    "input.prefetch": whole(0),
+    "input.cache_mb": whole(0),
+    "checkpoint.every_s": Number(0),
+    "checkpoint.keep": whole(1),
+    "log_every_steps": whole(1),
+    "compilation_cache_dir": Text(),
+}
+"""Every key of a run."""
+
+
+def require_sound(config: Mapping[str, Any]) -> None:
+    """Refuses a configuration with other keys than configs/base.py's, or with a value that makes no sense.
+
+    Args:
+      config: a `ConfigDict`, or nested dicts.
+
+    Raises:
+      CsstError: a line for each unknown or missing key, or for each value that is out of range or of another type: its
+        full key, the value, and what is allowed.
+    """
+    values = flattened(config)
+    if unknown := values.keys() - ALL.keys():
+        raise CsstError("\n".join(f"unknown configuration key {key!r}. {near(key)}" for key in sorted(unknown)))
+    if missing := sorted(ALL.keys() - values.keys()):
+        raise CsstError(
+            f"the configuration lacks {len(missing)} keys, such as {missing[0]}; begin with "
+            "`c = base.get_config()` of configs/base.py, which defines every key, and change what should differ."
+        )
+    wrong = [
+        f"{key} is {value!r}; {ALL[key].words(value)}." for key, value in values.items() if not ALL[key].allows(value)
+    ]
+    for stage in ("teacher", "student"):
+        low, high = (values[f"{stage}.augment.scale_{end}"] for end in ("min", "max"))
+        if not wrong and low > high:
+            wrong.append(
+                f"{stage}.augment.scale_min is {low}, above {stage}.augment.scale_max, which is {high}; swap them."
+            )
+    if wrong:
+        raise CsstError("\n".join(wrong))
+
+
+def near(key: str) -> str:
+    """The keys that an unknown one may stand for, in a sentence."""
+    by_last = {known.rpartition(".")[2]: known for known in ALL}
+    found = difflib.get_close_matches(key, ALL, n=3) or [
+        by_last[last] for last in difflib.get_close_matches(key.rpartition(".")[2], by_last, n=3)
+    ]
+    hint = f"Near ones: {', '.join(found)}." if found else f"Known: {', '.join(ALL)}."
+    return f"{hint} configs/base.py explains every key."
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a configuration by dotted name."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= flattened(value, f"{prefix}{key}.") if hasattr(value, "items") else {prefix + key: value}
+    return found

@@ -1,0 +1,71 @@
+"""Whether a training stage can be what its settings ask for: found out before the stages ahead of it take hours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from csst_jax import build
+from csst_jax.data import sampling
+from csst_jax.data.stored import encoded
+from csst_jax.models.layers import OneValueError
+from csst_jax.models.weights import pretrained
+from csst_jax.streams import crops_of, total_parts
+from csst_jax.train import sharding
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from csst_jax.data.selection import Selection
+    from csst_jax.settings.training import Training
+
+
+def require_trainable(training: Training, pool: Selection, device_mesh: jax.sharding.Mesh, pseudo: bool) -> None:
+    """Refuses settings that a stage would stumble over, before the stages ahead of it take hours.
+
+    Args:
+      training: its settings.
+      pool: the training split.
+      device_mesh: the devices.
+      pseudo: whether it will have pseudo labels.
+
+    Raises:
+      CsstError: names the key or value and the fix.
+    """
+    classes = pool.dataset.description.classes
+    build.network_builder(training.network, len(classes))
+    if training.crops.epochs == 0:
+        pretrained.require_complete(training.network.pretrained, classes)
+        return
+    count = build.num_images(training, len(pool.labelled), len(pool.unlabelled), pseudo)
+    for phase in dict.fromkeys(build.phases(training, count, device_mesh)):
+        for crops_a_step in crops_of(training.streams, phase.global_batch).values():
+            sharding.require_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
+            if crops_a_step == training.accumulate:
+                _require_statistics(training, phase.crop_px, len(classes))
+    if training.optimizer.rate_factors or training.optimizer.decay_factors:
+        # Refuses a rule that matches no parameter.
+        build.optimizer(training, build.method(training, len(classes), None))
+    records = [*pool.labelled, *(pool.unlabelled if count > len(pool.labelled) else ())]
+    sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.reader.label_bytes(r)) for r in records])
+
+
+def _require_statistics(training: Training, crop_px: int, num_classes: int) -> None:
+    """Refuses to train a network on one crop at a time if any of its layers would have one value to normalise.
+
+    Which networks have such a layer, behind a pooling of the whole crop or at a large stride, is found by tracing.
+    """
+    net = build.network(training.network, num_classes, None)
+    crop = jax.ShapeDtypeStruct((1, crop_px, crop_px, 3), jnp.float32)
+    try:
+        jax.eval_shape(net.apply_train, net.params, net.batch_stats, crop, jax.random.key(0))
+    except OneValueError as error:
+        streams = total_parts(training.streams)
+        counted = f" for {training.accumulate} micro-batches of {streams} kinds of crops"
+        raise CsstError(
+            f"batch_size is {training.crops.batch_size}{counted if training.accumulate * streams > 1 else ''}. So "
+            f"{training.network.name} sees one crop of {crop_px} px at a time, makes one value a channel of it, and "
+            "normalises that by its own statistics, which leaves nothing of it. Give a batch_size of at least "
+            f"{2 * training.accumulate * streams}."
+        ) from error

@@ -1,0 +1,204 @@
+"""Every key of configs/base.py is looked at before a run begins."""
+
+import math
+import re
+
+import pytest
+
+from configs import base
+from csst_jax.models import zoo
+from csst_jax.schedules import learning_rate
+from csst_jax.settings import ranges, resolve
+from csst_jax.train import optimizers
+from csst_jax.types import CsstError
+
+NAN, INF = math.nan, math.inf
+FINITE = (NAN, INF, "1", None)
+COUNT = (0, -1, 1.5, True)
+SIZE = (-1, 0.5, False)
+SHARE = (-0.1, 1.1, NAN, "half")
+LESS = (-0.1, 1.0, NAN)
+NOT_NEGATIVE = (-1e-9, *FINITE)
+POSITIVE = (0.0, -1.0, *FINITE)
+SWITCH = (1, 0, "yes")
+TEXT = (3, "two\nlines", None)
+NAME = ("nonsense", "", 1)
+RULES = ((("(", 1.0),), (("a", -1.0),), ("a",), (("a", NAN),), "a")
+
+TRAINING = {
+    "network": NAME,
+    "lineage": TEXT,
+    "output_stride": (4, 7, -8, "8"),
+    "width": POSITIVE,
+    "depth": POSITIVE,
+    "pretrained": TEXT,
+    "dtype": ("float16", "", 32),
+    "remat": SWITCH,
+    "epochs": SIZE,
+    "samples_per_epoch": SIZE,
+    "crop_px": COUNT,
+    "batch_size": COUNT,
+    "accumulate": COUNT,
+    "schedule.kind": NAME,
+    "schedule.num_sizes": COUNT,
+    "schedule.stride": COUNT,
+    "schedule.max_batch_factor": (0, 0.5, NAN),
+    "lr.base": POSITIVE,
+    "lr.power": NOT_NEGATIVE,
+    "lr.per": NAME,
+    "lr.batch_rule": NAME,
+    "lr.warmup_steps": SIZE,
+    "nonfinite_steps": SIZE,
+    "optimizer.name": NAME,
+    "optimizer.sgd.momentum": LESS,
+    "optimizer.sgd.weight_decay": NOT_NEGATIVE,
+    "optimizer.adamw.b1": LESS,
+    "optimizer.adamw.b2": LESS,
+    "optimizer.adamw.eps": POSITIVE,
+    "optimizer.adamw.weight_decay": NOT_NEGATIVE,
+    "optimizer.rate_factors": RULES,
+    "optimizer.decay_factors": RULES,
+    "method.name": NAME,
+    "method.mean_teacher.decay": LESS,
+    "method.mean_teacher.confidence_threshold": LESS,
+    "method.mean_teacher.weight": NOT_NEGATIVE,
+    "method.mean_teacher.ramp_up_steps": SIZE,
+    "average_decay": LESS,
+    "loss.name": NAME,
+    "loss.ohem": SWITCH,
+    "loss.ohem_threshold": (0.0, 1.1, NAN),
+    "loss.ohem_min_kept": SHARE,
+    "loss.aux_weight": (-0.5, -2.0, NAN),
+    "sampler.name": NAME,
+    "sampler.min_area_px": SIZE,
+    "sampler.pseudo_min_area_px": SIZE,
+    "sampler.real_share": (-0.5, 1.1, NAN),
+    "sampler.class_uniform_tiles.tile_px": COUNT,
+    "sampler.class_uniform_tiles.share": SHARE,
+    "augment.scale_min": (*POSITIVE, 3.0),  # above scale_max
+    "augment.scale_max": (*POSITIVE, 0.1),
+    "augment.flip": SHARE,
+    "augment.jitter": SHARE,
+    "augment.blur": SHARE,
+    "augment.strong.jitter": SHARE,
+    "augment.strong.jitter_share": SHARE,
+    "augment.strong.grey": SHARE,
+    "augment.strong.blur": SHARE,
+}
+PREDICTION = {
+    "scales": ((), (0.0,), (-1.0,), ("big",), 1.0, (NAN,), (1.0, INF)),
+    "flip": SWITCH,
+    "window_px": SIZE,
+    "window_overlap": LESS,
+    "pad_px": COUNT,
+}
+WRONG = {
+    "seed": (-1, 2**32 - 1, 0.5, True),
+    "stages": (*TEXT, "", "teacher,nonsense", "baseline"),
+    "data.dir": TEXT,
+    "data.train_split": (*TEXT, "", " "),
+    "data.val_split": (*TEXT, ""),
+    "data.labelled_ids": TEXT,
+    "data.more_labelled": TEXT,
+    "data.more_unlabelled": TEXT,
+    **{f"{stage}.{key}": wrong for stage in ("teacher", "student") for key, wrong in TRAINING.items()},
+    "baseline.longer_by": NAME,
+    **{f"{section}.{key}": wrong for section in ("label", "evaluate") for key, wrong in PREDICTION.items()},
+    "label.confidence_threshold": LESS,
+    "label.shard_size": COUNT,
+    "evaluate.boundary_ratio": LESS,
+    "evaluate.batch_size": COUNT,
+    "evaluate.num_pictures": SIZE,
+    "normalisation.mean": ((0.5,), (0.5,) * 4, (0.5, 0.5, 124.0), (0.5, 0.5, NAN), 0.5),
+    "normalisation.std": ((0.5,), (0.5, 0.5, 0.0), (58.0,) * 3, (0.5, 0.5, "a")),
+    "mesh.data": (0, -2, 1.5),
+    "mesh.spatial": (0, -2, 1.5),
+    "mesh.split_state": SWITCH,
+    "input.parallel_batches": COUNT,
+    "input.prefetch": SIZE,
+    "input.cache_mb": SIZE,
+    "checkpoint.every_s": NOT_NEGATIVE,
+    "checkpoint.keep": COUNT,
+    "log_every_steps": COUNT,
+    "compilation_cache_dir": TEXT,
+}
+KEYS = sorted(ranges.flattened(base.get_config()))
+
+
+def configured(key, value):
+    config = base.get_config()
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict({key: value})
+    return config
+
+
+def test_every_key_has_a_range_and_a_wrong_value_here():
+    assert set(KEYS) == set(ranges.ALL) == set(WRONG)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_wrong_values_are_refused_with_key_value_and_what_is_allowed(key):
+    for value in WRONG[key]:
+        with pytest.raises(CsstError) as refused:
+            resolve.run(configured(key, value))
+        said = str(refused.value)
+        assert key in said and (str(value) in said or repr(value) in said)
+        assert re.search(r"; (give|swap) |: give |; add ", said), said
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_default_is_allowed(key):
+    ranges.require_sound(configured(key, ranges.flattened(base.get_config())[key]))
+
+
+@pytest.mark.parametrize(
+    "key,value",
+    [
+        ("teacher.epochs", 0),
+        ("student.average_decay", 0.999),
+        ("teacher.loss.aux_weight", -1),
+        ("teacher.loss.aux_weight", 0),
+        ("teacher.sampler.real_share", 1),
+        ("label.scales", [0.5, 1, 2]),
+        ("mesh.spatial", -1),
+        ("teacher.optimizer.rate_factors", (("^backbone", 0),)),
+        ("teacher.lineage", "mmseg"),
+        ("compilation_cache_dir", ""),
+        ("seed", 2**32 - 2),
+    ],
+)
+def test_values_at_the_edges_are_allowed(key, value):
+    ranges.require_sound(configured(key, value))
+
+
+def test_all_wrong_values_are_told_at_once():
+    config = configured("label.shard_size", 0)
+    config.update_from_flattened_dict({"teacher.lr.base": -1.0})
+    with pytest.raises(CsstError) as refused:
+        resolve.run(config)
+    assert str(refused.value).splitlines() == [
+        "label.shard_size is 0; give a whole number of at least 1.",
+        "teacher.lr.base is -1.0; give a number above 0.",
+    ]
+
+
+def test_the_nearest_name_is_told():
+    with pytest.raises(
+        CsstError, match="teacher.network is 'fast_scn'; give 'fast_scnn' or another one of: fast_scnn,"
+    ):
+        ranges.require_sound(configured("teacher.network", "fast_scn"))
+
+
+def test_a_key_that_is_unknown_or_missing_is_told():
+    with pytest.raises(CsstError, match="unknown configuration key 'teacher.epoch'. Near ones: teacher.epochs"):
+        ranges.require_sound(configured("teacher.epoch", 3))
+    config = base.get_config()
+    del config.label["shard_size"]
+    with pytest.raises(CsstError, match="lacks 1 keys, such as label.shard_size; begin with .*base.get_config"):
+        resolve.run(config)
+
+
+def test_names_are_those_that_are_known_elsewhere():
+    assert set(ranges.TRAINING["optimizer.name"].known) == set(optimizers.OPTIMIZERS)
+    assert set(ranges.TRAINING["lr.batch_rule"].known) == set(learning_rate.BATCH_RULES)
+    assert ranges.TRAINING["network"].known is zoo.NETWORKS

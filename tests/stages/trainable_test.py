@@ -1,0 +1,89 @@
+"""What a stage would stumble over is refused before any stage begins."""
+
+import io
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import base
+from csst_jax.models import zoo
+from csst_jax.models.preprocessing import IMAGENET
+from csst_jax.settings import resolve
+from csst_jax.stages.trainable import require_trainable
+from csst_jax.train.sharding import make_mesh
+from csst_jax.types import CsstError, DatasetDescription
+
+CLASSES = ("a", "b", "c")
+
+
+class Pool:
+    """A split of four labelled and four unlabelled images of 96 x 96."""
+
+    labelled, unlabelled = range(4), range(4, 8)
+
+    def __init__(self):
+        self.reader = self.dataset = self
+        self.description = DatasetDescription("made up", CLASSES, ((0, 0, 0),) * len(CLASSES))
+
+    def label_bytes(self, record):
+        file = io.BytesIO()
+        Image.fromarray(np.zeros((96, 96), np.uint8)).save(file, "PNG")
+        return file.getvalue()
+
+
+@pytest.fixture
+def config():
+    stage = base.get_config().teacher
+    stage.crop_px, stage.epochs, stage.width = 64, 4, 0.25
+    return stage
+
+
+def require(stage, devices=1):
+    require_trainable(resolve.training(stage, IMAGENET), Pool(), make_mesh(jax.devices()[:devices], 1), pseudo=False)
+
+
+@pytest.mark.parametrize(
+    "change,least",
+    [
+        ({"batch_size": 1}, 2),
+        ({"batch_size": 4, "accumulate": 4}, 8),  # each micro-batch has its own statistics
+        ({"batch_size": 2, "method.name": "mean_teacher"}, 4),  # so have the crops of each stream
+        ({"batch_size": 4, "accumulate": 2, "method.name": "mean_teacher"}, 8),
+        ({"batch_size": 1, "schedule.kind": "constant"}, 2),
+        ({"batch_size": 1, "network": "bisenet_resnet18"}, 2),
+    ],
+)
+def test_one_crop_at_a_time_is_refused_where_a_layer_pools_it_whole(config, change, least):
+    config.update_from_flattened_dict(change)
+    with pytest.raises(CsstError, match=f"batch_size is {config.batch_size}.*Give a batch_size of at least {least}"):
+        require(config)
+    config.batch_size = least
+    require(config)
+
+
+def test_a_batch_is_that_of_all_devices(config):
+    config.batch_size = 2
+    require(config, devices=2)
+
+
+def test_a_crop_as_small_as_the_networks_stride_is_pooled_whole_too(config):
+    config.network, config.crop_px, config.batch_size, config.width = "deeplab_v2_resnet101", 4, 1, 0.125
+    config.depth, config.schedule.kind = 0.01, "constant"
+    with pytest.raises(CsstError, match="sees one crop of 4 px at a time"):
+        require(config)
+
+
+def test_one_crop_at_a_time_is_allowed_where_no_layer_pools_it_whole(config, monkeypatch):
+    monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
+    config.network, config.batch_size = "toy", 1
+    require(config)
+
+
+def test_a_rule_for_no_parameter_is_refused(config):
+    config.optimizer.decay_factors = ((r"\.bias$", 0.0),)
+    require(config)
+    config.optimizer.decay_factors = ((r"\.offset$", 0.0),)
+    with pytest.raises(CsstError, match="matches none of the"):
+        require(config)
