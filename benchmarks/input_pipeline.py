@@ -29,7 +29,7 @@ from benchmarks import centroid_index, street_sized
 from csst_jax.data.crop import windows
 from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.kept import kept_in_memory
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.runtime.host_memory import keep_freed_memory
 from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.streams import LABELLED

@@ -29,7 +29,7 @@ def check_submission(archive: str, name: str, data_dir: str, split: str) -> int:
     Raises:
       CsstError: lists all that is wrong.
     """
-    from csst_jax.data.stored.store import DataSet  # not before the flags are right
+    from csst_jax.data.store import DataSet  # not before the flags are right
     from csst_jax.evaluation import submission
 
     file_format = submission.find(name)

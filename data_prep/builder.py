@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from csst_jax.data.stored import centroid_index, store
+from csst_jax.data import store
+from csst_jax.data.stored import centroid_index
 from csst_jax.types import CsstError, DatasetDescription
 from csst_jax.user_files import is_utf8, shown
 from data_prep import distributed, parts, workers, workspace

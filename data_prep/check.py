@@ -27,7 +27,7 @@ from csst_jax.data import readiness, selection
 from csst_jax.data.readiness import Findings
 from csst_jax.data.sampling import require_crop_fits
 from csst_jax.data.statistics import SPECKS_SHARE, ClassStatistics
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 from data_prep import cli, examination, image_sizes, pictures, workers
 

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from csst_jax.data.readiness import Findings, listed
+from csst_jax.data.store import DataSet
 from csst_jax.data.stored import encoded
 from csst_jax.data.stored.components import require_known_values, runs
-from csst_jax.data.stored.store import DataSet
 from csst_jax.types import IGNORE_LABEL, CsstError
 from data_prep import workers
 

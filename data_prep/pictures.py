@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from csst_jax.data.store import DataSet
 from csst_jax.data.stored import encoded
 from csst_jax.data.stored.centroid_index import CentroidIndex
-from csst_jax.data.stored.store import DataSet
 from csst_jax.evaluation.pictures import colour, contact_sheet, tile_size
 from csst_jax.types import CsstError, DatasetDescription
 

@@ -11,7 +11,8 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from csst_jax.data.stored import centroid_index, encoded, store
+from csst_jax.data import store
+from csst_jax.data.stored import centroid_index, encoded
 from data_prep import cli, workers
 
 

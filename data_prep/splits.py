@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from csst_jax.data.descriptions import CAMVID, CAMVID_FULL, CITYSCAPES
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.runtime.storage import checkout
 from csst_jax.types import CsstError
 from data_prep import cli

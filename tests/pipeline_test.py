@@ -14,7 +14,7 @@ import pytest
 import csst_jax
 from csst_jax import pipeline
 from csst_jax.data import readiness
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import files

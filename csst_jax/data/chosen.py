@@ -6,7 +6,7 @@ import dataclasses
 
 from csst_jax.data.joined import join, named_splits
 from csst_jax.data.selection import Selection, images_alone, select
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csst_jax.data.selection import Selection
+from csst_jax.data.store import DataSet, Reader
 from csst_jax.data.stored import centroid_index
-from csst_jax.data.stored.store import DataSet, Reader
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from csst_jax.data.selection import Selection
-    from csst_jax.data.stored.store import DataSet
+    from csst_jax.data.store import DataSet
 
 _FEW_COPIES = 0.01
 """Share of the validation images up to which copies in the training split are a warning."""

@@ -11,7 +11,7 @@ from csst_jax.types import CsstError
 from csst_jax.user_files import read_text, user_path
 
 if TYPE_CHECKING:
-    from csst_jax.data.stored.store import DataSet, Reader
+    from csst_jax.data.store import DataSet, Reader
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from csst_jax.data.stored.store import Reader
+    from csst_jax.data.store import Reader
     from csst_jax.models.nnx_io import Arrays, Network
     from csst_jax.models.preprocessing import Preprocessing
 

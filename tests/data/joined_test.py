@@ -5,8 +5,8 @@ import pytest
 
 from csst_jax.data import readiness
 from csst_jax.data.selection import select
+from csst_jax.data.store import DataSet
 from csst_jax.data.stored import encoded
-from csst_jax.data.stored.store import DataSet
 from csst_jax.settings import resolve
 from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder

@@ -3,7 +3,7 @@
 import pytest
 
 from csst_jax.data.selection import select
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from csst_jax.data.stored import store
+from csst_jax.data import store
 from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder, check, raw
 from tests.data_prep.breaking import (

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from csst_jax.data.store import DataSet
 from csst_jax.data.stored import centroid_index
-from csst_jax.data.stored.store import DataSet
 from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder
 from data_prep.problems import Problems

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from csst_jax.data.descriptions import CAMVID
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 from data_prep import camvid
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax.data.stored import centroid_index, store
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data import store
+from csst_jax.data.store import DataSet
+from csst_jax.data.stored import centroid_index
 from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder, check, cli, reindex
 from data_prep.raw import RawExample

@@ -6,8 +6,8 @@ import pytest
 from csst_jax.data.batches import batches
 from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.descriptions import CITYSCAPES
+from csst_jax.data.store import DataSet
 from csst_jax.data.stored import encoded
-from csst_jax.data.stored.store import DataSet
 from csst_jax.samplers.centroid import CentroidSampler
 from csst_jax.samplers.plan import pool_from_index
 from csst_jax.streams import LABELLED

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 from data_prep import folder
 from tests.data_prep.breaking import file, mask, photo

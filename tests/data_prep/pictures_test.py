@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from csst_jax.data.store import DataSet
 from csst_jax.data.stored import centroid_index
-from csst_jax.data.stored.store import DataSet
 from csst_jax.types import DatasetDescription
 from data_prep import builder, pictures
 from data_prep.raw import RawExample

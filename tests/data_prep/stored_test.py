@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax.data.stored import encoded, store, tiles
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data import store
+from csst_jax.data.store import DataSet
+from csst_jax.data.stored import encoded, tiles
 from csst_jax.types import DatasetDescription
 from data_prep import builder, reindex
 from data_prep.raw import RawExample

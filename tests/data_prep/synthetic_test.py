@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from csst_jax.data.descriptions import SYNTHETIC
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.types import IGNORE_LABEL, CsstError
 from data_prep import synthetic
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from csst_jax.data.stored import store
+from csst_jax.data import store
 from csst_jax.runtime import signals
 from csst_jax.runtime.signals import Preempted, StopRequest
 
@@ -165,7 +165,7 @@ def test_a_signal_is_not_lost_where_python_ignores_exceptions(where, number, mon
 
 @BOTH
 def test_a_signal_is_not_taken_for_a_failed_read(number):
-    """Reads are tried again whatever they raise (csst_jax/data/stored/store.py)."""
+    """Reads are tried again whatever they raise (csst_jax/data/store.py)."""
 
     class Records(list):
         def __getitem__(self, record):

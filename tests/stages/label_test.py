@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from csst_jax import build
+from csst_jax.data.store import DataSet
 from csst_jax.data.stored import centroid_index
 from csst_jax.data.stored.pseudo_labels import shard_path
-from csst_jax.data.stored.store import DataSet
 from csst_jax.evaluation.whole_image import Prediction
 from csst_jax.settings import resolve
 from csst_jax.stages import label

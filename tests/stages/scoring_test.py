@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from csst_jax import check_submission, pipeline
+from csst_jax.data.store import DataSet
 from csst_jax.data.stored.encoded import decode_label
-from csst_jax.data.stored.store import DataSet
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.weights import files
 from csst_jax.runtime import storage

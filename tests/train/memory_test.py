@@ -10,7 +10,7 @@ import pytest
 
 from csst_jax.data.batches import batches
 from csst_jax.data.crop_plan import batch_specs
-from csst_jax.data.stored.store import DataSet
+from csst_jax.data.store import DataSet
 from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.schedules import crops
 from csst_jax.streams import LABELLED

@@ -13,7 +13,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from csst_jax.data.stored.store import Reader
+    from csst_jax.data.store import Reader
 
 
 def shard_path(directory: StoragePath, shard: int, num_shards: int) -> StoragePath:

@@ -7,8 +7,8 @@ import pathlib
 import pytest
 
 from csst_jax.data import joined
+from csst_jax.data.store import METADATA_FILE, DataSet
 from csst_jax.data.stored import object_store
-from csst_jax.data.stored.store import METADATA_FILE, DataSet
 from csst_jax.types import CsstError
 
 ROOT = "gs://bucket"
