@@ -49,7 +49,7 @@ def load(chosen: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         kind = "nothing" if config is None else f"a {type(config).__name__}"
         raise CsstError(f"--config={path}: get_config returns {kind}. It should look like this:\n\n{_EXAMPLE}")
-    if unknown := ranges.flattened(config).keys() - ranges.ALL.keys():
+    if unknown := ranges.flattened(config).keys() - ranges.known_keys().keys():
         said = [f"{path} sets {key}, an unknown configuration key. {ranges.near(key)}" for key in sorted(unknown)]
         raise CsstError("\n".join(said))
     return config

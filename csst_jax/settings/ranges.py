@@ -27,6 +27,7 @@ from csst_jax.settings.kinds import (
     Text,
     whole,
 )
+from csst_jax.train import OPTIMIZERS
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ TRAINING: dict[str, Kind] = {
     "lr.batch_rule": OneOf(("none", "sqrt", "linear")),
     "lr.warmup_steps": whole(0),
     "nonfinite_steps": whole(0),
-    "optimizer.name": OneOf(("sgd", "adamw")),
+    "optimizer.name": OneOf(OPTIMIZERS),
     "optimizer.sgd.momentum": LESS_THAN_ALL,
     "optimizer.sgd.weight_decay": Number(0),
     "optimizer.adamw.b1": LESS_THAN_ALL,
@@ -134,7 +135,17 @@ ALL: dict[str, Kind] = {
     "log_every_steps": whole(1),
     "compilation_cache_dir": Text(),
 }
-"""Every key of a run."""
+"""Every key of a run, but for the blocks of methods, samplers and optimizers whose `Settings` alone look at them."""
+
+CHOICES = ("method", "sampler", "optimizer")
+"""Sections of a stage that hold a `name` and a block for each name."""
+
+
+def known_keys() -> dict[str, Any]:
+    """Every key of configs/base.py, with its default."""
+    from configs import base  # a configuration file starts from it
+
+    return flattened(base.get_config())
 
 
 def require_sound(config: Mapping[str, Any]) -> None:
@@ -147,16 +158,18 @@ def require_sound(config: Mapping[str, Any]) -> None:
       CsstError: a line for each unknown or missing key, or for each value that is out of range or of another type: its
         full key, the value, and what is allowed.
     """
-    values = flattened(config)
-    if unknown := values.keys() - ALL.keys():
+    values, known = flattened(config), known_keys()
+    if unknown := values.keys() - known.keys():
         raise CsstError("\n".join(f"unknown configuration key {key!r}. {near(key)}" for key in sorted(unknown)))
-    if missing := sorted(ALL.keys() - values.keys()):
+    if missing := sorted(known.keys() - values.keys()):
         raise CsstError(
             f"the configuration lacks {len(missing)} keys, such as {missing[0]}; begin with "
             "`c = base.get_config()` of configs/base.py, which defines every key, and change what should differ."
         )
     wrong = [
-        f"{key} is {value!r}; {ALL[key].words(value)}." for key, value in values.items() if not ALL[key].allows(value)
+        f"{key} is {value!r}; {ALL[key].words(value)}."
+        for key, value in values.items()
+        if key in ALL and not ALL[key].allows(value)
     ]
     for stage in ("teacher", "student"):
         low, high = (values[f"{stage}.augment.scale_{end}"] for end in ("min", "max"))
@@ -170,11 +183,12 @@ def require_sound(config: Mapping[str, Any]) -> None:
 
 def near(key: str) -> str:
     """The keys that an unknown one may stand for, in a sentence."""
-    by_last = {known.rpartition(".")[2]: known for known in ALL}
-    found = difflib.get_close_matches(key, ALL, n=3) or [
+    keys = known_keys()
+    by_last = {known.rpartition(".")[2]: known for known in keys}
+    found = difflib.get_close_matches(key, keys, n=3) or [
         by_last[last] for last in difflib.get_close_matches(key.rpartition(".")[2], by_last, n=3)
     ]
-    hint = f"Near ones: {', '.join(found)}." if found else f"Known: {', '.join(ALL)}."
+    hint = f"Near ones: {', '.join(found)}." if found else f"Known: {', '.join(keys)}."
     return f"{hint} configs/base.py explains every key."
 
 

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 STAGES = ("teacher", "label", "student", "baseline", "evaluate")
 
-_CHOICES = ("method", "sampler", "optimizer")
-"""Sections of a stage that hold a `name` and a block for each name: the blocks of other names have no effect."""
-
 
 def run(config: ConfigDict) -> runs.Run:
     """The settings of a run.
@@ -194,7 +191,7 @@ def averaging(block: ConfigDict) -> Averaging:
 def requested(block: Mapping[str, Any], default: Mapping[str, Any]) -> RequestedSettings:
     """A block as plain values, without what has no effect, and what of it differs from the defaults."""
     whole = copy.deepcopy(dict(block))
-    for section in _CHOICES:
+    for section in ranges.CHOICES:  # the blocks of other names have no effect
         if section in whole:
             chosen = whole[section]["name"]
             others = [k for k, v in whole[section].items() if isinstance(v, Mapping) and k != chosen]

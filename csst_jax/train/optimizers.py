@@ -15,6 +15,7 @@ import jax
 import optax
 
 from csst_jax import registry
+from csst_jax.train import OPTIMIZERS
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -120,13 +121,6 @@ class AdamW:
     def links(self, decay: optax.GradientTransformation) -> tuple[optax.GradientTransformation, ...]:
         """What comes before the learning rate; `decay` adds the decayed parameters."""
         return optax.scale_by_adam(self.b1, self.b2, self.eps), decay
-
-
-OPTIMIZERS = {
-    "sgd": "csst_jax.train.optimizers:Sgd",
-    "adamw": "csst_jax.train.optimizers:AdamW",
-}
-"""Each is an `Optimizer`."""
 
 
 def named(name: str, **numbers: float) -> Optimizer:
