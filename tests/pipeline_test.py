@@ -208,7 +208,9 @@ def test_a_damaged_file_is_explained_and_made_again(copy, config):
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     config.stages = "teacher"
-    with pytest.raises(CsstError, match=r"teacher/model.safetensors is damaged: .*, in its stage's directory, delete it"):
+    with pytest.raises(
+        CsstError, match=r"teacher/model.safetensors is damaged: .*, in its stage's directory, delete it"
+    ):
         pipeline.run(resolve.run(config), copy)
     path.unlink()
     pipeline.run(resolve.run(config), copy)
@@ -259,6 +261,7 @@ def unscored(directory):
 
 
 @pytest.mark.slow
+@pytest.mark.essential("pretrained weights")
 def test_pretrained_teacher_is_taken_as_it_is_with_its_preprocessing(copy, config, tmp_path):
     """Stage one is skipped: epochs=0 and a file, whose preprocessing counts and not the configuration's."""
     teacher = finished_teacher(copy, config)
