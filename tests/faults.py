@@ -2,10 +2,10 @@
 
 python -m tests.faults --trials=100 --log=docs/results/logs/faults.jsonl --table=docs/results/faults.md
 
-A run (teacher, pseudo labels, student, evaluation, on a tiny data set; or a data set's preparation) is started, killed
-with SIGKILL at a moment drawn evenly from its undisturbed duration, started again, killed again, and so on, five times;
-then it is left to end, and must give the same weights, pseudo labels and scores (a data set: the same files) as a run
-that nobody touched. The log has one line of JSON a kill and a run's end; the table is written from it.
+A run (teacher, pseudo labels, student, evaluation, on a tiny data set), a mean teacher, or a data set's preparation is
+started, killed with SIGKILL at a moment drawn evenly from its undisturbed duration, started again, killed again, and so
+on, five times; then it is left to end, and must give the same weights, pseudo labels and scores (a data set: the same
+files) as a run that nobody touched. The log has one line of JSON a kill and a run's end; the table is written from it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import tempfile
 import time
 from typing import Any
 
-from tests.small_runs import ROOT, results, state_of, toy_command
+from tests.small_runs import MEAN_TEACHER, ROOT, results, state_of, toy_command
 
 KILLS_A_RUN = 5
 
@@ -120,6 +120,13 @@ class Run(Subject):
         return state_of(place)
 
 
+class MeanTeacher(Run):
+    """A student whose method has a state of its own."""
+
+    def command(self, place: pathlib.Path) -> list[str]:
+        return [*super().command(place), *MEAN_TEACHER]
+
+
 class Preparation(Subject):
     """`data_prep.synthetic`, which writes records, an index and metadata."""
 
@@ -145,7 +152,7 @@ def campaign(folder: pathlib.Path, trials: int, seed: int) -> Any:
     rng = random.Random(seed)
     preparation = Preparation("preparation", folder)
     shutil.copytree(folder / "preparation2", folder / "data")
-    subjects = [preparation, Run("run", folder)]
+    subjects = [preparation, MeanTeacher("mean_teacher", folder), Run("run", folder)]
     yield from kills(subjects, trials, rng)
 
 
@@ -155,7 +162,8 @@ def kills(subjects: list[Subject], trials: int, rng: random.Random) -> Any:
         yield {"event": "undisturbed", "subject": subject.name, "seconds": round(subject.seconds, 1)}
     done = 0
     while done < trials:
-        subject = subjects[0] if rng.random() < 0.15 else subjects[-1]  # a run has more to lose
+        # A run has more to lose.
+        subject = subjects[0] if rng.random() < 0.15 else rng.choice(subjects[1:] or subjects)
         place = subject.fresh()
         for _ in range(min(KILLS_A_RUN, trials - done)):
             process = subject.start(place)

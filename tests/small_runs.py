@@ -51,6 +51,18 @@ def toy_command(data, workdir, *more):
     return [arguments[0], "-c", _WITH_TOY, *arguments[1:], *toys, *more]
 
 
+MEAN_TEACHER = (
+    "--config.stages=student,evaluate",
+    "--config.student.method.name=mean_teacher",
+    "--config.student.method.mean_teacher.confidence_threshold=0.3",
+    "--config.student.method.mean_teacher.ramp_up_steps=4",
+    "--config.student.optimizer.name=adamw",
+    "--config.student.lr.base=0.001",
+    "--config.student.epochs=16",
+)
+"""A student whose method has two streams, two views and an average of its weights, under AdamW."""
+
+
 def start(arguments, **environment):
     """The process; both its streams go into one pipe."""
     return subprocess.Popen(

@@ -51,7 +51,10 @@ def png(array):
     return stream.getvalue()
 
 
-def given(min_area_px=0, records=range(len(SIZES))):
+ALL = range(len(SIZES))
+
+
+def given(min_area_px=0, records=ALL):
     images, builder = Pictures(), centroid_index.IndexBuilder(len(CLASSES))
     for record in range(len(SIZES)):
         builder.add(record, f"{record}", images.label(record), images.label_bytes(record))
