@@ -187,13 +187,8 @@ def test_there_are_commands():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "module",
-    [
-        pytest.param(module, marks=[pytest.mark.essential("a command's help")] * (module == "csst_jax.main"))
-        for module in ENTRY_POINTS
-    ],
-)
+@pytest.mark.essential("every command's help")
+@pytest.mark.parametrize("module", ENTRY_POINTS)
 def test_help_names_the_flags_that_the_readme_uses(module):
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
