@@ -5,8 +5,8 @@ csst_jax with it. beartype itself is not named there, for it would check all oth
 evaluation breaks those: a dict of arrays may hold shapes instead. jaxtyping leaves out, without a word, annotations
 whose names are imported `if TYPE_CHECKING`; layering_test.py sees to it that none are.
 
-Functions without a shape are left as they are: wrapping takes milliseconds, which functions in functions take each time,
-and a wrapped one compares nothing. That was a fifth of the time in which tests trace networks.
+Functions without a shape are left as they are: wrapping takes milliseconds, in functions of functions each time, and a
+wrapped one compares nothing. That was a sixth of the time in which tests trace networks.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def made():
     """A function in a function, whose annotations are text, as after `from __future__ import annotations`."""
 
     @hooked
-    def inner(x: 'Float[np.ndarray, "a b"]', y: "dict[str, int]"):
+    def inner(x: 'Float[np.ndarray, "a b"]', y: "dict[str, int]"):  # noqa: F722
         return x, y
 
     return inner
