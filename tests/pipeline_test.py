@@ -302,6 +302,8 @@ def stored(stage):
         return checkpointer.restore(newest / "default", like)
 
 
+@pytest.mark.slow
+@pytest.mark.essential("a method of two views and an average")
 def test_a_student_of_the_mean_teacher_needs_no_teacher_and_is_its_average(config, tmp_path):
     """The whole way: streams, state, checkpoint, model file, scores, hash."""
     config.stages = "student,evaluate"
