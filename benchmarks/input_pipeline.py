@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from benchmarks import centroid_index, street_sized
-from csst_jax.data.crop import place
+from csst_jax.data.crop import windows
 from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.kept import kept_in_memory
 from csst_jax.data.stored.store import DataSet
@@ -115,7 +115,7 @@ def prepared(folder: pathlib.Path, num_images: int, storage: str, cores: int) ->
 
 def read_once(data: DataSet) -> Reader:
     """The training images, of which as many are in memory as a training keeps."""
-    (source,) = kept_in_memory([data.source("train")], CACHE_MB * 2**20)
+    (source,) = kept_in_memory([data.reader("train")], CACHE_MB * 2**20)
     for record in range(len(source)):
         source.pair_bytes(record)
     return source
@@ -160,7 +160,7 @@ def compare(folder: pathlib.Path, num_images: int, num_batches: int, pairs: int,
     samples = []
     for spec in _specs(num_images, num_batches, 0):
         for row, scale in zip(spec.rows, spec.scales, strict=True):
-            where = place(SIZE, np.array([row["y"], row["x"]]), float(scale), CROP_PX, anywhere=True)
+            where = windows(SIZE, np.array([row["y"], row["x"]]), float(scale), CROP_PX, anywhere=True)
             boxes = [(w.top, w.left, w.height, w.width) for w in where]
             files = (str(folder / f"{kind}{row['record']:03d}.png") for kind in ("image", "label"))
             samples.append(torch_loader.Crop(*files, float(scale), *boxes))
@@ -199,7 +199,7 @@ def storages(folder: pathlib.Path, num_images: int, num_batches: int, cores: int
     rows = []
     for storage in stored.STORAGES:
         data, _ = prepared(folder, num_images, storage, cores)
-        source = data.source("train")
+        source = data.reader("train")
         pairs = [source.pair_bytes(record) for record in range(num_images)]
         size, label_size = (statistics.mean(len(pair[part]) for pair in pairs) for part in (0, 1))
         png = (folder / "image000.png").read_bytes()

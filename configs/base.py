@@ -115,10 +115,10 @@ def prediction() -> ConfigDict:
     c = ConfigDict()
     c.scales = (1.0,)  # probabilities are averaged over these magnifications
     c.flip = False  # and over the mirrored image
-    # Side of overlapping tiles, which the network sees one after another, at every scale; 0 = whole images. For images
-    # that are larger than the memory allows, and for a network that should see what it was trained on: its crop_px.
-    c.tile_px = 0
-    c.tile_overlap = 1 / 3  # share of a tile's side that its neighbour sees as well
+    # Side of overlapping windows, which the network sees one after another at every scale; 0 = whole images. For images
+    # that are larger than the memory allows, or to show the network what it was trained on: its crop_px.
+    c.window_px = 0
+    c.window_overlap = 1 / 3  # share of a window's side that its neighbour sees as well
     # Sides are padded to multiples of this, 1 = not at all. Every size of images is a program to compile: for data sets
     # of many sizes give the side that most of them fit into (VOC: 512).
     c.pad_px = 1

@@ -66,12 +66,12 @@ def images(
     found, wanted = {}, training.origins
     if REAL in wanted:
         index = pool.dataset.centroids(pool.split)
-        found[REAL] = Images(pool.source, pool.labelled, index, training.sampling.min_area_px)
+        found[REAL] = Images(pool.reader, pool.labelled, index, training.sampling.min_area_px)
     if PSEUDO in wanted and pseudo is not None:
         labelled, index = pseudo
         found[PSEUDO] = Images(labelled, range(len(labelled)), index, training.sampling.pseudo_min_area_px)
     if UNLABELLED in wanted:
-        found[UNLABELLED] = Images(WithoutLabels(pool.source), pool.unlabelled)
+        found[UNLABELLED] = Images(WithoutLabels(pool.reader), pool.unlabelled)
     return found
 
 
@@ -103,14 +103,14 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
     classes = pool.dataset.description.classes
     network_builder(training.network, len(classes))
     if training.crops.epochs == 0:
-        pretrained.check_complete(training.network.pretrained, classes)
+        pretrained.require_complete(training.network.pretrained, classes)
         return
     count = num_images(training, len(pool.labelled), len(pool.unlabelled), pseudo)
     for phase in phases(training, count, device_mesh):
         for crops_a_step in crops_of(training.streams, phase.global_batch).values():
-            sharding.check_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
+            sharding.require_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
     records = [*pool.labelled, *(pool.unlabelled if count > len(pool.labelled) else ())]
-    sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.source.label_bytes(r)) for r in records])
+    sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.reader.label_bytes(r)) for r in records])
 
 
 def samplers(training: Training, given: Mapping[str, Images], classes: Sequence[str]) -> dict[str, Sampler]:

@@ -31,10 +31,10 @@ def check_submission(archive: str, name: str, data_dir: str, split: str) -> int:
     from csst_jax.data.stored.store import DataSet  # not before the flags are right
     from csst_jax.evaluation import submission
 
-    how = submission.find(name)
+    file_format = submission.find(name)
     data = DataSet.open(data_dir)
     sizes = data.image_sizes(split)
-    submission.require_fit(pathlib.Path(archive), how, data.description, sizes)
+    submission.require_fit(pathlib.Path(archive), file_format, data.description, sizes)
     return len(sizes)
 
 

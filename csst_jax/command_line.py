@@ -35,7 +35,7 @@ def parse_flags(argv: list[str]) -> list[str]:
         print("  --config.KEY=VALUE: overrides a key; configs/base.py explains every one.")
         sys.exit(0)
     try:
-        _check_config(argv)
+        _load_alone(argv)
         return flags.FLAGS(argv)
     except (CsstError, flags.Error) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -60,7 +60,7 @@ def parse_with_config(
     if known.config is None:
         return known, None
     arguments = [parser.prog, f"--config={known.config}", *overrides]
-    _check_config(arguments)
+    _load_alone(arguments)
     own = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "The configuration.", flag_values=own, sys_argv=arguments)
     try:
@@ -70,7 +70,7 @@ def parse_with_config(
     return known, own["config"].value
 
 
-def _check_config(argv: list[str]) -> None:
+def _load_alone(argv: list[str]) -> None:
     """Loads the configuration alone, then compares the overrides' names with its keys.
 
     ml_collections reports an unknown section by its bare name, without the flag it stood in; here it is named in full.

@@ -41,11 +41,11 @@ def main(_: list[str]) -> int:
         from csst_jax.settings import resolve
         from csst_jax.stages import scoring  # seconds to import: not before JAX is set up
 
-        checkpoints = [storage.place(path, "--checkpoint") for path in _CHECKPOINT.value]
-        chosen = storage.place(_OUTPUT.value, "--output") if _OUTPUT.value else None
+        checkpoints = [storage.as_path(path, "--checkpoint") for path in _CHECKPOINT.value]
+        chosen = storage.as_path(_OUTPUT.value, "--output") if _OUTPUT.value else None
         output = chosen or scoring.beside(checkpoints[-1])
         parts = (resolve.evaluation(_CONFIG.value), resolve.data(_CONFIG.value), resolve.mesh(_CONFIG.value))
-        scoring.evaluate(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
+        scoring.score_networks(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

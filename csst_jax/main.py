@@ -33,7 +33,7 @@ def main(_: list[str]) -> int:
     keep_freed_memory()
     collect_seldom()
     try:
-        workdir = storage.place(_WORKDIR.value, "--workdir")
+        workdir = storage.as_path(_WORKDIR.value, "--workdir")
         from csst_jax.runtime import (  # JAX takes a second to import: not before the flags are right
             leaving,
             peers,

@@ -16,7 +16,7 @@ from csst_jax.stages.artifact import Artifact
 from csst_jax.streams import PSEUDO
 
 if TYPE_CHECKING:
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
     from csst_jax.settings.run import Run
     from csst_jax.settings.training import Training
     from csst_jax.stages.experiment import Experiment
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from csst_jax.stages.model_file import Trained
 
 
-def run(settings: Run, workdir: Place) -> dict[str, Any] | None:
+def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
     """Runs the stages that the settings ask for (paper §3.1, Fig. 2).
 
     Args:

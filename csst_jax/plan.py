@@ -146,7 +146,7 @@ def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
             )
         opened = data.open()
         pool, validation = data.training(opened), data.validation(opened)
-        sizes = {encoded.size(validation.source.label_bytes(record)) for record in validation.labelled}
+        sizes = {encoded.size(validation.reader.label_bytes(record)) for record in validation.labelled}
         largest = max(sizes, key=lambda size: size[0] * size[1])
         counts = (len(pool.labelled), len(pool.unlabelled), len(validation.labelled))
         return DataSize(*counts, len(opened.description.classes), largest)

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from csst_jax.runtime.storage import Place, place, replacing
+from csst_jax.runtime.storage import StoragePath, as_path, replacing
 from csst_jax.types import CsstError
 
 _MODELS = {"teacher": "#8a8f98", "baseline": "#d08c2e", "student": "#2463b0"}
@@ -35,7 +35,7 @@ figure { margin: 0 0 1.5em; } img { max-width: 100%; border: 1px solid #ccc; } f
 """
 
 
-def write_report(workdir: str | os.PathLike[str]) -> Place:
+def write_report(workdir: str | os.PathLike[str]) -> StoragePath:
     """Writes workdir/report.html from results.json, pictures/*.png and pseudo_labels/contact_sheet.png, atomically.
 
     Parts of the results that a run does not have (a baseline, a student that is still to come) are left out.
@@ -46,7 +46,7 @@ def write_report(workdir: str | os.PathLike[str]) -> Place:
     Raises:
       CsstError: results.json is missing or is no JSON object.
     """
-    workdir = place(workdir, "--workdir")
+    workdir = as_path(workdir, "--workdir")
     results = _read_results(workdir / "results.json")
     sheet = workdir / "pseudo_labels" / "contact_sheet.png"
     pictures = [*sorted((workdir / "pictures").glob("*.png")), *([sheet] if sheet.is_file() else [])]
@@ -69,7 +69,7 @@ def write_report(workdir: str | os.PathLike[str]) -> Place:
     return path
 
 
-def _read_results(path: Place) -> dict:
+def _read_results(path: StoragePath) -> dict:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

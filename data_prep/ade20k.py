@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Sequence
 
 from csst_jax.types import CsstError, DatasetDescription
+from csst_jax.user_files import read_text
 from data_prep import cli, raw
 from data_prep.label_map import LabelMap
 from data_prep.palette import distinct_palette
@@ -27,9 +28,10 @@ def describe(object_info: pathlib.Path) -> DatasetDescription:
       CsstError: the file is missing or does not list 1 to 150 in order.
     """
     try:
-        rows = [line.split("\t") for line in object_info.read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CsstError(f"{object_info}: cannot be read ({error}); it comes with ADEChallengeData2016.") from error
+        text = read_text(object_info, "a table of classes")
+    except CsstError as error:
+        raise CsstError(f"{error} It comes with ADEChallengeData2016.") from error
+    rows = [line.split("\t") for line in text.splitlines()[1:] if line.strip()]
     numbers = tuple(row[0].strip() for row in rows)
     if numbers != tuple(map(str, range(1, NUM_CLASSES + 1))):
         raise CsstError(f"{object_info}: expected rows 1 to {NUM_CLASSES}, found {len(rows)}; copy the file again.")

@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 
 from csst_jax.data.stored import centroid_index, store
 from csst_jax.types import CsstError, DatasetDescription
+from csst_jax.user_files import is_utf8, shown
 from data_prep import distributed, parts, workers, workspace
 from data_prep.parts import Part
 from data_prep.problems import Problems
@@ -103,6 +104,10 @@ def prepare(
         refused. What was there before stays, and parts that are whole wait for the next run.
     """
     problems = problems or Problems()
+    if not is_utf8(os.path.abspath(data_dir)):
+        raise CsstError(
+            f"--data_dir={shown(data_dir)}: its name is not UTF-8, which TFDS needs; give another directory."
+        )
     directory = version_directory(data_dir, description.name)
     if is_finished(data_dir, description, source_sha256, overwrite):
         return directory
@@ -185,6 +190,7 @@ def _finish(
             "ids": ids,
             "labelled_ids": [image_id for image_id, has in zip(ids, labelled, strict=True) if has],
             "labels_sha256": sha256,
+            "image_digests": [digest for note in notes for digest in note.image_digests],
         }
         infos.append(
             tfds.core.SplitInfo(
@@ -196,10 +202,17 @@ def _finish(
         print(
             f"{description.name}: {split}: {len(ids)} images, {int(labelled.sum())} labelled, {len(index)} components"
         )
+        if turned := sum(note.turned for note in notes):
+            print(
+                f"{description.name}: {split}: {turned} images are turned, as their EXIF tags say. Their masks must be "
+                "drawn on the turned images; look at the contact sheet of data_prep.check."
+            )
         without = sorted(set(range(index.num_classes)) - set(index.klass.tolist()))
         if without and labelled.any():
             names = ", ".join(description.classes[klass] for klass in without)
-            print(f"{description.name}: {split}: warning: no pixel of {names}")
+            hint = ". 255 is void; where it is a class, --classes=FILE must say so: `values: [255]`"
+            hint = hint if set(index.klass.tolist()) <= {0} else ""
+            print(f"{description.name}: {split}: warning: no pixel of {names}{hint}")
     undecoded = tfds.features.Tensor(shape=(), dtype=np.object_)  # not features.Image: TFDS knows no tiles
     tfds.folder_dataset.write_metadata(
         data_dir=made,

@@ -16,7 +16,6 @@ import argparse
 import collections
 import dataclasses
 import json
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from csst_jax.data.sampling import require_crop_fits
 from csst_jax.data.statistics import SPECKS_SHARE, ClassStatistics
 from csst_jax.data.stored.store import DataSet
 from csst_jax.types import CsstError
-from data_prep import cli, examination, pictures, workers
+from data_prep import cli, examination, image_sizes, pictures, workers
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -117,6 +116,11 @@ def diagnose(
             f"{data_set.directory}: no labelled image in split {' and '.join(map(repr, missing))}; a run needs some to "
             "train on and some to judge by. There are: " + ", ".join(data_set.splits) + "."
         )
+    for key, split in (("label", train), ("evaluate", val)):
+        if split in reports:
+            pad_px = 1 if config is None else config[key].pad_px
+            advised = image_sizes.advice(key, split, reports[split].sizes, pad_px)
+            found.warnings += [advised] if advised else []
     if config is not None and train in reports:
         _compare_settings(config, reports[train], data_set.description.classes, found)
     return reports, found
@@ -215,12 +219,12 @@ def as_json(data_set: DataSet, reports: Mapping[str, SplitReport], found: Findin
 
 def _arguments() -> argparse.ArgumentParser:
     arguments = cli.parser(__doc__)
-    arguments.add_argument("--data_dir", type=pathlib.Path, help="directory of the prepared data set")
+    arguments.add_argument("--data_dir", type=cli.path, help="directory of the prepared data set")
     arguments.add_argument(
         "--config", help="configuration of a run, instead; keys are overridden as --config.KEY=VALUE"
     )
     arguments.add_argument(
-        "--contact_sheet", type=pathlib.Path, help="PNG to write (default: contact_sheet.png in the data set)"
+        "--contact_sheet", type=cli.path, help="PNG to write (default: contact_sheet.png in the data set)"
     )
     arguments.add_argument("--json", action="store_true", help="print JSON instead of tables")
     workers.add_argument(arguments)

@@ -10,9 +10,11 @@ from typing import Any
 import yaml
 
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
+from csst_jax.user_files import read_text
 from data_prep.label_map import Colour, LabelMap
 from data_prep.palette import distinct_palette
 
+_VALUES = 2**31  # what a mask can hold
 _KEYS = {"name", "color", "values"}
 
 
@@ -30,7 +32,7 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
     """
     path = pathlib.Path(text)
     where = f"--classes={text}"
-    if os.path.isfile(text):  # pathlib's raises where a long list makes no file name
+    if os.path.isfile(os.path.expanduser(text)):  # pathlib's raises where a long list makes no file name
         content = _load(path)
     elif "," in text:
         content = [entry.strip() for entry in text.split(",")]
@@ -56,20 +58,21 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
     by_value = [
         (value, k) for k in range(len(names)) for value in (_list(where, entries[k], "values") if values else [k])
     ]
-    by_value += [(value, IGNORE_LABEL) for value in dict.fromkeys((*_list(where, ignored, "values"), *void))]
+    of_file = _list(where, ignored, "values")
+    by_value += [(value, IGNORE_LABEL) for value in (*of_file, *(value for value in void if value not in of_file))]
+    for value, _ in by_value:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _VALUES:
+            raise CsstError(f"{where}: mask value {value!r} is no whole number from 0 to {_VALUES - 1}.")
     for kind, table in (("colour", by_colour), ("mask value", by_value)):
         _refuse_twice(where, kind, [key for key, _ in table])
-    for value, _ in by_value:
-        if not isinstance(value, int):
-            raise CsstError(f"{where}: mask value {value!r} is no whole number.")
     palette = tuple(colour for colour, _ in by_colour[: len(names)]) or distinct_palette(len(names))
     return DatasetDescription(name, tuple(names), palette), LabelMap(dict(by_value), dict(by_colour) if colours else {})
 
 
 def _load(path: pathlib.Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML, too
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return yaml.safe_load(read_text(path, "classes (YAML or JSON)"))  # JSON is YAML, too
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date that is none
         raise CsstError(f"{path}: unreadable file of classes ({error}); it must be YAML or JSON.") from error
 
 

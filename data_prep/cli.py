@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import pathlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from csst_jax.types import CsstError
+from csst_jax.user_files import shown, user_path
 from data_prep import distributed, raw, stored, workers
 from data_prep.problems import Problems
 
 
 def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
-    """Runs `main` and exits: with what it returns when done, with 2 and `error: …` for what the user can mend."""
+    """Runs `main` and exits: with what it returns when done, with 2 and `error: …` for what the user can fix."""
+    # Names of files may hold bytes that are not UTF-8; they are printed as numbers.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # TensorFlow writes the index file and computes nothing; at import it would announce CPU features and oneDNN.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -23,6 +27,12 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
         sys.exit(main(None))
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # a disk or file that nothing more is known of
+        where = f"{shown(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+        print(
+            f"error: {where}{error.strerror or error}. Check the path, its permissions and the disk.", file=sys.stderr
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         print(
@@ -38,9 +48,19 @@ def parser(module_doc: str | None) -> argparse.ArgumentParser:
     )
 
 
+def path(text: str) -> pathlib.Path:
+    """The type of flags that name files and directories: see `user_path`; argparse tells which flag is wrong."""
+    try:
+        return user_path(text)
+    except CsstError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
     """Adds the flags that every command takes which stores a data set: --data_dir, --overwrite, how and on what."""
-    arguments.add_argument("--data_dir", required=True, help="the data set is stored in DATA_DIR/<name>/<version>/")
+    arguments.add_argument(
+        "--data_dir", required=True, type=path, help="the data set is stored in DATA_DIR/<name>/<version>/"
+    )
     arguments.add_argument(
         "--overwrite",
         action="store_true",
@@ -61,7 +81,7 @@ def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
 def dataset_parser(module_doc: str | None, source_help: str) -> argparse.ArgumentParser:
     """The parser of a command that prepares a downloaded data set."""
     arguments = parser(module_doc)
-    arguments.add_argument("--source_dir", required=True, help=source_help)
+    arguments.add_argument("--source_dir", required=True, type=path, help=source_help)
     add_files_arguments(arguments)
     return arguments
 

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from PIL import Image
 
 from csst_jax.data.readiness import Findings, listed
 from csst_jax.data.stored import encoded
@@ -19,6 +20,10 @@ from data_prep import workers
 
 MAX_TOLD = 10
 """Findings of a kind that are told one by one; of the others the number: nobody reads a thousand lines."""
+
+
+FEW_COLOURS = 32
+"""A photo has more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +63,22 @@ def examine(stored: Stored, num_classes: int) -> Examined:
     try:
         image = encoded.decode_rgb(stored.image)
     except CsstError as error:
-        errors.append(f"damaged image: {error} Mend the file and prepare the data set again.")
+        errors.append(f"damaged image: {error} Fix the file and prepare the data set again.")
     try:
         label = encoded.decode_label(stored.label)
         _require_label(label, stored.labelled, num_classes)
     except CsstError as error:
         damaged = "damaged label: " if label is None else ""
-        errors.append(f"{damaged}{error} Mend the mask and prepare the data set again.")
+        errors.append(f"{damaged}{error} Fix the mask and prepare the data set again.")
     if image is not None and label is not None and image.shape[:2] != label.shape[:2]:
         errors.append(
             f"the image is {image.shape[1]}x{image.shape[0]} and its label {label.shape[1]}x{label.shape[0]} pixels "
-            "(width x height). Mend the pair and prepare the data set again."
+            "(width x height). Fix the pair and prepare the data set again."
         )
     if image is not None and (image == image[0, 0]).all():
         warnings.append(f"every pixel of the image is {tuple(image[0, 0].tolist())}; is it the right file?")
+    elif image is not None and (few := Image.fromarray(image).getcolors(FEW_COLOURS)):
+        warnings.append(f"the image has {len(few)} colours alone; is it a mask, or a picture of one?")
     return Examined(
         stored.id,
         None if image is None else (image.shape[0], image.shape[1]),
@@ -101,7 +108,7 @@ def examine_split(data_set: DataSet, split: str, num_workers: int) -> list[Exami
     Raises:
       CsstError: the record files cannot be opened.
     """
-    source, labelled = data_set.source(split), frozenset(data_set.labelled_ids(split))
+    source, labelled = data_set.reader(split), frozenset(data_set.labelled_ids(split))
 
     def records() -> Iterator[Stored]:
         for record, image_id in enumerate(data_set.ids(split)):

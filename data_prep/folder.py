@@ -4,8 +4,10 @@ An image belongs to the mask of the same name (sub-directories count; the suffix
 labelled; the others, and all images of --unlabelled, are the unlabelled pool. Validation images are drawn from the
 labelled ones by --val_fraction and --seed, or listed in --val_list.
 
-Images are PNG or JPEG of any size. Masks are PNGs: single-channel ones of class numbers (grey, or with a palette, whose
-colours do not matter), or RGB ones in the colours of --classes: a list with commas, or a YAML or JSON file:
+Images are PNG, JPEG, TIFF, WebP or BMP of any size, and are turned upright as their EXIF tags say. Masks are PNGs, in a
+directory of their own or beside the images: --mask_suffix=_mask pairs IMAGE.jpg with IMAGE_mask.png. They are
+single-channel ones of class numbers (grey, or with a palette, whose colours do not matter), or RGB ones in the colours
+of --classes: a list with commas, or a YAML or JSON file:
 
   classes:
     - road                                   # value 0 in masks: its place in the list
@@ -21,39 +23,18 @@ from __future__ import annotations
 import argparse
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from csst_jax.data.id_lists import IdList
 from csst_jax.types import CsstError
+from csst_jax.user_files import read_text
 from data_prep import classes, cli, raw
+from data_prep.folder_files import find_images, find_masks, find_more
 from data_prep.palette import compare_palettes
-from data_prep.problems import Problems, read_list
-
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-_MASK_SUFFIXES = (".png",)
-
-
-def find_files(
-    directory: pathlib.Path, suffixes: Sequence[str], flag: str, problems: Problems
-) -> dict[str, pathlib.Path]:
-    """Files below `directory` by id: the relative path without its suffix.
-
-    Raises:
-      CsstError: `directory` is not one; `flag` is what the user gave it with.
-    """
-    raw.directory(directory, flag=flag)
-    files: dict[str, pathlib.Path] = {}
-    for path in sorted(directory.rglob("*")):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        image_id = path.relative_to(directory).with_suffix("").as_posix()
-        if image_id in files:
-            problems.add(f"duplicate id {image_id!r}: {files[image_id]} and {path}; keep one.")
-        files[image_id] = path
-    if not files:
-        problems.add(f"{flag}={directory} holds no {' or '.join(suffixes)} file.")
-    return files
+from data_prep.problems import Problems
+from data_prep.roles import check_contents
 
 
 def draw_val(labelled: Sequence[str], fraction: float, seed: int) -> set[str]:
@@ -71,28 +52,27 @@ def draw_val(labelled: Sequence[str], fraction: float, seed: int) -> set[str]:
     return {sorted(labelled)[position] for position in chosen}
 
 
-def listed_val(path: pathlib.Path, masks: Mapping[str, pathlib.Path], problems: Problems) -> set[str]:
-    """Validation ids of a list file, one id or image file name a line; each must have a mask."""
-    chosen = set()
-    for words in read_list(path, problems):
-        entry = " ".join(words)
-        known = [
-            image_id
-            for image_id in (entry, pathlib.PurePosixPath(entry).with_suffix("").as_posix())
-            if image_id in masks
-        ]
-        if known:
-            chosen.add(known[0])
-        else:
-            problems.add(f"{path}: {entry!r} has no mask; a validation image needs one.")
-    return chosen
+def listed_val(path: pathlib.Path, images: Collection[str], masks: Collection[str], problems: Problems) -> set[str]:
+    """Validation ids of a list file (see `csst_jax.data.id_lists`); each must have a mask."""
+    try:
+        lines = read_text(path, "one id a line (--val_list)").splitlines()
+        chosen = IdList(images, masks).find(lines, f"--val_list={path}")
+    except CsstError as error:
+        problems.add(str(error))
+        return set()
+    for image_id in sorted(chosen - set(masks)):
+        problems.add(f"--val_list={path}: {image_id!r} has no mask; a validation image needs one.")
+    return chosen & set(masks)
 
 
 def _arguments() -> argparse.ArgumentParser:
     arguments = cli.parser(__doc__)
-    arguments.add_argument("--images", type=pathlib.Path, required=True, help="directory of images")
-    arguments.add_argument("--masks", type=pathlib.Path, required=True, help="directory of masks for some of them")
-    arguments.add_argument("--unlabelled", type=pathlib.Path, help="directory of more images, which have no masks")
+    arguments.add_argument("--images", type=cli.path, required=True, help="directory of images")
+    arguments.add_argument("--masks", type=cli.path, required=True, help="directory of masks for some of them")
+    arguments.add_argument(
+        "--mask_suffix", default="", help="what names of masks have behind the name of the image, for instance _mask"
+    )
+    arguments.add_argument("--unlabelled", type=cli.path, help="directory of more images, which have no masks")
     arguments.add_argument("--classes", required=True, help="names with commas, or a YAML or JSON file")
     arguments.add_argument("--name", required=True, help="name of the data set")
     arguments.add_argument(
@@ -100,7 +80,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     arguments.add_argument("--val_fraction", type=float, default=0.2, help="share of the labelled images (default 0.2)")
     arguments.add_argument("--seed", type=int, default=0, help="draws the validation images (default 0)")
-    arguments.add_argument("--val_list", type=pathlib.Path, help="file of validation ids, instead of drawing them")
+    arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, instead of drawing them")
     cli.add_files_arguments(arguments)
     return arguments
 
@@ -111,18 +91,16 @@ def read(flags: argparse.Namespace, problems: Problems) -> dict[str, list[raw.Ra
     Raises:
       CsstError: a directory is missing, or too little is labelled.
     """
-    images = find_files(flags.images, _IMAGE_SUFFIXES, "--images", problems)
-    masks = find_files(flags.masks, _MASK_SUFFIXES, "--masks", problems)
-    for image_id in sorted(set(masks) - set(images)):
-        problems.add(f"{masks[image_id]}: mask without an image in {flags.images}; add the image or remove the mask.")
+    images = find_images(flags, problems)
+    masks = find_masks(flags, images, problems)
     problems.raise_if_any()
     drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed)
-    val = listed_val(flags.val_list, masks, problems) if drawn is None else drawn
+    val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
     train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val]
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     if flags.unlabelled:
-        more = find_files(flags.unlabelled, _IMAGE_SUFFIXES, "--unlabelled", problems)
+        more = find_more(flags, [*images.values(), *masks.values()], problems)
         # Cameras number their files alike: the same name need not be the same image.
         train += [raw.RawPair(f"unlabelled/{i}", path, None) for i, path in more.items()]
     return {"train": train, "val": [raw.RawPair(i, images[i], masks[i]) for i in val]}
@@ -133,9 +111,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags = _arguments().parse_args(argv)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", flags.name):
         raise CsstError(f"--name={flags.name} must be lower-case letters, digits and _, starting with a letter.")
+    if flags.seed < 0:
+        raise CsstError(f"--seed={flags.seed} must be 0 or more.")
     description, labels = classes.read(flags.classes, flags.name, flags.void)
     problems = Problems()
     splits = read(flags, problems)
+    check_contents(splits, problems)
     compare_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)
     cli.prepare(raw.RawDataSet(description, labels, splits), flags, problems)
 

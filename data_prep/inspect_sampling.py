@@ -1,6 +1,6 @@
 """Draws what a training epoch would see under each sampling strategy (paper §3.2), before anything is trained.
 
-For centroid, class_uniform_tiles and uniform: how many crops are drawn for each class, how many show it, and its share
+For every sampler of `csst_jax.samplers`: how many crops are drawn for each class, how many show it, and its share
 of their pixels, as a table and as bars (sampling.png); and some crops under their masks, the point that each was drawn
 around ringed (crops.png). The settings are the teacher's, and the images those with masks; with --workdir, where a run
 has pseudo labels, they are the student's, and both.
@@ -70,7 +70,7 @@ def see(
 
     Args:
       sampler: the strategy.
-      readers: what its rows' `source` indexes.
+      readers: what its rows' `origin` indexes.
       description: classes and palette.
       seed: the run's.
       num_samples: crops of the epoch.
@@ -106,8 +106,8 @@ def _marked(
     if row["klass"] < 0:
         return f"anywhere, x{scale:.2f}", picture
     centre = np.array([row["y"], row["x"]])
-    size = encoded.size(readers[row["source"]].label_bytes(int(row["record"])))
-    source, target = crop.place(size, centre, scale, spec.crop_px, anywhere=False)
+    size = encoded.size(readers[row["origin"]].label_bytes(int(row["record"])))
+    source, target = crop.windows(size, centre, scale, spec.crop_px, anywhere=False)
     y, x = (
         begin + (at - first + 0.5) * to / of - 0.5
         for begin, at, first, to, of in (
@@ -115,7 +115,7 @@ def _marked(
             (target.left, centre[1], source.left, target.width, source.width),
         )
     )
-    kind = "" if row["source"] == 0 else ", pseudo"
+    kind = "" if row["origin"] == 0 else ", pseudo"
     return f"{description.classes[row['klass']]}, x{scale:.2f}{kind}", pictures.mark(picture, y, x)
 
 
@@ -168,8 +168,8 @@ def _stage(run: Run, workdir: pathlib.Path | None) -> tuple[Training, dict[str, 
 def _arguments() -> argparse.ArgumentParser:
     arguments = cli.parser(__doc__)
     arguments.add_argument("--config", required=True, help="configuration of a run; --config.KEY=VALUE overrides a key")
-    arguments.add_argument("--out_dir", type=pathlib.Path, required=True, help="directory for the two pictures")
-    arguments.add_argument("--workdir", type=pathlib.Path, help="a run's, to look at its student and pseudo labels")
+    arguments.add_argument("--out_dir", type=cli.path, required=True, help="directory for the two pictures")
+    arguments.add_argument("--workdir", type=cli.path, help="a run's, to look at its student and pseudo labels")
     arguments.add_argument("--num_crops", type=int, default=400, help="crops to cut and count (default 400)")
     return arguments
 

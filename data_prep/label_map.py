@@ -6,10 +6,13 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
+from PIL import Image
 
 from csst_jax.types import IGNORE_LABEL
 
 Colour = tuple[int, int, int]
+
+_MOST_COLOURS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,21 @@ class LabelMap:
         table = {_pack(np.array(colour)).item(): klass for colour, klass in self.colours.items()}
         label, unknown = _look_up(table, _pack(mask))
         return label, {(key >> 16, key >> 8 & 255, key & 255): count for key, count in unknown.items()}
+
+    def is_mask(self, picture: Image.Image) -> bool:
+        """Whether a picture (of mode RGB, RGBA, L or P) is a mask: few colours, two or more, all of them of masks.
+
+        A photo has more, unless it shows one colour alone.
+        """
+        found = picture.getcolors(_MOST_COLOURS)  # None where there are more, after a look at a few pixels
+        if found is None or len(found) < 2:
+            return False
+        values = {IGNORE_LABEL, *self.values} if self.values else set()
+        if picture.mode in ("L", "P") and {key for _, key in found} <= values:
+            return True
+        colours = {key for _, key in picture.convert("RGB").getcolors(_MOST_COLOURS) or ()}
+        grey = {(value, value, value) for value in values}
+        return len(colours) > 1 and (colours <= set(self.colours) or colours <= grey)
 
 
 def _pack(colours: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import contextlib
+import warnings
 from collections.abc import Iterable
 
 from PIL import Image
@@ -40,8 +41,10 @@ def compare_palettes(pairs: Iterable[RawPair], labels: LabelMap, problems: Probl
         if pair.mask is None or not pair.mask.is_file():
             continue
         palette: list[int] = []
-        with contextlib.suppress(OSError, SyntaxError, ValueError), Image.open(pair.mask, formats=("PNG",)) as picture:
-            palette = (picture.getpalette() if picture.mode == "P" else None) or []
+        with contextlib.suppress(Exception), warnings.catch_warnings():  # a damaged file can make Pillow raise anything
+            warnings.simplefilter("ignore")
+            with Image.open(pair.mask, formats=("PNG",)) as picture:
+                palette = (picture.getpalette() if picture.mode == "P" else None) or []
         for value in (v for v in meant if 3 * v < len(palette)):
             colour = tuple(palette[3 * value : 3 * value + 3])
             expected, other = first.setdefault(value, (colour, pair))

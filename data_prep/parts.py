@@ -18,6 +18,7 @@ from array_record.python import array_record_module
 
 from csst_jax.data.stored import centroid_index, index_records
 from csst_jax.data.stored.centroid_index import CentroidIndex
+from csst_jax.types import CsstError
 from data_prep.raw import Bad, RawExample
 from data_prep.stored import store_form
 
@@ -49,12 +50,16 @@ class Notes:
     Attributes:
       labelled: bool[n], which images came with a mask.
       digests: `centroid_index.label_digest` of each label.
+      image_digests: `StoredExample.image_digest` of each image.
+      turned: how many images were turned, as their EXIF tags say.
       index: components; records count from the part's first image.
       num_bytes: size of the file of records.
     """
 
     labelled: np.ndarray
     digests: list[bytes]
+    image_digests: list[str]
+    turned: int
     index: CentroidIndex
     num_bytes: int
 
@@ -92,7 +97,7 @@ def is_whole(part: Part) -> bool:
         return False
     try:
         with np.load(part.notes) as arrays:
-            return str(arrays["sha256"]) == part.sha256
+            return str(arrays["sha256"]) == part.sha256 and {"image_digests", "turned"} <= set(arrays.files)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # the machine went down while it was written
         return False
 
@@ -116,31 +121,40 @@ def write(part: Part, make: Callable[[Any], RawExample], num_classes: int, stora
     builder = centroid_index.IndexBuilder(num_classes)
     wrong: list[str] = []
     labelled: list[bool] = []
+    image_digests: list[str] = []
+    turned = 0
     # One record a group: images are read one at a time, at random.
     writer = array_record_module.ArrayRecordWriter(os.fspath(unfinished), "group_size:1")
     try:
         for item in part.items:
             try:
-                example = make(item)
-            except Bad as bad:
+                stored = store_form(make(item), num_classes, storage)
+            except (Bad, CsstError) as bad:
                 wrong.append(str(bad))
                 continue
-            stored = store_form(example, num_classes, storage)
             builder.add_found(len(labelled), stored.id, stored.components, stored.label)
             labelled.append(stored.labelled)
+            image_digests.append(stored.image_digest)
+            turned += stored.turned
             writer.write(
                 index_records.serialize(Example, {"id": stored.id, "image": stored.image, "label": stored.label})
             )
         writer.close()
         if not wrong:
             os.replace(unfinished, part.records)
-            _write_notes(part, builder, labelled)
+            _write_notes(part, builder, labelled, image_digests, turned)
     finally:
         unfinished.unlink(missing_ok=True)
     return wrong
 
 
-def _write_notes(part: Part, builder: centroid_index.IndexBuilder, labelled: Sequence[bool]) -> None:
+def _write_notes(
+    part: Part,
+    builder: centroid_index.IndexBuilder,
+    labelled: Sequence[bool],
+    image_digests: Sequence[str],
+    turned: int,
+) -> None:
     index = builder.finish()
     unfinished = part.notes.with_name(f".{part.notes.name}.{os.getpid()}.tmp")
     with open(unfinished, "wb") as file:
@@ -150,6 +164,8 @@ def _write_notes(part: Part, builder: centroid_index.IndexBuilder, labelled: Seq
             ids=np.array(index.ids),
             labelled=np.array(labelled, bool),
             digests=np.frombuffer(b"".join(builder.digests), np.uint8).reshape(len(labelled), -1),
+            image_digests=np.array(image_digests, str),
+            turned=np.array(turned),
             num_classes=np.array(index.num_classes),
             record=index.record,
             klass=index.klass,
@@ -170,4 +186,5 @@ def read_notes(part: Part) -> Notes:
             centroid_index.combine(digests),
             *(arrays[name] for name in ("record", "klass", "y", "x", "area")),
         )
-        return Notes(arrays["labelled"], digests, index, part.records.stat().st_size)
+        image_digests, turned = arrays["image_digests"].tolist(), int(arrays["turned"])
+        return Notes(arrays["labelled"], digests, image_digests, turned, index, part.records.stat().st_size)

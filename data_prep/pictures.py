@@ -11,10 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 from csst_jax.data.stored import encoded
 from csst_jax.data.stored.centroid_index import CentroidIndex
 from csst_jax.data.stored.store import DataSet
-from csst_jax.evaluation.pictures import colour, contact_sheet
+from csst_jax.evaluation.pictures import colour, contact_sheet, tile_size
 from csst_jax.types import CsstError, DatasetDescription
 
+MAX_PER_SPLIT = 24
+"""Images of a split on a contact sheet at most, however many classes there are."""
+
 _MASK_WEIGHT = 0.6
+_TILE_PX = 320
 _INK, _PAPER, _TEXT_PX = (34, 34, 34), (255, 255, 255), 14
 
 
@@ -36,7 +40,7 @@ def write_sheet(
     tile_width_px: int,
     description: DatasetDescription | None = None,
 ) -> None:
-    """`contact_sheet`, whose failure is the user's to mend.
+    """`contact_sheet`, whose failure is the user's to fix.
 
     Raises:
       CsstError: there is no picture, or the file cannot be written.
@@ -50,27 +54,36 @@ def write_sheet(
 def draw_sheet(
     path: str | os.PathLike[str], data_set: DataSet, records: Mapping[str, Sequence[int]], per_split: int = 8
 ) -> None:
-    """Writes a contact sheet of images beside the same under their masks, such that every class is shown.
+    """Writes a contact sheet of images beside the same under their masks, such that every class is shown, if it can.
 
     Args:
       path: the PNG file.
       data_set: the data set; the index of every split of `records` is sound.
       records: labelled images to choose from, for each split.
-      per_split: images of each split; more where it takes more to show every class.
+      per_split: images of each split; more where it takes more to show every class, up to `MAX_PER_SPLIT`.
 
     Raises:
       CsstError: there is no image at all, or the file cannot be written.
     """
     pairs = []
     for split, candidates in records.items():
-        ids, source = data_set.ids(split), data_set.source(split)
-        for record in choose(data_set.centroids(split), candidates, per_split):
-            image_bytes, label_bytes = source.pair_bytes(record)
-            image, label = encoded.decode_rgb(image_bytes), encoded.decode_label(label_bytes)
+        ids, source = data_set.ids(split), data_set.reader(split)
+        for record in choose(data_set.centroids(split), candidates, per_split)[:MAX_PER_SPLIT]:
+            image, label = _small(*source.pair_bytes(record))
             name = f"{split}/{ids[record]}"
             pairs.append([(name, image), ("its mask", overlay(image, label, data_set.description.palette))])
     rows = [left + right for left, right in zip(pairs[::2], [*pairs[1::2], []], strict=False)]
-    write_sheet(rows, path, 320, data_set.description)
+    write_sheet(rows, path, _TILE_PX, data_set.description)
+
+
+def _small(image_bytes: bytes, label_bytes: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """An image and its label at the size that the sheet shows, so that large ones do not lie in memory together."""
+    image = Image.fromarray(encoded.decode_rgb(image_bytes))
+    label = Image.fromarray(encoded.decode_label(label_bytes))
+    size = tile_size(image.size, _TILE_PX)
+    if size[0] < image.width:
+        image, label = image.resize(size, Image.Resampling.BOX), label.resize(size, Image.Resampling.NEAREST)
+    return np.asarray(image), np.asarray(label)
 
 
 def choose(index: CentroidIndex, records: Sequence[int], count: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from csst_jax.types import CsstError
+from csst_jax.user_files import read_text
 
 MAX_PROBLEMS = 10
 
@@ -33,8 +34,8 @@ class Problems:
 def read_list(path: pathlib.Path, problems: Problems) -> list[list[str]]:
     """Words of each line that is not empty; a file that is missing or is no text goes to `problems`."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.add(f"{path}: unreadable list file ({error}); it must be a text file, one entry a line.")
+        text = read_text(path, "one entry a line")
+    except CsstError as error:
+        problems.add(str(error))
         return []
     return [line.split() for line in text.splitlines() if line.strip()]

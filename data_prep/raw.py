@@ -1,24 +1,21 @@
-"""Raw image and mask files: reading, checking, and errors that name the file, the value and the mend."""
+"""Raw image and mask files: reading, checking, and errors that name the file, the value and the fix."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
+from csst_jax.user_files import is_utf8, shown, user_path
 from data_prep.label_map import LabelMap
+from data_prep.picture_file import Bad, read_image, read_mask
 from data_prep.problems import Problems
-
-_EXIF_ORIENTATION = 0x0112
-_PNG_BIT_DEPTH = 24  # offset of the header's byte
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +48,17 @@ class RawExample:
 
     Attributes:
       id: unique in the split.
-      image_bytes: the image file as it is (PNG or JPEG).
+      image_bytes: PNG or JPEG, upright: the image file as it is, if it is that.
       label: uint8[h, w], classes 0..C-1 and 255 for void; all 255 if `labelled` is false.
       labelled: whether the image came with a mask.
+      turned: whether the file's pixels were turned, as its EXIF tag says.
     """
 
     id: str
     image_bytes: bytes
     label: np.ndarray
     labelled: bool
-
-
-class Bad(Exception):
-    """What is wrong with a file: names it and says the mend."""
+    turned: bool = False
 
 
 def directory(given: str | os.PathLike[str], *below: str, flag: str = "--source_dir") -> pathlib.Path:
@@ -77,7 +72,7 @@ def directory(given: str | os.PathLike[str], *below: str, flag: str = "--source_
     Raises:
       CsstError: none is there.
     """
-    candidates = [pathlib.Path(given, relative) for relative in below or ("",)]
+    candidates = [user_path(given) / relative for relative in below or ("",)]
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
@@ -95,6 +90,12 @@ def complete_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> 
         problems.add(f"split {split!r} is empty: it has no image.")
     first: dict[str, RawPair] = {}
     for pair in pairs:
+        if not is_utf8(pair.id):
+            problems.add(f"{shown(pair.image)}: the file's name is not UTF-8. Rename it, for instance with `convmv`.")
+            continue
+        if not pair.id.isprintable():
+            problems.add(f"{str(pair.image)!r}: the file's name has a line break or the like in it. Rename it.")
+            continue
         if pair.id in first:
             problems.add(
                 f"duplicate id {pair.id!r} in split {split!r}: {first[pair.id].image} and {pair.image}; drop one."
@@ -118,56 +119,23 @@ def read_pair(pair: RawPair, labels: LabelMap) -> RawExample:
     Raises:
       Bad: something is wrong with a file.
     """
-    image_bytes = _read_bytes(pair.image)
-    width, height = _decoded_size(pair.image, image_bytes)
+    image = read_image(pair.image)
+    if labels.is_mask(image.picture):
+        raise Bad(
+            f"{pair.image}: this picture among the images is a mask: it has the values of masks alone. Take it out."
+        )
+    width, height = image.picture.size
     if pair.mask is None:
-        return RawExample(pair.id, image_bytes, np.full((height, width), IGNORE_LABEL, np.uint8), labelled=False)
+        label = np.full((height, width), IGNORE_LABEL, np.uint8)
+        return RawExample(pair.id, image.data, label, labelled=False, turned=image.turned)
     label = _read_label(pair.mask, labels)
     if label.shape != (height, width):
+        turned = " The photo is turned as its EXIF tag says; turn the mask, too." if image.turned else ""
         raise Bad(
             f"{pair.mask}: the mask is {label.shape[1]}x{label.shape[0]} but its image {pair.image} is "
-            f"{width}x{height} (width x height); resize the mask with nearest neighbour, or mend the pairing."
+            f"{width}x{height} (width x height); resize the mask with nearest neighbour, or fix the pairing.{turned}"
         )
-    return RawExample(pair.id, image_bytes, label, labelled=True)
-
-
-def _read_bytes(path: pathlib.Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Bad(f"{path}: cannot be read ({error.strerror}); mend the file or its permissions.") from error
-
-
-def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]) -> Image.Image:
-    try:
-        picture = Image.open(io.BytesIO(data), formats=formats)
-        picture.load()
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise Bad(
-            f"{path}: unreadable or truncated {kind} ({len(data)} bytes; {error}); expected "
-            f"{' or '.join(formats)}. Copy the file again."
-        ) from error
-    return picture
-
-
-def _decoded_size(path: pathlib.Path, data: bytes) -> tuple[int, int]:
-    """Decodes an image whole and returns (width, height)."""
-    picture = _decode(path, data, "image", ("PNG", "JPEG"))
-    if picture.mode not in ("RGB", "L", "P", "RGBA"):
-        raise Bad(f"{path}: image of colour mode {picture.mode}; convert it to 8-bit RGB.")
-    if picture.format == "PNG" and data[_PNG_BIT_DEPTH] == 16:
-        raise Bad(f"{path}: image of 16 bits a channel, of which decoders drop half; convert it to 8-bit RGB.")
-    _require_upright(path, picture)
-    return picture.size
-
-
-def _require_upright(path: pathlib.Path, picture: Image.Image) -> None:
-    orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation != 1:
-        raise Bad(
-            f"{path}: EXIF orientation {orientation}, which decoders treat differently; turn the pixels and remove the "
-            "tag, for instance `mogrify -auto-orient`."
-        )
+    return RawExample(pair.id, image.data, label, labelled=True, turned=image.turned)
 
 
 def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
@@ -175,8 +143,7 @@ def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
     known = {IGNORE_LABEL: IGNORE_LABEL} | dict(labels.values)  # as `of_values` has it
     if path.suffix == ".mat":
         return _without_unknown(path, "value", known, *labels.of_values(_read_sbd(path)))
-    picture = _decode(path, _read_bytes(path), "mask", ("PNG",))
-    _require_upright(path, picture)
+    picture = read_mask(path)
     single = picture.mode in ("L", "P", "1", "I", "I;16", "I;16B")
     if single and labels.values:
         values = np.asarray(picture)
@@ -201,7 +168,7 @@ def _read_sbd(path: pathlib.Path) -> np.ndarray:
 
     try:
         return np.asarray(scipy.io.loadmat(os.fspath(path))["GTcls"]["Segmentation"][0, 0])
-    except (OSError, ValueError, KeyError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+    except Exception as error:  # a damaged file can make SciPy raise anything
         raise Bad(f"{path}: no readable mask GTcls.Segmentation ({error}). Copy the file again.") from error
 
 
@@ -213,10 +180,16 @@ def _without_unknown(
     wrong = ", ".join(f"{key} ({count} pixels)" for key, count in list(unknown.items())[:5])
     classes = [key for key, klass in known.items() if klass != IGNORE_LABEL]
     void = [key for key, klass in known.items() if klass == IGNORE_LABEL]
+    hint = (
+        f" If {next(iter(unknown))} is a class, --classes=FILE can say so: `- {{name: …, values: "
+        f"[{next(iter(unknown))}]}}` (data_prep.folder)."
+        if kind == "value"
+        else ""
+    )
     raise Bad(
         f"{path}: label {kind} {wrong}{' and more' if len(unknown) > 5 else ''} stands for none of the "
         f"{len(set(known.values()) - {IGNORE_LABEL})} classes ({kind}s {_listed(classes)}) nor for void "
-        f"({_listed(void) or 'none'}); mend the mask, the list of classes or the void {kind}s."
+        f"({_listed(void) or 'none'}); fix the mask, the list of classes or the void {kind}s.{hint}"
     )
 
 

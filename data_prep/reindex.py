@@ -37,7 +37,7 @@ def rebuild(directory: pathlib.Path, num_workers: int = 1) -> None:
     num_classes = len(data_set.description.classes)
     for split in data_set.splits:
         builder = centroid_index.IndexBuilder(num_classes)
-        source = data_set.source(split)
+        source = data_set.reader(split)
         labels = ((image_id, source.label_bytes(record)) for record, image_id in enumerate(data_set.ids(split)))
         find = functools.partial(components, num_classes=num_classes)
         for record, (image_id, label, found) in enumerate(workers.ordered_map(find, labels, num_workers)):
@@ -57,7 +57,7 @@ def rebuild(directory: pathlib.Path, num_workers: int = 1) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     arguments = cli.parser(__doc__)
-    arguments.add_argument("--data_dir", type=pathlib.Path, required=True, help="directory of the prepared data set")
+    arguments.add_argument("--data_dir", type=cli.path, required=True, help="directory of the prepared data set")
     workers.add_argument(arguments)
     flags = arguments.parse_args(argv)
     rebuild(flags.data_dir, flags.num_workers)

@@ -101,10 +101,8 @@ def classes_by_id(data_set: DataSet, split: str) -> dict[str, frozenset[int]]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     arguments = cli.parser(__doc__)
-    arguments.add_argument("--data_dir", type=pathlib.Path, required=True, help="directory of the prepared data set")
-    arguments.add_argument(
-        "--output_dir", type=pathlib.Path, default=DEFAULT_OUTPUT_DIR, help="default: the repository's"
-    )
+    arguments.add_argument("--data_dir", type=cli.path, required=True, help="directory of the prepared data set")
+    arguments.add_argument("--output_dir", type=cli.path, default=DEFAULT_OUTPUT_DIR, help="default: the repository's")
     arguments.add_argument("--seed", type=int, default=0, help="the lists in the repository are of seed 0")
     flags = arguments.parse_args(argv)
     if flags.seed < 0:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 
 from csst_jax.data.stored import centroid_index, encoded, tiles
+from csst_jax.types import CsstError
 from data_prep.raw import RawExample
 
 STORAGES = ("tiles", "jpeg95", "original")
@@ -25,6 +27,8 @@ class StoredExample:
       label: the encoded label.
       labelled: whether the image came with a mask.
       components: see `centroid_index.Found`.
+      image_digest: hash of the image as it came, in 16 hexadecimal digits.
+      turned: whether its pixels were turned, as its EXIF tag says.
     """
 
     id: str
@@ -32,6 +36,8 @@ class StoredExample:
     label: bytes
     labelled: bool
     components: centroid_index.Found
+    image_digest: str
+    turned: bool
 
 
 def add_argument(arguments: argparse.ArgumentParser) -> None:
@@ -49,11 +55,22 @@ def store_form(example: RawExample, num_classes: int, storage: str) -> StoredExa
     """Encodes an example and finds its components.
 
     Raises:
-      CsstError: a label value is neither a class nor 255; names the id.
+      CsstError: a label value is neither a class nor 255, or training could not decode the image; names the id.
     """
     found = centroid_index.find(example.id, example.label, num_classes)
-    image = image_form(example.image_bytes, storage)
-    return StoredExample(example.id, image, encoded.encode_label(example.label), example.labelled, found)
+    try:
+        image = image_form(example.image_bytes, storage)
+    except CsstError as error:
+        raise CsstError(f"{example.id}: the image cannot be decoded ({error}) Save it as PNG.") from error
+    return StoredExample(
+        example.id,
+        image,
+        encoded.encode_label(example.label),
+        example.labelled,
+        found,
+        hashlib.sha256(example.image_bytes).hexdigest()[:16],
+        example.turned,
+    )
 
 
 def image_form(image: bytes, storage: str) -> bytes:
@@ -61,7 +78,11 @@ def image_form(image: bytes, storage: str) -> bytes:
 
     Images no larger than a tile stay as they are, since no crop could skip a part; JPEGs do, since decoding and
     encoding them once more would lose more, or store their noise without loss in three times the space.
+
+    Raises:
+      CsstError: OpenCV, which training decodes with, cannot read what Pillow could.
     """
-    if storage == "original" or image[:4] != _PNG or max(encoded.size(image)) <= tiles.TILE_PX:
+    pixels = encoded.decode_rgb(image)
+    if storage == "original" or image[:4] != _PNG or max(pixels.shape[:2]) <= tiles.TILE_PX:
         return image
-    return tiles.encode(encoded.decode_rgb(image), _JPEG_QUALITY if storage == "jpeg95" else None)
+    return tiles.encode(pixels, _JPEG_QUALITY if storage == "jpeg95" else None)

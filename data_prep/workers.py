@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
-import concurrent.futures
+import concurrent.futures.process
 import multiprocessing
 import os
 import signal
@@ -58,6 +58,11 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], num_w
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise CsstError(
+                "a worker process was ended from outside, in most cases because memory was short. Give fewer "
+                "--num_workers; the run goes on from what is done."
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -26,19 +26,36 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = sorted(path.stem for path in (ROOT / "configs").glob("[!_]*.py"))
 # Tracing a deep network takes seconds: two stand for all here, and tests/models/zoo_test.py builds each.
 NETWORKS = ("fast_scnn", "bisenet_resnet18")
-# The values of each option after a config's colon.
+
+
+def takes_options(name):
+    return bool(inspect.signature(importlib.import_module(f"configs.{name}").get_config).parameters)
+
+
+def listed_options(name):
+    """Options after a config's colon, as its error lists them."""
+    with pytest.raises(CsstError, match="option 'nonsense=1'") as unknown:
+        importlib.import_module(f"configs.{name}").get_config("nonsense=1")
+    return str(unknown.value).rpartition(" one of ")[2].rstrip(".").split(", ")
+
+
+# The values of options; `pretrained` is a file: see below.
 PLAIN = {"net": NETWORKS, "student": NETWORKS[1:], "pretrained": ()}
-OPTIONS = {
+KNOWN = {
     **dict.fromkeys(("folder", "ade20k", "bdd100k", "mapillary", "voc2012"), PLAIN),
     "cityscapes": PLAIN | {"pool": ("none", "coarse", "mapillary", "bdd100k")},
     "camvid_full": PLAIN | {"pool": ("none", "mapillary")},
-    "camvid": {
-        "net": NETWORKS,
-        "student": NETWORKS[1:],
-        "pretrained": (),  # a file: see below
+    "camvid": PLAIN
+    | {
         "fraction": ("1_8", "1_4", "1_2", "full"),
         "sampler": ("centroid", "class_uniform_tiles", "uniform"),
     },
+}
+# Of other configurations, the values of their own options are not known here.
+OPTIONS = {
+    name: KNOWN.get(name) or {option: PLAIN.get(option, ()) for option in listed_options(name)}
+    for name in FILES
+    if takes_options(name)
 }
 ARGUMENTS = [(name, "") for name in FILES] + [
     (name, f"{option}={value}") for name in OPTIONS for option, values in OPTIONS[name].items() for value in values
@@ -53,22 +70,15 @@ def load(name, argument=""):
     return found["config"].value
 
 
-def takes_options(name):
-    return bool(inspect.signature(importlib.import_module(f"configs.{name}").get_config).parameters)
-
-
 def test_there_are_configs_and_this_test_knows_their_options():
     assert {"base", "camvid", "demo"} <= set(FILES)
-    assert {name for name in FILES if takes_options(name)} == set(OPTIONS)
+    assert set(KNOWN) <= set(OPTIONS)
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_options_are_those_that_are_documented(name):
     module = importlib.import_module(f"configs.{name}")
-    with pytest.raises(CsstError, match="option 'nonsense=1'") as unknown:
-        module.get_config("nonsense=1")
-    listed = str(unknown.value).rpartition(" one of ")[2].rstrip(".").split(", ")
-    assert set(listed) == set(OPTIONS[name])
+    assert set(listed_options(name)) == set(OPTIONS[name])
     documentation = f"{module.__doc__} {module.get_config.__doc__}"
     for option, values in OPTIONS[name].items():
         assert f"`{option}`" in documentation

@@ -12,6 +12,8 @@ from tests import fake_bucket, quick_compilation
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# etils decides when it is first imported, and tests import in any order (csst_jax/runtime/storage.py says why).
+os.environ.setdefault("EPATH_USE_TF", "false")
 # Read when JAX is imported; the processes that tests start inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).resolve().parent.parent / ".jax_cache"))

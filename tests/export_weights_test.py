@@ -7,7 +7,7 @@ import safetensors.numpy
 from csst_jax import export_weights, import_weights
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import IMAGENET, Preprocessing
-from csst_jax.models.weights import catalogue, export, files, torch_pickle
+from csst_jax.models.weights import catalogue, export, files, rules, torch_pickle
 
 OPTIONS = {"lineage": "mmseg", "width": 0.25}
 CLASSES = ("way", "wall", "sky", "pole", "sign")
@@ -115,10 +115,26 @@ def test_a_network_of_another_lineage_is_refused_with_what_is_needed(tmp_path, a
     assert not (tmp_path / "theirs.pth").exists()
 
 
+@pytest.mark.parametrize("network", ["fpn_efficientnet_lite0", "unet_resnet18", "deeplab_v3_plus_se_resnext50_32x4d"])
+def test_smps_names_lead_back(tmp_path, network, capsys):
+    options = {"width": 0.125, "depth": 0.1} | ({"lineage": "smp"} if "deeplab" in network else {})
+    built = nnx_io.abstract(zoo.builder(network, 5, **options))
+    rng = np.random.default_rng(0)
+    like = built.params | built.batch_stats
+    values = {name: rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in like.items()}
+    status, said = run(capsys, write(tmp_path / "a", values, network, options), tmp_path / "theirs.pth", "smp")
+    assert status == 0 and f"{network}, 5 classes" in said
+    assert "classes=5; images RGB from 0 to 1, less mean=[0.485, 0.456, 0.406], over std=[0.229, 0.224, 0.225]" in said
+    back = rules.apply(catalogue.source("smp", network), torch_pickle.read(tmp_path / "theirs.pth"),
+                       {name: value.shape for name, value in values.items()})  # fmt: skip
+    for name, value in values.items():
+        np.testing.assert_array_equal(back[name], value)
+
+
 def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, arrays, capsys):
     ours, out = write(tmp_path / "ours.safetensors", arrays), tmp_path / "theirs.pth"
     for source, weights, to, message in (
-        ("gluon", ours, out, "cannot export to source 'gluon'; known are: mmseg."),
+        ("gluon", ours, out, "cannot export to source 'gluon'; known are: mmseg, smp."),
         ("mmseg", tmp_path / "none.safetensors", out, "none.safetensors as safetensors"),
         ("mmseg", ours, tmp_path / "theirs.onnx", "theirs.onnx: the file to write must end in .pth or .safetensors."),
         ("mmseg", write(tmp_path / "v2", arrays, "deeplab_v2_resnet101"), out, "has no 'deeplab_v2_resnet101'"),

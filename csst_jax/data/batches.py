@@ -60,7 +60,7 @@ def batches(
     Args:
       specs: what to read, in order.
       streams: what each step is made of.
-      readers: what the rows' `source` indexes.
+      readers: what the rows' `origin` indexes.
       parallel_batches: batches prepared at the same time.
       prefetch: finished batches kept ready.
 
@@ -76,7 +76,7 @@ def batches(
     signature = {
         "crop_px": tf.TensorSpec((), tf.int32),
         "counts": tf.TensorSpec((len(streams),), tf.int32),
-        "source": tf.TensorSpec((None,), tf.int32),
+        "origin": tf.TensorSpec((None,), tf.int32),
         "record": tf.TensorSpec((None,), tf.int32),
         "centre": tf.TensorSpec((None, 2), tf.float32),
         "scale": tf.TensorSpec((None,), tf.float32),
@@ -89,7 +89,7 @@ def batches(
             yield {
                 "crop_px": np.int32(spec.crop_px),
                 "counts": np.array(list(spec.counts.values()), np.int32),
-                "source": spec.rows["source"],
+                "origin": spec.rows["origin"],
                 "record": spec.rows["record"],
                 "centre": np.stack([spec.rows["y"], spec.rows["x"]], axis=1),
                 "scale": spec.scales,
@@ -102,8 +102,8 @@ def batches(
         labels = np.empty((len(rows[0]), crop_px, crop_px), np.uint8)
 
         def one(i: int) -> None:
-            source, record, centre, scale, anywhere = (column[i] for column in rows)
-            chosen = readers[int(source)]
+            origin, record, centre, scale, anywhere = (column[i] for column in rows)
+            chosen = readers[int(origin)]
             try:
                 image, label = chosen.pair_bytes(int(record))
                 scaled_crop(
@@ -118,7 +118,7 @@ def batches(
         return images, labels
 
     def load(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        arguments = [element[name] for name in ("crop_px", "source", "record", "centre", "scale", "anywhere")]
+        arguments = [element[name] for name in ("crop_px", "origin", "record", "centre", "scale", "anywhere")]
         image, label = tf.numpy_function(crops, arguments, (tf.uint8, tf.uint8), stateful=False)
         return {"image": image, "plane": label, "sample": element["sample"], "counts": element["counts"]}
 

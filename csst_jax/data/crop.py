@@ -12,7 +12,7 @@ from csst_jax.types import IGNORE_LABEL, CsstError
 _PADDING_RGB = (124, 116, 104)  # ImageNet's mean colour: close to zero after normalisation
 
 
-def place(
+def windows(
     size: tuple[int, int], centre: np.ndarray, scale: float, crop_px: int, anywhere: bool
 ) -> tuple[Window, Window]:
     """Where a crop is taken, and where it comes to lie.
@@ -56,7 +56,7 @@ def scaled_crop(
 ) -> None:
     """Cuts a square from the image as if it had been scaled by `scale` first.
 
-    Only the window that `place` tells is decoded, as far as the stored form allows, and resized: bilinear for the image
+    Only one window (see `windows`) is decoded, as far as the stored form allows, and resized: bilinear for the image
     (no antialiasing, as PyTorch's `interpolate`), nearest for the label, both with half-pixel centres. What the image
     does not fill gets a grey in the image and 255 in the label.
 
@@ -65,7 +65,7 @@ def scaled_crop(
       label: encoded class indices, 255 = void; None where the image has none.
       centre: (y, x) in source pixels.
       scale: magnification.
-      anywhere: see `place`.
+      anywhere: see `windows`.
       image_out: uint8 [s, s, 3], written.
       label_out: uint8 [s, s], written; without a label 0 inside the image.
 
@@ -76,9 +76,9 @@ def scaled_crop(
     size = encoded.size(image)
     if label is not None and encoded.size(label) != size:
         raise CsstError(f"the image is {size} and its label {encoded.size(label)} pixels (height, width).")
-    source, place_in_crop = place(size, centre, scale, crop_px, anywhere)
-    height, width = place_in_crop.height, place_in_crop.width
-    top, left = place_in_crop.top, place_in_crop.left
+    source, target = windows(size, centre, scale, crop_px, anywhere)
+    height, width = target.height, target.width
+    top, left = target.top, target.left
     inside = (slice(top, top + height), slice(left, left + width))
     if (height, width) != (crop_px, crop_px):
         label_out[:] = IGNORE_LABEL

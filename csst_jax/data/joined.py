@@ -9,7 +9,7 @@ import numpy as np
 
 from csst_jax.data.selection import Selection
 from csst_jax.data.stored import centroid_index
-from csst_jax.data.stored.store import DataSet, Source
+from csst_jax.data.stored.store import DataSet, Reader
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -68,22 +68,31 @@ class JoinedDataSet(DataSet):
     def __init__(self, parts: Sequence[Selection]) -> None:
         """Takes parts that `join` has checked."""
         first = parts[0].dataset
-        own = {split: {"ids": first.ids(split), "labelled_ids": first.labelled_ids(split)} for split in first.splits}
+        own = {
+            split: {
+                "ids": first.ids(split),
+                "labelled_ids": first.labelled_ids(split),
+                "image_digests": first.image_digests(split),
+            }
+            for split in first.splits
+        }
         ids, labelled_ids = [], []
+        digests: list[str] = []
         for number, part in enumerate(parts):
             prefix = f"{part.dataset.description.name}/{part.split}/" if number else ""
             names = part.dataset.ids(part.split)
             ids += [prefix + name for name in names]
             labelled_ids += [prefix + names[record] for record in part.labelled]
-        joined = {"ids": tuple(ids), "labelled_ids": tuple(labelled_ids)}
+            digests += part.dataset.image_digests(part.split)
+        joined = {"ids": tuple(ids), "labelled_ids": tuple(labelled_ids), "image_digests": tuple(digests)}
         super().__init__(first.directory, first.description, own | {parts[0].split: joined})
         self._parts = parts
 
-    def source(self, split: str) -> Source:
-        """As `DataSet.source`."""
+    def reader(self, split: str) -> Reader:
+        """As `DataSet.reader`."""
         if split != self._parts[0].split:
-            return self._parts[0].dataset.source(split)
-        return JoinedSource([part.source for part in self._parts])
+            return self._parts[0].dataset.reader(split)
+        return JoinedReader([part.reader for part in self._parts])
 
     def centroids(self, split: str) -> CentroidIndex:
         """As `DataSet.centroids`; components of parts that give images alone are left out."""
@@ -101,38 +110,38 @@ class JoinedDataSet(DataSet):
         return centroid_index.concatenate(indices, self.ids(split), hashes)
 
 
-class JoinedSource(Source):
-    """The records of several sources, one source after the other."""
+class JoinedReader(Reader):
+    """The records of several readers, one after the other."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
-        """Takes the sources in order."""
-        self._sources = sources
-        self._ends = np.cumsum([len(source) for source in sources])
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        """Takes the readers in order."""
+        self._readers = readers
+        self._ends = np.cumsum([len(reader) for reader in readers])
 
     def __len__(self) -> int:
         """Number of records."""
         return int(self._ends[-1])
 
-    def _at(self, record: int) -> tuple[Source, int]:
+    def _at(self, record: int) -> tuple[Reader, int]:
         number = int(np.searchsorted(self._ends, record, side="right"))
-        return self._sources[number], record - (int(self._ends[number - 1]) if number else 0)
+        return self._readers[number], record - (int(self._ends[number - 1]) if number else 0)
 
     def image_bytes(self, record: int) -> bytes:
-        """As `Source.image_bytes`."""
-        source, own = self._at(record)
-        return source.image_bytes(own)
+        """As `Reader.image_bytes`."""
+        reader, own = self._at(record)
+        return reader.image_bytes(own)
 
     def label_bytes(self, record: int) -> bytes:
-        """As `Source.label_bytes`."""
-        source, own = self._at(record)
-        return source.label_bytes(own)
+        """As `Reader.label_bytes`."""
+        reader, own = self._at(record)
+        return reader.label_bytes(own)
 
     def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
-        """As `Source.pair_bytes`."""
-        source, own = self._at(record)
-        return source.pair_bytes(own)
+        """As `Reader.pair_bytes`."""
+        reader, own = self._at(record)
+        return reader.pair_bytes(own)
 
     def describe(self, record: int) -> str:
-        """As `Source.describe`."""
-        source, own = self._at(record)
-        return source.describe(own)
+        """As `Reader.describe`."""
+        reader, own = self._at(record)
+        return reader.describe(own)

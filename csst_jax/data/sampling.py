@@ -69,7 +69,7 @@ class StreamCandidates:
     """What a stream's sampler may draw from; see `csst_jax.samplers.candidates.Candidates`.
 
     Attributes:
-      numbered: (number in the plan's `source`, images) of each origin, real labels first.
+      numbered: (number in the plan's `origin`, images) of each origin, real labels first.
       classes: class names.
       real_share: share of draws from real labels; None draws from the union.
     """
@@ -110,7 +110,7 @@ class StreamCandidates:
 
 
 def readers(images: Mapping[str, Images]) -> list[Reader]:
-    """What the rows' `source` indexes: the readers of the origins that there are, in the order of `ORIGINS`."""
+    """What the rows' `origin` indexes: the readers of the origins that there are, in the order of `ORIGINS`."""
     return [images[origin].reader for origin in ORIGINS if origin in images]
 
 

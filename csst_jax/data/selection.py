@@ -6,10 +6,12 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
+from csst_jax.data.id_lists import IdList
 from csst_jax.types import CsstError
+from csst_jax.user_files import read_text, user_path
 
 if TYPE_CHECKING:
-    from csst_jax.data.stored.store import DataSet, Source
+    from csst_jax.data.stored.store import DataSet, Reader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Selection:
     unlabelled: tuple[int, ...]
 
     @property
-    def source(self) -> Source:
+    def reader(self) -> Reader:
         """Random access to the split's images and labels."""
-        return self.dataset.source(self.split)
+        return self.dataset.reader(self.split)
 
     def ids(self, records: tuple[int, ...]) -> tuple[str, ...]:
         """Ids of some records."""
@@ -46,7 +48,7 @@ def select(dataset: DataSet, split: str, ids_file: str) -> Selection:
       dataset: the prepared data set.
       split: name of the split.
       ids_file: text file with one id a line, or empty; an image's path (and its mask's behind it), as published lists
-        of label fractions have it, names its id, too.
+        of label fractions have it, names its id, too (`id_lists`).
 
     Raises:
       CsstError: the list is missing, empty, or names ids that the split does not have or that have no mask.
@@ -54,12 +56,14 @@ def select(dataset: DataSet, split: str, ids_file: str) -> Selection:
     with_mask = set(dataset.labelled_ids(split))
     chosen = with_mask
     if ids_file:
-        chosen = {_known_id(line, with_mask) for line in _read_ids(pathlib.Path(ids_file))}
+        chosen = _chosen(dataset, user_path(ids_file))
         unknown = sorted(chosen - with_mask)
         if unknown:
+            elsewhere = [other for other in dataset.splits if set(unknown) & set(dataset.ids(other)) and other != split]
+            hint = f" (some are in split {', '.join(map(repr, elsewhere))})" if elsewhere else ""
             raise CsstError(
                 f"{ids_file}: {len(unknown)} ids are no labelled images of split {split!r} in {dataset.directory}: "
-                f"{', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}. Correct the list or the data set."
+                f"{', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}{hint}. Correct the list or the data set."
             )
     if not chosen:
         raise CsstError(f"{dataset.directory}: split {split!r} has no labelled image; add masks and prepare it again.")
@@ -74,21 +78,11 @@ def images_alone(dataset: DataSet, split: str) -> Selection:
     return Selection(dataset, split, (), tuple(range(len(dataset.ids(split)))))
 
 
-def _read_ids(path: pathlib.Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise CsstError(
-            f"data.labelled_ids={path}: cannot be read ({error.strerror}); give a text file of ids."
-        ) from error
-    ids = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+def _chosen(dataset: DataSet, path: pathlib.Path) -> set[str]:
+    lines = read_text(path, "one id a line (data.labelled_ids)").splitlines()
+    every = [image_id for split in dataset.splits for image_id in dataset.ids(split)]
+    labelled = [image_id for split in dataset.splits for image_id in dataset.labelled_ids(split)]
+    ids = IdList(every, labelled).find(lines, f"data.labelled_ids={path}")
     if not ids:
         raise CsstError(f"{path} holds no id; write one id a line, or set data.labelled_ids='' to use every mask.")
     return ids
-
-
-def _known_id(line: str, known: set[str]) -> str:
-    """The id that a line means: itself, or the image that it is the path of."""
-    stem = pathlib.PurePosixPath(line.split()[0]).stem
-    candidates = (line, stem, stem.removesuffix("_leftImg8bit"))  # Cityscapes' ids are without it
-    return next((candidate for candidate in candidates if candidate in known), line)

@@ -1,7 +1,7 @@
-"""Class probabilities of images, averaged over scales, mirror images and overlapping tiles, one image at a time.
+"""Class probabilities of images, averaged over scales, mirror images and overlapping windows, one image at a time.
 
 What is averaged are probabilities, not logits, as in PSPNet's code (hszhao/semseg). mmsegmentation averages logits over
-tiles, and probabilities over scales and mirror images.
+windows, and probabilities over scales and mirror images.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from csst_jax.train.sharding import DATA
 from csst_jax.types import CsstError
 
 
-def require_sound(scales: Sequence[float], tile_px: int, tile_overlap: float) -> None:
+def require_sound(scales: Sequence[float], window_px: int, window_overlap: float) -> None:
     """Refuses settings of a prediction that are out of range.
 
     Raises:
-      CsstError: no scale, or one that is not positive; a tile or an overlap out of range.
+      CsstError: no scale, or one that is not positive; a window or an overlap out of range.
     """
     if not scales or min(scales) <= 0:
         raise CsstError(f"prediction scales are {tuple(scales)}; give at least one, each above 0.")
-    if tile_px < 0 or not 0 <= tile_overlap < 1:
+    if window_px < 0 or not 0 <= window_overlap < 1:
         raise CsstError(
-            f"tile_px={tile_px}, tile_overlap={tile_overlap}: give a side in pixels (0 = whole images) and "
+            f"window_px={window_px}, window_overlap={window_overlap}: give a side in pixels (0 = whole images) and "
             "a share from 0 to below 1."
         )
 
@@ -42,8 +42,8 @@ def make_predictor(
     *,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
-    tile_px: int = 0,
-    tile_overlap: float = 1 / 3,
+    window_px: int = 0,
+    window_overlap: float = 1 / 3,
     stride: int = 32,
     align_corners: bool = False,
 ) -> Callable[..., jax.Array]:
@@ -56,22 +56,22 @@ def make_predictor(
       scales: sizes of the image pyramid relative to the input. At scale 1 the network gets the image's own size; at
         others each side is scaled, then rounded to the nearest multiple of `stride`, at least one.
       flip: also predict the mirror image at each scale.
-      tile_px: side of the network's input at every scale (paper §4.3.7); the image is covered by overlapping tiles that
-        the device takes one after another (see `tiles`). 0 for whole images.
-      tile_overlap: share of a tile's side that its neighbour sees as well.
+      window_px: side of the network's input at every scale (paper §4.3.7): overlapping windows, which the device
+        takes one after another, cover the image (see `windows`). 0 for whole images.
+      window_overlap: share of a window's side that its neighbour sees as well.
       stride: in pixels.
       align_corners: the resize convention for images and probabilities (see `csst_jax.models.ops.resize`).
 
     Returns:
       predict(images uint8 "b h w 3", *state) -> probabilities "b h w c", float32, the mean of the softmax over scales
-      and flips, and within a scale over the tiles that see the pixel. Whatever is given as state reaches apply_fn, so
+      and flips, and within a scale over the windows that see the pixel. Whatever is given as state reaches apply_fn, so
       that parameters can be arguments of the compiled program and not constants in it.
 
     Raises:
-      CsstError: no scale, or one that is not positive; a tile or an overlap out of range.
+      CsstError: no scale, or one that is not positive; a window or an overlap out of range.
       ValueError: (from predict) the logits are not at the size of the network's input.
     """
-    require_sound(scales, tile_px, tile_overlap)
+    require_sound(scales, window_px, window_overlap)
 
     def rounded(side: float) -> int:
         return max(round(side / stride), 1) * stride
@@ -82,7 +82,7 @@ def make_predictor(
         total = jnp.float32(0)
         share = 1 / (len(scales) * (2 if flip else 1))  # of each prediction: dividing the sum would copy it
         for scale in scales:
-            region, corners = tiles((height, width), scale, tile_px, tile_overlap)
+            region, corners = windows((height, width), scale, window_px, window_overlap)
             size = region if scale == 1 else (rounded(region[0] * scale), rounded(region[1] * scale))
 
             def of_region(region_images: jax.Array, state: tuple, size: tuple[int, int] = size) -> jax.Array:
@@ -100,27 +100,27 @@ def make_predictor(
     return predict
 
 
-def tiles(
-    image_size: tuple[int, int], scale: float, tile_px: int, overlap: float
+def windows(
+    image_size: tuple[int, int], scale: float, window_px: int, overlap: float
 ) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """How tiles of the scaled image cover the image: in pixels of the image, so that only a tile is ever scaled.
+    """How windows of the scaled image cover the image: in pixels of the image, so that only a window is ever scaled.
 
-    A tile of `tile_px` is a region of `tile_px / scale` pixels. Regions start a whole number of strides apart, and the
-    last one is moved back to end with the image; a side that is shorter than the region makes the region shorter, so
-    nothing is padded (as mmsegmentation's slide mode).
+    A window of `window_px` is a region of `window_px / scale` pixels. Regions start a whole number of strides apart,
+    and the last one is moved back to end with the image. A side that is shorter than the region makes the region
+    shorter, so nothing is padded (as mmsegmentation's slide mode).
 
     Args:
       image_size: height and width in pixels.
       scale: of the image.
-      tile_px: side of a tile of the scaled image; 0 for one that holds all of it.
+      window_px: side of a window of the scaled image; 0 for one that holds all of it.
       overlap: share of a region's side that its neighbour covers as well, from 0 to below 1.
 
     Returns:
       The region's height and width, and (top, left) of each, row by row.
     """
-    if not tile_px:
+    if not window_px:
         return image_size, [(0, 0)]
-    height, width = (min(max(round(tile_px / scale), 1), side) for side in image_size)
+    height, width = (min(max(round(window_px / scale), 1), side) for side in image_size)
 
     def starts(side: int, region: int) -> list[int]:
         stride = max(int(region * (1 - overlap)), 1)
@@ -173,7 +173,7 @@ def _add_views(
     views: Sequence[tuple[int, int, bool]],
     share: float,
 ) -> jax.Array:
-    """Adds `share` of the sum over mirror images, and of the mean over the tiles that see a pixel.
+    """Adds `share` of the sum over mirror images, and of the mean over the windows that see a pixel.
 
     One network to compile, and one view's logits at a time; a loop within the loop would cost a second sum.
     """

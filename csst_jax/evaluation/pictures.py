@@ -16,6 +16,7 @@ from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 _CONFIDENCE_RAMP = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
 """Viridis at 0, 1/4, ... 1 (matplotlib): lightness rises evenly, also in grey and for the colour blind."""
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_TALLEST = 1.5  # height of a picture on a contact sheet, of the column's width
 _PAPER, _INK, _MARGIN, _TEXT_PX = (255, 255, 255), (34, 34, 34), 8, 14
 
 
@@ -67,7 +68,8 @@ def contact_sheet(
       rows: pictures with captions, each uint8 RGB "h w 3" or a float confidence map "h w" in 0 to 1.
       path: the file; missing directories are made.
       description: classes and palette for the legend; None for no class legend.
-      tile_width_px: width of each picture on the sheet; heights follow the pictures.
+      tile_width_px: width of each picture on the sheet; heights follow the pictures, up to one and a half times this:
+        taller ones are narrower.
 
     Raises:
       CsstError: there is no picture.
@@ -111,9 +113,19 @@ def _tile(array: np.ndarray, width: int) -> Image.Image:
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise ValueError(f"a picture is uint8 h w 3 or float h w, not {array.dtype} of shape {array.shape}")
     image = Image.fromarray(array)
-    size = (width, max(round(image.height * width / image.width), 1))
+    size = tile_size(image.size, width)
     # Averaging when shrinking; plain copies when enlarging, so that label borders stay as the network drew them.
-    return image.resize(size, Image.Resampling.BOX if width < image.width else Image.Resampling.NEAREST)
+    return image.resize(size, Image.Resampling.BOX if size[0] < image.width else Image.Resampling.NEAREST)
+
+
+def tile_size(size: tuple[int, int], width: int) -> tuple[int, int]:
+    """(width, height) on a contact sheet of a picture of that (width, height); `width` is that of the column.
+
+    >>> tile_size((640, 480), 320), tile_size((16, 2048), 320)
+    ((320, 240), (4, 480))
+    """
+    scale = min(width / size[0], _TALLEST * width / size[1])
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
 def _legend_entries(

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from csst_jax.data.descriptions import BDD100K, CITYSCAPES, VOC2012, voc_colour
 from csst_jax.runtime.storage import replacing
@@ -98,28 +98,32 @@ def find(name: str) -> Format:
 
 
 def write_image(
-    directory: pathlib.Path, how: Format, data: DatasetDescription, image_id: str, classes: UInt8[np.ndarray, "h w"]
+    directory: pathlib.Path,
+    file_format: Format,
+    data: DatasetDescription,
+    image_id: str,
+    classes: UInt8[np.ndarray, "h w"],
 ) -> None:
     """Writes one prediction below `directory`, where the archive will have it.
 
     Raises:
       CsstError: the data set's classes or the image's id are not the server's.
     """
-    if not re.fullmatch(how.id_pattern, image_id):
-        raise CsstError(f"image id {image_id!r} is not what the server looks for ({how.id_pattern}).")
-    official = np.array(how.ids(data), np.uint8)[classes]
+    if not re.fullmatch(file_format.id_pattern, image_id):
+        raise CsstError(f"image id {image_id!r} is not what the server looks for ({file_format.id_pattern}).")
+    official = np.array(file_format.ids(data), np.uint8)[classes]
     image = Image.fromarray(official)
-    if how.indexed:
+    if file_format.indexed:
         image.putpalette([channel for index in range(256) for channel in voc_colour(index)])
-    with replacing(directory / how.folder / f"{image_id}.png") as temporary:
+    with replacing(directory / file_format.folder / f"{image_id}.png") as temporary:
         image.save(temporary, format="PNG")
 
 
-def pack(directory: pathlib.Path, how: Format, archive: pathlib.Path, ids: Sequence[str]) -> None:
+def pack(directory: pathlib.Path, file_format: Format, archive: pathlib.Path, ids: Sequence[str]) -> None:
     """Puts the predictions of the images `ids` into one archive, which appears only when complete."""
-    names = [f"{how.folder}{image_id}.png" for image_id in ids]
+    names = [f"{file_format.folder}{image_id}.png" for image_id in ids]
     with replacing(archive) as temporary:
-        if how.suffix == ".zip":
+        if file_format.suffix == ".zip":
             with zipfile.ZipFile(temporary, "w") as target:  # PNGs are compressed already
                 for name in names:
                     target.write(directory / name, name)
@@ -130,13 +134,13 @@ def pack(directory: pathlib.Path, how: Format, archive: pathlib.Path, ids: Seque
 
 
 def require_fit(
-    archive: pathlib.Path, how: Format, data: DatasetDescription, sizes: Mapping[str, tuple[int, int]]
+    archive: pathlib.Path, file_format: Format, data: DatasetDescription, sizes: Mapping[str, tuple[int, int]]
 ) -> None:
     """Refuses an archive that the server would refuse, or score near zero.
 
     Args:
       archive: the file.
-      how: its format.
+      file_format: its format.
       data: classes of the data set.
       sizes: height and width of every image that the server scores, by id.
 
@@ -144,17 +148,17 @@ def require_fit(
       CsstError: lists what is wrong: names, missing and surplus images, their kind, size and values.
     """
     wrong: dict[str, list[str]] = {}
-    official = set(how.ids(data))
+    official = set(file_format.ids(data))
     found: set[str] = set()
     for name, content in _members(archive):
-        image_id = _image_id(name, how, sizes)
+        image_id = _image_id(name, file_format, sizes)
         if image_id is None:
             wrong.setdefault("files that belong to no image, or lie in another folder", []).append(name)
         elif image_id in found:
             wrong.setdefault("second predictions of an image", []).append(name)
         else:
             found.add(image_id)
-            problem = _problem(content, how, official, sizes[image_id])
+            problem = _problem(content, file_format, official, sizes[image_id])
             if problem:
                 wrong.setdefault(problem[0], []).append(f"{name} ({problem[1]})")
     if missing := sorted(set(sizes) - found):
@@ -180,35 +184,35 @@ def _members(archive: pathlib.Path) -> Iterator[tuple[str, bytes]]:
                 for member in tar:
                     if (file := tar.extractfile(member)) is not None:
                         yield member.name.removeprefix("./"), file.read()
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise CsstError(f"{archive}: no readable zip or tar ({error}).") from error
+    except Exception as error:  # damaged, encrypted or odd archives can make the readers raise anything
+        raise CsstError(f"{archive}: no readable zip or tar ({error}). Pack the predictions again.") from error
 
 
-def _image_id(name: str, how: Format, known: Mapping[str, Any]) -> str | None:
+def _image_id(name: str, file_format: Format, known: Mapping[str, Any]) -> str | None:
     """The image that a file is a prediction of."""
     path = pathlib.PurePosixPath(name)
-    if how.longer_names:  # Cityscapes looks in all folders for the beginning of a name
-        begin = re.match(how.id_pattern, path.name)
+    if file_format.longer_names:  # Cityscapes looks in all folders for the beginning of a name
+        begin = re.match(file_format.id_pattern, path.name)
         stem = begin.group() if begin else ""
     else:
-        stem = path.stem if name == f"{how.folder}{path.stem}.png" else ""
+        stem = path.stem if name == f"{file_format.folder}{path.stem}.png" else ""
     return stem if path.suffix == ".png" and stem in known else None
 
 
-def _problem(content: bytes, how: Format, official: set[int], size: tuple[int, int]) -> tuple[str, str] | None:
+def _problem(content: bytes, file_format: Format, official: set[int], size: tuple[int, int]) -> tuple[str, str] | None:
     """What is wrong with one file, and the particulars."""
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             mode, values = image.mode, np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged or odd file can make Pillow raise anything
         return "files that are no readable PNG", str(error)
-    if mode != "P" and (how.indexed or mode != "L"):
-        kind = "indexed PNGs of 8 bits (a palette)" if how.indexed else "PNGs with one channel of 8 bits"
+    if mode != "P" and (file_format.indexed or mode != "L"):
+        kind = "indexed PNGs of 8 bits (a palette)" if file_format.indexed else "PNGs with one channel of 8 bits"
         return f"files that are not {kind}", f"mode {mode}"
     if values.shape != size:
         return "predictions of another size than their image", f"{values.shape[0]}x{values.shape[1]}, not {size}"
     strange = sorted(set(np.unique(values).tolist()) - official)
     if strange:
         some = ", ".join(map(str, strange[:_SHOWN]))
-        return f"predictions with numbers of no class; the server wants {how.numbers}", some
+        return f"predictions with numbers of no class; the server wants {file_format.numbers}", some
     return None

@@ -19,7 +19,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from csst_jax.data.stored.store import Source
+    from csst_jax.data.stored.store import Reader
     from csst_jax.models.nnx_io import Arrays, Network
     from csst_jax.models.preprocessing import Preprocessing
 
@@ -48,20 +48,20 @@ class Averaging:
     Attributes:
       scales: magnifications.
       flip: whether mirror images count as well.
-      tile_px: side of the network's input; 0 for whole images.
-      tile_overlap: share of a tile that its neighbour sees as well.
+      window_px: side of the network's input; 0 for whole images.
+      window_overlap: share of a window that its neighbour sees as well.
       pad_px: images are padded at the right and at the bottom to a multiple of this, with the colour that preprocessing
         makes zero, so that images of many sizes share few programs, and batches; 1 for none.
     """
 
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
-    tile_px: int = 0
-    tile_overlap: float = 1 / 3
+    window_px: int = 0
+    window_overlap: float = 1 / 3
     pad_px: int = 1
 
     def __post_init__(self) -> None:
-        require_sound(self.scales, self.tile_px, self.tile_overlap)
+        require_sound(self.scales, self.window_px, self.window_overlap)
         if self.pad_px < 1:
             raise CsstError(f"pad_px={self.pad_px}: give a number of pixels, 1 for images as they are.")
 
@@ -111,10 +111,10 @@ def predict_program(
         with traced_for(mesh):
             return network.apply_eval(params, batch_stats, images)["logits"]
 
-    how = dataclasses.asdict(averaging)
-    pad_px = how.pop("pad_px")
+    options = dataclasses.asdict(averaging)
+    pad_px = options.pop("pad_px")
     size = [_multiple(side, pad_px) for side in image_size]
-    predict = make_labeller(make_predictor(logits, preprocessing, **how), mesh)
+    predict = make_labeller(make_predictor(logits, preprocessing, **options), mesh)
     images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh.shape[DATA]), *size, 3), jnp.uint8)
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (network.params, network.batch_stats))
     by_batch = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DATA))
@@ -163,12 +163,12 @@ class WholeImagePredictor:
         self._state = jax.device_put(jax.tree.map(np.asarray, (params, batch_stats)), replicated(mesh))
         self._compiled: dict[tuple[int, ...], tuple[Any, jax.sharding.Sharding]] = {}
 
-    def __call__(self, source: Source, records: Sequence[int]) -> Iterator[Prediction]:
+    def __call__(self, reader: Reader, records: Sequence[int]) -> Iterator[Prediction]:
         """Predictions in the order of `records`. Each image size, padded, is compiled once."""
         batch: list[np.ndarray] = []
         waiting: list[int] = []
         for record in records:
-            image = decode_rgb(source.image_bytes(record))
+            image = decode_rgb(reader.image_bytes(record))
             if batch and (len(batch) == self._batch_size or self._padded_size(image) != self._padded_size(batch[0])):
                 yield from self._run(waiting, batch)
                 batch, waiting = [], []

@@ -92,28 +92,28 @@ class DeepLabV3(nnx.Module):
             raise CsstError(f"unknown backbone {backbone!r} of DeepLabV3; known are: {', '.join(BACKBONES)}.")
         if lineage not in LINEAGES:
             raise CsstError(f"unknown lineage {lineage!r} of DeepLabV3; known are: {', '.join(LINEAGES)}.")
-        how = LINEAGES[lineage]
+        variant = LINEAGES[lineage]
         self.backbone = ResNet(
             backbone,
             rngs=rngs,
-            stem=how.stem,
+            stem=variant.stem,
             output_stride=output_stride,
             dilate_first_block=False,
             width=width,
             depth=depth,
             dtype=dtype,
         )
-        channels = scaled(how.channels, width)
+        channels = scaled(variant.channels, width)
         self.aspp = ASPP(
             self.backbone.channels["layer4"],
             channels,
             rngs=rngs,
             # The same reach in pixels of the image at either stride (DeepLabV3, §4.1).
             rates=tuple(rate * 8 // output_stride for rate in (12, 24, 36)),
-            pool_first=how.pool_first,
-            project_kernel=how.project_kernel,
-            dropout=how.aspp_dropout,
-            dropout_channels=how.dropout_channels,
+            pool_first=variant.pool_first,
+            project_kernel=variant.project_kernel,
+            dropout=variant.aspp_dropout,
+            dropout_channels=variant.dropout_channels,
             dtype=dtype,
         )
         self.block = FCNHead(
@@ -121,9 +121,9 @@ class DeepLabV3(nnx.Module):
             num_classes,
             rngs=rngs,
             channels=channels,
-            num_convs=how.num_convs,
-            dropout=how.dropout,
-            dropout_channels=how.dropout_channels,
+            num_convs=variant.num_convs,
+            dropout=variant.dropout,
+            dropout_channels=variant.dropout_channels,
             dtype=dtype,
         )
         self.auxlayer = (
@@ -131,13 +131,13 @@ class DeepLabV3(nnx.Module):
                 self.backbone.channels["layer3"],
                 num_classes,
                 rngs=rngs,
-                dropout_channels=how.dropout_channels,
+                dropout_channels=variant.dropout_channels,
                 dtype=dtype,
             )
             if aux
             else None
         )
-        self.align_corners = how.align_corners
+        self.align_corners = variant.align_corners
         self.deterministic = False  # NNX sets it in evaluation mode, where the auxiliary head does not run
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:

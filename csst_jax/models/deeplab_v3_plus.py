@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite0
+from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite, EfficientNetLite0
 from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
 from csst_jax.models.backbones.wide_resnet import WideResNet38
 from csst_jax.models.heads.aspp import ASPP, SeparableConv
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _RESNETS = ("resnet18", "resnet50", "resnet101", "resnext50_32x4d", "se_resnext50_32x4d")
 
-_Backbone = ResNet | WideResNet38 | EfficientNetLite0
+_Backbone = ResNet | WideResNet38 | EfficientNetLite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,7 @@ class DeepLabV3Plus(nnx.Module):
         self,
         num_classes: int,
         backbone: str,
-        how: Lineage,
+        variant: Lineage,
         stride: int,
         *,
         rngs: nnx.Rngs,
@@ -179,51 +179,51 @@ class DeepLabV3Plus(nnx.Module):
         dtype: DTypeLike,
     ):
         self.backbone, self.low, self.high = _backbone(
-            backbone, how, rngs=rngs, output_stride=stride, width=width, depth=depth, dtype=dtype
+            backbone, variant, rngs=rngs, output_stride=stride, width=width, depth=depth, dtype=dtype
         )
-        divisor = how.basic_divisor if backbone == "resnet18" else 1
-        channels, low_channels = (scaled(c // divisor, width) for c in (how.channels, how.low_channels))
+        divisor = variant.basic_divisor if backbone == "resnet18" else 1
+        channels, low_channels = (scaled(c // divisor, width) for c in (variant.channels, variant.low_channels))
         inside = self.backbone.channels
-        rate = 8 * 12 // stride if how.scale_rates else 12
+        rate = 8 * 12 // stride if variant.scale_rates else 12
         self.aspp = ASPP(
             inside[self.high],
             channels,
             rngs=rngs,
             rates=(rate, 2 * rate, 3 * rate),
-            separable=how.separable,
-            pool_first=how.pool_first,
-            project_kernel=how.project_kernel,
-            dropout=how.pyramid_dropout,
+            separable=variant.separable,
+            pool_first=variant.pool_first,
+            project_kernel=variant.project_kernel,
+            dropout=variant.pyramid_dropout,
             dtype=dtype,
         )
 
         def block(in_channels: int) -> nnx.Module:
-            if how.separable is None:
+            if variant.separable is None:
                 return ConvBN(in_channels, channels, 3, rngs=rngs, dtype=dtype)
-            return SeparableConv(in_channels, channels, rngs=rngs, kind=how.separable, dtype=dtype)
+            return SeparableConv(in_channels, channels, rngs=rngs, kind=variant.separable, dtype=dtype)
 
         self.bot_aspp = (
             None
-            if how.after_pyramid is None
+            if variant.after_pyramid is None
             else Conv(self.aspp.out_channels, channels, 1, rngs=rngs, dtype=dtype)
-            if how.after_pyramid == "bare"
+            if variant.after_pyramid == "bare"
             else block(self.aspp.out_channels)
         )
-        projection = Conv if how.bare else ConvBN
+        projection = Conv if variant.bare else ConvBN
         self.bot_fine = projection(inside[self.low], low_channels, 1, rngs=rngs, dtype=dtype)
         self.final = nnx.List(
-            [block(channels + low_channels if i == 0 else channels) for i in range(how.decoder_blocks)]
+            [block(channels + low_channels if i == 0 else channels) for i in range(variant.decoder_blocks)]
         )
-        self.dropout = Dropout(how.dropout, rngs=rngs, channels=True) if how.dropout else None
+        self.dropout = Dropout(variant.dropout, rngs=rngs, channels=True) if variant.dropout else None
         self.classifier = Conv(
-            channels, num_classes, 1, rngs=rngs, bias=how.classifier_bias, init_std=0.01, dtype=dtype
+            channels, num_classes, 1, rngs=rngs, bias=variant.classifier_bias, init_std=0.01, dtype=dtype
         )
         self.aux_head = (
             FCNHead(inside["layer3"], num_classes, rngs=rngs, channels=scaled(256 // divisor, width), dtype=dtype)
-            if aux and how.aux
+            if aux and variant.aux
             else None
         )
-        self.low_first, self.align_corners = how.low_first, how.align_corners
+        self.low_first, self.align_corners = variant.low_first, variant.align_corners
         self.deterministic = False
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
@@ -285,13 +285,14 @@ def build(
     """
     if lineage not in LINEAGES:
         raise CsstError(f"unknown lineage {lineage!r} of DeepLabV3+; known are: {', '.join(LINEAGES)}.")
-    how = LINEAGES[lineage]
-    if backbone not in how.backbones:
+    variant = LINEAGES[lineage]
+    if backbone not in variant.backbones:
         raise CsstError(
             f"unknown backbone {backbone!r} of DeepLabV3+ in lineage {lineage!r}; known are: "
-            f"{', '.join(how.backbones)}."
+            f"{', '.join(variant.backbones)}."
         )
-    stride = how.output_stride if output_stride is None else output_stride
+    stride = variant.output_stride if output_stride is None else output_stride
     if stride not in (8, 16):
         raise CsstError(f"output_stride={stride}: DeepLabV3+ has 8 or 16.")
-    return DeepLabV3Plus(num_classes, backbone, how, stride, rngs=rngs, width=width, depth=depth, aux=aux, dtype=dtype)
+    sizes = {"width": width, "depth": depth}
+    return DeepLabV3Plus(num_classes, backbone, variant, stride, rngs=rngs, aux=aux, dtype=dtype, **sizes)

@@ -72,11 +72,11 @@ class EncNet(nnx.Module):
             raise CsstError(f"unknown backbone {backbone!r} of EncNet; known are: {', '.join(BACKBONES)}.")
         if output_stride not in (8, 16):
             raise CsstError(f"output_stride={output_stride} of EncNet: give 8 or 16.")
-        how = LINEAGES[lineage]
+        variant = LINEAGES[lineage]
         self.backbone = ResNet(
             backbone,
             rngs=rngs,
-            stem=how.stem,
+            stem=variant.stem,
             output_stride=output_stride,
             dilate_first_block=False,
             width=width,
@@ -97,7 +97,7 @@ class EncNet(nnx.Module):
         self.auxlayer = (
             FCNHead(inside["layer3"], num_classes, rngs=rngs, channels=scaled(256, width), dtype=dtype) if aux else None
         )
-        self.align_corners = how.align_corners
+        self.align_corners = variant.align_corners
         self.deterministic = False  # True is how NNX marks evaluation mode
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:

@@ -66,11 +66,11 @@ class SeparableConv(nnx.Module):
         stride: int = 1,
         dtype: DTypeLike,
     ):
-        how: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
+        shared: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
         self.depthwise = ConvBN(
-            in_channels, in_channels, 3, stride=stride, groups=in_channels, relu=lineage.depthwise_relu, **how
+            in_channels, in_channels, 3, stride=stride, groups=in_channels, relu=lineage.depthwise_relu, **shared
         )
-        self.pointwise = ConvBN(in_channels, out_channels, **how)
+        self.pointwise = ConvBN(in_channels, out_channels, **shared)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Features at the stride given at construction."""
@@ -84,10 +84,10 @@ class InvertedResidual(nnx.Module):
         self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs, lineage: Lineage, stride: int, dtype: DTypeLike
     ):
         wide = 6 * in_channels
-        how: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
-        self.expand = ConvBN(in_channels, wide, **how)
-        self.depthwise = ConvBN(wide, wide, 3, stride=stride, groups=wide, **how)
-        self.project = ConvBN(wide, out_channels, relu=False, **how)
+        shared: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
+        self.expand = ConvBN(in_channels, wide, **shared)
+        self.depthwise = ConvBN(wide, wide, 3, stride=stride, groups=wide, **shared)
+        self.project = ConvBN(wide, out_channels, relu=False, **shared)
         self.shortcut = stride == 1 and in_channels == out_channels
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
@@ -113,9 +113,9 @@ class PyramidPooling(nnx.Module):
     """Averages over 1, 2, 3 and 6 bins a side, a quarter of the channels each, concatenated to the input."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, lineage: Lineage, dtype: DTypeLike):
-        how: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
-        self.branches = nnx.List([ConvBN(channels, channels // 4, **how) for _ in _PYRAMID_BINS])
-        self.out = ConvBN(2 * channels, channels, lineage.pyramid_kernel, **how)
+        shared: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
+        self.branches = nnx.List([ConvBN(channels, channels // 4, **shared) for _ in _PYRAMID_BINS])
+        self.out = ConvBN(2 * channels, channels, lineage.pyramid_kernel, **shared)
         self.align_corners = lineage.align_corners
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
@@ -193,23 +193,23 @@ class FastSCNN(nnx.Module):
             return max(8, round(channels * width / 8) * 8)
 
         line = LINEAGES[lineage]
-        how: dict[str, Any] = {"rngs": rngs, "lineage": line, "dtype": dtype}
-        self.learning_to_downsample = LearningToDownsample((c(32), c(48), c(64)), **how)
+        shared: dict[str, Any] = {"rngs": rngs, "lineage": line, "dtype": dtype}
+        self.learning_to_downsample = LearningToDownsample((c(32), c(48), c(64)), **shared)
         blocks, inside = [], c(64)
         for out, stride in ((c(64), 2), (c(96), 2), (c(128), 1)):
             for i in range(max(1, round(3 * depth))):
-                blocks.append(InvertedResidual(inside, out, stride=stride if i == 0 else 1, **how))
+                blocks.append(InvertedResidual(inside, out, stride=stride if i == 0 else 1, **shared))
                 inside = out
         self.global_feature_extractor = nnx.List(blocks)
-        self.ppm = PyramidPooling(c(128), **how)
-        self.feature_fusion = FeatureFusion(c(64), c(128), c(128), **how)
-        self.dsconv1 = SeparableConv(c(128), c(128), **how)
-        self.dsconv2 = SeparableConv(c(128), c(128), **how)
+        self.ppm = PyramidPooling(c(128), **shared)
+        self.feature_fusion = FeatureFusion(c(64), c(128), c(128), **shared)
+        self.dsconv1 = SeparableConv(c(128), c(128), **shared)
+        self.dsconv2 = SeparableConv(c(128), c(128), **shared)
         self.dropout = Dropout(0.1, rngs=rngs, channels=line.channel_dropout)
         self.classifier = Classifier(c(128), num_classes, rngs=rngs, dtype=dtype)
         inputs = {8: c(64), 32: c(128)}
         heads = line.aux if aux else ()
-        self.aux_heads = nnx.List([AuxiliaryHead(inputs[s], c(n), num_classes, **how) for s, n in heads])
+        self.aux_heads = nnx.List([AuxiliaryHead(inputs[s], c(n), num_classes, **shared) for s, n in heads])
         self.aux_strides = tuple(stride for stride, _ in heads)
         self.align_corners = line.align_corners
         self.deterministic = False

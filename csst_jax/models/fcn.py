@@ -92,15 +92,15 @@ class FCN(nnx.Module):
         (of the ResNets: 8, which None stands for, or 16), `aux` (auxiliary head), `dtype` (compute dtype), `width` and
         `depth` (multipliers, for tests).
         """
-        how = _lineage(backbone, lineage)
+        variant = _lineage(backbone, lineage)
         auxlayer = None
         if backbone in HRNETS:
             if output_stride is not None:
                 raise CsstError(f"output_stride={output_stride}: {backbone} takes none; its branches have 4 to 32.")
             self.backbone: HRNet | ResNet = HRNet(
                 rngs=rngs,
-                align_corners=how.align_corners,
-                upsample_in_two_steps=how.hrnet_two_steps,
+                align_corners=variant.align_corners,
+                upsample_in_two_steps=variant.hrnet_two_steps,
                 width=width,
                 depth=depth,
                 dtype=dtype,
@@ -112,7 +112,7 @@ class FCN(nnx.Module):
                 rngs=rngs,
                 channels=channels,
                 kernel_size=1,
-                bias=how.hrnet_bias,
+                bias=variant.hrnet_bias,
                 dropout=0.0,
                 dtype=dtype,
             )
@@ -120,7 +120,7 @@ class FCN(nnx.Module):
             self.backbone = ResNet(
                 backbone,
                 rngs=rngs,
-                stem=how.stem,
+                stem=variant.stem,
                 output_stride=8 if output_stride is None else output_stride,
                 dilate_first_block=False,
                 width=width,
@@ -131,9 +131,9 @@ class FCN(nnx.Module):
                 self.backbone.channels["layer4"],
                 num_classes,
                 rngs=rngs,
-                num_convs=how.num_convs,
-                concat_input=how.concat_input,
-                dropout_channels=how.dropout_channels,
+                num_convs=variant.num_convs,
+                concat_input=variant.concat_input,
+                dropout_channels=variant.dropout_channels,
                 dtype=dtype,
             )
             if aux:
@@ -141,11 +141,11 @@ class FCN(nnx.Module):
                     self.backbone.channels["layer3"],
                     num_classes,
                     rngs=rngs,
-                    dropout_channels=how.dropout_channels,
+                    dropout_channels=variant.dropout_channels,
                     dtype=dtype,
                 )
         self.auxlayer = auxlayer
-        self.align_corners = how.align_corners
+        self.align_corners = variant.align_corners
         self.deterministic = False  # NNX sets it in evaluation mode, where the auxiliary head does not run
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:

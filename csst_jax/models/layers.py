@@ -106,6 +106,37 @@ class BatchNorm(nnx.Module):
         return y
 
 
+class GroupNorm(nnx.Module):
+    """Normalisation of each image over groups of channels (Wu and He, arXiv:1803.08494), as PyTorch's `GroupNorm`.
+
+    It has no running statistics: training and evaluation are the same. Statistics are float32 whatever the dtype.
+    """
+
+    def __init__(self, channels: int, groups: int, *, rngs: nnx.Rngs, epsilon: float = 1e-5):
+        del rngs  # nothing is drawn; kept so that all layers are built alike
+        self.scale = nnx.Param(jnp.ones((channels,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
+        self.groups, self.epsilon = groups, epsilon
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Of the input's dtype."""
+        b, h, w, c = x.shape
+        y = x.astype(jnp.float32).reshape(b, h, w, self.groups, c // self.groups)
+        mean = jnp.mean(y, (1, 2, 4), keepdims=True)
+        # Of the differences: the mean of the squares less the square of the mean would lose digits.
+        var = jnp.mean(jnp.square(y - mean), (1, 2, 4), keepdims=True)
+        y = ((y - mean) * jax.lax.rsqrt(var + self.epsilon)).reshape(b, h, w, c)
+        return (y * self.scale[...] + self.bias[...]).astype(x.dtype)
+
+
+def fan_in_std(in_channels: int, kernel_size: int = 1, gain: float = 2.0) -> float:
+    """Deviation of He's initial weights by fan-in: root of `gain` over the inputs that a sum has.
+
+    A gain of 2 is for a ReLU behind; 1/3 is what PyTorch's convolutions have by default (uniform, of that deviation).
+    """
+    return math.sqrt(gain / (kernel_size * kernel_size * in_channels))
+
+
 class Classifier(Conv):
     """1x1 convolution with bias to the classes' logits; weights start at a deviation of 0.01 (mmsegmentation's)."""
 
@@ -134,6 +165,7 @@ class ConvBN(nnx.Module):
         relu: bool = True,
         momentum: float = 0.1,
         epsilon: float = 1e-5,
+        init_std: float | None = None,
         dtype: DTypeLike = jnp.float32,
     ):
         self.conv = Conv(
@@ -146,6 +178,7 @@ class ConvBN(nnx.Module):
             dilation=dilation,
             groups=groups,
             bias=bias,
+            init_std=init_std,
             dtype=dtype,
         )
         self.bn = BatchNorm(out_channels, rngs=rngs, momentum=momentum, epsilon=epsilon)

@@ -73,22 +73,22 @@ class OCR(nnx.Module):
             raise CsstError(f"unknown lineage {lineage!r} of OCR; known are: {', '.join(LINEAGES)}.")
         if backbone not in BACKBONES:
             raise CsstError(f"unknown backbone {backbone!r} of OCR; known are: {', '.join(BACKBONES)}.")
-        how = LINEAGES[lineage]
+        variant = LINEAGES[lineage]
         self.backbone = HRNet(
             rngs=rngs,
-            align_corners=how.align_corners,
-            upsample_in_two_steps=how.upsample_in_two_steps,
+            align_corners=variant.align_corners,
+            upsample_in_two_steps=variant.upsample_in_two_steps,
             width=width,
             depth=depth,
             dtype=dtype,
         )
         inside = sum(self.backbone.channels.values())
         middle, key = scaled(512, width), scaled(256, width)
-        self.aux_head = HRNetV2Head(inside, num_classes, rngs=rngs, bias=how.bias, dtype=dtype)
-        self.conv3x3_ocr = ConvBN(inside, middle, 3, rngs=rngs, bias=how.bias, dtype=dtype)
-        self.ocr_distri_head = SpatialOCR(middle, key, rngs=rngs, dropout=how.dropout, dtype=dtype)
+        self.aux_head = HRNetV2Head(inside, num_classes, rngs=rngs, bias=variant.bias, dtype=dtype)
+        self.conv3x3_ocr = ConvBN(inside, middle, 3, rngs=rngs, bias=variant.bias, dtype=dtype)
+        self.ocr_distri_head = SpatialOCR(middle, key, rngs=rngs, dropout=variant.dropout, dtype=dtype)
         self.cls_head = Classifier(middle, num_classes, rngs=rngs, dtype=dtype)
-        self.align_corners, self.aux = how.align_corners, aux
+        self.align_corners, self.aux = variant.align_corners, aux
         self.deterministic = False  # True is how NNX marks evaluation mode
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:

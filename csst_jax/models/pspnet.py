@@ -82,32 +82,32 @@ class PSPNet(nnx.Module):
             raise CsstError(f"unknown backbone {backbone!r} of PSPNet; known are: {', '.join(BACKBONES)}.")
         if lineage not in LINEAGES:
             raise CsstError(f"unknown lineage {lineage!r} of PSPNet; known are: {', '.join(LINEAGES)}.")
-        how = LINEAGES[lineage]
-        if how.shallow and output_stride != 8:
+        variant = LINEAGES[lineage]
+        if variant.shallow and output_stride != 8:
             raise CsstError(f"output_stride={output_stride}: lineage {lineage!r} of PSPNet has 8 only.")
         self.backbone = ResNet(
             backbone,
             rngs=rngs,
-            stem=how.stem,
+            stem=variant.stem,
             output_stride=output_stride,
-            dilate_first_block=how.dilate_first_block,
+            dilate_first_block=variant.dilate_first_block,
             width=width,
             depth=depth,
             dtype=dtype,
         )
         self.last = "layer4"
-        if how.shallow:
+        if variant.shallow:
             self.last = "layer2"
             # Empty stages let features through: no parameters that nothing uses.
             self.backbone.layer3, self.backbone.layer4 = nnx.List([]), nnx.List([])
         channels = self.backbone.channels[self.last]
         self.ppm = PyramidPooling(
             channels,
-            channels // 4 if how.pyramid_channels is None else scaled(how.pyramid_channels, width),
+            channels // 4 if variant.pyramid_channels is None else scaled(variant.pyramid_channels, width),
             rngs=rngs,
-            align_corners=how.align_corners,
-            input_first=not how.shallow,
-            norm_single=not how.shallow,
+            align_corners=variant.align_corners,
+            input_first=not variant.shallow,
+            norm_single=not variant.shallow,
             dtype=dtype,
         )
         self.cls = FCNHead(
@@ -115,10 +115,10 @@ class PSPNet(nnx.Module):
             num_classes,
             rngs=rngs,
             channels=scaled(512, width),
-            kernel_size=how.kernel_size,
-            classifier_kernel=3 if how.shallow else 1,
-            dropout=how.dropout,
-            dropout_channels=how.dropout_channels,
+            kernel_size=variant.kernel_size,
+            classifier_kernel=3 if variant.shallow else 1,
+            dropout=variant.dropout,
+            dropout_channels=variant.dropout_channels,
             dtype=dtype,
         )
         self.aux = (
@@ -126,13 +126,13 @@ class PSPNet(nnx.Module):
                 self.backbone.channels["layer3"],
                 num_classes,
                 rngs=rngs,
-                dropout_channels=how.dropout_channels,
+                dropout_channels=variant.dropout_channels,
                 dtype=dtype,
             )
-            if aux and not how.shallow
+            if aux and not variant.shallow
             else None
         )
-        self.align_corners = how.align_corners
+        self.align_corners = variant.align_corners
         self.deterministic = False  # NNX sets it in evaluation mode, where the auxiliary head does not run
 
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:

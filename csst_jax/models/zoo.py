@@ -35,6 +35,17 @@ def _entries(network: str, *backbones: str) -> dict[str, Entry]:
     return {f"{network}_{backbone}": Entry(builder, {"backbone": backbone}) for backbone in backbones}
 
 
+# Of `backbones.pyramid`, which is not imported for its names alone.
+_PYRAMID = (
+    "resnet18",
+    "resnet50",
+    "resnet101",
+    "resnext50_32x4d",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+)
+
 NETWORKS: dict[str, Entry] = {
     "fast_scnn": Entry("csst_jax.models.fast_scnn:build"),
     **_entries("bisenet", "resnet18"),
@@ -53,6 +64,9 @@ NETWORKS: dict[str, Entry] = {
         "wide_resnet38",
         "efficientnet_lite0",
     ),
+    **_entries("light_fpn", "efficientnet_lite0"),
+    **_entries("fpn", *_PYRAMID),
+    **_entries("unet", *_PYRAMID),
     **_entries("ocr", "hrnet_w48"),
     **_entries("encnet", "resnet50", "resnet101"),
 }
@@ -107,7 +121,7 @@ def lineages(name: str) -> tuple[str, ...]:
     backbone = found.options.get("backbone")
     module = importlib.import_module(found.builder.partition(":")[0])
     every = getattr(module, "LINEAGES", {})
-    return tuple(key for key, how in every.items() if backbone in getattr(how, "backbones", [backbone]))
+    return tuple(key for key, variant in every.items() if backbone in getattr(variant, "backbones", [backbone]))
 
 
 def _options(build: Callable[..., nnx.Module]) -> list[str]:

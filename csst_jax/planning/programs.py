@@ -64,7 +64,7 @@ class Work:
       unit: smallest batch, of which all are multiples.
       epochs: in which it runs; 0 for predictions.
       steps: how often it runs.
-      loops: how often the body of its loop over micro-batches, or over images, mirror images and tiles, runs a step;
+      loops: how often the body of its loop over micro-batches, or over images, mirror images and windows, runs a step;
         the compiler counts it once. The mean over scales, which have a body each.
       lower: from a batch to the lowered program.
     """
@@ -176,7 +176,7 @@ def _prediction(
     batch = -(-run.evaluate.batch_size // unit) * unit
     share = -(-images * len(mine) // len(devices))
     a = averaging
-    tiles = [len(inference.tiles(data.image_px, scale, a.tile_px, a.tile_overlap)[1]) for scale in a.scales]
+    windows = [len(inference.windows(data.image_px, scale, a.window_px, a.window_overlap)[1]) for scale in a.scales]
     return Work(
         name,
         data.image_px,
@@ -185,7 +185,7 @@ def _prediction(
         unit,
         0,
         -(-share // batch),
-        batch // unit * (2 if a.flip else 1) * sum(tiles) / len(tiles),
+        batch // unit * (2 if a.flip else 1) * sum(windows) / len(windows),
         lambda batch: predict_program(
             net,
             averaging=averaging,

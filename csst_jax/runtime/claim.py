@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from etils import epath
 
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
 
 LOCK_FILE = ".lock"
 _RENEW_EVERY_S = 15.0
@@ -33,7 +33,7 @@ _LOOK_EVERY_S = 2.0
 
 
 @contextlib.contextmanager
-def claimed(workdir: Place) -> Iterator[None]:
+def claimed(workdir: StoragePath) -> Iterator[None]:
     """Holds the workdir for this run.
 
     The processes of one run share a workdir: the first one holds it, so JAX must have been started.
@@ -44,8 +44,8 @@ def claimed(workdir: Place) -> Iterator[None]:
     if jax.process_index() > 0:
         yield
         return
-    how = _locked(workdir) if isinstance(workdir, pathlib.Path) else _renewed(workdir / LOCK_FILE)
-    with how:
+    held = _locked(workdir) if isinstance(workdir, pathlib.Path) else _renewed(workdir / LOCK_FILE)
+    with held:
         yield
 
 
@@ -186,7 +186,7 @@ class _Claim:
         return content, blob.generation
 
 
-def _in_use(workdir: Place, holder: str) -> CsstError:
+def _in_use(workdir: StoragePath, holder: str) -> CsstError:
     return CsstError(
         f"{workdir} is in use by another run{f' ({holder})' if holder else ''}; "
         "wait until it ends, or give this one another --workdir."

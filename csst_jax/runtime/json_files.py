@@ -6,17 +6,17 @@ import hashlib
 import json
 from typing import Any
 
-from csst_jax.runtime.storage import Place, replacing
+from csst_jax.runtime.storage import StoragePath, replacing
 from csst_jax.types import CsstError
 
 
-def write_json(path: Place, value: Any) -> None:
+def write_json(path: StoragePath, value: Any) -> None:
     """Writes a JSON file atomically: readers see the old one or the new one, whole."""
     with replacing(path) as made:
         made.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Place) -> Any:
+def read_json(path: StoragePath) -> Any:
     """Reads a JSON file.
 
     Raises:

@@ -15,7 +15,7 @@ from absl import logging as absl_logging
 
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.leaving import HEARTBEAT_S
-from csst_jax.runtime.storage import Mirror, Place, place
+from csst_jax.runtime.storage import Mirror, StoragePath, as_path
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _STORAGE_ERRORS = {
 
 
 @contextlib.contextmanager
-def storage_errors_told(workdir: Place) -> Iterator[None]:
+def storage_errors_told(workdir: StoragePath) -> Iterator[None]:
     """What a disk refuses, as an error that says what to do; everything else as it is.
 
     Raises:
@@ -57,7 +57,7 @@ def storage_errors_told(workdir: Place) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def recorded_config(config: ConfigDict, workdir: Place) -> Iterator[None]:
+def recorded_config(config: ConfigDict, workdir: StoragePath) -> Iterator[None]:
     """Keeps the resolved configuration beside the results; a run that is refused leaves its predecessor's there."""
     if jax.process_index() > 0:
         yield
@@ -74,7 +74,7 @@ def recorded_config(config: ConfigDict, workdir: Place) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def logged(workdir: Place) -> Iterator[None]:
+def logged(workdir: StoragePath) -> Iterator[None]:
     """Log lines of the first process go to the terminal and to `log.txt` in the workdir."""
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -127,7 +127,7 @@ def start_jax(config: ConfigDict) -> None:
       CsstError: see `join_processes`.
     """
     if config.compilation_cache_dir:
-        cache = place(config.compilation_cache_dir, "compilation_cache_dir")
+        cache = as_path(config.compilation_cache_dir, "compilation_cache_dir")
         cache.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(cache))
         # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.

@@ -24,11 +24,12 @@ os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks of w
 from etils import epath
 
 from csst_jax.types import CsstError
+from csst_jax.user_files import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Place: TypeAlias = pathlib.Path | epath.Path
+StoragePath: TypeAlias = pathlib.Path | epath.Path
 """A file or directory on a disk (pathlib's), or in a bucket (epath's); both have the same methods."""
 
 CACHE = "~/.cache/csst_jax/files"
@@ -41,7 +42,7 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
     return "://" in os.fspath(path)
 
 
-def place(path: str | os.PathLike[str], name: str = "path") -> Place:
+def as_path(path: str | os.PathLike[str], name: str = "path") -> StoragePath:
     """The file or directory that a flag or key names, absolute.
 
     Args:
@@ -49,11 +50,14 @@ def place(path: str | os.PathLike[str], name: str = "path") -> Place:
       name: of the flag or key, for the message.
 
     Raises:
-      CsstError: it is on other object storage than Google's, or gcsfs is not installed.
+      CsstError: it is empty or no path, or on other object storage than Google's, or gcsfs is not installed.
     """
     value = os.fspath(path)
     if not is_remote(value):
-        return pathlib.Path(value).expanduser().resolve()
+        try:
+            return user_path(value).resolve()
+        except CsstError as error:
+            raise CsstError(f"{name}={value}: {error}") from error
     if not value.startswith("gs://"):
         raise CsstError(f"{name}={value}: of object storage, gs:// alone can be written; give that, or a directory.")
     return remote(value, name)
@@ -79,7 +83,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
     Readers see the old file or the new one, whole.
     """
-    path = place(path)
+    path = as_path(path)
     if not isinstance(path, pathlib.Path):
         with tempfile.TemporaryDirectory(prefix="csst_jax-") as directory:
             made = pathlib.Path(directory) / path.name
@@ -95,7 +99,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
-def local_file(path: Place) -> pathlib.Path:
+def local_file(path: StoragePath) -> pathlib.Path:
     """A file for libraries that read local ones alone: itself, or a copy of what the bucket holds now.
 
     A copy belongs to the name, length and time (in seconds) of the object.
@@ -125,9 +129,9 @@ def copy(source: epath.Path, target: pathlib.Path, length: int) -> None:
             )
 
 
-def files_below(directory: Place) -> list[tuple[str, Place]]:
+def files_below(directory: StoragePath) -> list[tuple[str, StoragePath]]:
     """All files in a directory and the ones in it: (path in the directory, file), in order."""
-    found: list[tuple[str, Place]] = []
+    found: list[tuple[str, StoragePath]] = []
     for path in directory.iterdir() if directory.is_dir() else ():
         if path.is_dir():
             found += [(f"{path.name}/{name}", file) for name, file in files_below(path)]
@@ -136,7 +140,7 @@ def files_below(directory: Place) -> list[tuple[str, Place]]:
     return sorted(found)
 
 
-def move(directory: Place, target: Place) -> None:
+def move(directory: StoragePath, target: StoragePath) -> None:
     """Gives a directory another name on the same disk; in a bucket, copies its files there and deletes them here."""
     if isinstance(directory, pathlib.Path):
         os.replace(directory, target)

@@ -43,7 +43,7 @@ class CentroidSampler:
           pool: every component that may be drawn, array of PLAN_DTYPE, shape [n].
           num_classes: C.
           class_names: C names, for messages.
-          real_share: share of a class's draws that come from source 0 (real labels) where source 0 and another source
+          real_share: share of a class's draws that come from origin 0 (real labels) where origin 0 and another origin
             both have the class; None draws from their union, as the paper does.
 
         Raises:
@@ -66,9 +66,9 @@ class CentroidSampler:
                 f"0..{num_classes - 1}; make the index again with this data set's classes."
             )
         # Within a class real components come first, so that both the class and its real part are ranges.
-        self._pool = pool[np.lexsort((pool["source"] != 0, klass))]
+        self._pool = pool[np.lexsort((pool["origin"] != 0, klass))]
         self._size = np.bincount(klass, minlength=num_classes)
-        self._real = np.bincount(klass[pool["source"] == 0], minlength=num_classes)
+        self._real = np.bincount(klass[pool["origin"] == 0], minlength=num_classes)
         self._start = np.cumsum(self._size) - self._size
         self._present = np.flatnonzero(self._size)
         self._real_share = real_share

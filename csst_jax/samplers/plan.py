@@ -13,10 +13,9 @@ import numpy as np
 
 from csst_jax.types import CsstError
 
-PLAN_DTYPE = np.dtype([("source", "i4"), ("record", "i4"), ("y", "f4"), ("x", "f4"), ("klass", "i4")])
-"""One sample: `source` indexes the list of data sources (0 = real labels, 1 = pseudo labels), `record` the image within
-the source, (`y`, `x`) is the point to crop around in pixels of the original image, and `klass` the class that the point
-was drawn for (-1: none)."""
+PLAN_DTYPE = np.dtype([("origin", "i4"), ("record", "i4"), ("y", "f4"), ("x", "f4"), ("klass", "i4")])
+"""One sample: `origin` numbers where the image is from (0 = real labels), `record` is the image there, (`y`, `x`) the
+point to crop around in pixels of the original image, and `klass` the class that the point was drawn for (-1: none)."""
 
 
 class Components(Protocol):
@@ -24,7 +23,7 @@ class Components(Protocol):
 
     @property
     def record(self) -> np.ndarray:
-        """Record (image) of each component in its source."""
+        """Record (image) of each component in its images."""
 
     @property
     def klass(self) -> np.ndarray:
@@ -44,13 +43,13 @@ class Components(Protocol):
 
 
 def pool_from_index(
-    index: Components, source: int, keep_records: Iterable[int] | None = None, min_area_px: int = 0
+    index: Components, origin: int, keep_records: Iterable[int] | None = None, min_area_px: int = 0
 ) -> np.ndarray:
-    """Connected components of one source that may be sampled.
+    """Connected components of one origin that may be sampled.
 
     Args:
       index: components, one row each; areas in pixels.
-      source: number of this source in the plan.
+      origin: number of this origin in the plan.
       keep_records: records (images) to keep, for example those of a label fraction; None keeps all.
       min_area_px: components with fewer pixels are dropped (specks of pseudo labels crowd the index); 0 keeps all.
 
@@ -62,7 +61,7 @@ def pool_from_index(
     if keep_records is not None:
         keep &= np.isin(record, np.fromiter(keep_records, dtype=np.int64))
     pool = np.empty(int(keep.sum()), PLAN_DTYPE)
-    pool["source"] = source
+    pool["origin"] = origin
     pool["record"] = record[keep]
     pool["y"] = np.asarray(index.y)[keep]
     pool["x"] = np.asarray(index.x)[keep]

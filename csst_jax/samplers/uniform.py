@@ -31,8 +31,8 @@ class UniformImageSampler:
         """Takes the images.
 
         Args:
-          images: (source, record, height, width) of each, sizes in pixels.
-          real_share: share of the draws that come from source 0 (real labels) where there is another source too; None
+          images: (origin, record, height, width) of each, sizes in pixels.
+          real_share: share of the draws that come from origin 0 (real labels) where there is another origin too; None
             draws from their union.
 
         Raises:
@@ -44,8 +44,8 @@ class UniformImageSampler:
         if len(table) == 0:
             raise CsstError("there is no image to sample: the split or the id list is empty.")
         if (table[:, 2:] < 1).any():
-            source, record, height, width = table[(table[:, 2:] < 1).any(axis=1)][0]
-            raise CsstError(f"image {record} of source {source} has the size {height}x{width}; it has no pixel.")
+            origin, record, height, width = table[(table[:, 2:] < 1).any(axis=1)][0]
+            raise CsstError(f"image {record} of origin {origin} has the size {height}x{width}; it has no pixel.")
         self._images = table[np.argsort(table[:, 0] != 0, kind="stable")]  # real ones first
         self._real = int((table[:, 0] == 0).sum())
         self._real_share = real_share
@@ -65,7 +65,7 @@ class UniformImageSampler:
         images = self._images[drawn]
         point = rng.random((num_samples, 2)) * (images[:, 2:] - 1)
         plan = np.empty(num_samples, plans.PLAN_DTYPE)
-        plan["source"], plan["record"] = images[:, 0], images[:, 1]
+        plan["origin"], plan["record"] = images[:, 0], images[:, 1]
         plan["y"], plan["x"] = point[:, 0], point[:, 1]
         plan["klass"] = -1
         return plan

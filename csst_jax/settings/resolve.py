@@ -188,7 +188,7 @@ def sampler(section: ConfigDict, name: str) -> stages.Choice:
 
 def averaging(block: ConfigDict) -> Averaging:
     """Over what `config.label` or `config.evaluate` averages."""
-    return Averaging(tuple(block.scales), block.flip, block.tile_px, block.tile_overlap, block.pad_px)
+    return Averaging(tuple(block.scales), block.flip, block.window_px, block.window_overlap, block.pad_px)
 
 
 def requested(block: Mapping[str, Any], default: Mapping[str, Any]) -> RequestedSettings:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from csst_jax.data.augment import Photometry
     from csst_jax.models.preprocessing import Preprocessing
     from csst_jax.streams import Stream
-    from csst_jax.train.optimizers import AdamW, Rule, Sgd
+    from csst_jax.train import optimizers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +109,9 @@ class LearningRate:
 class Optimizer:
     """Which optimizer, and its rules by parameter name; see `csst_jax.train.optimizers`."""
 
-    settings: Sgd | AdamW
-    rate_factors: tuple[Rule, ...]
-    decay_factors: tuple[Rule, ...]
+    settings: optimizers.Optimizer
+    rate_factors: tuple[optimizers.Rule, ...]
+    decay_factors: tuple[optimizers.Rule, ...]
 
 
 @dataclasses.dataclass(frozen=True)

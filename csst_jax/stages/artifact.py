@@ -14,7 +14,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
 
 STAGE_FILE = "stage.json"
 DONE_FILE = "DONE"
@@ -44,7 +44,7 @@ class Artifact:
     inputs. `DONE` holds its result, and is written last.
     """
 
-    def __init__(self, directory: Place, request: Request):
+    def __init__(self, directory: StoragePath, request: Request):
         """Claims the directory for `request`.
 
         Raises:

@@ -14,7 +14,7 @@ from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.evaluate import judge
 
 if TYPE_CHECKING:
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
     from csst_jax.stages.experiment import Experiment
     from csst_jax.stages.model_file import Trained
 
@@ -74,7 +74,7 @@ def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, di
     return results
 
 
-def _result(directory: Place) -> dict[str, Any] | None:
+def _result(directory: StoragePath) -> dict[str, Any] | None:
     """A finished stage's result; None where there is none."""
     done = directory / DONE_FILE
     return read_json(done) if done.exists() else None

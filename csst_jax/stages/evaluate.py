@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from csst_jax.data.selection import Selection
     from csst_jax.evaluation.whole_image import Prediction
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
     from csst_jax.settings.run import Evaluation, Mesh
     from csst_jax.stages.artifact import Artifact
     from csst_jax.stages.experiment import Experiment
@@ -100,7 +100,7 @@ class Judge:
         scores = Scores(selection.dataset.description.classes, len(positions), self.settings.boundary_ratio)
         for prediction in self._predict(trained, records[jax.process_index() :: jax.process_count()]):
             if prediction.record in positions:
-                label = decode_label(selection.source.label_bytes(prediction.record))
+                label = decode_label(selection.reader.label_bytes(prediction.record))
                 scores.update(positions[prediction.record], label, prediction.classes)
             for write in writers:
                 write(prediction)
@@ -110,7 +110,7 @@ class Judge:
             scores.counts = np.asarray(gathered).view(np.int64).sum(0)
         return scores.result(selection.ids(selection.labelled)) if positions else {}
 
-    def draw(self, path: Place, trained: Mapping[str, Trained]) -> None:
+    def draw(self, path: StoragePath, trained: Mapping[str, Trained]) -> None:
         """A contact sheet (Fig. 6): images, their masks, each network's prediction, and where the last one is wrong."""
         labelled = self.selection.labelled
         count = min(self.settings.num_pictures, len(labelled))
@@ -118,7 +118,7 @@ class Judge:
         rows = self._rows(trained, dict(zip(chosen, self.selection.ids(chosen), strict=True)))
         contact_sheet(rows, path, description=self.selection.dataset.description)
 
-    def draw_failures(self, path: Place, name: str, trained: Trained, worst: Mapping[str, Any]) -> None:
+    def draw_failures(self, path: StoragePath, name: str, trained: Trained, worst: Mapping[str, Any]) -> None:
         """A contact sheet of the image in which each class is worst (Fig. 7).
 
         Args:
@@ -145,12 +145,12 @@ class Judge:
             self.settings.batch_size,
             self.mesh,
         )
-        return predictor(self.selection.source, records)
+        return predictor(self.selection.reader, records)
 
     def _rows(self, trained: Mapping[str, Trained], captions: Mapping[int, str]) -> list[list[tuple[str, np.ndarray]]]:
         """Image, mask, predictions and the last one's difference of the records that have a caption."""
         palette = self.selection.dataset.description.palette
-        labels = [decode_label(self.selection.source.label_bytes(record)) for record in captions]
+        labels = [decode_label(self.selection.reader.label_bytes(record)) for record in captions]
         rows: list[list[tuple[str, np.ndarray]]] = [[("mask", colour(label, palette))] for label in labels]
         for name, network in trained.items():
             predictions = self._predict(network, list(captions))

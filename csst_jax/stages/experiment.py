@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import jax
 
     from csst_jax.data.selection import Selection
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
     from csst_jax.settings.run import Run
     from csst_jax.settings.training import Training
     from csst_jax.stages.artifact import Artifact
@@ -38,7 +38,7 @@ class Experiment:
     """
 
     settings: Run
-    workdir: Place
+    workdir: StoragePath
     pool: Selection
     validation: Selection
 
@@ -53,7 +53,7 @@ class Experiment:
         return build.mesh(self.settings.mesh)
 
 
-def open_data(settings: Run, workdir: Place) -> Experiment:
+def open_data(settings: Run, workdir: StoragePath) -> Experiment:
     """Opens the data set and divides it.
 
     Raises:

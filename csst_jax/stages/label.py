@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from csst_jax.data.selection import Selection
     from csst_jax.data.stored.centroid_index import CentroidIndex
     from csst_jax.evaluation.whole_image import WholeImagePredictor
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
     from csst_jax.settings.run import Labelling
     from csst_jax.stages.artifact import Artifact
     from csst_jax.stages.experiment import Experiment
@@ -86,7 +86,7 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
     return PseudoLabels(read(directory, this.pool, settings.shard_size), teacher.sha256)
 
 
-def read(directory: Place, selection: Selection, shard_size: int) -> tuple[PseudoLabelled, CentroidIndex]:
+def read(directory: StoragePath, selection: Selection, shard_size: int) -> tuple[PseudoLabelled, CentroidIndex]:
     """The pseudo labels of the pool, and their components.
 
     Args:
@@ -97,7 +97,7 @@ def read(directory: Place, selection: Selection, shard_size: int) -> tuple[Pseud
     Raises:
       CsstError: a file is missing, or the index was made from other labels.
     """
-    labelled = PseudoLabelled(directory, selection.source, selection.unlabelled, shard_size)
+    labelled = PseudoLabelled(directory, selection.reader, selection.unlabelled, shard_size)
     ids = selection.ids(selection.unlabelled)
     sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
     rebuild = f"delete {directory} and run the label stage again"
@@ -108,11 +108,13 @@ def _shards(total: int, size: int) -> list[range]:
     return [range(start, min(start + size, total)) for start in range(0, total, size)]
 
 
-def _part(directory: Place, shard: int, suffix: str) -> Place:
+def _part(directory: StoragePath, shard: int, suffix: str) -> StoragePath:
     return directory / "parts" / f"{shard:05d}.{suffix}"
 
 
-def _write_shards(directory: Place, settings: Labelling, selection: Selection, predictor: WholeImagePredictor) -> None:
+def _write_shards(
+    directory: StoragePath, settings: Labelling, selection: Selection, predictor: WholeImagePredictor
+) -> None:
     """One shard after another: label maps, their components, their statistics; the last written marks it whole."""
     num_classes = len(selection.dataset.description.classes)
     shards = _shards(len(selection.unlabelled), settings.shard_size)
@@ -128,7 +130,7 @@ def _write_shards(directory: Place, settings: Labelling, selection: Selection, p
             encoded: list[bytes] = []
             counts, confidences, ignored = np.zeros(num_classes, np.int64), np.zeros(num_classes), 0
             records = [selection.unlabelled[i] for i in positions]
-            for row, prediction in enumerate(predictor(selection.source, records)):
+            for row, prediction in enumerate(predictor(selection.reader, records)):
                 # The mean is over the pixels as predicted, before any threshold, or it would hide what was dropped.
                 counts += np.bincount(prediction.classes.ravel(), minlength=num_classes)
                 confidences += np.bincount(
@@ -151,11 +153,11 @@ def _write_shards(directory: Place, settings: Labelling, selection: Selection, p
             log.info("%s: %d of %d images labelled", directory.name, positions[-1] + 1, len(ids))
 
 
-def _finish(directory: Place, settings: Labelling, selection: Selection, teacher: Trained) -> dict[str, Any]:
+def _finish(directory: StoragePath, settings: Labelling, selection: Selection, teacher: Trained) -> dict[str, Any]:
     """Joins the shards' parts into one index and one manifest."""
     description = selection.dataset.description
     shards = _shards(len(selection.unlabelled), settings.shard_size)
-    labelled = PseudoLabelled(directory, selection.source, selection.unlabelled, settings.shard_size)
+    labelled = PseudoLabelled(directory, selection.reader, selection.unlabelled, settings.shard_size)
     ids = selection.ids(selection.unlabelled)
     sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
     parts = [centroid_index.read(_part(directory, shard, "tfrecord")) for shard in range(len(shards))]
@@ -183,13 +185,13 @@ def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | 
     return {name: float(v) if ok else None for name, v, ok in zip(classes, values, shown, strict=True)}
 
 
-def _draw_sheet(path: Place, this: Experiment, predictor: WholeImagePredictor) -> None:
+def _draw_sheet(path: StoragePath, this: Experiment, predictor: WholeImagePredictor) -> None:
     selection, description, settings = this.pool, this.description, this.settings.label
     count = min(this.settings.evaluate.num_pictures, len(selection.unlabelled))
     chosen = [selection.unlabelled[i] for i in np.linspace(0, len(selection.unlabelled) - 1, count).round().astype(int)]
     names = selection.dataset.ids(selection.split)
     rows = []
-    for prediction in predictor(selection.source, chosen):
+    for prediction in predictor(selection.reader, chosen):
         below = prediction.confidence < settings.confidence_threshold
         label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
         rows.append(

@@ -60,7 +60,7 @@ def label(this: Experiment, teacher: Trained) -> Request:
 
 def evaluate(this: Experiment, network: Trained) -> Request:
     """Of one network's evaluation."""
-    labels, ids = this.validation.source, this.validation.ids(this.validation.labelled)
+    labels, ids = this.validation.reader, this.validation.ids(this.validation.labelled)
     return _request(
         this.settings.evaluate.request,
         weights_sha256=network.sha256,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from csst_jax.data.chosen import Data
     from csst_jax.data.selection import Selection
     from csst_jax.evaluation.whole_image import Prediction
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
     from csst_jax.settings.run import Evaluation, Mesh
     from csst_jax.stages.model_file import Trained
 
@@ -35,7 +35,7 @@ SCORES_FILE = "scores.json"
 PREDICTIONS = "predictions"  # a directory a network in it
 
 
-def beside(checkpoint: Place) -> Place:
+def beside(checkpoint: StoragePath) -> StoragePath:
     """Where a network's scores go if nothing else is said: beside its file, or beside its stage, in the workdir.
 
     Args:
@@ -47,12 +47,12 @@ def beside(checkpoint: Place) -> Place:
     return _owner(locate(checkpoint)).parent / "scores"
 
 
-def evaluate(
+def score_networks(
     settings: Evaluation,
     data: Data,
     mesh: Mesh,
-    checkpoints: Sequence[Place],
-    output: Place,
+    checkpoints: Sequence[StoragePath],
+    output: StoragePath,
     predictions: bool = False,
     submission: str | None = None,
 ) -> dict[str, Any]:
@@ -107,18 +107,18 @@ def evaluate(
     return results
 
 
-def _name(path: Place, checkpoints: Sequence[Place]) -> str:
+def _name(path: StoragePath, checkpoints: Sequence[StoragePath]) -> str:
     """The stage's or the file's name, with its run's where several have that name."""
     own = _owner(path)
     same = [other for other in checkpoints if _owner(other).stem == own.stem]
     return own.stem if len(same) == 1 else f"{own.parent.name}_{own.stem}"
 
 
-def _owner(path: Place) -> Place:
+def _owner(path: StoragePath) -> StoragePath:
     return path.parent if path.name == MODEL_FILE else path
 
 
-def _network(path: Place, classes: Sequence[str]) -> Trained:
+def _network(path: StoragePath, classes: Sequence[str]) -> Trained:
     """The network of a file, which predicts a data set's classes.
 
     Raises:
@@ -130,28 +130,28 @@ def _network(path: Place, classes: Sequence[str]) -> Trained:
     return network
 
 
-def _folder_writer(directory: Place, selection: Selection) -> Callable[[Prediction], None]:
+def _folder_writer(directory: StoragePath, selection: Selection) -> Callable[[Prediction], None]:
     ids = selection.dataset.ids(selection.split)
     return lambda prediction: save_png(Image.fromarray(prediction.classes), directory / f"{ids[prediction.record]}.png")
 
 
-def _submission_writer(directory: Place, name: str, selection: Selection) -> Callable[[Prediction], None]:
-    how, description = formats.find(name), selection.dataset.description
-    how.ids(description)  # refuses other classes before hours of prediction
+def _submission_writer(directory: StoragePath, name: str, selection: Selection) -> Callable[[Prediction], None]:
+    file_format, description = formats.find(name), selection.dataset.description
+    file_format.ids(description)  # refuses other classes before hours of prediction
     ids = selection.dataset.ids(selection.split)
     return lambda prediction: formats.write_image(
-        directory, how, description, ids[prediction.record], prediction.classes
+        directory, file_format, description, ids[prediction.record], prediction.classes
     )
 
 
-def _finish_submission(output: Place, name: str, selection: Selection) -> None:
+def _finish_submission(output: StoragePath, name: str, selection: Selection) -> None:
     """The first process packs what all have written."""
     multihost_utils.sync_global_devices("submission written")
     if jax.process_index() == 0:
-        how, data = formats.find(name), selection.dataset
-        archive = output / f"submission_{name}{how.suffix}"
-        formats.pack(output / "submission", how, archive, data.ids(selection.split))
-        formats.require_fit(archive, how, data.description, data.image_sizes(selection.split))
+        file_format, data = formats.find(name), selection.dataset
+        archive = output / f"submission_{name}{file_format.suffix}"
+        formats.pack(output / "submission", file_format, archive, data.ids(selection.split))
+        formats.require_fit(archive, file_format, data.description, data.image_sizes(selection.split))
         print(f"submission {archive}")
 
 
@@ -159,7 +159,7 @@ def _show(
     judge: Judge,
     networks: Mapping[str, Trained],
     results: Mapping[str, Any],
-    output: Place,
+    output: StoragePath,
 ) -> None:
     """The first process writes and prints the scores, and draws."""
     if jax.process_index() > 0:

@@ -161,7 +161,7 @@ class Feed:
     def described(self, step: int) -> list[str]:
         """What the crops of a step are of, for people."""
         rows = next(self._specs(step)).rows
-        names = (self._readers[row["source"]].describe(int(row["record"])) for row in rows)
+        names = (self._readers[row["origin"]].describe(int(row["record"])) for row in rows)
         return [f"{name} at ({row['y']:.0f}, {row['x']:.0f})" for name, row in zip(names, rows, strict=True)]
 
     def _specs(self, start_step: int) -> Iterator[BatchSpec]:

@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from csst_jax.runtime.json_files import read_json, write_json
-from csst_jax.runtime.storage import Place, files_below, move, place
+from csst_jax.runtime.storage import StoragePath, as_path, files_below, move
 from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError
 
@@ -38,7 +38,7 @@ class Checkpoints:
     """The newest few states of one stage, by step."""
 
     def __init__(self, directory: str | os.PathLike[str], keep: int):
-        self.directory = place(directory)
+        self.directory = as_path(directory)
         self._hashes = self.directory.with_name(self.directory.name + ".sha256")
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
@@ -178,7 +178,7 @@ class Checkpoints:
             found = found or ("not as it was written" if wrong_there else "")
         return found
 
-    def _set_aside(self, step: int, damage: str) -> Place:
+    def _set_aside(self, step: int, damage: str) -> StoragePath:
         """Moves a checkpoint to where Orbax does not look."""
         target = self.directory.with_name("damaged_checkpoints") / f"{step}-{time.time_ns()}"
         if jax.process_index() == 0:
@@ -191,7 +191,7 @@ class Checkpoints:
         return target
 
 
-def _sha256_of_files(directory: Place) -> dict[str, str]:
+def _sha256_of_files(directory: StoragePath) -> dict[str, str]:
     """Hash of every file below, by path."""
     found = {}
     for name, path in files_below(directory):

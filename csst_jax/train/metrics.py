@@ -10,7 +10,7 @@ from typing import Any
 
 from clu import metric_writers
 
-from csst_jax.runtime.storage import Mirror, place, replacing
+from csst_jax.runtime.storage import Mirror, as_path, replacing
 
 LINES_FILE = "metrics.jsonl"
 
@@ -85,7 +85,7 @@ def make_writer(directory: str | os.PathLike[str], resume_step: int, *, write: b
     """TensorBoard events and JSON lines in `directory`; nothing where `write` is false (all processes but one)."""
     if not write:
         return metric_writers.MultiWriter([])
-    directory = place(directory)
+    directory = as_path(directory)
     if isinstance(directory, pathlib.Path):
         return metric_writers.MultiWriter(_writers(directory, resume_step))
     return _MirroredWriter(Mirror(directory), resume_step)

@@ -15,7 +15,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from csst_jax.runtime.storage import Place
+    from csst_jax.runtime.storage import StoragePath
     from csst_jax.train.step import Recipe, StepArrays
     from csst_jax.train_state import TrainState
 
@@ -29,7 +29,9 @@ class NonFiniteLoss(CsstError):
 class NonFiniteSteps:
     """Counts the steps that changed nothing because of what they computed (see `train_step`)."""
 
-    def __init__(self, name: str, allowed: int, directory: Place, explain: Callable[[int, TrainState], dict[str, Any]]):
+    def __init__(
+        self, name: str, allowed: int, directory: StoragePath, explain: Callable[[int, TrainState], dict[str, Any]]
+    ):
         """Nothing is counted yet.
 
         Args:

@@ -1,7 +1,7 @@
 """Optimizers by name, with factors on learning rate and weight decay by parameter name.
 
-The learning rate is an argument of `update`, never a constant of the program: see docs/adr/0001. To add an optimizer,
-add a settings type with a method `links`, and a line in `OPTIMIZERS`.
+The learning rate is an argument of `update`, never a constant of the program: see docs/adr/0001. docs/extending.md adds
+an optimizer.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import optax
 
+from csst_jax import registry
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 
 _SHOWN = 6
 """Parameter names that an error shows."""
+
+
+class Optimizer(Protocol):
+    """The settings of an optimizer: a frozen dataclass, whose fields are those of its block `optimizer.<name>`."""
+
+    @property
+    def weight_decay(self) -> float:
+        """At least 0."""
+
+    def links(self, decay: optax.GradientTransformation) -> tuple[optax.GradientTransformation, ...]:
+        """What comes before the learning rate; `decay` adds the decayed parameters."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,10 +122,14 @@ class AdamW:
         return optax.scale_by_adam(self.b1, self.b2, self.eps), decay
 
 
-OPTIMIZERS: dict[str, type[Sgd | AdamW]] = {"sgd": Sgd, "adamw": AdamW}
+OPTIMIZERS = {
+    "sgd": "csst_jax.train.optimizers:Sgd",
+    "adamw": "csst_jax.train.optimizers:AdamW",
+}
+"""Each is an `Optimizer`."""
 
 
-def named(name: str, **numbers: float) -> Sgd | AdamW:
+def named(name: str, **numbers: float) -> Optimizer:
     """The settings of the named optimizer.
 
     Args:
@@ -123,17 +139,16 @@ def named(name: str, **numbers: float) -> Sgd | AdamW:
     Raises:
       CsstError: unknown name or attribute (lists the known ones), or a number out of range.
     """
-    if name not in OPTIMIZERS:
-        raise CsstError(f"unknown optimizer {name!r}; known are: {', '.join(OPTIMIZERS)}.")
-    known = [field.name for field in dataclasses.fields(OPTIMIZERS[name])]
+    chosen = registry.resolve("optimizer", OPTIMIZERS, name)
+    known = [field.name for field in dataclasses.fields(chosen)]
     unknown = sorted(set(numbers) - set(known))
     if unknown:
         raise CsstError(f"optimizer {name!r} has no {', '.join(unknown)}; it has: {', '.join(known)}.")
-    return OPTIMIZERS[name](**numbers)
+    return chosen(**numbers)
 
 
 def make(
-    settings: Sgd | AdamW, names: Iterable[str], rate_factors: Sequence[Rule] = (), decay_factors: Sequence[Rule] = ()
+    settings: Optimizer, names: Iterable[str], rate_factors: Sequence[Rule] = (), decay_factors: Sequence[Rule] = ()
 ) -> optax.GradientTransformationExtraArgs:
     """The optimizer of some parameters.
 

@@ -96,7 +96,7 @@ def input_shardings(streams: Sequence[Stream], mesh: Mesh) -> dict[str, dict[str
     return {key: {name: entry_sharding(e, mesh) for name, e in arrays.items()} for key, arrays in entries.items()}
 
 
-def check_divisible(global_batch: int, crop_px: int, mesh: Mesh, accumulate: int) -> None:
+def require_divisible(global_batch: int, crop_px: int, mesh: Mesh, accumulate: int) -> None:
     """Refuses a batch or crop that the mesh cannot split evenly.
 
     Args:

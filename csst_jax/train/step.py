@@ -17,7 +17,7 @@ import optax
 from csst_jax.losses.heads import total
 from csst_jax.platforms import traced_for
 from csst_jax.streams import STEP, crops_of, step_entries
-from csst_jax.train.sharding import check_divisible, input_shardings, replicated, state_shardings
+from csst_jax.train.sharding import input_shardings, replicated, require_divisible, state_shardings
 from csst_jax.train_state import TrainState, abstract_state
 from csst_jax.types import IGNORE_LABEL
 
@@ -214,7 +214,7 @@ def step_program(recipe: Recipe, phase: Phase) -> StepProgram:
       CsstError: the mesh cannot split the phase's batch or crop evenly.
     """
     for crops in crops_of(recipe.method.streams, phase.global_batch).values():
-        check_divisible(crops, phase.crop_px, recipe.mesh, recipe.accumulate)
+        require_divisible(crops, phase.crop_px, recipe.mesh, recipe.accumulate)
 
     def fn(state: TrainState, batch: StepArrays) -> tuple[TrainState, Metrics]:
         with jax.sharding.use_abstract_mesh(recipe.mesh.abstract_mesh), traced_for(recipe.mesh):

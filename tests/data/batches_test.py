@@ -24,7 +24,7 @@ class Marked:
 
     def plan(self, epoch, seed, num_samples):
         plan = np.zeros(num_samples, PLAN_DTYPE)
-        plan["source"] = np.arange(num_samples) % 2
+        plan["origin"] = np.arange(num_samples) % 2
         plan["record"] = np.arange(num_samples) % 3
         plan["y"], plan["x"], plan["klass"] = epoch, np.arange(num_samples), seed
         return plan
@@ -136,7 +136,7 @@ def test_batches_hold_the_right_images_and_are_the_same_after_a_restart():
             "image": ((b, s, s, 3), np.uint8), "label": ((b, s, s), np.uint8), "sample": ((b, 2), np.int32),
         }  # fmt: skip
         np.testing.assert_array_equal(batch["sample"], spec.samples)
-        expected = 10 + 10 * spec.rows["source"] + spec.rows["record"]
+        expected = 10 + 10 * spec.rows["origin"] + spec.rows["record"]
         for label, image, value in zip(batch["label"], batch["image"], expected, strict=True):
             assert set(np.unique(label)) - {255} == {value}
             assert (image[label != 255] == value).all()

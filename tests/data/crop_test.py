@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from csst_jax.data.crop import _PADDING_RGB, place, scaled_crop
+from csst_jax.data.crop import _PADDING_RGB, scaled_crop, windows
 from csst_jax.data.stored import tiles
 from csst_jax.types import CsstError
 
@@ -139,7 +139,7 @@ def test_labels_are_the_nearest_pixels_at_every_scale(size, crop_px):
     out, out_label = np.empty((crop_px, crop_px, 3), np.uint8), np.empty((crop_px, crop_px), np.uint8)
     for scale in np.random.default_rng(0).uniform(0.5, 2.0, 12):
         scaled_crop(*data, np.array(size) / 2, scale, False, image_out=out, label_out=out_label)
-        source, there = place(size, np.array(size) / 2, scale, crop_px, False)
+        source, there = windows(size, np.array(size) / 2, scale, crop_px, False)
         part = np.ascontiguousarray(label[source.top :, source.left : source.left + source.width][: source.height])
         expected = tf.image.resize(part[..., None], (there.height, there.width), "nearest").numpy()[..., 0]
         found = out_label[there.top : there.top + there.height, there.left : there.left + there.width]

@@ -54,21 +54,21 @@ def test_images_and_labels_of_all_parts(selection, others, tiny_data, tmp_path):
     assert joined.ids(joined.labelled) == ("image02", "same/train/image00", "same/train/image01")
     own = ("image00", "image01", *(f"image{i:02d}" for i in range(3, 8)))
     assert joined.ids(joined.unlabelled) == (*own, "same/train/image02", "foreign/pool/image00", "foreign/pool/image01")
-    assert len(joined.source) == len(joined.dataset.ids("train")) == 8 + 3 + 2
+    assert len(joined.reader) == len(joined.dataset.ids("train")) == 8 + 3 + 2
     assert joined.dataset.description.name == "tiny"
     seeds = [*range(8), 50, 51, 52, 70, 71]
     for record, seed in enumerate(seeds):
         (example,) = tiny_examples(seed, 1, labelled=1)
-        image, label = joined.source.pair_bytes(record)
-        assert image == joined.source.image_bytes(record) == example.image_bytes, record
-        assert label == joined.source.label_bytes(record)
+        image, label = joined.reader.pair_bytes(record)
+        assert image == joined.reader.image_bytes(record) == example.image_bytes, record
+        assert label == joined.reader.label_bytes(record)
         if record in joined.labelled:
             np.testing.assert_array_equal(encoded.decode_label(label), example.label)
-    assert joined.source.describe(9).startswith(
+    assert joined.reader.describe(9).startswith(
         f"{others / 'same'}"
-    ) and "record 1 (image01)" in joined.source.describe(9)
+    ) and "record 1 (image01)" in joined.reader.describe(9)
     with pytest.raises(IndexError):
-        joined.source.image_bytes(13)
+        joined.reader.image_bytes(13)
 
 
 def test_centroids_are_those_of_the_labelled_parts(selection, others):
@@ -86,7 +86,7 @@ def test_centroids_are_those_of_the_labelled_parts(selection, others):
 def test_other_splits_are_the_first_data_sets(selection, others, tiny_data):
     joined, alone = selection(more_unlabelled=f"{others / 'foreign'}:pool").dataset, DataSet.open(tiny_data)
     assert joined.ids("val") == alone.ids("val") and joined.splits == alone.splits
-    assert joined.source("val").pair_bytes(1) == alone.source("val").pair_bytes(1)
+    assert joined.reader("val").pair_bytes(1) == alone.reader("val").pair_bytes(1)
     assert joined.centroids("val").labels_sha256 == alone.centroids("val").labels_sha256
 
 

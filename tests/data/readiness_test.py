@@ -31,14 +31,18 @@ class Data:
     directory = "somewhere"
     description = DESCRIPTION
 
-    def __init__(self, **splits):
+    def __init__(self, hashed=False, **splits):
+        self.hashed = hashed
         self.splits = splits
         self.sources = {split: Images([value for _, value, _ in rows]) for split, rows in splits.items()}
 
     def ids(self, split):
         return tuple(image_id for image_id, _, _ in self.splits[split])
 
-    def source(self, split):
+    def image_digests(self, split):
+        return tuple(f"{value:02x}" if self.hashed else "" for _, value, _ in self.splits[split])
+
+    def reader(self, split):
         return self.sources[split]
 
     def centroids(self, split):
@@ -51,8 +55,8 @@ class Data:
 ALL = [0, 1, 2]
 
 
-def check(train, val, labelled=None):
-    data = Data(train=train, val=val)
+def check(train, val, labelled=None, hashed=False):
+    data = Data(hashed, train=train, val=val)
     chosen = tuple(range(len(train))) if labelled is None else labelled
     pool = Selection(data, "train", chosen, tuple(set(range(len(train))) - set(chosen)))
     return readiness.findings(pool, Selection(data, "val", tuple(range(len(val))), ())), data
@@ -80,6 +84,11 @@ def test_classes_that_never_occur(train, val, kind, text):
     assert any(text in told for told in getattr(found, kind)), found
 
 
+def test_masks_of_0_and_255_are_told_how_to_be_prepared():
+    found, _ = check([("x", 1, [0, 0, 255])], [("z", 3, [0, 255, 255])])
+    assert any("--classes=FILE" in told and "{name: b, values: [255]}" in told for told in found.errors), found
+
+
 def test_only_labelled_images_count():
     found, _ = check([("x", 1, [0, 1, 1]), ("y", 2, ALL)], [("z", 3, ALL)], labelled=(0,))
     assert len(found.warnings) == 1 and "the 1 labelled images" in found.warnings[0]
@@ -94,6 +103,20 @@ def test_an_image_in_both_splits_is_an_error_and_an_id_in_both_is_none():
     found, data = check([("x", 1, ALL), ("y", 2, ALL), ("u", 5, ALL)], [("x", 1, ALL), ("y", 9, ALL)], labelled=(0,))
     assert len(found.errors) == 1 and "1 images of split 'val' are in split 'train', too: x;" in found.errors[0]
     assert data.sources["train"].read == [0, 1], "images are read for ids that both have, alone"
+
+
+def test_copies_under_other_names_are_found_without_reading():
+    found, data = check([("x", 1, ALL), ("u", 5, ALL)], [("y", 5, ALL), ("z", 6, ALL)], labelled=(0,), hashed=True)
+    assert len(found.errors) == 1 and "1 images of split 'val' are in split 'train', too: y = u;" in found.errors[0]
+    assert not data.sources["train"].read
+
+
+def test_a_few_copies_in_a_published_split_are_a_warning():
+    val = [(f"{i:03d}", i, ALL) for i in range(200)]
+    found, _ = check([("x", 7, ALL), ("y", 250, ALL)], val, hashed=True)
+    assert not found.errors and "1 images of split 'val' are in split 'train', too: 007 = x;" in found.warnings[0]
+    found, _ = check([(f"x{i}", i, ALL) for i in range(3)], val, hashed=True)
+    assert "3 images of split 'val'" in found.errors[0]
 
 
 def test_one_split_for_both_is_a_warning():

@@ -102,8 +102,8 @@ def test_minimum_area_keeps_specks_from_being_centres(name):
 def test_tiles_of_the_records_that_may_be_used_alone():
     images = {REAL: given(), PSEUDO: given(records=[1, 2])}
     plan = sampler("class_uniform_tiles", images)["labelled"].plan(0, 0, 400)
-    assert set(plan["record"][plan["source"] == 1]) == {1, 2}
-    assert set(plan["record"][plan["source"] == 0]) == set(range(len(SIZES)))
+    assert set(plan["record"][plan["origin"] == 1]) == {1, 2}
+    assert set(plan["record"][plan["origin"] == 0]) == set(range(len(SIZES)))
 
 
 class Readable(Pictures):
@@ -127,7 +127,7 @@ def test_streams_are_drawn_apart_and_padding_is_told_where_there_is_no_label():
         }
         assert set(unlabelled["padding"].ravel().tolist()) <= {0, 255}
         for row, image, padding in zip(spec.rows[6:], unlabelled["image"], unlabelled["padding"], strict=True):
-            assert row["source"] == 1 and row["record"] in (0, 4) and row["klass"] == -1
+            assert row["origin"] == 1 and row["record"] in (0, 4) and row["klass"] == -1
             assert (image[padding == 0] == 10 + row["record"]).all() and (padding == 0).any()
             if row["record"] == 0:  # 20 x 30 pixels in a crop of 64
                 assert (padding == 0).sum() == 20 * 30

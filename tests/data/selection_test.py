@@ -33,13 +33,36 @@ def test_published_lists_of_paths(data, tmp_path):
 
 def test_bad_lists_say_what_is_wrong(data, tmp_path):
     ids = tmp_path / "ids.txt"
-    with pytest.raises(CsstError, match=r"data.labelled_ids=.*ids.txt: cannot be read \(No such file"):
+    with pytest.raises(CsstError, match=r"ids.txt: cannot be read \(No such file.*data.labelled_ids"):
         select(data, "train", str(ids))
     ids.write_text("# nothing\n\n")
     with pytest.raises(CsstError, match=r"ids.txt holds no id; write one id a line"):
         select(data, "train", str(ids))
-    ids.write_text("image00\nimage05\nimage99\n")  # 05 has no mask, 99 is no image
+    ids.write_text("image00\nimage05\nimage06\n")  # without masks
     with pytest.raises(
-        CsstError, match=r"ids.txt: 2 ids are no labelled images of split 'train' in .*image05, image99\."
+        CsstError, match=r"ids.txt: 2 ids are no labelled images of split 'train' in .*image05, image06\."
     ):
         select(data, "train", str(ids))
+    ids.write_text("image00\nimage99\nanother\n")
+    with pytest.raises(CsstError, match=r"ids.txt: 2 lines mean no image of the data set.*: image99, another\."):
+        select(data, "train", str(ids))
+    ids.write_text("image00\nval07\n")
+    only_val = DataSet(data.directory, data.description, {
+        "train": {"ids": ("image00", "im07"), "labelled_ids": ("image00", "im07")},
+        "val": {"ids": ("val07", "site/im07"), "labelled_ids": ("val07", "site/im07")},
+    })  # fmt: skip
+    with pytest.raises(CsstError, match=r"1 ids are no labelled .*: val07 \(some are in split 'val'\)\. Correct"):
+        select(only_val, "train", str(ids))
+    ids.write_text("site/im07.png\n")  # a namesake in another split is not meant
+    with pytest.raises(CsstError, match=r": site/im07 \(some are in split 'val'\)"):
+        select(only_val, "train", str(ids))
+
+
+def test_lists_of_other_systems(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "ids.txt").write_bytes("image03\r\nimage01.png\r\n".encode(encoding))
+        assert select(data, "train", "~/ids.txt").labelled == (1, 3)
+    (tmp_path / "ids.txt").write_bytes(b"image03\ncaf\xe9\n")
+    with pytest.raises(CsstError, match=r"byte 0xe9 in line 2 is not UTF-8. Save the file as UTF-8"):
+        select(data, "train", "~/ids.txt")

@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -39,6 +41,17 @@ def file(array, format="PNG", exif=None, palette=None, **options):
 
 def sixteen_bits(array):
     return cv2.imencode(".png", array.astype(np.uint16) * 257)[1].tobytes()
+
+
+def png_of(width, height):
+    """A PNG of one line of pixels that says it is so large; its checksums are right."""
+    parts = (
+        b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
+        b"IDAT" + zlib.compress(bytes(49)),
+        b"IEND",
+    )
+    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def flipped(data, at):

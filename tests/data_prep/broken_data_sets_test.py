@@ -195,7 +195,7 @@ CASES = {
     ),
     "run: list names a stranger": (
         stored(put("..", "x", b"train0\ntrain9\n"), *DEMO, "--config.data.labelled_ids={given}/../x", status=2),
-        "1 ids are no labelled images of split 'train'",
+        "1 line means no image of the data set, or several: train9",
     ),
     "run: no data set": (stored(None, *DEMO, "--config.data.dir=", status=2), "data.dir is empty"),
     "run: trained on and judged by the same": (

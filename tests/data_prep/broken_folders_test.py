@@ -6,7 +6,7 @@ import os
 import pytest
 
 from data_prep import camvid, folder
-from tests.data_prep.breaking import empty, file, gone, mask, photo, put, told
+from tests.data_prep.breaking import empty, file, gone, mask, photo, png_of, put, told
 
 
 def folder_of(spoil, *flags, classes="ground,thing,sky", name="mine"):
@@ -67,8 +67,8 @@ CASES = {
     # A user's folder.
     "folder: mask without an image": (folder_of(put("masks", "x.png", MASK)), "x.png: mask without an image"),
     "folder: one image in two formats": (folder_of(put("images", "p1.jpg", IMAGE)), "duplicate id 'p1'"),
-    "folder: no images": (folder_of(empty("images")), "images holds no .png or .jpg or .jpeg file"),
-    "folder: no masks": (folder_of(empty("masks")), "masks holds no .png file"),
+    "folder: no images": (folder_of(empty("images")), "images holds no .png or .jpg or .jpeg or .tif"),
+    "folder: no masks": (folder_of(empty("masks")), "masks holds no *.png file"),
     "folder: image directory is not there": (folder_of(gone("images")), "images is not a directory"),
     "folder: mask directory is not there": (folder_of(gone("masks")), "masks is not a directory"),
     "folder: mask directory is a file": (folder_of(put("f", b""), "--masks={where}/f"), "f is not a directory"),
@@ -81,15 +81,15 @@ CASES = {
         "--val_fraction=0.0 must lie between 0 and 1",
     ),
     "folder: all for validation": (folder_of(None, "--val_fraction=1"), "--val_fraction=1.0 must lie between 0 and 1"),
-    "folder: list is not there": (folder_of(None, "--val_list={where}/v.txt"), "v.txt: unreadable list file"),
+    "folder: list is not there": (folder_of(None, "--val_list={where}/v.txt"), "v.txt: cannot be read (No such"),
     "folder: list is no text": (
-        folder_of(put("v.txt", b"\xff\xfe"), "--val_list={where}/v.txt"),
-        "v.txt: unreadable list file",
+        folder_of(put("v.txt", b"p0\n\xff\xfe"), "--val_list={where}/v.txt"),
+        "v.txt: unreadable text: byte 0xff in line 2",
     ),
     "folder: list is empty": (folder_of(put("v.txt", b"\n"), "--val_list={where}/v.txt"), "split 'val' is empty"),
     "folder: list names a stranger": (
         folder_of(put("v.txt", b"p9\n"), "--val_list={where}/v.txt"),
-        "v.txt: 'p9' has no mask",
+        "v.txt: 1 line means no image of the data set, or several: p9.",
     ),
     "folder: list leaves nothing to train on": (
         folder_of(put("v.txt", b"p0\np1\np2\np3\np4\np5\n"), "--val_list={where}/v.txt"),
@@ -104,6 +104,15 @@ CASES = {
         ),
         "p2.png: its palette gives value 1 the colour (0, 0, 255), that of",
     ),
+    "folder: a mask is too large": (
+        folder_of(put("masks", "p1.png", png_of(14_000, 13_000))),
+        "p1.png: the mask is too l",
+    ),
+    "folder: an image is too large": (
+        folder_of(put("images", "p1.png", png_of(14_000, 13_000))),
+        "p1.png: the image is too large: 178,956,970 pixels are the most that is read",
+    ),
+    "folder: negative seed": (folder_of(None, "--seed=-1"), "--seed=-1 must be 0 or more"),
     "folder: several broken files at once": (
         folder_of(lambda w: [put("masks", "p1.png", b"")(w), put("images", "p4.png", b"")(w)]),
         "2 problems:",
@@ -121,7 +130,7 @@ CASES = {
     # A published layout.
     "lists: directory is not there": (camvid_of(lambda w: w / "nowhere"), "nowhere is not a directory"),
     "lists: no list": (camvid_of(gone("train.txt")), "train.txt"),
-    "lists: list is no text": (camvid_of(put("val.txt", b"\xff")), "val.txt: unreadable list file"),
+    "lists: list is no text": (camvid_of(put("val.txt", b"\xff")), "val.txt: unreadable text: byte 0xff in line 1"),
     "lists: list is empty": (camvid_of(put("val.txt", b"")), "split 'val' is empty"),
     "lists: line without a mask": (camvid_of(put("val.txt", b"val/0.png\n")), "line 'val/0.png' has 1 words"),
     "lists: line with a third word": (camvid_of(put("val.txt", b"val/0.png valannot/0.png x\n")), "has 3 words"),

@@ -60,7 +60,7 @@ def test_stores_without_network_beam_or_noise(tmp_path, monkeypatch, capsys):
     ]
     data_set = DataSet.open(directory)
     assert data_set.ids("train") == ("00", "01", "02", "03")
-    assert data_set.source("train").image_bytes(2) == list(examples())[2].image_bytes
+    assert data_set.reader("train").image_bytes(2) == list(examples())[2].image_bytes
     assert len(data_set.centroids("train")) == 8
 
 

@@ -75,7 +75,7 @@ def test_contact_sheet_lies_in_the_data_set_or_where_it_is_wanted(prepared, tmp_
     for path in (prepared / "contact_sheet.png", tmp_path / "new" / "sheet.png"):
         with Image.open(path) as sheet:
             assert sheet.width == 4 * 328 + 8
-    DataSet.open(prepared).source("train")  # the picture does no harm there
+    DataSet.open(prepared).reader("train")  # the picture does no harm there
     with pytest.raises(CsstError, match=r"cannot write .*dataset.json/sheet.png \(.*\); name another place"):
         run(prepared, f"--contact_sheet={prepared / 'dataset.json' / 'sheet.png'}")
 
@@ -151,3 +151,17 @@ def test_commands_print_errors_without_traceback_and_exit_with_2(monkeypatch, tm
         cli.run(check.main)
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("error: data set directory")
+
+
+def test_many_sizes_of_images_are_told_with_the_padding_that_helps(tmp_path, capsys):
+    sized = [example(f"{i:02d}", np.arange(10 * (20 + i)).reshape(10, -1).astype(np.uint8) % 3) for i in range(10)]
+    directory = builder.prepare(DESCRIPTION, {"train": sized[:2], "val": sized[2:]}, tmp_path, source_sha256="source")
+    assert run(directory) == 0
+    assert (
+        "warning: split 'val' has images of 8 sizes, and a program is compiled for each of them. --config.evaluate."
+        in (output := capsys.readouterr().out)
+    )
+    assert "split 'train' has images" not in output
+    config = ["--config=configs/demo.py", f"--config.data.dir={directory}", "--config.evaluate.pad_px=32"]
+    check.main(["--num_workers=1", *config])
+    assert "has images of" not in capsys.readouterr().out

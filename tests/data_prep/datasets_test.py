@@ -43,15 +43,15 @@ def check(data_set, expected, num_classes):
         assert data_set.ids(split) == tuple(sorted(labels))
         assert data_set.labelled_ids(split) == tuple(sorted(i for i, label in labels.items() if label is not None))
         for record, image_id in enumerate(data_set.ids(split)):
-            stored = encoded.decode_label(data_set.source(split).label_bytes(record))
+            stored = encoded.decode_label(data_set.reader(split).label_bytes(record))
             wanted = labels[image_id] if labels[image_id] is not None else np.full_like(stored, 255)
             np.testing.assert_array_equal(stored, wanted, err_msg=f"{split} {image_id}")
-            assert encoded.decode_rgb(data_set.source(split).image_bytes(record)).shape == (*stored.shape, 3)
+            assert encoded.decode_rgb(data_set.reader(split).image_bytes(record)).shape == (*stored.shape, 3)
 
 
 def one_batch(data_set, size=4):
     """Images and labels of a batch of crops around centroids of the train split."""
-    source, index = data_set.source("train"), data_set.centroids("train")
+    source, index = data_set.reader("train"), data_set.centroids("train")
     names = data_set.description.classes
     pool = pool_from_index(index, 0, range(len(data_set.ids("train"))), 0)
     phases = [Phase(crop_px=16, global_batch=size, steps=1)]

@@ -45,6 +45,10 @@ CASES = {
         record(image=file(photo() * 0)),
         "every pixel of the image is (0, 0, 0); is it the right file?",
     ),
+    "image is a picture of a mask": (
+        record(image=file(photo(size=(1, 3)).repeat(12, 0).repeat(6, 1)[:, :16])),
+        "the image has 3 colours alone; is it a mask, or a picture of one?",
+    ),
 }
 
 

@@ -32,7 +32,7 @@ def test_images_without_masks_are_the_unlabelled_pool(own):
     assert len(data_set.ids("val")) == 2 and data_set.ids("val") == data_set.labelled_ids("val")
     assert not set(data_set.ids("val")) & set(data_set.ids("train"))
     record = data_set.ids("train").index("b/photo 7")
-    assert data_set.source("train").image_bytes(record) == (own / "images" / "b" / "photo 7.png").read_bytes()
+    assert data_set.reader("train").image_bytes(record) == (own / "images" / "b" / "photo 7.png").read_bytes()
     assert len(data_set.centroids("val")) > 0
 
 
@@ -43,7 +43,7 @@ def test_val_list_and_void(own):
     index = run(own, "--overwrite", "--void", "2", "7", names="a,b").centroids("train")
     assert set(index.klass.tolist()) == {0, 1}
     (own / "val.txt").write_text("photo 6\n")
-    with pytest.raises(CsstError, match="'photo 6' has no mask"):
+    with pytest.raises(CsstError, match="'photo 6' has no mask; a validation image needs one"):
         run(own, f"--val_list={own / 'val.txt'}")
 
 
@@ -95,7 +95,7 @@ void: {colors: [[0, 0, 0]]}
         for record, image_id in enumerate(data_set.ids(split)):
             if image_id in data_set.labelled_ids(split):
                 mask = before[own / "masks" / f"{image_id}.png"]
-                stored = encoded.decode_label(data_set.source(split).label_bytes(record))
+                stored = encoded.decode_label(data_set.reader(split).label_bytes(record))
                 np.testing.assert_array_equal(stored, np.where(mask == 2, 255, mask))
 
 
@@ -127,9 +127,28 @@ def test_class_files(tmp_path):
         ("{classes: [a, b], ignore: [255]}", "beside `classes:` there is `void:`"),
         ("{names: [a, b]}", "expected a list of classes"),
         ("[a, b", "unreadable file of classes"),
+        ("[2020-13-45, b]", "unreadable file of classes"),
+        ("[2020-12-24, b]", "class datetime.date"),
+        ("[yes, no]", "class True: give a name"),
+        ("[" * 3000, "unreadable file of classes"),
+        ("{classes: [a, b], void: {values: [[7]]}}", r"mask value \[7\] is no whole number"),
+        (
+            "[{name: a, values: [99999999999999999999]}, {name: b, values: [1]}]",
+            "is no whole number from 0 to 2147483647",
+        ),
+        ("[{name: a, values: [-1]}, {name: b, values: [1]}]", "mask value -1 is no whole number"),
+        ("[{name: a, values: [true]}, {name: b, values: [2]}]", "mask value True is no whole number"),
+        ("!!python/object:os.system [a]", "unreadable file of classes"),
+        ("classes: [&a [*a], b]", "class "),
+        ("caf\u00e9: 1", "expected a list of classes"),
     ):
         with pytest.raises(CsstError, match=complaint):
             read(text)
+    path.write_bytes("[stra\u00dfe, b]".encode("latin-1"))
+    with pytest.raises(CsstError, match=r"classes.yaml: unreadable text: byte 0xdf in line 1 is not UTF-8"):
+        classes.read(str(path), "mine")
+    path.write_bytes("[stra\u00dfe, b]".encode("utf-16"))
+    assert classes.read(str(path), "mine")[0].classes == ("stra\u00dfe", "b")
     with pytest.raises(CsstError, match="neither a file nor a list"):
         classes.read("nowhere.yaml", "mine")
     with pytest.raises(CsstError, match="class name must be given once, and not be empty: ''"):
@@ -156,5 +175,5 @@ def test_mistakes_in_the_directories(own):
     with pytest.raises(CsstError, match="--masks=.*nowhere is not a directory"):
         run(own, f"--masks={own / 'nowhere'}")
     (own / "empty").mkdir()
-    with pytest.raises(CsstError, match="--masks=.*empty holds no .png file"):
+    with pytest.raises(CsstError, match="--masks=.*empty holds no .*.png file"):
         run(own, f"--masks={own / 'empty'}")

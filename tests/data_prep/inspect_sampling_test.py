@@ -9,6 +9,7 @@ from PIL import Image
 from csst_jax import build, command_line
 from csst_jax.data.sampling import readers
 from csst_jax.data.stored import centroid_index, encoded, pseudo_labels
+from csst_jax.samplers import SAMPLERS
 from csst_jax.settings import resolve
 from csst_jax.types import CsstError
 from data_prep import inspect_sampling
@@ -23,11 +24,15 @@ def test_table_and_pictures(tiny_data, tmp_path, capsys):
     inspect_sampling.main(flags(tiny_data, f"--out_dir={tmp_path}", "--num_crops=8"))
     output = capsys.readouterr().out
     assert "4 real labels; an epoch of 16 crops of 64 px, of which the first 8 were cut" in output
-    rows = {words[0]: words[1:] for words in map(str.split, output.splitlines()) if len(words) == 10}
-    assert set(rows) == {"class", "ground", "box", "post", "sign"} and rows.pop("class")[:3] == [
-        "centroid", "class_unif", "uniform",
-    ]  # fmt: skip
-    figures = np.array([[float(figure) for figure in row] for row in rows.values()])
+    lines = [line.split() for line in output.splitlines()]
+    (head,) = (words for words in lines if words[:1] == ["class"])
+    names = [name[:10] for name in SAMPLERS]
+    assert head == ["class", *names * 3]
+    rows = {words[0]: words[1:] for words in lines if len(words) == len(head) and words != head}
+    assert set(rows) == {"ground", "box", "post", "sign"}
+    papers = [names.index(name) for name in ("centroid", "class_unif", "uniform")]
+    parts = np.array([[float(figure) for figure in row] for row in rows.values()]).reshape(4, 3, len(names))
+    figures = parts[:, :, papers].reshape(4, 9)
     np.testing.assert_array_equal(figures[:, :3], [[4, 2, 0]] * 4)
     np.testing.assert_allclose(figures[:, 6:].sum(0), 100, atol=0.05)
     assert (figures[:, 3:6] <= 100).all() and (figures[0, 3:6] > 50).all(), "the ground is nearly everywhere"
@@ -80,7 +85,7 @@ def test_a_students_epoch_has_pseudo_labels(tiny_data, tmp_path, capsys, monkeyp
         label = encoded.encode_label(np.full((96, 128), 2, np.uint8))
         directory.mkdir()
         pseudo_labels.write_shard(pseudo_labels.shard_path(directory, 0, 1), [label] * 4)
-        found = pseudo_labels.PseudoLabelled(directory, pool.source, selection.unlabelled, shard_size)
+        found = pseudo_labels.PseudoLabelled(directory, pool.reader, selection.unlabelled, shard_size)
         builder = centroid_index.IndexBuilder(4)
         for record in range(4):
             builder.add(record, f"{record}", encoded.decode_label(label), label)

@@ -1,5 +1,6 @@
 """Interrupted preparations go on: which parts are taken over, and which are made again."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_records_and_index_of_several_parts_are_in_order(tmp_path):
     data_set = DataSet.open(prepare(tmp_path, Maker()))
     assert data_set.ids("train") == tuple(f"{number:02d}" for number in range(COUNT))
     assert data_set.labelled_ids("train") == tuple(f"{number:02d}" for number in range(0, COUNT, 2))
-    source, index = data_set.source("train"), data_set.centroids("train")
+    source, index = data_set.reader("train"), data_set.centroids("train")
     for number in range(COUNT):
         assert source.image_bytes(number) == example(number).image_bytes
         thing = (index.record == number) & (index.klass == 1)
@@ -146,7 +147,7 @@ def test_beam_stores_what_processes_store(tmp_path):
     for split in ("train", "val"):
         index = f"centroids-{split}.tfrecord"
         assert (one / index).read_bytes() == (other / index).read_bytes()
-        sources = [DataSet.open(directory).source(split) for directory in (one, other)]
+        sources = [DataSet.open(directory).reader(split) for directory in (one, other)]
         for record in range(len(sources[0])):
             assert sources[0].pair_bytes(record) == sources[1].pair_bytes(record)
 
@@ -164,3 +165,22 @@ def bad_at_four(number):
     if number == 4:
         raise Bad("a.png is bad")
     return example(number)
+
+
+def test_parts_of_an_earlier_version_are_made_again(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path, Maker(n7=KeyboardInterrupt()))
+    for path in tmp_path.rglob("*.npz"):
+        with np.load(path) as arrays:
+            kept = {name: arrays[name] for name in arrays.files if name != "image_digests"}
+        np.savez(path, **kept)
+    again = Maker()
+    prepare(tmp_path, again)
+    assert again.made == [*range(COUNT), 99]
+
+
+def test_hashes_of_images_are_stored(tmp_path):
+    data_set = DataSet.open(prepare(tmp_path, Maker()))
+    digests = data_set.image_digests("train")
+    assert len(set(digests)) == COUNT and {len(digest) for digest in digests} == {16}
+    assert digests[3] == hashlib.sha256(example(3).image_bytes).hexdigest()[:16]

@@ -1,9 +1,14 @@
 """Pictures of data: masks over images, the choice of images, marks and bars."""
 
 import numpy as np
+from PIL import Image
 
 from csst_jax.data.stored import centroid_index
-from data_prep import pictures
+from csst_jax.data.stored.store import DataSet
+from csst_jax.types import DatasetDescription
+from data_prep import builder, pictures
+from data_prep.raw import RawExample
+from tests.data_prep.breaking import file, photo
 
 
 def test_overlay_keeps_the_image_and_darkens_void():
@@ -47,3 +52,20 @@ def test_bars_are_as_long_as_their_values():
     rows = np.unique((chart[70:] == (0, 114, 178)).all(-1).sum(1))
     assert rows[-1] == blue and abs(rows[-2] * 2 - blue) <= 2 and abs(orange * 4 - blue) <= 4
     assert pictures.bars("nothing", ["a"], {"one": np.zeros(1)}).shape[2] == 3
+
+
+def test_sheet_of_many_classes_and_tall_images_stays_small(tmp_path):
+    """100 classes of which no image shows more than one, in strips of 16 x 2048 pixels."""
+    size, classes = (2048, 16), 100
+    description = DatasetDescription("strips", tuple(f"c{i}" for i in range(classes)), ((1, 2, 3),) * classes)
+    examples = []
+    for i in range(classes):
+        label = np.full(size, i, np.uint8)
+        examples.append(RawExample(f"{i:03d}", file(photo(i, size)), label, True))
+    directory = builder.prepare(
+        description, {"train": examples, "val": examples[:1]}, tmp_path, source_sha256="x", num_workers=1
+    )
+    data_set = DataSet.open(directory)
+    pictures.draw_sheet(tmp_path / "sheet.png", data_set, {"train": range(classes), "val": [0]})
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 4 * 328 + 8 and sheet.height < 13 * (480 + 30) + 400

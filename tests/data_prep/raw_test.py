@@ -39,7 +39,7 @@ def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(pair):
     data[16:24] = struct.pack(">II", 40_000, 40_000)  # in IHDR, which ends with its checksum
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     pair.image.write_bytes(data)
-    assert f"{pair.image}: unreadable or truncated image" in message(pair) and "exceeds limit" in message(pair)
+    assert f"{pair.image}: the image is too large: 178,956,970 pixels are the most" in message(pair)
 
 
 def test_a_good_pair_keeps_its_bytes_and_maps_void(pair):
@@ -137,16 +137,12 @@ def test_rgb_mask(pair):
 
 def test_jpeg_mask_is_refused_because_it_is_lossy(pair):
     Image.new("L", (8, 6)).save(pair.mask, format="JPEG")
-    assert f"{pair.mask}: unreadable or truncated mask" in message(pair)
+    assert f"{pair.mask}: the mask is a JPEG by its content. JPEG changes" in message(pair)
 
 
-def test_image_of_another_colour_mode_or_turned_by_exif(pair, tmp_path):
+def test_image_of_another_colour_mode(pair, tmp_path):
     Image.new("CMYK", (8, 6)).save(tmp_path / "cmyk.jpg")
-    assert "colour mode CMYK; convert it" in message(raw.RawPair("b", tmp_path / "cmyk.jpg", None))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (8, 6)).save(tmp_path / "turned.jpg", exif=exif)
-    assert "turned.jpg: EXIF orientation 6" in message(raw.RawPair("b", tmp_path / "turned.jpg", None))
+    assert "colour mode CMYK. Convert it" in message(raw.RawPair("b", tmp_path / "cmyk.jpg", None))
 
 
 def test_check_pairs_reports_everything_at_once(pair, tmp_path):
@@ -183,8 +179,8 @@ def test_fingerprint_changes_with_files_and_settings(pair):
 
 def test_unreadable_list_file(tmp_path):
     problems = Problems()
-    (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00train")
+    (tmp_path / "train.txt").write_bytes(b"\xfftrain")
     problems_module.read_list(tmp_path / "train.txt", problems)
     problems_module.read_list(tmp_path / "val.txt", problems)
-    with pytest.raises(CsstError, match=r"(?s)train\.txt: unreadable list file.*val\.txt: unreadable list file"):
+    with pytest.raises(CsstError, match=r"(?s)train\.txt: unreadable text.*val\.txt: cannot be read"):
         problems.raise_if_any()

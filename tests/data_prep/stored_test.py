@@ -41,7 +41,7 @@ def prepare(directory, images=None, **settings):
 
 
 def test_tiles_are_the_default_and_lose_nothing(tmp_path):
-    source = DataSet.open(prepare(tmp_path)).source("train")
+    source = DataSet.open(prepare(tmp_path)).reader("train")
     for record, example in enumerate(examples()):
         image, label = source.pair_bytes(record)
         assert image[:4] == label[:4] == tiles.MAGIC
@@ -50,13 +50,13 @@ def test_tiles_are_the_default_and_lose_nothing(tmp_path):
 
 
 def test_originals_are_kept_byte_by_byte_on_demand(tmp_path):
-    source = DataSet.open(prepare(tmp_path, storage="original")).source("train")
+    source = DataSet.open(prepare(tmp_path, storage="original")).reader("train")
     assert [source.image_bytes(record) for record in range(4)] == [example.image_bytes for example in examples()]
 
 
 def test_jpeg95_is_near_and_smaller_and_its_labels_are_exact(tmp_path):
-    lossless = DataSet.open(prepare(tmp_path / "tiles")).source("train")
-    source = DataSet.open(prepare(tmp_path / "jpeg95", storage="jpeg95")).source("train")
+    lossless = DataSet.open(prepare(tmp_path / "tiles")).reader("train")
+    source = DataSet.open(prepare(tmp_path / "jpeg95", storage="jpeg95")).reader("train")
     for record, example in enumerate(examples()):
         image, label = source.pair_bytes(record)
         error = np.abs(encoded.decode_rgb(image).astype(int) - picture(record))
@@ -68,7 +68,7 @@ def test_jpeg95_is_near_and_smaller_and_its_labels_are_exact(tmp_path):
 def test_jpegs_and_small_images_stay_as_they_are(tmp_path, kind, size):
     for storage in ("tiles", "jpeg95"):
         directory = prepare(tmp_path / storage, examples(kind=kind, size=size), storage=storage)
-        source = DataSet.open(directory).source("train")
+        source = DataSet.open(directory).reader("train")
         for record, example in enumerate(examples(kind=kind, size=size)):
             assert source.image_bytes(record) == example.image_bytes
 
@@ -76,7 +76,7 @@ def test_jpegs_and_small_images_stay_as_they_are(tmp_path, kind, size):
 def test_any_number_of_processes_stores_and_indexes_the_same(tmp_path):
     directories = [prepare(tmp_path / str(number), num_workers=number) for number in (1, 2)]
     index = [store.index_path(directory, "train") for directory in directories]
-    sources = [DataSet.open(directory).source("train") for directory in directories]
+    sources = [DataSet.open(directory).reader("train") for directory in directories]
     assert index[0].read_bytes() == index[1].read_bytes()
     assert [sources[0].pair_bytes(i) for i in range(4)] == [sources[1].pair_bytes(i) for i in range(4)]
     made = index[0].read_bytes()
@@ -89,4 +89,4 @@ def test_any_number_of_processes_stores_and_indexes_the_same(tmp_path):
 def test_a_record_is_named_by_file_number_and_id(tmp_path):
     directory = prepare(tmp_path)
     (file,) = directory.glob("*train.array_record*")
-    assert DataSet.open(directory).source("train").describe(2) == f"{file}, record 2 (02)"
+    assert DataSet.open(directory).reader("train").describe(2) == f"{file}, record 2 (02)"

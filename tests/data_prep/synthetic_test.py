@@ -34,7 +34,7 @@ def arguments(data_dir, *more):
 
 
 def label_of(data_set, split, record):
-    return np.asarray(Image.open(io.BytesIO(data_set.source(split).label_bytes(record))))
+    return np.asarray(Image.open(io.BytesIO(data_set.reader(split).label_bytes(record))))
 
 
 def test_unlabelled_scenes_keep_no_mask_and_splits_share_no_scene(tmp_path, monkeypatch):
@@ -49,7 +49,7 @@ def test_unlabelled_scenes_keep_no_mask_and_splits_share_no_scene(tmp_path, monk
     for record in range(5):
         image, label = fake_render(0, record)
         np.testing.assert_array_equal(
-            np.asarray(Image.open(io.BytesIO(data_set.source("train").image_bytes(record)))), image
+            np.asarray(Image.open(io.BytesIO(data_set.reader("train").image_bytes(record)))), image
         )
         expected = label if record < 2 else np.full_like(label, IGNORE_LABEL)
         np.testing.assert_array_equal(label_of(data_set, "train", record), expected)
@@ -72,9 +72,9 @@ def test_a_second_run_renders_one_scene_at_most_and_other_settings_are_an_error(
     assert "nothing to do" in capsys.readouterr().out
     with pytest.raises(CsstError, match="another source"):
         synthetic.main(arguments(tmp_path, "--seed=1"))
-    before = DataSet.open(tmp_path).source("val").image_bytes(0)
+    before = DataSet.open(tmp_path).reader("val").image_bytes(0)
     synthetic.main(arguments(tmp_path, "--seed=1", "--overwrite"))
-    assert DataSet.open(tmp_path).source("val").image_bytes(0) != before
+    assert DataSet.open(tmp_path).reader("val").image_bytes(0) != before
 
 
 @pytest.mark.parametrize(
@@ -134,4 +134,4 @@ def test_command_line_with_two_processes_gives_what_one_gives(tmp_path):
     for split in ("train", "val"):
         assert one.labels_sha256(split) == two.labels_sha256(split)
         for record in range(len(one.ids(split))):
-            assert one.source(split).image_bytes(record) == two.source(split).image_bytes(record)
+            assert one.reader(split).image_bytes(record) == two.reader(split).image_bytes(record)

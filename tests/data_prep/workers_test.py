@@ -1,5 +1,8 @@
 """Work on all cores keeps its order, bounds its memory, and fails as one process would."""
 
+import os
+import signal
+
 import pytest
 
 from csst_jax.types import CsstError
@@ -32,6 +35,15 @@ def test_an_error_comes_in_its_turn():
     assert [next(results), next(results)] == [22, 24]
     with pytest.raises(CsstError, match="number 13 is bad"):
         next(results)
+
+
+def end_as_a_system_short_of_memory_does(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_ended_from_outside_is_told():
+    with pytest.raises(CsstError, match="because memory was short. Give fewer --num_workers"):
+        list(workers.ordered_map(end_as_a_system_short_of_memory_does, range(3), 2))
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two"])

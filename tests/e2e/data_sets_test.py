@@ -184,8 +184,8 @@ def submit(case, settings, run, capsys):
     test = ["--config.data.val_split=test", "--checkpoint=run/student", "--output=run/test"]
     assert run("evaluate", *settings, *test, f"--submission={case.server}") == 0
     (archive,) = pathlib.Path("run/test").glob("submission_*.*")
-    how = [f"--format={case.server}", "--data_dir=data"]
-    assert check_submission.main([str(archive), *how]) == 0
+    flags = [f"--format={case.server}", "--data_dir=data"]
+    assert check_submission.main([str(archive), *flags]) == 0
     assert f"{archive}: 1 images, fit for {case.server}" in capsys.readouterr().out
 
     (png,) = pathlib.Path("run/test/submission").rglob("*.png")
@@ -193,5 +193,5 @@ def submit(case, settings, run, capsys):
         image.putpixel((0, 0), 255)
         image.save(png)
     broken = shutil.make_archive("broken", "zip" if archive.suffix == ".zip" else "gztar", "run/test/submission")
-    assert check_submission.main([broken, *how]) == 2
+    assert check_submission.main([broken, *flags]) == 2
     assert "numbers of no class" in (told := capsys.readouterr().err) and f"{png.name} (255)" in told

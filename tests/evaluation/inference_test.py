@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.evaluation.inference import make_labeller, make_predictor, tiles
+from csst_jax.evaluation.inference import make_labeller, make_predictor, windows
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.train.sharding import DATA, make_mesh
 from csst_jax.types import CsstError
@@ -78,7 +78,7 @@ def test_state_reaches_the_network_as_an_argument(images):
 @pytest.mark.parametrize("size", [(36, 48), (16, 50), (10, 12)])
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.6])
 def test_tiles_cover_the_image_and_lie_in_it(size, scale, overlap):
-    region, corners = tiles(size, scale, 16, overlap)
+    region, corners = windows(size, scale, 16, overlap)
     wanted = round(16 / scale)
     assert region == (min(wanted, size[0]), min(wanted, size[1]))
     assert len(set(corners)) == len(corners)
@@ -107,9 +107,9 @@ def test_overlapping_tiles_are_averaged(images, flip):
             window = np.s_[:, top : top + 16, left : left + 16]
             expected[window] += one(images[window])
             count[window] += 1
-    tiled = jax.jit(make_predictor(place_and_content, PREPROCESSING, flip=flip, tile_px=16))(images)
+    tiled = jax.jit(make_predictor(place_and_content, PREPROCESSING, flip=flip, window_px=16))(images)
     np.testing.assert_allclose(tiled, expected / count, atol=1e-5)
-    assert np.abs(one(images) - tiled).max() > 0.1, "tiles make no difference: this test sees nothing"
+    assert np.abs(one(images) - tiled).max() > 0.1, "windows make no difference: this test sees nothing"
 
 
 def test_tiles_of_a_scale_are_as_large_as_of_any_other_and_scales_count_the_same(images):
@@ -119,24 +119,24 @@ def test_tiles_of_a_scale_are_as_large_as_of_any_other_and_scales_count_the_same
         seen.append(x.shape[1:3])
         return x
 
-    tiled = make_predictor(network, PREPROCESSING, scales=(0.5, 1.0, 2.0), tile_px=16, stride=8)(images)
+    tiled = make_predictor(network, PREPROCESSING, scales=(0.5, 1.0, 2.0), window_px=16, stride=8)(images)
     assert seen == [(16, 16)] * 3
     whole = make_predictor(lambda x: x, PREPROCESSING, scales=(0.5, 1.0, 2.0), stride=2)(images)
     inner = np.abs(np.asarray(tiled - whole))
-    assert inner.mean() < 0.02  # at borders of tiles, resizing sees less
+    assert inner.mean() < 0.02  # at borders of windows, resizing sees less
     np.testing.assert_allclose(tiled.sum(-1), 1, atol=1e-5)
 
 
 def test_a_tile_that_holds_the_image_is_the_whole_image(images):
     whole, tiled = (
-        make_predictor(place_and_content, PREPROCESSING, scales=(1.0, 2.0), tile_px=px)(images) for px in (0, 96)
+        make_predictor(place_and_content, PREPROCESSING, scales=(1.0, 2.0), window_px=px)(images) for px in (0, 96)
     )
     np.testing.assert_array_equal(whole, tiled)
 
 
 def test_bad_input(images):
-    for bad in ({"tile_px": -1}, {"tile_overlap": 1.0}, {"tile_overlap": -0.1}):
-        with pytest.raises(CsstError, match="tile_px=.*: give a side in pixels"):
+    for bad in ({"window_px": -1}, {"window_overlap": 1.0}, {"window_overlap": -0.1}):
+        with pytest.raises(CsstError, match="window_px=.*: give a side in pixels"):
             make_predictor(lambda x: x, PREPROCESSING, **bad)
     for scales in ((), (1.0, 0.0)):
         with pytest.raises(CsstError, match="prediction scales are"):
@@ -203,20 +203,20 @@ def test_memory_grows_by_the_labels_alone_with_the_images_of_a_device(num_classe
 
 
 @pytest.mark.parametrize("num_classes", [19, 66])
-@pytest.mark.parametrize("how", [{}, {"flip": True, "scales": (0.5, 1.0, 2.0)}])
-def test_tiles_hold_the_logits_of_one_tile_beside_the_sum_of_the_image(num_classes, how):
+@pytest.mark.parametrize("averaging", [{}, {"flip": True, "scales": (0.5, 1.0, 2.0)}])
+def test_tiles_hold_the_logits_of_one_tile_beside_the_sum_of_the_image(num_classes, averaging):
     size, tile = (128, 256), 32
     network, kernel = wide_network(num_classes)
     pixel = 4 * num_classes  # bytes
 
     def temporaries(batch):
-        predict = make_predictor(network, PREPROCESSING, tile_px=tile, **how)
+        predict = make_predictor(network, PREPROCESSING, window_px=tile, **averaging)
         image = jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
         label = make_labeller(predict, make_mesh(jax.devices()[:1], 1))
         return jax.jit(label).lower(image, kernel).compile().memory_analysis().temp_size_in_bytes
 
     one = temporaries(1)
-    image_sum, largest_tile = size[0] * size[1] * pixel, (tile / min(how.get("scales", (1,)))) ** 2 * pixel
+    image_sum, largest_tile = size[0] * size[1] * pixel, (tile / min(averaging.get("scales", (1,)))) ** 2 * pixel
     images = 3 * 4 * size[0] * size[1]  # normalised
     assert image_sum <= one < image_sum + images + 3 * largest_tile
     assert temporaries(4) - one < image_sum / 2, "grows with the images of a device"

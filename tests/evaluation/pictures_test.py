@@ -71,6 +71,14 @@ def test_contact_sheet(tmp_path):
         assert (legend == rgb).all(axis=1).any(), f"{rgb} is missing from the legend"
 
 
+@pytest.mark.parametrize("height,width", [(2048, 16), (3000, 1), (1, 3000), (500, 400)])
+def test_odd_shapes_do_not_make_a_sheet_of_a_thousand_rows(tmp_path, height, width):
+    picture = np.full((height, width, 3), 77, np.uint8)
+    contact_sheet([[("a", picture), ("b", picture)]] * 2, tmp_path / "sheet.png", tile_width_px=120)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 2 * 128 + 8 and sheet.height <= 2 * (180 + 22 + 8) + 16
+
+
 def test_failed_write_leaves_the_old_sheet(tmp_path, monkeypatch):
     path = tmp_path / "sheet.png"
     contact_sheet([[("a", np.zeros((4, 4, 3), np.uint8))]], path)

@@ -34,15 +34,15 @@ def predictions(data):
 
 def write(tmp_path, name, changed=None):
     """An archive of three images; `changed` gets the directory with its files before all that is there is packed."""
-    how, data = submission.find(name), DATA[name]
+    file_format, data = submission.find(name), DATA[name]
     files, archive = tmp_path / "files", tmp_path / f"submission{submission.find(name).suffix}"
     for image_id, classes in zip(IDS, predictions(data), strict=True):
-        submission.write_image(files, how, data, image_id, classes)
+        submission.write_image(files, file_format, data, image_id, classes)
     if changed is None:
-        submission.pack(files, how, archive, IDS)
+        submission.pack(files, file_format, archive, IDS)
         return archive
-    changed(files / how.folder)
-    kind = "zip" if how.suffix == ".zip" else "gztar"
+    changed(files / file_format.folder)
+    kind = "zip" if file_format.suffix == ".zip" else "gztar"
     return shutil.make_archive(tmp_path / "changed", kind, files)
 
 
@@ -144,3 +144,23 @@ def test_archives_that_are_none_are_refused(tmp_path):
             check(archive, "cityscapes")
     with pytest.raises(CsstError, match="no readable zip or tar"):
         check(tmp_path / "none.zip", "cityscapes")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_archives_end_in_no_traceback(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    stream = io.BytesIO()
+    if seed % 2:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.png", rng.bytes(500))
+    else:
+        with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+            archive.addfile(tarfile.TarInfo("a.png"))
+    data = bytearray(stream.getvalue())
+    for at in rng.integers(0, len(data), 5):
+        data[at] = rng.integers(256)
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(CsstError, match=r"x.zip(: no readable zip or tar| is not fit)"):
+        submission.require_fit(
+            tmp_path / "x.zip", submission.find("cityscapes"), CITYSCAPES, {"a_000000_000000": (4, 4)}
+        )

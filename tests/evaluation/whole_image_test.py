@@ -102,11 +102,11 @@ def test_padding_is_as_good_as_none_and_saves_programs(monkeypatch, sizes, chann
 
 @pytest.mark.slow
 @pytest.mark.parametrize("devices,batch_size,spatial", [(1, 4, 1), (8, 1, 1), (8, 4, 2), (8, 1, 8)])
-@pytest.mark.parametrize("how", [{}, {"tile_px": 16, "flip": True, "scales": (0.5, 1.0, 2.0), "pad_px": 32}])
-def test_the_same_classes_on_any_number_of_devices(monkeypatch, devices, batch_size, spatial, how):
+@pytest.mark.parametrize("averaging", [{}, {"window_px": 16, "flip": True, "scales": (0.5, 1.0, 2.0), "pad_px": 32}])
+def test_the_same_classes_on_any_number_of_devices(monkeypatch, devices, batch_size, spatial, averaging):
     """Last batches that are not full included, and heights that the devices along `spatial` do not divide."""
-    found = predicted(monkeypatch, devices, batch_size, spatial, **how)
-    plain = predicted(monkeypatch, batch_size=1, **how)
+    found = predicted(monkeypatch, devices, batch_size, spatial, **averaging)
+    plain = predicted(monkeypatch, batch_size=1, **averaging)
     for one, other in zip(plain, found, strict=True):
         assert one.record == other.record
         np.testing.assert_array_equal(one.classes, other.classes)

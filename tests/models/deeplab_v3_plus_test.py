@@ -12,7 +12,7 @@ from csst_jax.models import deeplab_v3_plus, nnx_io
 from csst_jax.types import CsstError
 
 TINY = {"width": 0.125, "depth": 0.1}
-ALL = [(lineage, backbone) for lineage, how in deeplab_v3_plus.LINEAGES.items() for backbone in how.backbones]
+ALL = [(lineage, backbone) for lineage, variant in deeplab_v3_plus.LINEAGES.items() for backbone in variant.backbones]
 
 
 def count(**options):

@@ -137,8 +137,8 @@ def test_the_auxiliary_head_runs_in_training_only_and_can_be_left_out(module):
     [
         (module, lineage, backbone)
         for module in NETWORKS
-        for lineage, how in module.LINEAGES.items()
-        for backbone in getattr(how, "backbones", ("resnet50",))
+        for lineage, variant in module.LINEAGES.items()
+        for backbone in getattr(variant, "backbones", ("resnet50",))
     ],
 )
 def test_every_lineage_runs_and_computes_in_bfloat16_with_float32_parameters_and_logits(module, lineage, backbone):

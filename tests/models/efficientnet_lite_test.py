@@ -9,15 +9,24 @@ import pytest
 from flax import nnx
 
 from csst_jax.models import nnx_io
-from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite0, InvertedResidual, SameConv
+from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite, EfficientNetLite0, InvertedResidual, SameConv
 
 SMALL = {"width": 0.25}
 
 
-def test_number_of_parameters():
-    # timm's `efficientnet_lite0` has 4,652,008; its `conv_head` and `bn2` 412,160, its classifier 1,281,000.
-    network = nnx_io.abstract(EfficientNetLite0)
-    assert sum(int(np.prod(leaf.shape)) for leaf in network.params.values()) == 4_652_008 - 412_160 - 1_281_000
+@pytest.mark.parametrize(
+    "name,parameters,last",
+    # timm's `tf_efficientnet_lite0` to 2; without `conv_head`, `bn2` and classifier of 1280 channels.
+    [
+        ("efficientnet_lite0", 4_652_008, 320),
+        ("efficientnet_lite1", 5_416_680, 320),
+        ("efficientnet_lite2", 6_092_072, 352),
+    ],
+)
+def test_number_of_parameters(name, parameters, last):
+    network = nnx_io.abstract(functools.partial(EfficientNetLite, name))
+    head = 1280 * last + 2 * 1280 + 1280 * 1000 + 1000
+    assert sum(int(np.prod(leaf.shape)) for leaf in network.params.values()) == parameters - head
 
 
 @pytest.mark.slow

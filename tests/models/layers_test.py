@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout
+from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout, GroupNorm, fan_in_std
 from csst_jax.streams import LABELLED
 from csst_jax.train.sharding import input_shardings, make_mesh, replicated
 
@@ -133,6 +133,26 @@ def test_batch_norm_over_eight_devices_is_that_of_one(spatial):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-5), eight, one)
     # and not those of a device's own part, which differ here
     assert np.abs(x[:1].mean((0, 1, 2)) - x.mean((0, 1, 2))).max() > 1
+
+
+def test_group_norm_is_of_one_image_and_one_group():
+    x = np.random.default_rng(0).normal(100.0, 2.0, (2, 3, 5, 6)).astype(np.float32)
+    norm = GroupNorm(6, 2, rngs=nnx.Rngs(0))
+    norm.scale[...], norm.bias[...] = jnp.arange(1.0, 7.0), jnp.arange(6.0)
+    expected = np.empty(x.shape)
+    for image in range(2):
+        for group in (slice(0, 3), slice(3, 6)):
+            part = x[image, :, :, group].astype(np.float64)
+            expected[image, :, :, group] = (part - part.mean()) / np.sqrt(part.var() + 1e-5)
+    np.testing.assert_allclose(norm(jnp.asarray(x)), expected * np.arange(1, 7) + np.arange(6), atol=1e-4)
+    assert norm(jnp.asarray(x, jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_weights_by_fan_in():
+    kernel = Conv(64, 8, 3, rngs=nnx.Rngs(0), init_std=fan_in_std(64, 3)).kernel[...]
+    np.testing.assert_allclose(np.std(kernel), np.sqrt(2 / (9 * 64)), rtol=0.05)
+    kernel = ConvBN(64, 64, 1, rngs=nnx.Rngs(0), init_std=fan_in_std(64, gain=1 / 3)).conv.kernel[...]
+    np.testing.assert_allclose(np.std(kernel), np.sqrt(1 / (3 * 64)), rtol=0.05)
 
 
 @pytest.mark.parametrize("dilation", [1, 2, 4])

@@ -29,13 +29,13 @@ class Blocks(nnx.Module):
 
 def residual(channels, *, rngs):
     architecture = resnet.Architecture((0, 0, 0, 0))
-    how = {"stride": 1, "dilation": 2, "stride_in_1x1": False, "dtype": jnp.float32}
-    return resnet.Block(channels, 4, architecture, rngs=rngs, **how)
+    shape = {"stride": 1, "dilation": 2, "stride_in_1x1": False, "dtype": jnp.float32}
+    return resnet.Block(channels, 4, architecture, rngs=rngs, **shape)
 
 
 def pre_activated(channels, *, rngs):
-    how = {"stride": 1, "dilation": 1, "dropout": 0.3, "dtype": jnp.float32}
-    return wide_resnet.Block(channels, (8, 8, 16), rngs=rngs, **how)
+    shape = {"stride": 1, "dilation": 1, "dropout": 0.3, "dtype": jnp.float32}
+    return wide_resnet.Block(channels, (8, 8, 16), rngs=rngs, **shape)
 
 
 def results(build, images):

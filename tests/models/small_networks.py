@@ -27,15 +27,27 @@ SHARED_CROP = 48
 SHARED_CROPS = {"icnet_resnet50": 128}
 # What ResNet50 stands for at this depth, with its name.
 DEEPER = {name: shorter for name in zoo.NETWORKS if (shorter := f"{name.removesuffix('101')}50") in zoo.NETWORKS}
+# FPN and U-Net on trunks that other networks have: shown once on a ResNet and once on an EfficientNet.
+IN_PARTS = {
+    name
+    for name in zoo.NETWORKS
+    if name.startswith(("fpn_", "unet_")) and not name.endswith(("resnet18", "efficientnet_lite0"))
+}
 # Left out where a program is compiled for eight devices: those, and OCR's trunk under FCN's head.
-REPEATED = DEEPER.keys() | {"fcn_hrnet_w48"}
+REPEATED = DEEPER.keys() | IN_PARTS | {"fcn_hrnet_w48"}
 COLOURS = np.array([(90, 90, 90), (200, 60, 60), (60, 200, 60), (60, 60, 200)])
+
+
+def options(name, **wanted):
+    """Those of the wanted options that the network has."""
+    return {option: value for option, value in wanted.items() if zoo.has_option(name, option)}
 
 
 def recipe(name, devices, spatial=1, dtype="float32"):
     """What `main` trains with the default configuration, of a small network; values are shapes alone."""
     stage = base.get_config().student
-    stage.network, stage.width, stage.depth, stage.dtype = name, 0.125, 0.01, dtype
+    stage.network, stage.dtype = name, dtype
+    stage.update(options(name, width=0.125, depth=0.01))
     mesh = make_mesh(jax.devices()[:devices], spatial)
     training = resolve.training(stage, IMAGENET)
     return build.recipe(training, NUM_CLASSES, None, Mesh(-1, spatial, split_state=False), mesh)
@@ -77,21 +89,21 @@ def batch(size, crop=CROP):
 _CPU_FORM = convolution._cpu_form
 
 
-def accelerators_form(*how):
+def accelerators_form(*geometry):
     """In place of `convolution._cpu_form`: convolutions as every platform but the CPU gets them."""
-    return "grouped" if _CPU_FORM(*how) == "grouped" else None
+    return "grouped" if _CPU_FORM(*geometry) == "grouped" else None
 
 
 def first_step(name, devices, spatial):
     """A function from a seed of the parameters to (state, metrics) after one step."""
-    how = recipe(name, devices, spatial)
+    made = recipe(name, devices, spatial)
     crop = SHARED_CROPS.get(name, SHARED_CROP)
-    program = step_program(how, Phase(crop, 8, 1))
+    program = step_program(made, Phase(crop, 8, 1))
     step = program.lower().compile()
 
     def taken(seed):
-        network = drawn(how.method.parts.network, seed)
-        state = how.initial_state(network.params, network.batch_stats)
+        network = drawn(made.method.parts.network, seed)
+        state = made.initial_state(network.params, network.batch_stats)
         return jax.device_get(step(*jax.device_put((state, batch(8, crop)), program.in_shardings)))
 
     return taken

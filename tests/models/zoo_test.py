@@ -14,6 +14,7 @@ from csst_jax.models import __main__ as command
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
+from tests.models import small_networks
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECORD = "`python -m csst_jax.models --record` counts again"
@@ -32,7 +33,7 @@ def test_the_papers_networks_are_there():
 @pytest.mark.parametrize("name", zoo.NETWORKS)
 def test_every_name_resolves_and_takes_the_options_of_the_tests(name):
     """Building takes seconds: each network's own test does it."""
-    zoo.builder(name, 7, width=0.25, depth=0.5, dtype="float32")
+    zoo.builder(name, 7, dtype="float32", **small_networks.options(name, width=0.25, depth=0.5))
     for lineage in zoo.lineages(name):
         zoo.builder(name, 7, lineage=lineage)
 
@@ -77,7 +78,8 @@ def test_table_and_json(capsys):
 
 def test_the_table_is_printed_without_counting_or_waiting_for_jax():
     program = (
-        "import sys\nfrom csst_jax.models import __main__ as command\ncommand.main([])\nprint('jax' in sys.modules)"
+        "import sys\nfrom csst_jax.models import __main__ as command\ncommand.main([*command.counted()])\n"
+        "print('jax' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert shown.endswith("\nFalse\n") and len(shown.splitlines()) == 3 + len(command.counted())

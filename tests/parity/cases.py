@@ -44,12 +44,12 @@ class Case:
 SHORT = {"depth": 0.34}
 
 
-def pair(name, source, network, **how):
+def pair(name, source, network, **more):
     """A network whose layout is compared in full, and whose numbers are when it is short."""
-    options = how.pop("options", {})
+    options = more.pop("options", {})
     return (
         Case(name, source, network, options, numeric=False, slow_layout="hrnet" in network),
-        Case(f"{name}_short", source, network, options | SHORT, **how),
+        Case(f"{name}_short", source, network, options | SHORT, **more),
     )
 
 
@@ -92,4 +92,9 @@ CASES = (
         train_size=(64, 96),
     ),
     Case("pspnet_smp", "smp", "pspnet_resnet50", sizes=((96, 128),), train_size=(96, 64)),
+    Case("fpn_smp", "smp", "fpn_resnet18", sizes=((96, 128),), train_size=(96, 64)),
+    Case("fpn_smp_efficientnet_lite1", "smp", "fpn_efficientnet_lite1", sizes=((96, 128),), train_size=(64, 96)),
+    Case("unet_smp", "smp", "unet_resnet18", sizes=((96, 128),), train_size=(96, 64)),
+    Case("unet_smp_efficientnet_lite2", "smp", "unet_efficientnet_lite2", sizes=((96, 128),), train_size=(64, 96)),
+    Case("unet_smp_resnext50", "smp", "unet_resnext50_32x4d", numeric=False),
 )

@@ -29,6 +29,8 @@ def fill(layout):
     input has small gains, or activations would grow with each; and positive biases, so that no sum comes near zero.
     """
     norms = {name.removesuffix(".running_var") for name in layout if name.endswith(".running_var")}
+    # Normalisations by group have no statistics; no other layer has a weight of one axis.
+    norms |= {name.removesuffix(".weight") for name in layout if name.endswith(".weight") and len(layout[name]) == 1}
     return {name: _fill(name, tuple(shape), norms) for name, shape in layout.items()}
 
 

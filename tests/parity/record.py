@@ -8,6 +8,7 @@ Each fixture holds the layout of the reference's state dict, and for weights, im
 in evaluation mode; logits, statistics and gradients of one training step without dropout. Only samples are kept.
 """
 
+import functools
 import json
 import pathlib
 import sys
@@ -108,7 +109,8 @@ def record(case):
                 outputs = forward(model, to_torch(filling.images(size)).double())
             key = "features" if "features" in outputs else "logits"
             kept |= sample_outputs(f"eval {size[0]} {size[1]}", {key: outputs[key]})
-        kept |= well_conditioned(lambda *how, **more: train(case, model, forward, filled, *how, **more), case.moved)
+        trained = functools.partial(train, case, model, forward, filled)
+        kept |= well_conditioned(trained, case.moved)
     kept = {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in kept.items()}
     np.savez_compressed(case.fixture, **kept)
     size = case.fixture.stat().st_size

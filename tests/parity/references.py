@@ -199,4 +199,9 @@ REFERENCES = {
     "deeplab_v3_plus_smp": (lambda: smp("DeepLabV3Plus"), whole),
     "deeplab_v3_plus_smp_efficientnet_lite0": (lambda: smp("DeepLabV3Plus", "tu-tf_efficientnet_lite0"), whole),
     "pspnet_smp": (lambda: smp("PSPNet"), whole),
+    "fpn_smp": (lambda: smp("FPN", "resnet18"), whole),
+    "fpn_smp_efficientnet_lite1": (lambda: smp("FPN", "tu-tf_efficientnet_lite1"), whole),
+    "unet_smp": (lambda: smp("Unet", "resnet18"), whole),
+    "unet_smp_efficientnet_lite2": (lambda: smp("Unet", "tu-tf_efficientnet_lite2"), whole),
+    "unet_smp_resnext50": (lambda: smp("Unet", "resnext50_32x4d"), whole),
 }

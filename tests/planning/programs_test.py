@@ -74,8 +74,8 @@ def test_training_compiles_what_is_planned(config, lowered):
     assert lowered == texts
 
 
-@pytest.mark.parametrize("name,how", [("label", "label"), ("evaluate teacher", "evaluate")])
-def test_prediction_compiles_what_is_planned(config, lowered, tiny_data, name, how):
+@pytest.mark.parametrize("name,section", [("label", "label"), ("evaluate teacher", "evaluate")])
+def test_prediction_compiles_what_is_planned(config, lowered, tiny_data, name, section):
     works = {work.name: work for work in planned(config, ["teacher", "label", "evaluate"])}
     text = works[name].lower(works[name].batch).as_text()
     lowered.clear()
@@ -83,9 +83,9 @@ def test_prediction_compiles_what_is_planned(config, lowered, tiny_data, name, h
     validation = run.data.validation(run.data.open())
     choice = run.teacher.network
     net = build.network(choice, DATA.classes, seed=7)
-    averaging, weights = getattr(run, how).averaging, (net.params, net.batch_stats)
+    averaging, weights = getattr(run, section).averaging, (net.params, net.batch_stats)
     predictor = build.predictor(averaging, net, weights, choice.preprocessing, run.evaluate.batch_size, run.mesh)
-    assert len(list(predictor(validation.source, validation.labelled))) == DATA.validation
+    assert len(list(predictor(validation.reader, validation.labelled))) == DATA.validation
     assert lowered == [text]
 
 
@@ -114,7 +114,7 @@ def test_micro_batches_are_loops_and_devices_that_share_rows_share_an_image(conf
 
 
 def test_tiles_are_loops(config):
-    config.evaluate.tile_px, config.evaluate.scales = 64, (1.0, 2.0)
+    config.evaluate.window_px, config.evaluate.scales = 64, (1.0, 2.0)
     (work,) = [work for work in planned(config, ["teacher", "evaluate"]) if work.epochs == 0]
     # 2 x 3 regions of 64 px, 42 apart, and 5 x 6 of 32 px, 21 apart, cover 96 x 128.
     assert work.loops == (6 + 30) / 2

@@ -32,7 +32,7 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
 def workdir(bucket, monkeypatch):
     for name, seconds in (("_RENEW_EVERY_S", 0.2), ("_SILENT_FOR_S", 1.0), ("_LOOK_EVERY_S", 0.1)):
         monkeypatch.setattr(claim, name, seconds)
-    return storage.place("gs://bucket/run")
+    return storage.as_path("gs://bucket/run")
 
 
 def test_a_claim_in_a_bucket_is_renewed_and_given_back(bucket, workdir):
@@ -157,5 +157,5 @@ def test_a_run_that_lost_its_claim_while_it_was_suspended_is_stopped(bucket, wor
 def test_a_bucket_that_cannot_be_written_is_told(bucket, workdir, place):
     bucket.denied.add(".lock")
     told = pytest.raises(CsstError, match=f"cannot read and write {place}: .*(?s:.*)Check the bucket's name")
-    with told, claimed(storage.place(place)):
+    with told, claimed(storage.as_path(place)):
         pytest.fail("it was written")

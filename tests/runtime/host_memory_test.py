@@ -20,11 +20,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(how):
+def faults(setting):
     # Huge pages would be few faults either way.
     settings = {"NUMPY_MADVISE_HUGEPAGE": "0"}
     return int(
-        subprocess.run([sys.executable, "-c", FAULTS, how], env=settings, capture_output=True, check=True).stdout
+        subprocess.run([sys.executable, "-c", FAULTS, setting], env=settings, capture_output=True, check=True).stdout
     )
 
 
@@ -49,8 +49,8 @@ assert gc.isenabled() and gc.collect() > 0
 
 
 def test_collections_are_few():
-    def collections(how):
-        return int(subprocess.run([sys.executable, "-c", COLLECTIONS, how], capture_output=True, check=True).stdout)
+    def collections(setting):
+        return int(subprocess.run([sys.executable, "-c", COLLECTIONS, setting], capture_output=True, check=True).stdout)
 
     assert 1 <= collections("seldom") <= 3
     assert collections("often") > 100

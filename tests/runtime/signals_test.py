@@ -86,7 +86,7 @@ def test_sigterm_is_not_taken_for_a_failed_read():
         def __getitem__(self, record):
             signal.raise_signal(signal.SIGTERM)
 
-    source = store.Source(Records([0]), [("a/x-00000", 1)], ["u"])
+    source = store.Reader(Records([0]), [("a/x-00000", 1)], ["u"])
     previous = signal.getsignal(signal.SIGTERM)
     signals.stop_between_stages()
     try:

@@ -14,7 +14,7 @@ from csst_jax.types import CsstError
 @pytest.fixture(params=["disk", "bucket"])
 def directory(request, bucket, tmp_path):
     """A directory on a disk, and one in a bucket."""
-    return tmp_path / "run" if request.param == "disk" else storage.place("gs://bucket/run")
+    return tmp_path / "run" if request.param == "disk" else storage.as_path("gs://bucket/run")
 
 
 def write(path, text):
@@ -56,13 +56,21 @@ def test_a_directory_is_moved_with_all_that_is_in_it(directory):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "path,said", [("", "--workdir=: a path is empty"), ("~nobody_of_this_name", "no home directory")]
+)
+def test_what_is_no_place_is_told_with_its_flag(path, said):
+    with pytest.raises(CsstError, match=said):
+        storage.as_path(path, "--workdir")
+
+
 def test_a_local_file_is_itself(tmp_path, bucket):
     assert storage.local_file(tmp_path / "file") == tmp_path / "file" and bucket.read == []
 
 
 def test_an_object_is_copied_once_until_it_is_another(bucket):
     bucket.put("run/labels", b"old", written_s=1)
-    path = storage.place("gs://bucket/run/labels")
+    path = storage.as_path("gs://bucket/run/labels")
     first = storage.local_file(path)
     assert first.read_bytes() == b"old" and storage.local_file(path) == first and bucket.read == ["run/labels"]
     bucket.put("run/labels", b"new", written_s=2)
@@ -72,7 +80,7 @@ def test_an_object_is_copied_once_until_it_is_another(bucket):
 def test_an_object_that_arrives_in_part_is_not_taken(bucket):
     bucket.put("run/labels", b"whole")
     bucket.cut.add("labels")
-    path = storage.place("gs://bucket/run/labels")
+    path = storage.as_path("gs://bucket/run/labels")
     with pytest.raises(CsstError, match="gs://bucket/run/labels has 5 bytes, and 2 arrived"):
         storage.local_file(path)
     bucket.cut.clear()
@@ -82,7 +90,7 @@ def test_an_object_that_arrives_in_part_is_not_taken(bucket):
 def test_what_grows_is_copied_now_and_then_and_at_the_end(bucket, monkeypatch):
     monkeypatch.setattr(storage, "_COPY_EVERY_S", 0.05)
     bucket.put("run/log.txt", b"before\n")
-    mirror = storage.Mirror(storage.place("gs://bucket/run"))
+    mirror = storage.Mirror(storage.as_path("gs://bucket/run"))
     mirror.fetch("log.txt")
     mirror.fetch("metrics.jsonl")  # not there
     file = (mirror.directory / "log.txt").open("a")
@@ -102,7 +110,7 @@ def test_what_grows_is_copied_now_and_then_and_at_the_end(bucket, monkeypatch):
 def test_a_copy_that_fails_is_made_again(bucket, monkeypatch):
     monkeypatch.setattr(storage, "_COPY_EVERY_S", 0.05)
     bucket.denied.add("log.txt")
-    mirror = storage.Mirror(storage.place("gs://bucket/run"))
+    mirror = storage.Mirror(storage.as_path("gs://bucket/run"))
     (mirror.directory / "log.txt").write_text("line\n")
     time.sleep(0.3)
     assert bucket.names() == []
@@ -113,13 +121,13 @@ def test_a_copy_that_fails_is_made_again(bucket, monkeypatch):
 
 def test_places_are_absolute_and_of_known_kinds(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert storage.place("runs/../run") == tmp_path / "run" and storage.place("~") == pathlib.Path.home()
-    assert os.fspath(storage.place("gs://bucket/run")) == "gs://bucket/run"
+    assert storage.as_path("runs/../run") == tmp_path / "run" and storage.as_path("~") == pathlib.Path.home()
+    assert os.fspath(storage.as_path("gs://bucket/run")) == "gs://bucket/run"
     with pytest.raises(CsstError, match="--workdir=s3://bucket/run: of object storage, gs:// alone can be written"):
-        storage.place("s3://bucket/run", "--workdir")
+        storage.as_path("s3://bucket/run", "--workdir")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(CsstError, match="--workdir=gs://bucket/run needs gcsfs: .*requirements-gcs.txt"):
-        storage.place("gs://bucket/run", "--workdir")
+        storage.as_path("gs://bucket/run", "--workdir")
 
 
 @pytest.mark.parametrize("path,remote", [("gs://b/d", True), ("data/mine", False), (pathlib.Path("/data"), False)])

@@ -21,7 +21,7 @@ def make_pool(real, pseudo=None):
     rows = [(s, c) for s, sizes in enumerate(counts) for c, n in enumerate(sizes) for _ in range(n)]
     pool = np.zeros(len(rows), PLAN_DTYPE)
     if rows:
-        pool["source"], pool["klass"] = np.array(rows).T
+        pool["origin"], pool["klass"] = np.array(rows).T
     pool["record"] = np.arange(len(rows))
     pool["y"] = pool["record"] + 0.5
     # The index comes in the order of the images, not of the classes.
@@ -71,9 +71,9 @@ def test_real_share(real, pseudo, share, num_samples, seed):
     for c in range(4):
         drawn = plan[plan["klass"] == c]
         if real[c] and pseudo[c]:
-            assert abs((drawn["source"] == 0).sum() - share * len(drawn)) < 1.0001
+            assert abs((drawn["origin"] == 0).sum() - share * len(drawn)) < 1.0001
         for source, size in ((0, real[c]), (1, pseudo[c])):
-            records = drawn["record"][drawn["source"] == source]
+            records = drawn["record"][drawn["origin"] == source]
             if size:
                 uses = np.unique(records, return_counts=True)[1]
                 assert len(records) == 0 or uses.max() <= -(-len(records) // size)
@@ -98,7 +98,7 @@ def test_remainder_favours_no_class():
 
 def test_union_draws_in_proportion_when_no_share_is_given():
     plan = make_sampler([100, 1], [900, 9]).plan(0, 0, 400)
-    share = (plan["source"][plan["klass"] == 0] == 0).mean()
+    share = (plan["origin"][plan["klass"] == 0] == 0).mean()
     assert 0.02 < share < 0.2
 
 

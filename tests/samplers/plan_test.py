@@ -38,7 +38,7 @@ def test_pool_from_index():
     kept = plans.pool_from_index(make_index(), 0, keep_records=iter([0, 2]), min_area_px=50)
     assert kept.tolist() == [(0, 0, 1.5, 10, 0), (0, 2, 5, 50, 2)]
     assert len(plans.pool_from_index(make_index(), 0, keep_records=[])) == 0
-    assert plans.concatenate([kept, pool])["source"].tolist() == [0, 0, 1, 1, 1, 1, 1]
+    assert plans.concatenate([kept, pool])["origin"].tolist() == [0, 0, 1, 1, 1, 1, 1]
     assert plans.concatenate([]).dtype == plans.PLAN_DTYPE
 
 

@@ -19,7 +19,7 @@ def test_every_image_once_before_any_comes_again(n, num_samples, epoch, seed):
     for begin in range(0, num_samples, n):
         records = plan["record"][begin : begin + n]
         assert len(set(records)) == len(records)
-    assert np.array_equal(plan["source"], plan["record"] % 2)
+    assert np.array_equal(plan["origin"], plan["record"] % 2)
     assert (plan["klass"] == -1).all()
     assert ((plan["y"] >= 0) & (plan["y"] <= 9 + plan["record"])).all()
     assert ((plan["x"] >= 0) & (plan["x"] <= 299 + plan["record"])).all()
@@ -38,11 +38,11 @@ def test_place_is_uniform_and_changes_with_the_epoch():
 def test_share_of_real_images():
     images = [(int(i % 6 != 0), i, 10, 10) for i in range(60)]
     plan = UniformImageSampler(images, real_share=0.5).plan(3, 4, 100)
-    real = plan["record"][plan["source"] == 0]
+    real = plan["record"][plan["origin"] == 0]
     assert len(real) == 50 and set(np.bincount(real)[::6]) == {5}
-    pseudo = plan["record"][plan["source"] == 1]
+    pseudo = plan["record"][plan["origin"] == 1]
     assert len(set(pseudo)) == 50
-    assert len(set(plan["source"][:20])) == 2
+    assert len(set(plan["origin"][:20])) == 2
     union = UniformImageSampler(images).plan(3, 4, 60)
     assert sorted(union["record"]) == list(range(60))
 
@@ -52,5 +52,5 @@ def test_bad_input():
         UniformImageSampler([(0, 0, 10, 10)], real_share=2)
     with pytest.raises(CsstError, match="no image to sample"):
         UniformImageSampler([])
-    with pytest.raises(CsstError, match="image 3 of source 0 has the size 0x5"):
+    with pytest.raises(CsstError, match="image 3 of origin 0 has the size 0x5"):
         UniformImageSampler([(0, 3, 0, 5)])

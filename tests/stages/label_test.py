@@ -86,7 +86,7 @@ def test_labels_index_and_manifest_tell_the_same(run, selection, config, tmp_pat
         expected = np.zeros((96, 128), np.uint8)
         expected[10:15, 20:24] = record % 4
         np.testing.assert_array_equal(decoded(labelled, i), expected)
-        assert labelled.image_bytes(i) == selection.source.image_bytes(record)
+        assert labelled.image_bytes(i) == selection.reader.image_bytes(record)
         klass, _y, _x, area = centroid_index.components(expected, 4)
         mine = index.record == i
         np.testing.assert_array_equal(np.sort(index.klass[mine]), np.sort(klass))
@@ -110,15 +110,15 @@ def test_joined_images_are_labelled_and_sampled_with_the_others(config, tiny_dat
     labelled, index = label.run(experiment(config, joined), artifact, TEACHER).images
     assert len(labelled) == 4 + 3
     assert index.ids[3:] == ("image07", "tiny/val/image00", "tiny/val/image01", "tiny/val/image02")
-    val = DataSet.open(tiny_data).source("val")
+    val = DataSet.open(tiny_data).reader("val")
     for i in range(3):
         image, mask = labelled.pair_bytes(4 + i)
         assert image == val.image_bytes(i) and mask != val.label_bytes(i)  # the guess, not the mask
     student = resolve.run(config).student
     images = build.images(student, joined, (labelled, index))
     plan = build.samplers(student, images, joined.dataset.description.classes)["labelled"].plan(0, 0, 64)
-    assert set(plan["record"][plan["source"] == 0].tolist()) <= {0, 1, 2, 3}
-    assert {4, 5, 6} & set(plan["record"][plan["source"] == 1].tolist())
+    assert set(plan["record"][plan["origin"] == 0].tolist()) <= {0, 1, 2, 3}
+    assert {4, 5, 6} & set(plan["record"][plan["origin"] == 1].tolist())
 
 
 def test_confidence_threshold_makes_void(run, config, tmp_path):

@@ -46,7 +46,7 @@ def config(tiny_config, tiny_data):
 
 def evaluated(config, *arguments, **more):
     parts = (resolve.evaluation(config), resolve.data(config), resolve.mesh(config))
-    return scoring.evaluate(*parts, *arguments, **more)
+    return scoring.score_networks(*parts, *arguments, **more)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(
     val, folder = DataSet.open(tiny_data), tmp_path / "predictions" / "teacher"
     assert f"predictions {folder.parent}\n" in capsys.readouterr().out
     pairs = [
-        (decode_label(val.source("val").label_bytes(record)), np.asarray(Image.open(folder / f"{image_id}.png")))
+        (decode_label(val.reader("val").label_bytes(record)), np.asarray(Image.open(folder / f"{image_id}.png")))
         for record, image_id in enumerate(val.ids("val"))
     ]
     assert (list(results["iou"].values()), results["miou"]) == official_scores(pairs, 4)
@@ -96,7 +96,7 @@ def test_a_file_a_stage_and_a_workdir_are_the_same_network_and_have_their_place(
 
 @pytest.mark.slow
 def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
-    config.evaluate.flip, config.evaluate.scales, config.evaluate.tile_px = True, (0.5, 1.0), 64
+    config.evaluate.flip, config.evaluate.scales, config.evaluate.window_px = True, (0.5, 1.0), 64
     results = evaluated(config, [weights, teacher], tmp_path / "scores")
     assert results["ours"]["confusion"] == results["teacher"]["confusion"]
     plain = json.loads((teacher.parent / "results.json").read_text())["teacher"]
@@ -107,7 +107,7 @@ def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
         "failures_teacher.png",
     }  # fmt: skip
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
-    assert scores["networks"] == results and scores["settings"]["tile_px"] == 64 and scores["images"] == 3
+    assert scores["networks"] == results and scores["settings"]["window_px"] == 64 and scores["images"] == 3
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["IoU", "%", "ground", "box", "post", "sign", "mIoU"]
     assert [line.split()[0] for line in lines[1:3]] == ["ours", "teacher"]
@@ -198,7 +198,7 @@ runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
 
 
 def test_a_submission_is_packed_on_this_machine(config, bucket):
-    output = storage.place("gs://bucket/scores")
+    output = storage.as_path("gs://bucket/scores")
     with pytest.raises(CsstError, match="the output is gs://bucket/scores; give a local --output"):
         evaluated(config, [output.parent / "student"], output, submission="cityscapes")
     assert bucket.names() == []

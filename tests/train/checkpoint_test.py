@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_taken(tmp_pa
 
 
 def test_in_a_bucket_a_damaged_checkpoint_is_set_aside_too(bucket, everywhere, caplog):
-    directory = storage.place("gs://bucket/stage/checkpoints")
+    directory = storage.as_path("gs://bucket/stage/checkpoints")
     checkpoints = Checkpoints(directory, keep=2)
     for step in (2, 4, 8):
         checkpoints.save(state_at(step))
@@ -197,12 +197,12 @@ def test_in_a_bucket_a_damaged_checkpoint_is_set_aside_too(bucket, everywhere, c
 
 
 def test_in_a_bucket_a_checkpoint_without_its_mark_is_none(bucket, everywhere):
-    checkpoints = Checkpoints(storage.place("gs://bucket/stage/checkpoints"), keep=2)
+    checkpoints = Checkpoints(storage.as_path("gs://bucket/stage/checkpoints"), keep=2)
     for step in (4, 8):
         checkpoints.save(state_at(step))
     checkpoints.close()
     del bucket.objects["stage/checkpoints/8/commit_success.txt"]  # as a kill leaves it
-    again = Checkpoints(storage.place("gs://bucket/stage/checkpoints"), keep=2)
+    again = Checkpoints(storage.as_path("gs://bucket/stage/checkpoints"), keep=2)
     assert again.latest_step() == 4
     assert int(again.restore_newest(abstract_state(state_at(0), everywhere)).step) == 4
 

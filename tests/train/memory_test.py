@@ -32,7 +32,7 @@ def growth(make_run, data, directory, steps=2000, keep=lambda batch: None, **cha
     """Trains on stored images; returns what the steps after the first 500 add: (MiB, live arrays of JAX)."""
     phases = crops.phases("coarse2fine+", 32, 4, steps // 100, 640, num_sizes=2, stride=16)
     assert sum(phase.steps for phase in phases) == steps and len({phase.compile_key for phase in phases}) == 2
-    source = DataSet.open(data).source("train")
+    source = DataSet.open(data).reader("train")
     sampler = UniformImageSampler([(0, record, 96, 128) for record in range(4)], real_share=None)
     seen = {}
 

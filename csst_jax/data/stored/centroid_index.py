@@ -23,7 +23,7 @@ from google.protobuf.message import DecodeError
 from csst_jax.data.stored import index_records
 from csst_jax.data.stored.components import components
 from csst_jax.data.stored.index_records import Damaged
-from csst_jax.runtime.storage import local_file, place, replacing
+from csst_jax.runtime.storage import as_path, local_file, replacing
 from csst_jax.types import CsstError
 
 FORMAT_VERSION = 3
@@ -211,7 +211,7 @@ def read(
     # TFDS's copy of the message: TensorFlow takes seconds to import, and more memory than the index.
     from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 
-    path = place(path)
+    path = as_path(path)
     mend = f"Rebuild it: {rebuild_command or f'python -m data_prep.reindex --data_dir={path.parent}'}"
     if not path.is_file():
         raise StaleIndexError(f"{path}: no centroid index for the labels with hash {expected_sha256}. {mend}")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from csst_jax.data.stored import tiles
 from csst_jax.data.stored.tiles import Window
 from csst_jax.types import CsstError
+
+# Preparation has checked sizes. Pillow would warn of every image of more than 89 million pixels, at every read.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def size(encoded: bytes) -> tuple[int, int]:
@@ -24,7 +28,7 @@ def size(encoded: bytes) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
             return image.height, image.width
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # a damaged file can make Pillow raise anything
         raise CsstError(f"neither PNG nor JPEG nor tiles, or damaged ({len(encoded)} bytes; {error}).") from error
 
 
@@ -36,7 +40,7 @@ def decode_rgb(encoded: bytes, window: Window | None = None) -> np.ndarray:
     """
     if encoded[:4] == tiles.MAGIC:
         return tiles.decode(encoded, window)
-    # Without the flag JPEGs would be turned as their EXIF says; preparation refuses those.
+    # Without the flag JPEGs would be turned as their EXIF says; preparation has turned those already.
     return _cut(_decode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION), window)
 
 
@@ -61,7 +65,10 @@ def encode_label(label: np.ndarray) -> bytes:
 
 
 def _decode(encoded: bytes, flags: int) -> np.ndarray:
-    array = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
+    try:
+        array = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
+    except cv2.error as error:  # what it says, of sizes beyond its limits for instance
+        raise CsstError(f"cannot be decoded ({len(encoded)} bytes; {str(error).strip()}).") from error
     if array is None:
         raise CsstError(f"neither PNG nor JPEG nor tiles, or damaged ({len(encoded)} bytes).")
     return array

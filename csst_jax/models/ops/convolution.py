@@ -123,21 +123,21 @@ def output_blocks(
 
 def _forms(x: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> dict[str, Form]:
     """What computes the convolution, by platform."""
-    how = (stride, padding, dilation)
+    geometry = (stride, padding, dilation)
     form = _cpu_form(x, kernel, stride, padding, dilation, groups)
     if form == "grouped":
         return {
-            "cpu": lambda x, k: _grouped(x, k, *how, groups, _BLOCK_CHANNELS_ON_CPU),
-            "default": lambda x, k: _grouped(x, k, *how, groups, _BLOCK_CHANNELS),
+            "cpu": lambda x, k: _grouped(x, k, *geometry, groups, _BLOCK_CHANNELS_ON_CPU),
+            "default": lambda x, k: _grouped(x, k, *geometry, groups, _BLOCK_CHANNELS),
         }
-    forms: dict[str, Form] = {"default": lambda x, k: _plain(x, k, *how, groups)}
+    forms: dict[str, Form] = {"default": lambda x, k: _plain(x, k, *geometry, groups)}
     if form == "pointwise":
         forms["cpu"] = _pointwise
     if form == "depthwise":
-        forms["cpu"] = lambda x, k: cpu.depthwise(x, k, *how)
+        forms["cpu"] = lambda x, k: cpu.depthwise(x, k, *geometry)
     if form == "winograd":
         forms["cpu"] = lambda x, k: winograd(x, k, padding, dilation)
-    side = output_blocks(x.shape, kernel.shape, *how, groups)
+    side = output_blocks(x.shape, kernel.shape, *geometry, groups)
     if side is not None:
         forms["tpu"] = lambda x, k: convolve_blocks(x, k, stride, padding, groups, side)
     return forms

@@ -46,6 +46,20 @@ def resize(x: Float[Array, "b h w c"], size: tuple[int, int], align_corners: boo
     return y.reshape(b, size[0], q, c).astype(x.dtype)
 
 
+def resize_nearest(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b p q c"]:
+    """Resizing to `size` (height, width) that repeats pixels, as PyTorch's `interpolate(mode="nearest")` does.
+
+    By whole factors a reshape, which devices that share the rows need not exchange anything for.
+    """
+    for axis, new in enumerate(size, start=1):
+        factor, rest = divmod(new, x.shape[axis])
+        if rest:
+            x = jnp.take(x, np.arange(new) * x.shape[axis] // new, axis)
+        elif factor > 1:
+            x = jnp.repeat(x, factor, axis)
+    return x
+
+
 def resize_logits(x: Float[Array, "b h w c"], size: tuple[int, int], align_corners: bool) -> Float[Array, "b p q c"]:
     """The same for a network's logits, in float32 and with the classes outside in memory.
 

@@ -23,7 +23,7 @@ SOURCES: dict[str, dict[str, str]] = {
     },
     "timm": {
         "*_hrnet_w48": f"{_HERE}.timm:HRNETS",
-        "*_efficientnet_lite0": f"{_HERE}.efficientnet_lite:TIMM",
+        "*_efficientnet_lite?": f"{_HERE}.efficientnet_lite:TIMM",
         "*": f"{_HERE}.timm:RESNETS",
     },
     "efficientnet_lite": {"*_efficientnet_lite0": f"{_HERE}.efficientnet_lite:PACKAGE"},
@@ -42,8 +42,13 @@ SOURCES: dict[str, dict[str, str]] = {
     "smp": {
         f"pspnet_{_DILATED}": f"{_HERE}.smp:PSPNET",
         f"deeplab_v3_plus_{_DILATED}": f"{_HERE}.smp:DEEPLAB_V3_PLUS",
-        "deeplab_v3_plus_*resnext50_32x4d": f"{_HERE}.smp:DEEPLAB_V3_PLUS",
-        "deeplab_v3_plus_efficientnet_lite0": f"{_HERE}.smp:DEEPLAB_V3_PLUS",
+        "deeplab_v3_plus_resnext50_32x4d": f"{_HERE}.smp:DEEPLAB_V3_PLUS",
+        "deeplab_v3_plus_se_resnext50_32x4d": f"{_HERE}.smp:DEEPLAB_V3_PLUS_SE",
+        "deeplab_v3_plus_efficientnet_lite0": f"{_HERE}.smp:DEEPLAB_V3_PLUS_LITE",
+        "fpn_efficientnet_lite?": f"{_HERE}.smp:FPN_LITE",
+        "fpn_*": f"{_HERE}.smp:FPN",
+        "unet_efficientnet_lite?": f"{_HERE}.smp:UNET_LITE",
+        "unet_*": f"{_HERE}.smp:UNET",
     },
     "vplr": {
         f"deeplab_v3_plus_{_DILATED}": f"{_HERE}.vplr:DEEPLAB_V3_PLUS",

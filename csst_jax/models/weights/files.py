@@ -1,6 +1,6 @@
-"""Files of weights: reading what others publish, writing and reading our own.
+"""Our files of weights: writing and reading them.
 
-Ours are safetensors under our names. Whatever is needed to use them stands in their metadata, so that a file is enough
+They are safetensors under our names. Whatever is needed to use them stands in their metadata, so that a file is enough
 by itself. Imported weights and the network that a training stage ends with are files of the same format.
 """
 
@@ -13,15 +13,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
-from csst_jax.models.weights import torch_pickle
 from csst_jax.models.weights.locate import MODEL_FILE, locate
+from csst_jax.models.weights.published import read_safetensors
 from csst_jax.precision import compute_dtype
-from csst_jax.runtime.storage import Place, local_file, place, replacing
+from csst_jax.runtime.storage import StoragePath, local_file, replacing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -77,13 +76,18 @@ class Description:
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """A published checkpoint's arrays by its own names: safetensors, or PyTorch's format.
+def check_finite(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuses weights that compute nothing.
 
     Raises:
-      CsstError: see `torch_pickle.read`.
+      CsstError: some values are NaN or infinite; says how many arrays, and one of them.
     """
-    return _read_safetensors(path)[0] if str(path).endswith(".safetensors") else torch_pickle.read(path)
+    wrong = [name for name, value in arrays.items() if not np.isfinite(np.asarray(value, np.float32)).all()]
+    if wrong:
+        raise CsstError(
+            f"{path}: {len(wrong)} of {len(arrays)} arrays hold values that are not finite (NaN or infinite), for "
+            f"example {wrong[0]}. The network that wrote it has diverged; take an earlier checkpoint."
+        )
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -144,7 +148,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Descripti
       path: see `locate`.
 
     Raises:
-      CsstError: the file is missing, damaged, or not one that `write` made; says what to do.
+      CsstError: the file is missing, damaged, or not one that `write` made, or not finite; says what to do.
     """
     found = locate(path)
     arrays, metadata = _read_safetensors(found)
@@ -153,6 +157,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Descripti
     if said and own != said:
         again = _AGAIN if description.source == TRAINED_HERE else "import the checkpoint again"
         raise CsstError(f"{found} is damaged: its weights' hash is {own[:12]}, not {said[:12]}; {again}.")
+    check_finite(found, arrays)
     return arrays, description
 
 
@@ -182,7 +187,7 @@ def other_classes(description: Description, classes: Sequence[str]) -> str:
     return ""
 
 
-def add_scores(path: Place, scores: Mapping[str, Any]) -> None:
+def add_scores(path: StoragePath, scores: Mapping[str, Any]) -> None:
     """Puts scores into a file's description, in place of those that are there; atomically.
 
     Raises:
@@ -192,7 +197,11 @@ def add_scores(path: Place, scores: Mapping[str, Any]) -> None:
     write(path, arrays, dataclasses.replace(description, scores=scores))
 
 
-def _description(path: Place, metadata: Mapping[str, str]) -> Description:
+def _read_safetensors(path: StoragePath, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    return read_safetensors(path, arrays, f"; {_AGAIN}" if path.name == MODEL_FILE else "")
+
+
+def _description(path: StoragePath, metadata: Mapping[str, str]) -> Description:
     if _KEY not in metadata:
         raise CsstError(f"{path} does not say which network it is for, so it is not csst_jax's own file. {_MAKE}")
     try:
@@ -204,18 +213,6 @@ def _description(path: Place, metadata: Mapping[str, str]) -> Description:
         return Description(**{**fields, "preprocessing": Preprocessing(**preprocessing)})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CsstError(f"{path}: its metadata is of another version of csst_jax ({error!r}). {_MAKE}") from error
-
-
-def _read_safetensors(
-    path: str | os.PathLike[str], arrays: bool = True
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    try:
-        with safetensors.safe_open(os.fspath(local_file(place(path))), framework="numpy") as file:
-            names = list(file.keys()) if arrays else []
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (OSError, safetensors.SafetensorError) as error:
-        hint = f"; {_AGAIN}" if os.path.basename(os.fspath(path)) == MODEL_FILE else ""
-        raise CsstError(f"cannot read {path} as safetensors: {error}{hint}.") from error
 
 
 def network(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from csst_jax.runtime.storage import Place, place
+from csst_jax.runtime.storage import StoragePath, as_path
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ MODEL_FILE = "model.safetensors"
 """The trained network, in the directory of a training stage."""
 
 
-def locate(path: str | os.PathLike[str]) -> Place:
+def locate(path: str | os.PathLike[str]) -> StoragePath:
     """The file of a network.
 
     Args:
@@ -24,7 +24,7 @@ def locate(path: str | os.PathLike[str]) -> Place:
     Raises:
       CsstError: it is a directory without such a file; names the networks that are there.
     """
-    found = place(path)
+    found = as_path(path)
     if not found.is_dir():
         return found
     for file in (found / MODEL_FILE, found / "student" / MODEL_FILE):

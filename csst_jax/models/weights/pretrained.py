@@ -43,7 +43,7 @@ def options(path: str | os.PathLike[str], network: str, asked: Mapping[str, Any]
     return {**description.options, **asked}
 
 
-def check_complete(path: str, classes: Sequence[str]) -> None:
+def require_complete(path: str, classes: Sequence[str]) -> None:
     """Refuses to take weights as they are where something in them was never trained, or was for other classes.
 
     Args:
@@ -66,18 +66,22 @@ def check_complete(path: str, classes: Sequence[str]) -> None:
 
 
 def from_file(network: Network, path: str | os.PathLike[str]) -> Network:
-    """The network with a file's weights; where the numbers of classes differ, the classifiers keep their own values.
+    """The network with a file's weights, but for what was never trained: that keeps the network's own initial values.
+
+    So it does where an import filled a trunk alone (each seed, and the student beside its teacher, then begins with a
+    decoder of its own), and in the classifiers where the numbers of classes differ.
 
     Raises:
       CsstError: the file's arrays are not those of the network.
     """
     arrays, description = files.read(path)
     wrong, kept = [], []
+    never_trained = set(description.initial)
 
     def value(name: str, own: Any) -> Any:
         found = arrays.get(name)
         if found is not None and found.shape == own.shape:
-            return jnp.asarray(found)
+            return own if name in never_trained else jnp.asarray(found)
         # A classifier's arrays differ in the number of classes, their last dimension, alone.
         by_class = found is not None and found.shape[-1:] == (description.num_classes,)
         if found is not None and by_class and found.shape[:-1] == own.shape[:-1]:
@@ -93,7 +97,7 @@ def from_file(network: Network, path: str | os.PathLike[str]) -> Network:
     wrong += [f"{name}: not in the network" for name in arrays if name not in network.params | network.batch_stats]
     if wrong:
         raise CsstError(f"{path} does not fit the network: {'; '.join(sorted(wrong))}. Import the checkpoint again.")
-    log.info("%d arrays from %s (%s)", len(arrays) - len(kept), path, description.source)
+    log.info("%d arrays from %s (%s)", len(arrays) - len(never_trained.union(kept)), path, description.source)
     if kept:
         log.info("other classes than the file's %d: new classifiers (%s)", description.num_classes, ", ".join(kept))
     return network

@@ -13,7 +13,7 @@ from csst_jax.models.preprocessing import IMAGENET, Preprocessing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +116,12 @@ def _rename(source: Source, entries: Mapping[str, np.ndarray]) -> _Renamed:
             out.twice.append(f"{name} from {out.origin[name]} and from {entry}")
         out.values[name], out.origin[name] = new, entry
     return out
+
+
+def known(source: Source, names: Iterable[str]) -> int:
+    """How many names a rule or a drop rule of the source matches."""
+    patterns = [re.compile(pattern) for pattern in (*(p for p, _, _ in source.rules), *(p for _, p in source.drop))]
+    return sum(any(pattern.fullmatch(name) for pattern in patterns) for name in names)
 
 
 def dropped(source: Source, entries: Mapping[str, np.ndarray]) -> dict[str, int]:

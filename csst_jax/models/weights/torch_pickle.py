@@ -1,7 +1,8 @@
 """Reads the tensors of a PyTorch checkpoint (`.pth`, `.pt`) without PyTorch and without running what is in it.
 
 A checkpoint is a pickle, and a pickle is a program: it may name any function and call it. The unpickler here knows the
-few names that tensors need and refuses every other, so nothing foreign is ever imported or called.
+few names that tensors need. What else training checkpoints hold (numbers of numpy, settings, an optimizer's state)
+becomes a stand-in that does nothing; every other name is refused. So nothing foreign is ever imported or called.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import collections
 import io
 import pickle
+import re
+import shlex
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +39,60 @@ _STORAGES = {
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net")
-_RESAVE = (
-    "If you trust where it comes from (PyTorch runs what it loads so), re-save its tensors alone: "
-    "`c = torch.load(FILE, map_location='cpu', weights_only=False); torch.save(c.get('state_dict', c), NEW_FILE)`."
+_STATE = re.compile(  # module and name of what is kept beside tensors and means nothing here
+    r"""
+    numpy(\._?core)?(\.\w+)*\.(scalar|dtype|ndarray|_reconstruct|_frombuffer|bool_?|u?int\d+|float\d+|\w+DType)
+    | numpy\.random\.\w+\.\w+ | _codecs\.encode | copyreg\._reconstructor
+    | (builtins|__builtin__)\.(set|frozenset|object|slice|x?range|complex|bytearray|bytes)
+    | (builtins|__builtin__)\.(dict|list|tuple|int|float|str|bool|unicode|long)
+    | collections\.(defaultdict|deque|Counter) | argparse\.Namespace | types\.SimpleNamespace
+    | pathlib(\._local)?\.\w*Path | datetime\.\w+ | enum\.\w+ | uuid\.UUID
+    | torch\.(Size|device|dtype|Generator|bool|u?int\d+|b?float\d+|strided|contiguous_format)
+    | torch\.(optim|nn)\..+ | torch\.serialization\._get_layout
+    | (omegaconf|yacs|addict|easydict|mmengine|mmcv|mmseg|fvcore|detectron2|timm|(pytorch_)?lightning\w*)\..+
+    """,
+    re.VERBOSE,
 )
+
+
+def _resave(path: str) -> str:
+    code = (
+        "import sys, torch; c = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
+        "c = next((c[k] for k in ('state_dict', 'model') if isinstance(c, dict) and k in c), c); "
+        "torch.save(c.state_dict() if hasattr(c, 'state_dict') else c, sys.argv[2])"
+    )
+    new = f"{path.rpartition('.')[0] or path}-tensors.pth"
+    return (
+        "If you trust where it comes from (PyTorch runs what it loads so), re-save its tensors alone, where PyTorch is "
+        f"installed: `{shlex.join(['python', '-c', code, path, new])}`."
+    )
+
+
+class _StandIn:
+    """What a checkpoint holds beside tensors: takes anything, does nothing, keeps nothing."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **__: Any) -> _StandIn:
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+    def __setitem__(self, _: Any, __: Any) -> None:
+        pass
+
+    def append(self, _: Any) -> None:
+        pass
+
+    def extend(self, _: Any) -> None:
+        pass
+
+    def add(self, _: Any) -> None:
+        pass
 
 
 class _Storage:
@@ -73,16 +126,18 @@ class _Unpickler(pickle.Unpickler):
             return collections.OrderedDict
         if module == "torch" and name in _STORAGES:
             return name  # a string, not a class: a pickle can set attributes of what it is given
+        if "." not in name and _STATE.fullmatch(f"{module}.{name}"):
+            return type(name, (_StandIn,), {"__slots__": ()})  # a new one each time, for the same reason
         raise CsstError(
             f"{self._path} asks for {module}.{name}, which no tensor needs; it was not loaded, and nothing in it was "
-            f"run. {_RESAVE}"
+            f"run. {_resave(self._path)}"
         )
 
     def persistent_load(self, pid: Any) -> _Storage:
         match pid:
             case ("storage", str(kind), str(key), _, int(count), *view) if kind in _STORAGES and view in ([], [None]):
                 return self.storages.setdefault(key, _Storage(key, _STORAGES[kind], count))
-        raise CsstError(f"{self._path} refers to {pid!r}, which is no storage of a tensor; {_RESAVE}")
+        raise CsstError(f"{self._path} refers to {pid!r}, which is no storage of a tensor. {_resave(self._path)}")
 
 
 def _rebuilder() -> Any:
@@ -134,12 +189,14 @@ def _read_zip(path: str | os.PathLike[str], text: str) -> dict[str, np.ndarray]:
         names = set(archive.namelist())
         pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(pickles) != 1:
-            raise CsstError(f"{text} is a zip archive but no checkpoint: it has {len(pickles)} data.pkl; {_RESAVE}")
+            raise CsstError(
+                f"{text} is a zip archive but no checkpoint: it has {len(pickles)} data.pkl. {_resave(text)}"
+            )
         prefix = pickles[0].removesuffix("data.pkl")
         if f"{prefix}constants.pkl" in names:
             raise CsstError(f"{text} is TorchScript, which is a program; save the state_dict of the module instead.")
         if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
-            raise CsstError(f"{text} was written on a big-endian machine; {_RESAVE}")
+            raise CsstError(f"{text} was written on a big-endian machine. {_resave(text)}")
         content = _Unpickler(io.BytesIO(archive.read(pickles[0])), text).load()
         return _arrays(_state_dict(content, text), lambda storage: archive.read(f"{prefix}data/{storage.key}"))
 
@@ -153,9 +210,9 @@ def _read_legacy(path: str | os.PathLike[str], text: str) -> dict[str, np.ndarra
     except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError):
         head = [None]
     if head[:2] != [_LEGACY_MAGIC, _LEGACY_VERSION]:
-        raise CsstError(f"{text} is no PyTorch checkpoint. {_RESAVE}")
+        raise CsstError(f"{text} is no PyTorch checkpoint. {_resave(text)}")
     if not head[2].get("little_endian", True):
-        raise CsstError(f"{text} was written on a big-endian machine; {_RESAVE}")
+        raise CsstError(f"{text} was written on a big-endian machine. {_resave(text)}")
     unpickler = _Unpickler(stream, text)
     content = unpickler.load()
     at: dict[str, bytes] = {}
@@ -167,18 +224,19 @@ def _read_legacy(path: str | os.PathLike[str], text: str) -> dict[str, np.ndarra
 
 
 def _state_dict(content: Any, path: str) -> dict[str, _Tensor]:
-    """Tensors by name: the content itself or, level by level, what a wrapper holds. "module." goes."""
+    """Tensors by name: the content itself or, level by level, what a wrapper holds."""
     while isinstance(content, dict):
         tensors = {k: v for k, v in content.items() if isinstance(v, _Tensor) and isinstance(k, str)}
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
         if inner is None or len(tensors) > 1:
             if not tensors:
                 break
-            parallel = all(name.startswith("module.") for name in tensors)
-            return {name.removeprefix("module.") if parallel else name: value for name, value in tensors.items()}
+            return tensors
         content = inner
     keys = ", ".join(map(str, list(content)[:10])) if isinstance(content, dict) else type(content).__name__
-    raise CsstError(f"{path} holds no dict of tensors, nor one under {', '.join(_WRAPPERS)}; it holds: {keys}.")
+    raise CsstError(
+        f"{path} holds no dict of tensors, nor one under {', '.join(_WRAPPERS)}; it holds: {keys}. " + _resave(path)
+    )
 
 
 def _arrays(tensors: Mapping[str, _Tensor], fetch: Callable[[_Storage], bytes]) -> dict[str, np.ndarray]:

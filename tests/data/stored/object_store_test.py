@@ -28,7 +28,7 @@ def test_a_remote_data_set_is_the_local_one(bucket, tiny_data, place):
     assert remote.description == local.description and remote.splits == local.splits
     for split in local.splits:
         assert remote.ids(split) == local.ids(split)
-        assert remote.source(split).pair_bytes(0) == local.source(split).pair_bytes(0)
+        assert remote.reader(split).pair_bytes(0) == local.reader(split).pair_bytes(0)
         assert remote.centroids(split).labels_sha256 == local.centroids(split).labels_sha256
     assert remote.directory.parts[-2:] == ("tiny", "1.0.0")
 

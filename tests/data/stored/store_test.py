@@ -66,7 +66,7 @@ def test_reads_back_what_was_stored_undecoded(prepared):
     expected = list(examples(12))
     assert data.ids("train") == tuple(example.id for example in expected)
     assert data.labelled_ids("train") == tuple(example.id for example in expected if example.labelled)
-    source = data.source("train")
+    source = data.reader("train")
     assert len(source) == 12
     for record in (11, 0, 5):
         assert source.image_bytes(record) == expected[record].image_bytes
@@ -76,9 +76,9 @@ def test_reads_back_what_was_stored_undecoded(prepared):
 
 
 def test_many_threads_read_the_right_records(prepared):
-    source = DataSet.open(prepared).source("train")
+    source = DataSet.open(prepared).reader("train")
     alone = [source.pair_bytes(record) for record in range(len(source))]
-    fresh = DataSet.open(prepared).source("train")  # readers are opened by the threads
+    fresh = DataSet.open(prepared).reader("train")  # readers are opened by the threads
     order = np.random.default_rng(0).integers(0, len(source), 2000).tolist()
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         for record, pair in zip(order, pool.map(fresh.pair_bytes, order), strict=True):
@@ -91,7 +91,7 @@ def test_index_covers_all_images_and_labelled_ones_alone_have_components(prepare
     assert index.ids == data.ids("train")
     labelled = {data.ids("train").index(image_id) for image_id in data.labelled_ids("train")}
     assert set(index.record.tolist()) == labelled
-    first = np.asarray(Image.open(io.BytesIO(data.source("train").label_bytes(0))))
+    first = np.asarray(Image.open(io.BytesIO(data.reader("train").label_bytes(0))))
     _klass, y, _x, area = centroid_index.components(first, 2)
     np.testing.assert_array_equal(index.area[index.record == 0], area)
     np.testing.assert_array_equal(index.y[index.record == 0], y)
@@ -130,7 +130,7 @@ def test_nobody_is_told_to_delete_raw_files(tmp_path):
 
 def test_unknown_split_lists_the_known(prepared):
     with pytest.raises(CsstError, match="no split 'test'; there are: train, val"):
-        DataSet.open(prepared).source("test")
+        DataSet.open(prepared).reader("test")
 
 
 def test_index_made_from_other_labels_is_refused(copy):
@@ -162,11 +162,11 @@ def test_damaged_directories_say_what_to_do(copy):
     metadata["splits"]["train"]["ids"].pop()
     (copy / store.METADATA_FILE).write_text(json.dumps(metadata))
     with pytest.raises(CsstError, match=r"'train' stores 12 records, but dataset.json lists 11 ids.*prepare"):
-        DataSet.open(copy).source("train")
+        DataSet.open(copy).reader("train")
     (record_file,) = copy.glob("*-val.array_record*")
     record_file.write_bytes(record_file.read_bytes()[:100])
     with pytest.raises(CsstError, match=r"cannot read split 'val'.*prepare"):
-        DataSet.open(copy).source("val")
+        DataSet.open(copy).reader("val")
     (copy / store.METADATA_FILE).write_text('{"name": ')
     with pytest.raises(CsstError, match=r"dataset.json: damaged.*prepare"):
         DataSet.open(copy)
@@ -199,11 +199,11 @@ class Flaky:
 
 def test_a_read_that_fails_now_and_then_is_tried_again(monkeypatch, caplog):
     monkeypatch.setattr(store, "_PAUSES_S", (0.0, 0.01, 0.0))
-    source = store.Source(Flaky(3), [("a/x-00000", 2), ("a/x-00001", 3)], ["u", "v", "w", "x", "y"])
+    source = store.Reader(Flaky(3), [("a/x-00000", 2), ("a/x-00001", 3)], ["u", "v", "w", "x", "y"])
     assert source.pair_bytes(3) == (b"image3", b"label3")
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 3 and said[1].startswith("a/x-00001, record 3 (x): Input/output error; trying again in 0.01 s")
-    source = store.Source(Flaky(4), [("a/x-00000", 2), ("a/x-00001", 3)], ["u", "v", "w", "x", "y"])
+    source = store.Reader(Flaky(4), [("a/x-00000", 2), ("a/x-00001", 3)], ["u", "v", "w", "x", "y"])
     with pytest.raises(CsstError, match=r"a/x-00000, record 1 \(v\) cannot be read, tried 4 times"):
         source.label_bytes(1)
 

@@ -33,11 +33,11 @@ def arrays(x_shape, kernel_shape, seed=0, dtype=np.float32):
     return rng.normal(size=x_shape).astype(dtype), rng.normal(size=kernel_shape).astype(dtype)
 
 
-def values_and_gradients(conv, x, kernel, *how):
+def values_and_gradients(conv, x, kernel, *geometry):
     """The output and the gradients of a weighted sum of it: every output pixel counts differently."""
 
     def weighted(x, kernel):
-        y = conv(x, kernel, *how)
+        y = conv(x, kernel, *geometry)
         weight = jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
         return jnp.sum(y.astype(jnp.float32) * weight), y
 
@@ -89,10 +89,12 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_plain_convolution_in_value_and_both_gradients(case):
-    x_shape, kernel_shape, *how = CASES[case]
+    x_shape, kernel_shape, *geometry = CASES[case]
     x, kernel = arrays(x_shape, kernel_shape)
     for ours, theirs in zip(
-        values_and_gradients(conv2d, x, kernel, *how), values_and_gradients(plain, x, kernel, *how), strict=True
+        values_and_gradients(conv2d, x, kernel, *geometry),
+        values_and_gradients(plain, x, kernel, *geometry),
+        strict=True,
     ):
         assert ours.shape == theirs.shape
         # Of sums of a thousand terms of either sign, those near zero are rounded as the largest are.
@@ -114,15 +116,17 @@ BLOCKS = {
 @pytest.mark.parametrize("case", BLOCKS)
 def test_the_convolution_of_blocks_equals_the_plain_one_in_value_and_both_gradients(case):
     x_shape, kernel_shape, padding, groups, side = BLOCKS[case]
-    how = (pair(2), padding, pair(1), groups)
-    assert output_blocks(x_shape, kernel_shape, *how) == side
+    geometry = (pair(2), padding, pair(1), groups)
+    assert output_blocks(x_shape, kernel_shape, *geometry) == side
 
     def blocks(x, kernel, stride, padding, dilation, groups):
         return convolve_blocks(x, kernel, stride, padding, groups, side)
 
     x, kernel = arrays(x_shape, kernel_shape)
     for ours, theirs in zip(
-        values_and_gradients(blocks, x, kernel, *how), values_and_gradients(plain, x, kernel, *how), strict=True
+        values_and_gradients(blocks, x, kernel, *geometry),
+        values_and_gradients(plain, x, kernel, *geometry),
+        strict=True,
     ):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
@@ -154,12 +158,12 @@ def test_blocks_hold_the_pixels_by_column_row_and_channel_and_give_them_back():
 
 
 def test_bfloat16_weight_gradient_does_not_lose_what_float32_sums_keep():
-    how = (pair(1), (pair(1), pair(1)), pair(1), 3)
+    geometry = (pair(1), (pair(1), pair(1)), pair(1), 3)
     x, kernel = arrays((1, 1024, 4, 3), (3, 3, 1, 3))
     x, kernel = jnp.abs(x), jnp.asarray(kernel)  # sums grow, and a running sum of bfloat16 stops growing at 256
 
     def kernel_gradient(x, kernel):
-        return jax.jit(jax.grad(lambda k: jnp.sum(conv2d(x, k, *how).astype(jnp.float32))))(kernel)
+        return jax.jit(jax.grad(lambda k: jnp.sum(conv2d(x, k, *geometry).astype(jnp.float32))))(kernel)
 
     exact = kernel_gradient(x, kernel)
     half = kernel_gradient(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
@@ -168,11 +172,11 @@ def test_bfloat16_weight_gradient_does_not_lose_what_float32_sums_keep():
 
 
 def test_winograd_in_bfloat16_is_as_exact_as_its_inputs():
-    how = (pair(1), (pair(1), pair(1)), pair(1), 1)
+    geometry = (pair(1), (pair(1), pair(1)), pair(1), 1)
     x, kernel = (jnp.asarray(a, jnp.bfloat16) for a in arrays((1, 8, 8, 128), (3, 3, 128, 128)))
-    y = conv2d(x, kernel, *how)
+    y = conv2d(x, kernel, *geometry)
     assert y.dtype == jnp.bfloat16
-    exact = plain(x.astype(jnp.float32), kernel.astype(jnp.float32), *how)
+    exact = plain(x.astype(jnp.float32), kernel.astype(jnp.float32), *geometry)
     np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2**-7, atol=2**-7)
 
 
@@ -220,13 +224,13 @@ def test_no_platform_gets_a_convolution_with_groups_of_several_channels():
         assert all("batch_group_count = 1 : i64" in line for line in convolutions)
 
 
-def gathered_sizes(conv, x_shape, kernel_shape, how, spatial):
+def gathered_sizes(conv, x_shape, kernel_shape, geometry, spatial):
     """Numbers of elements of all that the program of the output and both gradients gathers on eight devices."""
     mesh = make_mesh(jax.devices()[:8], spatial)
     pixels, everywhere = input_shardings([LABELLED], mesh)["labelled"]["image"], replicated(mesh)
 
     def step(x, kernel):
-        y, vjp = jax.vjp(lambda x, k: conv(x, k, *how), x, kernel)
+        y, vjp = jax.vjp(lambda x, k: conv(x, k, *geometry), x, kernel)
         return y, vjp(jnp.sin(y))
 
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (x_shape, kernel_shape)]
@@ -240,9 +244,9 @@ def gathered_sizes(conv, x_shape, kernel_shape, how, spatial):
 @pytest.mark.parametrize("stride,dilation", [(1, 1), (2, 1), (1, 2)])
 def test_a_grouped_convolution_gathers_no_images_from_other_devices(spatial, stride, dilation):
     x_shape, kernel_shape, groups = GROUPED
-    how = (pair(stride), (pair(dilation), pair(dilation)), pair(dilation), groups)
+    geometry = (pair(stride), (pair(dilation), pair(dilation)), pair(dilation), groups)
     own_share = math.prod(x_shape) // stride**2 // 8
-    assert all(size < own_share for size in gathered_sizes(conv2d, x_shape, kernel_shape, how, spatial))
+    assert all(size < own_share for size in gathered_sizes(conv2d, x_shape, kernel_shape, geometry, spatial))
 
 
 @pytest.mark.parametrize("spatial", [1, 2])
@@ -250,13 +254,13 @@ def test_a_grouped_convolution_gathers_no_images_from_other_devices(spatial, str
     "x_shape,kernel_shape,groups,side", [((8, 16, 16, 3), (3, 3, 3, 32), 1, 2), ((8, 16, 16, 32), (3, 3, 1, 32), 32, 1)]
 )
 def test_a_convolution_of_blocks_gathers_no_images_from_other_devices(x_shape, kernel_shape, groups, side, spatial):
-    how = (pair(2), (pair(1), pair(1)), groups, side)
+    geometry = (pair(2), (pair(1), pair(1)), groups, side)
     own_share = 8 * 8 * min(32, x_shape[-1]) // spatial
-    assert all(size < own_share for size in gathered_sizes(convolve_blocks, x_shape, kernel_shape, how, spatial))
+    assert all(size < own_share for size in gathered_sizes(convolve_blocks, x_shape, kernel_shape, geometry, spatial))
 
 
 def test_the_plain_grouped_convolution_would_gather_images():
     """What the form above is for; when this fails, openxla/xla#47945 is mended and the form can be reconsidered."""
     x_shape, kernel_shape, groups = GROUPED
-    how = (pair(1), (pair(1), pair(1)), pair(1), groups)
-    assert math.prod(x_shape) in gathered_sizes(plain, x_shape, kernel_shape, how, 1)
+    geometry = (pair(1), (pair(1), pair(1)), pair(1), groups)
+    assert math.prod(x_shape) in gathered_sizes(plain, x_shape, kernel_shape, geometry, 1)

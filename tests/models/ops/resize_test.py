@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.models.ops.resize import bilinear_matrix, resize, resize_logits
+from csst_jax.models.ops.resize import bilinear_matrix, resize, resize_logits, resize_nearest
 
 
 def reference(x, size, align_corners):
@@ -101,3 +101,13 @@ def test_tpu_multiplies_in_float32_too():
     program = jax.jit(lambda x: resize(x, (7, 7), True)).trace(shape).lower(lowering_platforms=("tpu",)).as_text()
     products = [line for line in program.splitlines() if "dot_general" in line]
     assert products and all("HIGHEST, HIGHEST" in line for line in products)
+
+
+@pytest.mark.parametrize("old,new", [((2, 3), (4, 6)), ((3, 2), (5, 4)), ((4, 4), (4, 12)), ((5, 3), (2, 3))])
+def test_nearest_takes_the_pixel_at_the_floor_of_the_ratio(old, new):
+    x = jnp.arange(2 * old[0] * old[1] * 3.0).reshape(2, *old, 3)
+    y = resize_nearest(x, new)
+    assert y.shape == (2, *new, 3)
+    for i in range(new[0]):
+        for j in range(new[1]):
+            np.testing.assert_array_equal(y[:, i, j], x[:, i * old[0] // new[0], j * old[1] // new[1]])

@@ -53,7 +53,7 @@ def with_gradients(layers, height, mesh):
 @pytest.mark.parametrize("layers", [depthwise, strided_depthwise, pooled])
 @pytest.mark.parametrize(("height", "spatial"), [(40, 8), (10, 8), (5, 8), (40, 4), (10, 4), (5, 4)])
 def test_gradients_over_eight_devices_are_those_of_one(monkeypatch, layers, height, spatial):
-    monkeypatch.setattr(convolution, "_cpu_form", lambda *how: None)  # as on every platform but the CPU
+    monkeypatch.setattr(convolution, "_cpu_form", lambda *geometry: None)  # as on every platform but the CPU
     one, eight = (with_gradients(layers, height, make_mesh(jax.devices()[:n], m)) for n, m in ((1, 1), (8, spatial)))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), eight, one)
 
@@ -71,7 +71,7 @@ def test_rows_stay_shared_where_devices_divide_them():
 
 
 def test_whole_rows_that_devices_divide_again_come_to_a_depthwise_convolution(monkeypatch):
-    monkeypatch.setattr(convolution, "_cpu_form", lambda *how: None)
+    monkeypatch.setattr(convolution, "_cpu_form", lambda *geometry: None)
     layers = lambda x, kernel: depthwise(strided_depthwise(x, kernel), kernel)  # noqa: E731
     one, eight = (with_gradients(layers, 7, make_mesh(jax.devices()[:n], m)) for n, m in ((1, 1), (8, 4)))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), eight, one)

@@ -25,6 +25,10 @@ def test_every_line_leads_to_a_source_and_is_some_networks_first(name):
         ("deeplab_v3_plus_resnet50", {"mmseg", "smp", "vplr"}),
         ("deeplab_v3_plus_wide_resnet38", {"vplr"}),
         ("deeplab_v3_plus_efficientnet_lite0", {"timm", "efficientnet_lite", "smp"}),
+        ("light_fpn_efficientnet_lite0", {"timm", "efficientnet_lite"}),
+        ("fpn_resnext50_32x4d", {"smp"}),
+        ("unet_efficientnet_lite0", {"timm", "efficientnet_lite", "smp"}),
+        ("unet_efficientnet_lite2", {"timm", "smp"}),
     ],
 )
 def test_sources_of_a_network_are_those_that_have_it(network, sources):

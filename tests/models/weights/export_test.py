@@ -30,21 +30,21 @@ RECORDED = [
 
 def numbered(network, **options):
     """The network's arrays, each value of them a number of its own."""
-    how = catalogue.source("mmseg", network)
-    built = nnx_io.abstract(zoo.builder(network, NUM_CLASSES, **how.options, **options))
+    code_base = catalogue.source("mmseg", network)
+    built = nnx_io.abstract(zoo.builder(network, NUM_CLASSES, **code_base.options, **options))
     arrays, count = {}, 0
     for name, leaf in (built.params | built.batch_stats).items():
         arrays[name] = np.arange(count, count + leaf.size, dtype=np.uint32).view(np.float32).reshape(leaf.shape)
         count += leaf.size
-    return how, arrays
+    return code_base, arrays
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", RECORDED)
 def test_the_state_dict_is_the_references_entry_by_entry(case):
     layout = json.loads(str(np.load(case.fixture)["layout"]))
-    how, arrays = numbered(case.network, **case.options)
-    assert {name: list(value.shape) for name, value in export.names(how, arrays).items()} == layout
+    code_base, arrays = numbered(case.network, **case.options)
+    assert {name: list(value.shape) for name, value in export.names(code_base, arrays).items()} == layout
 
 
 def test_every_network_of_the_source_has_a_recorded_state_dict_to_compare_with():
@@ -71,9 +71,9 @@ def test_every_network_of_the_source_has_a_recorded_state_dict_to_compare_with()
     ],
 )
 def test_what_is_exported_is_imported_bit_for_bit(network):
-    how, arrays = numbered(network, width=0.125)
-    theirs = export.names(how, arrays)
-    back = rules.apply(how, theirs, {name: value.shape for name, value in arrays.items()})
+    code_base, arrays = numbered(network, width=0.125)
+    theirs = export.names(code_base, arrays)
+    back = rules.apply(code_base, theirs, {name: value.shape for name, value in arrays.items()})
     assert back.keys() == arrays.keys()
     for name, value in arrays.items():
         np.testing.assert_array_equal(back[name].view(np.uint32), value.view(np.uint32))
@@ -83,8 +83,8 @@ def test_what_is_exported_is_imported_bit_for_bit(network):
 
 
 def test_a_linear_layer_is_one_again():
-    how, arrays = numbered("encnet_resnet50", width=0.125, depth=0.01)
-    theirs = export.names(how, arrays)
+    code_base, arrays = numbered("encnet_resnet50", width=0.125, depth=0.01)
+    theirs = export.names(code_base, arrays)
     gate = theirs["decode_head.enc_module.fc.0.weight"]
     np.testing.assert_array_equal(gate.T, arrays["encmodule.fc.kernel"][0, 0])
     assert theirs["decode_head.se_layer.weight"].ndim == 2

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -20,6 +22,7 @@ from csst_jax.models.backbones.resnet import ResNet
 from csst_jax.models.layers import Classifier
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import catalogue, files
+from csst_jax.models.weights.published import read_checkpoint
 from csst_jax.models.weights.rules import BATCH_COUNTER, Source, modules
 from csst_jax.types import CsstError
 
@@ -261,3 +264,28 @@ def test_classes_are_compared_by_name_where_the_file_knows_them():
 def test_the_package_is_imported_without_jax_and_loads():
     program = "import csst_jax, sys; assert callable(csst_jax.load); print({'jax', 'numpy', 'flax'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("name", ["zip.pth", "legacy.pth"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".bin"])
+def test_pytorchs_files_are_known_by_their_content_and_told_how_to_come_in(tmp_path, name, suffix):
+    path = tmp_path / f"my net{suffix}"
+    path.write_bytes((pathlib.Path(__file__).parent / name).read_bytes())
+    with pytest.raises(CsstError, match="is a checkpoint of PyTorch.*Import it first") as error:
+        files.read(path)
+    command = shlex.split(str(error.value).split("`")[1])
+    assert command[:3] == ["python", "-m", "csst_jax.import_weights"]
+    assert f"--checkpoint={path}" in command and f"--out={tmp_path / 'my net-imported.safetensors'}" in command
+    assert "conv.weight" in read_checkpoint(path)
+
+
+def test_numbers_of_half_precision_are_read_and_others_told(tmp_path):
+    def save(dtype, size):
+        header = json.dumps({"a": {"dtype": dtype, "shape": [2], "data_offsets": [0, 2 * size]}}).encode()
+        (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2 * size))
+        return tmp_path / "x.safetensors"
+
+    for dtype, size in (("BF16", 2), ("F16", 2), ("F64", 8)):
+        assert read_checkpoint(save(dtype, size))["a"].shape == (2,)
+    with pytest.raises(CsstError, match="x.safetensors holds numbers of a kind that is not read"):
+        read_checkpoint(save("F8_E4M3", 1))

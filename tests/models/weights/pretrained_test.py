@@ -1,5 +1,7 @@
 """Initial values from a file: what is taken, what stays, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,18 @@ def test_other_classes_keep_new_classifiers_alone_and_it_is_said(path, caplog):
     assert "other classes than the file's 5: new classifiers" in caplog.text and "classifier.kernel" in caplog.text
 
 
+def test_what_was_never_trained_is_the_seeds_own(path, caplog):
+    caplog.set_level("INFO")
+    arrays, description = files.read(path)
+    initial = ("aux.bias", "aux.kernel", "stem.bn.mean")
+    files.write(path, arrays, dataclasses.replace(description, initial=initial))
+    own = nnx_io.create(zoo.builder("toy", 5), 0)
+    network = pretrained.from_file(own, path)
+    before, after = own.params | own.batch_stats, network.params | network.batch_stats
+    assert {name for name in before if after[name] is before[name]} == set(initial)
+    assert f"{len(arrays) - 3} arrays from" in caplog.text
+
+
 def test_a_file_that_does_not_fit_lists_both_sides(path):
     arrays, description = files.read(path)
     arrays["more"] = arrays.pop("stem.bn.mean")
@@ -66,20 +80,20 @@ def test_options_are_the_files_but_for_the_output_stride(tmp_path):
 
 
 def test_taken_as_they_are_weights_must_be_complete(path):
-    pretrained.check_complete(str(path), "abcde")
+    pretrained.require_complete(str(path), "abcde")
     with pytest.raises(CsstError, match="has 5 classes, and the data set has 11: a new classifier must be trained"):
-        pretrained.check_complete(str(path), "abcdefghijk")
+        pretrained.require_complete(str(path), "abcdefghijk")
     with pytest.raises(CsstError, match="set pretrained=FILE, or epochs to 1 or more"):
-        pretrained.check_complete("", "abcde")
+        pretrained.require_complete("", "abcde")
     arrays, _ = files.read(path)
     files.write(path, arrays, files.Description("toy", {}, 5, "toys", "0" * 64, IMAGENET, ("aux.bias",)))
     with pytest.raises(CsstError, match=r"1 arrays hold initial values \(aux.bias, …\)"):
-        pretrained.check_complete(str(path), "abcde")
+        pretrained.require_complete(str(path), "abcde")
     named = files.Description("toy", {}, 5, "toys", "0" * 64, IMAGENET, classes=tuple("abcde"))
     files.write(path, arrays, named)
-    pretrained.check_complete(str(path), "abcde")
+    pretrained.require_complete(str(path), "abcde")
     with pytest.raises(CsstError, match="has 'b' as class 1, and the data set has 'c': a new classifier must be tr"):
-        pretrained.check_complete(str(path), "acbde")
+        pretrained.require_complete(str(path), "acbde")
 
 
 def test_a_stage_and_a_workdir_are_taken_as_files_are(path, tmp_path):

@@ -230,6 +230,7 @@ CASES = [
     ("encoding", "encnet_resnet101", encoding_encnet),
     ("torchseg", "bisenet_resnet18", torchseg_bisenet),
     ("efficientnet_lite", "deeplab_v3_plus_efficientnet_lite0", efficientnet_lite0),
+    ("efficientnet_lite", "light_fpn_efficientnet_lite0", efficientnet_lite0),
     pytest.param("hrnet_ocr", "fcn_hrnet_w48", hrnet_ocr_fcn, marks=pytest.mark.slow),
     pytest.param("hrnet_ocr", "ocr_hrnet_w48", hrnet_ocr, marks=pytest.mark.slow),
 ]
@@ -238,10 +239,10 @@ CASES = [
 @pytest.mark.slow
 @pytest.mark.parametrize("source,network,layout", CASES)
 def test_the_released_state_dict_fits_entry_by_entry(source, network, layout):
-    how = catalogue.source(source, network)
-    built = nnx_io.abstract(zoo.builder(network, CLASSES, **how.options))
+    code_base = catalogue.source(source, network)
+    built = nnx_io.abstract(zoo.builder(network, CLASSES, **code_base.options))
     like = {name: tuple(leaf.shape) for name, leaf in (built.params | built.batch_stats).items()}
-    if how.backbone:
+    if code_base.backbone:
         like = {name: shape for name, shape in like.items() if name.startswith("backbone.")}
     entries = {name: np.broadcast_to(np.float32(0), shape) for name, shape in layout().items()}
-    assert rules.apply(how, entries, like).keys() == like.keys()
+    assert rules.apply(code_base, entries, like).keys() == like.keys()

@@ -5,6 +5,8 @@ import io
 import os
 import pathlib
 import pickle
+import shlex
+import subprocess
 import sys
 import types
 import zipfile
@@ -132,11 +134,82 @@ def test_files_that_pytorch_wrote(name):
     lambda d: d,
     lambda d: {"state_dict": d, "meta": {"epoch": 3, "CLASSES": ("a", "b")}},
     lambda d: {"model": {"state_dict": d}},
-    lambda d: {"epoch": 1, "state_dict": {f"module.{k}": v for k, v in d.items()}},
+    lambda d: {"epoch": 1, "state_dict": d, "optimizer": {"state": {0: {"exp_avg": d["a.bias"]}}}},
 ])  # fmt: skip
 def test_wrappers_come_off(tmp_path, fake_torch, wrap):
     content = {"a.weight": FakeTensor(np.ones(2, np.float32)), "a.bias": FakeTensor(np.zeros(2, np.float32))}
     assert sorted(torch_pickle.read(save(tmp_path / "x.pth", wrap(content)))) == ["a.bias", "a.weight"]
+
+
+class Named:
+    """Pickles as an object of a module that is not there."""
+
+    def __init__(self, module, name, *arguments, state=None):
+        self.kind = type(name, (), {"__module__": module, "__qualname__": name})
+        self.arguments, self.state = arguments, state
+
+    def __reduce_ex__(self, protocol):
+        return (self.kind, self.arguments, self.state) if self.state is not None else (self.kind, self.arguments)
+
+
+@pytest.fixture
+def foreign(monkeypatch):
+    """Makes an object whose module is there while it is pickled, alone."""
+
+    def make(module, name, *arguments, state=None):
+        made = Named(module, name, *arguments, state=state)
+        for end in range(1, module.count(".") + 2):
+            parent = ".".join(module.split(".")[:end])
+            if parent not in sys.modules:
+                monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+        monkeypatch.setattr(sys.modules[module], name, made.kind, raising=False)
+        return made
+
+    return make
+
+
+def test_what_training_keeps_beside_tensors_is_neither_loaded_nor_in_the_way(tmp_path, fake_torch, foreign):
+    """As torch.save writes a whole training state: numbers of numpy, settings, an optimizer, a logger's buffers."""
+    weights = {"a": FakeTensor(np.ones(2, np.float32)), "b": FakeTensor(np.zeros(2, np.float32))}
+    content = {
+        "state_dict": weights,
+        "epoch": np.int64(3), "best_iou": np.float32(0.5), "curve": np.arange(3.0), "classes": {"a", "b"},
+        "args": foreign("argparse", "Namespace", state={"lr": 0.1}),
+        "hyper_parameters": foreign("lightning.fabric.utilities.data", "AttributeDict", {"width": 1}),
+        "message_hub": {"loss": foreign("mmengine.logging.history_buffer", "HistoryBuffer", state={"_n": np.zeros(2)})},
+        "cfg": foreign("omegaconf.dictconfig", "DictConfig", state={"_content": {"a": pathlib.PurePosixPath("x")}}),
+        "optimizer": {"state": {0: {"step": FakeTensor(np.array(7)), "exp_avg": weights["a"]}}},
+        "dtype": foreign("torch", "float32"),
+    }  # fmt: skip
+    read = torch_pickle.read(save(tmp_path / "x.pth", content))
+    assert sorted(read) == ["a", "b"]
+    np.testing.assert_array_equal(read["a"], [1, 1])
+
+
+def test_a_whole_module_is_told_how_to_be_saved(tmp_path, fake_torch, foreign):
+    content = {"epoch": 1, "model": foreign("torch.nn.modules.container", "Sequential", state={"training": True})}
+    with pytest.raises(CsstError, match=r"holds no dict of tensors.*it holds: epoch, model.*re-save its tensors alone"):
+        torch_pickle.read(save(tmp_path / "x.pth", content))
+    with pytest.raises(CsstError, match=r"asks for models.unet.UNet.*nothing in it was run"):
+        torch_pickle.read(save(tmp_path / "x.pth", {"model": foreign("models.unet", "UNet")}))
+
+
+@pytest.mark.parametrize("content", ["{'state_dict': s}", "{'model': s}", "s", "{'model': Module()}", "Module()"])
+def test_the_command_that_is_proposed_does_what_it_says(tmp_path, fake_torch, foreign, content):
+    """It is run with a PyTorch that loads and saves by pickle."""
+    name = tmp_path / "it's mine.ckpt"
+    with pytest.raises(CsstError) as error:
+        torch_pickle.read(save(name, {"model": foreign("models.unet", "UNet")}))
+    command = shlex.split(str(error.value).split("`")[1])
+    assert command[0] == "python" and command[-2:] == [str(name), str(tmp_path / "it's mine-tensors.pth")]
+    (tmp_path / "torch.py").write_text(
+        "import pickle\ns = {'a': 1}\n"
+        "class Module:\n    def state_dict(self): return s\n"
+        f"def load(path, map_location, weights_only): return {content}\n"
+        "def save(content, path): open(path, 'wb').write(pickle.dumps(content))\n"
+    )
+    subprocess.run([sys.executable, *command[1:]], check=True, env={"PYTHONPATH": str(tmp_path)})
+    assert pickle.loads((tmp_path / "it's mine-tensors.pth").read_bytes()) == {"a": 1}
 
 
 class Evil:

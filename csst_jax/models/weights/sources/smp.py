@@ -1,21 +1,28 @@
-"""segmentation_models_pytorch: DeepLabV3+ and PSPNet (with its default, a trunk of three stages)."""
+"""segmentation_models_pytorch: DeepLabV3+, FPN, U-Net and PSPNet (with its default, a trunk of three stages).
+
+A source for each kind of trunk: so every name of ours comes from one of theirs, and can be turned back into it.
+"""
 
 from __future__ import annotations
 
+from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights.rules import BATCH_COUNTER, Source, modules
 from csst_jax.models.weights.sources import efficientnet_lite
 from csst_jax.models.weights.sources.resnet import RESNET, SE_RESNEXT, inside
 
-_TRUNK = (*inside(RESNET, r"encoder\."), *inside(SE_RESNEXT, r"encoder\."))
+_Pairs = tuple[tuple[str, str], ...]
+
+_RESNET = inside(RESNET, r"encoder\.")
+_SE_RESNEXT = inside(SE_RESNEXT, r"encoder\.")
+# Of the encoders "tu-tf_efficientnet_lite0" to 2. "timm-tf_efficientnet_lite0" has no TensorFlow padding and another
+# epsilon, so that it is another network; its names, without "model", are refused.
+_EFFICIENTNET_LITE = inside(efficientnet_lite.TRUNK, r"encoder\.model\.")
 _ASPP = r"decoder\.aspp\.0\."
 
-DEEPLAB_V3_PLUS = Source(
-    "smp",
-    modules(
-        *_TRUNK,
-        # Of the encoder "tu-tf_efficientnet_lite0". "timm-tf_efficientnet_lite0" has no TensorFlow padding and another
-        # epsilon, so that it is another network; its names, without "model", are refused.
-        *inside(efficientnet_lite.TRUNK, r"encoder\.model\."),
+
+def _deeplab_v3_plus(trunk: _Pairs) -> Source:
+    pairs = (
+        *trunk,
         (rf"{_ASPP}convs\.0\.0", "aspp.convs.0.conv"),
         (rf"{_ASPP}convs\.0\.1", "aspp.convs.0.bn"),
         (rf"{_ASPP}convs\.([1-3])\.0\.0", r"aspp.convs.\1.depthwise"),
@@ -34,15 +41,18 @@ DEEPLAB_V3_PLUS = Source(
         (r"decoder\.block2\.0\.1", "final.0.pointwise.conv"),
         (r"decoder\.block2\.1", "final.0.pointwise.bn"),
         (r"segmentation_head\.0", "classifier"),
-    ),
-    drop=(BATCH_COUNTER,),
-    options={"lineage": "smp", "aux": False},
-)
+    )
+    return Source("smp", modules(*pairs), drop=(BATCH_COUNTER,), options={"lineage": "smp", "aux": False})
+
+
+DEEPLAB_V3_PLUS = _deeplab_v3_plus(_RESNET)
+DEEPLAB_V3_PLUS_SE = _deeplab_v3_plus(_SE_RESNEXT)
+DEEPLAB_V3_PLUS_LITE = _deeplab_v3_plus(_EFFICIENTNET_LITE)
 
 PSPNET = Source(
     "smp",
     modules(
-        *_TRUNK,
+        *_RESNET,
         # One bin: a convolution with a bias and no normalisation.
         (r"decoder\.psp\.blocks\.0\.pool\.1\.0", "ppm.convs.0"),
         (r"decoder\.psp\.blocks\.([1-3])\.pool\.1\.0", r"ppm.convs.\1.conv"),
@@ -54,3 +64,40 @@ PSPNET = Source(
     drop=(BATCH_COUNTER, ("stages that are not used", r"encoder\.layer[34]\..*")),
     options={"lineage": "smp", "aux": False},
 )
+
+
+def _fpn(trunk: _Pairs) -> Source:
+    pairs = (
+        *trunk,
+        (r"decoder\.p5", "laterals.0"),
+        *((rf"decoder\.p{5 - i}\.skip_conv", f"laterals.{i}") for i in (1, 2, 3)),
+        (r"decoder\.seg_blocks\.(\d)\.block\.(\d)\.block\.0", r"branches.\1.\2.conv"),
+        (r"decoder\.seg_blocks\.(\d)\.block\.(\d)\.block\.1", r"branches.\1.\2.gn"),
+        (r"segmentation_head\.0", "classifier"),
+    )
+    return Source("smp", modules(*pairs), drop=(BATCH_COUNTER,))
+
+
+FPN, FPN_LITE = _fpn(_RESNET), _fpn(_EFFICIENTNET_LITE)
+
+
+def _unet(trunk: _Pairs) -> Source:
+    pairs = (
+        *trunk,
+        (r"decoder\.blocks\.(\d)\.(conv[12])\.0", r"blocks.\1.\2.conv"),
+        (r"decoder\.blocks\.(\d)\.(conv[12])\.1", r"blocks.\1.\2.bn"),
+        (r"segmentation_head\.0", "classifier"),
+    )
+    return Source("smp", modules(*pairs), drop=(BATCH_COUNTER,))
+
+
+UNET, UNET_LITE = _unet(_RESNET), _unet(_EFFICIENTNET_LITE)
+
+
+def config(num_classes: int, preprocessing: Preprocessing) -> str:
+    """What there is to say to smp for a network of ours, besides its class and encoder."""
+    mean, std = (
+        [round(value / preprocessing.value_range, 6) for value in values]
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    return f"classes={num_classes}; images {preprocessing.channels} from 0 to 1, less mean={mean}, over std={std}"

@@ -1,0 +1,164 @@
+"""Picture files as people have them: read whole, turned upright, or refused with the file's name and the fix."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import pathlib
+import warnings
+
+from PIL import ExifTags, Image, ImageOps
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+"""Names of image files that are read, in lower case."""
+
+KEPT_SUFFIXES = IMAGE_SUFFIXES[:3]
+"""Those of files that are stored as they are."""
+
+MASK_SUFFIXES = (".png",)
+
+_IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+_KEPT_FORMATS = (
+    "PNG",
+    "JPEG",
+    "MPO",
+)  # stored as they are; MPO is a JPEG with more pictures behind it, as phones write
+_MODES = ("RGB", "L", "P", "RGBA")
+_MAX_PIXELS = 178_956_970  # Pillow's: twice its MAX_IMAGE_PIXELS
+_PNG_BIT_DEPTH, _PNG_COLOUR_TYPE = 24, 25  # offsets of the header's bytes
+
+
+class Bad(Exception):
+    """What is wrong with a file: names it and says the fix."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFile:
+    """An image that was read whole.
+
+    Attributes:
+      data: PNG or JPEG, which decoders without EXIF show upright: the file's own bytes where they are that.
+      picture: its pixels, upright.
+      turned: whether the file's EXIF tag says that its pixels are turned or mirrored.
+    """
+
+    data: bytes
+    picture: Image.Image
+    turned: bool
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+    """A file's content.
+
+    Raises:
+      Bad: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Bad(f"{path}: cannot be read ({error.strerror}). Check the file and its permissions.") from error
+
+
+def read_image(path: pathlib.Path) -> ImageFile:
+    """Reads a photo: PNG or JPEG, or what becomes PNG here (TIFF, WebP, BMP, and what EXIF says is turned).
+
+    Raises:
+      Bad: it is none of these, damaged, too large, of more than 8 bits a channel, or of several pages.
+    """
+    data = read_bytes(path)
+    picture, orientation = _decode(path, data, "image", _IMAGE_FORMATS)
+    if picture.mode not in _MODES:
+        raise Bad(f"{path}: image of colour mode {picture.mode}. Convert it to 8-bit RGB.")
+    if _bits(picture, data) > 8:
+        raise Bad(f"{path}: image of 16 bits a channel, of which decoders drop half. Convert it to 8-bit RGB.")
+    pages = getattr(picture, "n_frames", 1) if picture.format in ("TIFF", "WEBP") else 1
+    if pages > 1:
+        raise Bad(f"{path}: the file holds {pages} pictures. Save the one that counts as a file of its own.")
+    turned = orientation in range(2, 9)
+    if picture.format in _KEPT_FORMATS and not turned:
+        return ImageFile(data, picture, turned=False)
+    try:
+        upright = ImageOps.exif_transpose(picture).convert("RGB")
+        stream = io.BytesIO()
+        upright.save(stream, "PNG", compress_level=1, exif=b"")
+    except Exception as error:  # odd metadata can make Pillow raise anything
+        raise Bad(
+            f"{path}: cannot be turned upright or converted ({error!r}). Save it as PNG without metadata."
+        ) from error
+    return ImageFile(stream.getvalue(), upright, turned)
+
+
+def read_mask(path: pathlib.Path) -> Image.Image:
+    """Reads a mask: PNG, since other formats change values. Grey levels of 2 or 4 bits are as they were written.
+
+    Raises:
+      Bad: it is no PNG, damaged, too large, or turned by EXIF.
+    """
+    data = read_bytes(path)
+    picture, orientation = _decode(path, data, "mask", ("PNG",))
+    if orientation in range(2, 9):
+        raise Bad(
+            f"{path}: EXIF orientation {orientation} in a mask. Turn its pixels and remove the tag, for instance with "
+            "`mogrify -auto-orient`."
+        )
+    levels = 2 ** data[_PNG_BIT_DEPTH]
+    if picture.mode == "L" and data[_PNG_COLOUR_TYPE] == 0 and levels < 256:
+        return picture.point([value * (levels - 1) // 255 for value in range(256)])  # Pillow spreads them over 0..255
+    return picture
+
+
+def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]) -> tuple[Image.Image, int]:
+    """The decoded picture and its EXIF orientation (1: upright)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large pictures, which are read, and of metadata, which does not count
+            picture = Image.open(io.BytesIO(data), formats=formats)
+            picture.load()
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise Bad(
+            f"{path}: the {kind} is too large: {_MAX_PIXELS:,} pixels are the most that is read, if memory is enough. "
+            "Cut it into parts or make it smaller, image and mask alike."
+        ) from error
+    except Exception as error:  # a damaged or odd file can make Pillow raise anything
+        raise Bad(f"{path}: {_why(data, kind, error)}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return picture, int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:
+        raise Bad(
+            f"{path}: damaged EXIF metadata ({error!r}), which would tell whether the {kind} is turned. Save it again "
+            "without metadata, for instance with `mogrify -strip`."
+        ) from error
+
+
+def _why(data: bytes, kind: str, error: Exception) -> str:
+    """What is wrong with content that cannot be decoded, and the fix."""
+    found = ""
+    with contextlib.suppress(Exception), warnings.catch_warnings():  # not even a header that Pillow knows
+        warnings.simplefilter("ignore")
+        found = Image.open(io.BytesIO(data)).format or ""
+    wanted = ("PNG",) if kind == "mask" else (*_IMAGE_FORMATS, "MPO")
+    if found and found not in wanted:
+        why = " JPEG changes the values of pixels." if found in ("JPEG", "MPO") else ""
+        return (
+            f"the {kind} is a {found} by its content.{why} Export it as {'PNG' if kind == 'mask' else 'PNG or JPEG'}."
+        )
+    if not data:
+        return f"unreadable or truncated {kind} (0 bytes). Copy it again from its source."
+    said = "it begins as no picture does" if "BytesIO" in str(error) else str(error) or repr(error)
+    expected = "PNG" if kind == "mask" else "PNG or JPEG, TIFF, WebP or BMP"
+    return (
+        f"unreadable or truncated {kind} ({len(data)} bytes; {said}); expected {expected}. If other programs open it, "
+        "save it as PNG with one of them; if none does, copy it again from its source."
+    )
+
+
+def _bits(picture: Image.Image, data: bytes) -> int:
+    """Bits a channel in the file, of which Pillow keeps 8 for colours."""
+    if picture.format == "PNG":
+        return data[_PNG_BIT_DEPTH]
+    if picture.format == "TIFF":
+        return max(picture.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]  # BitsPerSample
+    return 8

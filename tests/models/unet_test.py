@@ -1,0 +1,47 @@
+"""U-Net: sizes on all backbones, shapes, modes; numbers are compared with smp's in tests/parity."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from csst_jax.models import nnx_io, unet
+from csst_jax.models.backbones.pyramid import BACKBONES
+
+TINY = {"width": 0.125, "depth": 0.1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "backbone,parameters",
+    [
+        # segmentation_models_pytorch 0.6.0: `Unet(backbone, classes=19)`, counted on the meta device; EfficientNets as
+        # "tu-tf_efficientnet_lite0" to 2.
+        ("resnet18", 14_330_819),
+        ("resnet50", 32_523_715),
+        ("resnet101", 51_515_843),
+        ("resnext50_32x4d", 31_995_587),
+        ("efficientnet_lite0", 5_200_771),
+        ("efficientnet_lite1", 5_965_443),
+        ("efficientnet_lite2", 6_701_251),
+    ],
+)
+def test_number_of_parameters(backbone, parameters):
+    network = nnx_io.abstract(functools.partial(unet.build, 19, backbone=backbone))
+    assert sum(int(np.prod(leaf.shape)) for leaf in network.params.values()) == parameters
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("size", [(64, 96), (65, 97)])
+def test_shapes_modes_and_dtypes(backbone, size):
+    network = nnx_io.abstract(functools.partial(unet.build, 5, backbone=backbone, dtype=jnp.bfloat16, **TINY))
+    images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
+    train, _ = jax.eval_shape(network.apply_train, network.params, network.batch_stats, images, jax.random.key(0))
+    for out in (train, jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)):
+        assert out["aux"] == {}
+        assert out["logits"].shape == (2, *size, 5) and out["logits"].dtype == jnp.float32
+        for name, stride in {"low": 4, "high": 32, "decoder": 1}.items():
+            assert out["features"][name].shape[1:3] == tuple(-(-side // stride) for side in size), name
+            assert out["features"][name].dtype == jnp.bfloat16
