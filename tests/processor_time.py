@@ -1,11 +1,7 @@
 """Where the tests' time goes: a pytest plugin that writes it down, and the tables of docs/testing.md from that.
 
-export PYTEST_ADDOPTS='-p tests.processor_time --processor_times=/tmp/times.csv'
-rm -f /tmp/times.csv; make test test-all
-python -m tests.processor_time /tmp/times.csv --tables=docs/testing.md
-
-A test's processor time is that of its worker, all threads, and of the processes that it has started and waited for.
-A fixture that several tests share counts for the first of them.
+The page has the commands. A test's processor time is that of its worker, all threads, and of the processes that it has
+started and waited for. A fixture that several tests share counts for the first of them.
 """
 
 from __future__ import annotations
@@ -44,6 +40,11 @@ class Row(NamedTuple):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--processor_times", help="a CSV file to which each test's processor time and duration are added")
+
+
+def pytest_configure() -> None:
+    """A pytest that a test starts is part of that test."""
+    os.environ.pop("PYTEST_ADDOPTS", None)
 
 
 def _add(config: pytest.Config, row: Row) -> None:
