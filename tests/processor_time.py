@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--processor_times", help="a CSV file to which each test's processor time and duration are added")
 
 
-def pytest_configure() -> None:
+def pytest_runtest_setup() -> None:
     """A pytest that a test starts is part of that test."""
     os.environ.pop("PYTEST_ADDOPTS", None)
 
