@@ -23,12 +23,13 @@ PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format clean
+.PHONY: help demo test test-fast test-all lint format clean
 
 help:
 	@echo 'make demo       the whole pipeline on made-up street scenes: teacher, pseudo labels, student (SEED=1 for another seed)'
-	@echo 'make test       linters and all tests'
+	@echo 'make test       linters, all fast tests, and of every capability one test from end to end'
 	@echo 'make test-fast  the tests that take no more than a few seconds each'
+	@echo 'make test-all   the tests that make test leaves out'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     rewrites the code as the linter wants it'
 	@echo 'make clean      removes .venv and all caches, and leaves data/ and runs/'
@@ -39,10 +40,13 @@ demo: $(RUNTIME)
 	$(RUN) -m csst_jax.main --config=configs/demo.py $(DEMO)
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) -m 'not slow or essential'
 
 test-fast: $(DEV)
 	$(PYTEST) -m 'not slow'
+
+test-all: $(DEV)
+	$(PYTEST) -m 'slow and not essential'
 
 lint: $(DEV)
 	$(RUN) -m ruff check --quiet

@@ -37,9 +37,10 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that the workers end with short ones, at about the same time."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)  # stable: a file's tests stay together
+    """Files with long tests come first, so that the workers end with short ones, at about the same time."""
+    essential, slow = ({item.path for item in items if item.get_closest_marker(mark)} for mark in ("essential", "slow"))
+    # Stable: a file's tests stay together.
+    items.sort(key=lambda item: (item.path not in essential, item.path not in slow))
 
 
 def pytest_collection_finish() -> None:

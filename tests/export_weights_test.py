@@ -35,6 +35,7 @@ def run(capsys, weights, out, source="mmseg"):
 
 
 @pytest.mark.slow
+@pytest.mark.essential("export and import of weights")
 def test_a_file_of_ours_becomes_a_checkpoint_that_the_importer_reads_back(tmp_path, arrays, capsys):
     ours = write(tmp_path / "ours.safetensors", arrays)
     status, said = run(capsys, ours, tmp_path / "theirs.pth")

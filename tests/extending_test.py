@@ -189,7 +189,9 @@ def test_network(copy, tiny_data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("title", ["A sampler", "A loss"])
+@pytest.mark.parametrize(
+    "title", [pytest.param("A sampler", marks=pytest.mark.essential("an addition of docs/extending.md")), "A loss"]
+)
 def test_sampler_and_loss(copy, tiny_data, title):
     stage = run(copy, tiny_data, title)
     section, name = {"A sampler": ("sampler", "balanced"), "A loss": ("loss", "focal")}[title]

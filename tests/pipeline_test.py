@@ -262,6 +262,7 @@ def unscored(directory):
 
 
 @pytest.mark.slow
+@pytest.mark.essential("pretrained weights")
 def test_pretrained_teacher_is_taken_as_it_is_with_its_preprocessing(copy, config, tmp_path):
     """Stage one is skipped: epochs=0 and a file, whose preprocessing counts and not the configuration's."""
     teacher = finished_teacher(copy, config)
@@ -301,6 +302,8 @@ def stored(stage):
         return checkpointer.restore(newest / "default", like)
 
 
+@pytest.mark.slow
+@pytest.mark.essential("a method of two views and an average")
 def test_a_student_of_the_mean_teacher_needs_no_teacher_and_is_its_average(config, tmp_path):
     """The whole way: streams, state, checkpoint, model file, scores, hash."""
     config.stages = "student,evaluate"

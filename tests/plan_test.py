@@ -128,6 +128,7 @@ def test_command_says_what_to_mend():
 
 
 @pytest.mark.slow
+@pytest.mark.essential("plan")
 def test_command_plans_for_this_machine():
     flags = [f"--{name}={value}" for name, value in GIVEN.items()]
     small = [f"--config.{stage}.{key}" for stage in ("teacher", "student") for key in ("network=toy", "epochs=1")]

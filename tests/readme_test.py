@@ -160,7 +160,12 @@ text: make nothing
 
 @pytest.mark.parametrize(
     "page,module",
-    [("networks", "csst_jax.import_weights"), ("datasets", "data_prep.cityscapes"), ("pods", "csst_jax.plan")],
+    [
+        ("networks", "csst_jax.import_weights"),
+        ("datasets", "data_prep.cityscapes"),
+        ("pods", "csst_jax.plan"),
+        ("testing", "tests.processor_time"),
+    ],
 )
 def test_every_command_in_the_docs_exists(page, module):
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
@@ -187,6 +192,7 @@ def test_there_are_commands():
 
 
 @pytest.mark.slow
+@pytest.mark.essential("every command's help")
 @pytest.mark.parametrize("module", ENTRY_POINTS)
 def test_help_names_the_flags_that_the_readme_uses(module):
     done = subprocess.run(

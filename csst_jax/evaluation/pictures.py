@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 from collections.abc import Sequence
 
@@ -155,13 +156,19 @@ def _wrap(entries: list[tuple[str, Image.Image, int]], width: int) -> list[list[
 
 def _shorten(text: str, font: _Font, width: int) -> str:
     """The text, its middle left out if it is too wide: both ends of a file name tell images apart."""
-    shown = text
-    for left_out in range(1, len(text)):
-        if font.getlength(shown) <= width:
-            break
+
+    def without(left_out: int) -> str:
         begin = (len(text) - left_out) // 2
-        shown = f"{text[:begin]}…{text[begin + left_out :]}"
-    return shown
+        return f"{text[:begin]}…{text[begin + left_out :]}"
+
+    def fits(shown: str) -> bool:
+        return font.getlength(shown) <= width
+
+    if fits(text) or len(text) < 2:
+        return text
+    # The caption of an image may name a hundred classes: not letter by letter.
+    numbers = range(1, len(text) - 1)
+    return without(1 + bisect.bisect_left(numbers, True, key=lambda left_out: fits(without(left_out))))
 
 
 def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:

@@ -20,6 +20,7 @@ def toy(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.essential("a benchmark")
 def test_both_schedules_train_and_the_last_line_is_json(tiny_data, capsys):
     arguments = [f"--data_dir={tiny_data}", "--network=toy", "--cold_network=toy", "--crop_px=64", "--batch=8"]
     assert schedule.main([*arguments, "--samples=16", "--cold_samples=0", "--pairs=2", "--json"]) == 0

@@ -90,6 +90,7 @@ def test_bad_lists(source, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.essential("preparing, as a command")
 def test_command_line(source, tmp_path):
     def command():
         arguments = [f"--source_dir={source}", f"--data_dir={tmp_path / 'data'}"]

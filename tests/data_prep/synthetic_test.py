@@ -123,6 +123,7 @@ def test_killing_the_command_leaves_no_process_and_nothing_finished(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.essential("made-up scenes, in two processes")
 def test_command_line_with_two_processes_gives_what_one_gives(tmp_path):
     command = [sys.executable, "-m", "data_prep.synthetic", *arguments(tmp_path / "two", "--num_workers=2")]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)

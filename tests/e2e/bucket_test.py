@@ -38,6 +38,7 @@ def fetched(bucket, directory):
     return directory
 
 
+@pytest.mark.essential("a run in a bucket")
 def test_killed_and_stopped_it_ends_as_on_a_disk(bucket, tiny_data, tmp_path):
     finish(start(toy_command(tiny_data, tmp_path / "disk")))
     process = start(in_bucket(tiny_data))

@@ -146,6 +146,7 @@ def predictions(folder, labels):
     return [(label, np.asarray(Image.open(folder / f"{image_id}.png"))) for image_id, label in labels.items()]
 
 
+@pytest.mark.essential("each data set, from the download to the submission")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.config)
 def test_from_the_download_to_the_submission(case, tmp_path, monkeypatch, run, capsys):
     monkeypatch.chdir(tmp_path)

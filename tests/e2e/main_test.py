@@ -34,6 +34,7 @@ def whole(said):
     return said[0]
 
 
+@pytest.mark.essential("a whole run")
 def test_a_whole_run_says_what_it_did(said):
     workdir, output = said
     for words in ("mIoU", "student-teacher", str(workdir / "results.json"), "report.html", "left 0:00", "input wait"):
@@ -48,7 +49,7 @@ def test_fast_scnn_is_trained_and_scored(tiny_data, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["teacher"]["width"] == 0.25
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.essential("a run that is killed")), 1])
 def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(whole, tiny_data, tmp_path, seed):
     rng, killed = random.Random(seed), []
     for stage in ("teacher", "pseudo_labels", "student"):
@@ -64,6 +65,7 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(whole, tiny
     assert results(tmp_path) == results(whole), killed
 
 
+@pytest.mark.essential("a run that is told to stop")
 @pytest.mark.parametrize("sent,name,status", [(signal.SIGTERM, "SIGTERM", 0), (signal.SIGINT, "Ctrl-C", 130)])
 def test_a_signal_saves_and_the_run_goes_on(whole, tiny_data, tmp_path, sent, name, status):
     process = start(toy_command(tiny_data, tmp_path, "--config.checkpoint.every_s=1e9"))

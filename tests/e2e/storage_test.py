@@ -47,6 +47,7 @@ def on_a_disk_of_its_own(tmp_path, tiny_data):
     return ran
 
 
+@pytest.mark.essential("a fault: the disk is full")
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_space(on_a_disk_of_its_own):
     left = on_a_disk_of_its_own(_FULL)
     assert int(left["status"]) == 2, left["first"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from csst_jax.evaluation import pictures
 from csst_jax.evaluation.matrix_picture import draw_confusion
 from csst_jax.evaluation.pictures import colour, colour_confidence, contact_sheet, difference
 from csst_jax.types import CsstError, DatasetDescription
@@ -99,3 +100,19 @@ def test_bad_input(tmp_path):
         contact_sheet([[]], tmp_path / "sheet.png")
     with pytest.raises(ValueError, match="not int64 of shape"):
         contact_sheet([[("a", np.zeros((4, 4), np.int64))]], tmp_path / "sheet.png")
+
+
+def test_long_captions_lose_their_middle_in_a_few_tries():
+    class Font:
+        tried = 0
+
+        def getlength(self, text):
+            self.tried += 1
+            return 10 * len(text)
+
+    font, caption = Font(), f"image07: {', '.join(f'class{k} IoU 0 %' for k in range(150))}"
+    shown = pictures._shorten(caption, font, 205)
+    assert len(shown) == 20 and shown == f"{caption[:9]}…{caption[-10:]}" and font.tried < 20
+    assert pictures._shorten("image07.png", font, 110) == "image07.png"
+    assert pictures._shorten("image07.png", font, 100) == "imag…7.png"
+    assert pictures._shorten("image07.png", font, 0) == "…g"

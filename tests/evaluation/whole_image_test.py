@@ -135,6 +135,7 @@ def test_padding_must_be_of_pixels():
 
 
 @pytest.mark.slow
+@pytest.mark.essential("an image that devices share")
 def test_a_large_image_over_eight_devices_is_predicted_as_on_one():
     network = nnx_io.create(zoo.builder("fast_scnn", 19, width=0.125), seed=0)
     images = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3)).repeat(32, 1).repeat(32, 2).astype(np.uint8)

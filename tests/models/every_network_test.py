@@ -25,6 +25,12 @@ from tests.models import small_networks
 from tests.models.small_networks import CROP, DEEPER, IN_PARTS, NUM_CLASSES, REPEATED, batch, drawn, recipe
 
 
+def one(capability, names):
+    """The names in the zoo's order; FastSCNN's test is among those that `make test` runs."""
+    marks = {"fast_scnn": pytest.mark.essential(f"a network: {capability}")}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in zoo.NETWORKS if name in names]
+
+
 def jaxpr(network):
     """What the network computes in training mode, as text."""
     images, key = jax.ShapeDtypeStruct((2, CROP, CROP, 3), jnp.float32), jax.eval_shape(lambda: jax.random.key(0))
@@ -40,7 +46,7 @@ def test_a_deeper_trunk_is_the_same_network_at_this_depth(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in zoo.NETWORKS if name not in DEEPER.keys() | IN_PARTS])
+@pytest.mark.parametrize("name", one("learns, is stored and restored", zoo.NETWORKS.keys() - DEEPER.keys() - IN_PARTS))
 def test_overfits_one_batch_and_goes_on_from_a_checkpoint(name, tmp_path):
     made = recipe(name, devices=1)
     step = step_program(made, Phase(CROP, 4, 1)).lower().compile()
@@ -82,7 +88,7 @@ def forms_of_accelerators(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("forms_of_accelerators")
-@pytest.mark.parametrize("name", [name for name in zoo.NETWORKS if name not in REPEATED])
+@pytest.mark.parametrize("name", one("devices exchange sums alone", zoo.NETWORKS.keys() - REPEATED))
 def test_step_in_bfloat16_on_eight_devices_gathers_nothing(name):
     """A batch that is split over devices stays split: they exchange sums alone, none larger than a parameter."""
     made = recipe(name, devices=8, dtype="bfloat16")

@@ -60,7 +60,7 @@ def launched(data, workdir, processes):
     return finish(start(command, **where))
 
 
-@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.essential("two processes")), 4])
 def test_processes_train_what_one_does_on_as_many_devices(tiny_data, tmp_path, processes):
     alone(tiny_data, tmp_path / "alone", 2 * processes)
     output = launched(tiny_data, tmp_path / "together", processes)

@@ -55,8 +55,15 @@ def left(*does, told=None):
     return outputs, statuses
 
 
-@pytest.mark.parametrize("other", [_WAITS, _WORKS], ids=["waits", "works"])
-@pytest.mark.parametrize("told", [0, 1])
+@pytest.mark.parametrize(
+    "told,other",
+    [
+        pytest.param(0, _WAITS, id="0-waits", marks=pytest.mark.essential("processes that leave together")),
+        pytest.param(0, _WORKS, id="0-works"),
+        pytest.param(1, _WAITS, id="1-waits"),
+        pytest.param(1, _WORKS, id="1-works"),
+    ],
+)
 def test_both_stop_when_one_is_told(told, other):
     outputs, statuses = left(*((_WORKS, other) if told == 0 else (other, _WORKS)), told=told)
     assert statuses == [0, 0]

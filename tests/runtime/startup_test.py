@@ -86,6 +86,7 @@ def test_auto_joins_what_jax_finds_and_sigterm_still_reaches_the_run():
 
 
 @pytest.mark.slow
+@pytest.mark.essential("start under a scheduler")
 def test_named_processes_are_joined_and_what_a_scheduler_says_is_not_asked():
     named = {"CSST_COORDINATOR": f"127.0.0.1:{free_port()}", "CSST_PROCESSES": "1", "CSST_PROCESS_ID": "0"}
     assert output_of(joining(**named, SLURM_NTASKS="2", **SLURM)) == "joined True 0 1 1\nSIGTERM\n"

@@ -179,6 +179,7 @@ def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weig
 
 
 @pytest.mark.slow
+@pytest.mark.essential("evaluate")
 def test_the_command_line(config, teacher, tiny_data, tmp_path):
     program = f"""
 import sys

@@ -83,6 +83,7 @@ def test_the_state_stays_on_the_devices_from_step_to_step_and_from_phase_to_phas
 
 
 @pytest.mark.slow
+@pytest.mark.essential("training that goes on, to the bit")
 def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, tmp_path):
     whole = make_run(directory=tmp_path / "whole")
     expected, _ = loop.train(whole)

@@ -30,6 +30,7 @@ def held(state):
 
 
 @pytest.mark.slow
+@pytest.mark.essential("a state that devices share")
 def test_a_split_state_takes_the_same_steps_in_less_memory(make_recipe, make_batch):
     states, sizes = {}, {}
     for split in (False, True):

@@ -51,7 +51,7 @@ def run(recipe, step, make_batch, num_steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spatial", [1, 2, 8])
+@pytest.mark.parametrize("spatial", [1, pytest.param(2, marks=pytest.mark.essential("a step over eight devices")), 8])
 def test_eight_devices_take_the_same_step_as_one(recipe, step, make_recipe, make_batch, spatial):
     one, one_metrics = run(recipe, step, make_batch, 2)
     shared = make_recipe(8, spatial=spatial)
