@@ -28,7 +28,7 @@ def test_number_of_parameters():
     assert {leaf.dtype for leaf in network.params.values()} == {jnp.dtype(jnp.float32)}
 
 
-@pytest.mark.parametrize("size", [(64, 96), (65, 97)])
+@pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (65, 97)])
 def test_shapes_modes_and_dtypes(size):
     network = nnx_io.abstract(functools.partial(light_fpn.build, 5, dtype=jnp.bfloat16, **TINY))
     images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)

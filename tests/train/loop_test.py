@@ -38,6 +38,8 @@ def lines(directory):
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
+@pytest.mark.essential("a step for each crop size")
 def test_a_whole_coarse2fine_plus_run_compiles_one_step_for_each_distinct_phase(make_run, compiled_programs, tmp_path):
     loop.train(make_run("constant", epochs=1, directory=tmp_path / "first"))  # whatever else JAX needs, once a process
     assert "train_step_48px_8" in " ".join(compiled_programs)
