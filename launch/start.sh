@@ -27,7 +27,7 @@ need_bucket() { [[ "$workdir" == gs://* ]] || fail "give --workdir=gs://BUCKET/â
 finished() {
   [ -n "$evaluates" ] || return 0
   case "$workdir" in
-    gs://*) "$python" -c 'import sys; from csst_jax.runtime.storage import place; sys.exit(not place(sys.argv[1]).exists())' "$workdir/results.json" ;;
+    gs://*) "$python" -c 'import sys; from csst_jax.runtime.storage import as_path; sys.exit(not as_path(sys.argv[1]).exists())' "$workdir/results.json" ;;
     *) [ -f "$workdir/results.json" ] ;;
   esac
 }
