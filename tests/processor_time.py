@@ -94,6 +94,8 @@ def tables(rows: list[Row]) -> str:
         ("test", fast + essential, start["test"]),
         ("test-all", rest, start["test-all"]),
     ):
+        if not own:
+            continue
         spent = _sum(own + workers)
         lines.append(f"| `make {target}` | {len(own)} | {spent:.0f} s | {spent / 2 / BUSY / 60:.1f} min |")
     lines += ["", "| Capability | Test | Processor time |", "| --- | --- | ---: |"]
@@ -132,7 +134,10 @@ def main() -> None:
         print(made)
         return
     page = flags.tables.read_text(encoding="utf-8")
-    page = re.sub(r"(<!-- times -->\n).*(\n<!-- end of times -->)", lambda m: m[1] + made + m[2], page, flags=re.S)
+    between = r"(?s)(?<=<!-- times -->\n).*(?=<!-- end of times -->)"
+    page, found = re.subn(between, lambda _: f"{made}\n", page)
+    if not found:
+        raise SystemExit(f"error: {flags.tables} has no place for the tables.")
     flags.tables.write_text(page, encoding="utf-8")
 
 

@@ -60,7 +60,14 @@ def test_number_of_parameters_of_others(lineage, backbone, parameters, aux):
     assert count(lineage=lineage, backbone=backbone) == parameters + aux
 
 
-@pytest.mark.parametrize("lineage,backbone", ALL)
+@pytest.mark.parametrize(
+    "lineage,backbone",
+    # Trunks are the same in every lineage: one of the others' is enough for what is their own.
+    [
+        pytest.param(lineage, backbone, marks=[pytest.mark.slow] * (lineage != "vplr" and backbone != "resnet18"))
+        for lineage, backbone in ALL
+    ],
+)
 def test_shapes_modes_and_dtypes(lineage, backbone):
     options = {"lineage": lineage, "backbone": backbone, "dtype": jnp.bfloat16, **TINY}
     network = nnx_io.abstract(functools.partial(deeplab_v3_plus.build, 5, **options))

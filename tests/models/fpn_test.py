@@ -11,6 +11,9 @@ from csst_jax.models import fpn, nnx_io
 from csst_jax.models.backbones.pyramid import BACKBONES
 from csst_jax.types import CsstError
 
+# Of the blocks of their smaller sisters: for `make test-all`.
+SISTERS = ("resnet101", "efficientnet_lite1", "efficientnet_lite2")
+EACH_KIND = [pytest.param(name, marks=[pytest.mark.slow] * (name in SISTERS)) for name in BACKBONES]
 TINY = {"width": 0.125, "depth": 0.1}
 
 
@@ -34,7 +37,7 @@ def test_number_of_parameters(backbone, parameters):
     assert sum(int(np.prod(leaf.shape)) for leaf in network.params.values()) == parameters
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", EACH_KIND)
 @pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (65, 97)])
 def test_shapes_modes_and_dtypes(backbone, size):
     network = nnx_io.abstract(functools.partial(fpn.build, 5, backbone=backbone, dtype=jnp.bfloat16, **TINY))

@@ -10,6 +10,9 @@ import pytest
 from csst_jax.models import nnx_io, unet
 from csst_jax.models.backbones.pyramid import BACKBONES
 
+# Of the blocks of their smaller sisters: for `make test-all`.
+SISTERS = ("resnet101", "efficientnet_lite1", "efficientnet_lite2")
+EACH_KIND = [pytest.param(name, marks=[pytest.mark.slow] * (name in SISTERS)) for name in BACKBONES]
 TINY = {"width": 0.125, "depth": 0.1}
 
 
@@ -33,7 +36,7 @@ def test_number_of_parameters(backbone, parameters):
     assert sum(int(np.prod(leaf.shape)) for leaf in network.params.values()) == parameters
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", EACH_KIND)
 @pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (65, 97)])
 def test_shapes_modes_and_dtypes(backbone, size):
     network = nnx_io.abstract(functools.partial(unet.build, 5, backbone=backbone, dtype=jnp.bfloat16, **TINY))
