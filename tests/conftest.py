@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import pathlib
+import signal
 from typing import TYPE_CHECKING, Any
 
 from tests import fake_bucket, quick_compilation
@@ -14,6 +15,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # etils decides when it is first imported, and tests import in any order (csst_jax/runtime/storage.py says why).
 os.environ.setdefault("EPATH_USE_TF", "false")
+# A shell's background ignores Ctrl-C, and the processes that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Read when JAX is imported; the processes that tests start inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).resolve().parent.parent / ".jax_cache"))

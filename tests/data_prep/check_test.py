@@ -106,7 +106,7 @@ def test_a_configuration_chooses_the_labelled_images_and_is_looked_at_itself(pre
     for stray in (["--nonsense"], ["--config.seed=1"]):
         with pytest.raises(SystemExit):
             run(prepared, *stray)
-        assert f"unrecognized arguments: {stray[0]}" in capsys.readouterr().err
+        assert stray[0] in capsys.readouterr().err
 
 
 def test_workers_find_the_same(prepared):
