@@ -128,7 +128,7 @@ def test_changed_settings_are_refused_by_the_stage_that_they_belong_to(copy, con
     message = str(error.value)
     hashes = [json.loads((copy / "student" / "stage.json").read_text())["hash"][:12]]
     assert f"{copy / 'student'} was made for another request: hash {hashes[0]} there" in message
-    assert 'settings.lr: null there, {"base": 0.123} now' in message and "--workdir" in message
+    assert "settings.lr.base: 0.02 there, 0.123 now" in message and "--workdir" in message
     assert (copy / "student" / "DONE").exists(), "something was lost"
 
 

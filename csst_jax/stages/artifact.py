@@ -73,7 +73,10 @@ class Artifact:
 
     def _require_same(self, found: Mapping[str, Any], settings: dict[str, Any]) -> None:
         if found["hash"] != self.hash:
-            differing = ", ".join(differences(found["request"], self.request)) or "its inputs"
+            there, here = found["request"].get("settings", {}), self.request.get("settings", {})
+            old = {**found["request"], "settings": _completed(there, found.get("settings", {}), here)}
+            new = {**self.request, "settings": _completed(here, settings, there)}
+            differing = ", ".join(differences(old, new)) or "its inputs"
             raise StaleArtifactError(
                 f"{self.directory} was made for another request: hash {found['hash'][:12]} there, {self.hash[:12]} now "
                 f"(differs in {differing}). Use another --workdir, or delete {self.directory} to make it again."
@@ -99,6 +102,17 @@ class Artifact:
         """Marks the stage as finished; of several processes, the first one does."""
         if jax.process_index() == 0:
             write_json(self.directory / DONE_FILE, result)
+
+
+def _completed(differing: Mapping[str, Any], whole: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs from the defaults, with the defaults of what differs in the other request: for people."""
+    found = dict(differing)
+    for key, value in other.items():
+        if isinstance(value, dict):
+            found[key] = _completed(differing.get(key, {}), whole.get(key, {}), value)
+        elif key not in differing and key in whole:
+            found[key] = whole[key]
+    return found
 
 
 def _shared(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
