@@ -7,6 +7,7 @@ RUN := $(VENV)/bin/python
 # A stamp is named by the content of what it was installed from: an unchanged .venv costs no time, whatever the clock says.
 sum = $(shell cat $(1) | cksum | tr -s ' ' '-')
 RUNTIME := $(VENV)/.installed-$(call sum,requirements.txt)
+CSST := $(VENV)/.installed-csst-$(call sum,requirements.txt pyproject.toml setup.py)
 DEV := $(VENV)/.installed-dev-$(call sum,requirements.txt requirements-dev.txt)
 
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --prefer-binary
@@ -23,9 +24,10 @@ PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all lint format clean
+.PHONY: help install demo test test-fast test-all lint format clean
 
 help:
+	@echo 'make install    .venv with csst_jax and the command csst in it'
 	@echo 'make demo       the whole pipeline on made-up street scenes: teacher, pseudo labels, student (SEED=1 for another seed)'
 	@echo 'make test       linters, all fast tests, and of every capability one test from end to end'
 	@echo 'make test-fast  the tests that take no more than a few seconds each'
@@ -34,6 +36,9 @@ help:
 	@echo 'make format     rewrites the code as the linter wants it'
 	@echo 'make clean      removes .venv and all caches, and leaves data/ and runs/'
 	@echo 'PYTHON=python3.12 chooses the interpreter for .venv (3.11 to 3.13; default python3)'
+
+install: $(CSST)
+	@echo 'Done. `. $(VENV)/bin/activate` makes csst a command of this shell; csst alone lists what it does.'
 
 demo: $(RUNTIME)
 	$(RUN) -m data_prep.synthetic --data_dir=data --overwrite
@@ -71,6 +76,11 @@ $(RUN):
 $(RUNTIME): $(RUN)
 	@echo 'Installing requirements.txt into $(VENV) (a minute or two) ...'
 	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+# Editable: the code stays here, and a change counts at once.
+$(CSST): $(RUNTIME)
+	@$(PIP_INSTALL) --no-deps --editable .
 	@touch $@
 
 $(DEV): $(RUN)

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m csst_jax.check_submission", description="Refuses what a test server would refuse or score zero."
     )
+    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument("archive", help="the file to be uploaded")
     parser.add_argument("--format", required=True, help="cityscapes, voc_comp5, voc_comp6, bdd100k or mapillary")
     parser.add_argument("--data_dir", required=True, help="the prepared data set")

@@ -18,22 +18,27 @@ if TYPE_CHECKING:
 
     from ml_collections import ConfigDict
 
+_CONFIG_HELP = "Configuration: a file of yours, or the name of one that comes with csst_jax, such as folder or demo."
+
 
 def define_config() -> flags.FlagHolder[ConfigDict]:
     """Defines `--config`, whose keys can be overridden as `--config.a.b=value`."""
-    return config_flags.DEFINE_config_file("config", None, "Configuration file, for example configs/demo.py.")
+    return config_flags.DEFINE_config_file("config", None, _CONFIG_HELP)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; exits with status 2 and one line for a flag, file, key or value that is wrong."""
-    if {"--help", "-help", "-h"} & set(argv):
+    if {"--help", "-help", "-h", "--helpfull", "-helpfull"} & set(argv):
         print(sys.modules["__main__"].__doc__)
         own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
         for name in ("config", *own):
             print(f"  --{name}: {flags.FLAGS[name].help}")
-        print("  --config.KEY=VALUE: overrides a key; configs/base.py explains every one.")
+        print("  --config.KEY=VALUE: overrides a key; --helpfull lists all, configs/base.py explains every one.")
+        if {"--helpfull", "-helpfull"} & set(argv):
+            print(keys_help())
         sys.exit(0)
     try:
+        argv = _located(argv)
         _require_config(argv)
         rest = flags.FLAGS(argv)
         if rest[1:]:
@@ -56,13 +61,16 @@ def parse_with_config(
     Raises:
       CsstError: a file, key or value of the configuration is wrong.
     """
+    if "--helpfull" in (sys.argv[1:] if argv is None else argv):
+        print(f"{parser.format_help()}\n{keys_help()}")
+        sys.exit(0)
     known, rest = parser.parse_known_args(argv)
     overrides = [argument for argument in rest if argument.startswith("--config.") and known.config is not None]
     if unknown := [argument for argument in rest if argument not in overrides]:
         parser.error(" ".join(_not_a_flag(argument) for argument in unknown))
     if known.config is None:
         return known, None
-    arguments = [parser.prog, f"--config={known.config}", *overrides]
+    arguments = [parser.prog, f"--config={config_file.located(known.config)}", *overrides]
     _require_config(arguments)
     own = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "The configuration.", flag_values=own, sys_argv=arguments)
@@ -71,6 +79,16 @@ def parse_with_config(
     except flags.Error as error:
         raise CsstError(str(error)) from error
     return known, _require_sound(own)
+
+
+def keys_help() -> str:
+    """Every key of a configuration, with its default in configs/base.py and what it may be, a line each."""
+    lines = ["", "Keys, with their defaults in configs/base.py; other configurations set some of them:"]
+    for key, value in ranges.known_keys().items():
+        kind = ranges.ALL.get(key)
+        allowed = f"  ({kind.words(value).removeprefix('give ')})" if kind else ""
+        lines.append(f"  --config.{key}={value}{allowed}")
+    return "\n".join(lines)
 
 
 def _require_sound(parsed: flags.FlagValues) -> ConfigDict:
@@ -107,6 +125,15 @@ def _require_config(argv: list[str]) -> None:
             raise CsstError(f"{argument} comes before --config={chosen}; put --config first, the keys after it.")
 
 
+def _located(argv: list[str]) -> list[str]:
+    """The command line with a file where `--config` names one of ours: ml_collections opens files alone."""
+    at, chosen = _chosen_config(argv)
+    found = config_file.located(chosen)
+    if "=" in argv[at]:
+        return [*argv[:at], f"--config={found}", *argv[at + 1 :]]
+    return [*argv[: at + 1], found, *argv[at + 2 :]]
+
+
 def _chosen_config(argv: list[str]) -> tuple[int, str]:
     """The position and the value of the last `--config=FILE` or `--config FILE`."""
     found = None
@@ -116,5 +143,7 @@ def _chosen_config(argv: list[str]) -> tuple[int, str]:
         elif argument in ("--config", "-config") and position + 1 < len(argv):
             found = position, argv[position + 1]
     if found is None or not found[1] or found[1].startswith("-"):
-        raise CsstError("--config is missing; give a configuration file, for example --config=configs/demo.py.")
+        raise CsstError(
+            "--config is missing; give a configuration file, or the name of one, for example --config=demo."
+        )
     return found

@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m csst_jax.export_weights", description="Writes a network's weights as another code base's own."
     )
+    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument("--source", required=True, help=f"whose names: {', '.join(SOURCES)}")
     parser.add_argument("--weights", required=True, help="a file of csst_jax, a finished stage or a workdir")
     parser.add_argument("--out", required=True, help="file to write, .pth or .safetensors")

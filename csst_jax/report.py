@@ -204,6 +204,7 @@ def _bar(share: float | None, colour: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m csst_jax.report", description="Writes WORKDIR/report.html.")
+    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument("--workdir", required=True, help="directory of a run, with its results.json")
     try:
         print(write_report(parser.parse_args(arguments).workdir))

@@ -43,9 +43,11 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
 
 def parser(module_doc: str | None) -> argparse.ArgumentParser:
     """A parser whose description is the module's docstring."""
-    return argparse.ArgumentParser(
+    arguments = argparse.ArgumentParser(
         description=module_doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
+    arguments.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
+    return arguments
 
 
 def path(text: str) -> pathlib.Path:

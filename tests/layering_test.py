@@ -20,7 +20,7 @@ LEVELS = (
     ("models.layers", "models.preprocessing"),
     ("models.ops",),
     ("precision", "platforms", "registry", "runtime", "streams", "train_state"),
-    ("user_files",),
+    ("user_files", "own_packages"),
     ("types",),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

@@ -121,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m csst_jax.models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to show; all of them by default")
     parser.add_argument("--record", action="store_true", help="count again, and keep the rows for the next time")
     parser.add_argument("--json", action="store_true", help="a JSON list instead of the table")

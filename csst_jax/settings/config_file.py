@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import pathlib
 import traceback
@@ -9,6 +10,7 @@ import traceback
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from csst_jax.own_packages import home
 from csst_jax.settings import ranges
 from csst_jax.types import CsstError
 
@@ -18,19 +20,34 @@ _EXAMPLE = """    from configs import base
         c = base.get_config()
         c.student.epochs = 90
         return c"""
-_OURS = pathlib.Path(__file__).resolve().parents[2] / "configs"
+_OURS = home() / "configs"
+
+
+def names() -> list[str]:
+    """Names of the configurations that come with csst_jax."""
+    return sorted(path.stem for path in _OURS.glob("[!_]*.py"))
+
+
+def located(chosen: str) -> str:
+    """The value of `--config` with a file in it: `folder:net=fast_scnn` names one that comes with csst_jax.
+
+    A name without `.py` and without a directory is never a file of the user's.
+    """
+    name, colon, options = chosen.partition(":")
+    return f"{_OURS / name}.py{colon}{options}" if name in names() else chosen
 
 
 def load(chosen: str) -> ConfigDict:
     """The configuration that a file's `get_config` returns.
 
     Args:
-      chosen: the file; what stands after a colon is handed to `get_config`.
+      chosen: the file, or the name of one of ours; what stands after a colon is handed to `get_config`.
 
     Raises:
       CsstError: the file is not there, is no Python program that defines `get_config`, fails, or has other keys than
         configs/base.py.
     """
+    chosen = located(chosen)
     path = pathlib.Path(chosen.partition(":")[0])
     _require_program(path)
     _require_our_package()
@@ -57,9 +74,10 @@ def load(chosen: str) -> ConfigDict:
 
 def _require_program(path: pathlib.Path) -> None:
     if not path.is_file():
-        known = ", ".join(sorted(str(p) for p in pathlib.Path("configs").glob("[!_]*.py")))
         what = "it is a directory" if path.is_dir() else "no such file"
-        raise CsstError(f"--config={path}: {what}{f'; there are: {known}' if known else ''}.")
+        near = difflib.get_close_matches(path.stem, names(), n=1)
+        hint = f" Did you mean --config={near[0]}?" if near else ""
+        raise CsstError(f"--config={path}: {what}.{hint} These come with csst_jax: {', '.join(names())}.")
     if path.suffix != ".py":
         raise CsstError(
             f"--config={path}: a configuration is a Python file, and this one's name does not end in .py. Write one "
