@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one last line of JSON")
     options = parser.parse_args(arguments)
     keep_freed_memory()
-    from csst_jax.data.batches import num_cores  # TensorFlow, which worker processes need not import
+    from csst_jax.runtime.machine import num_cores
 
     cores = num_cores()
     with tempfile.TemporaryDirectory() as directory:

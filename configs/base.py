@@ -26,11 +26,12 @@ def training() -> ConfigDict:
     c.dtype = "float32"  # compute dtype: float32 or bfloat16 (parameters and statistics stay float32)
     c.remat = False  # residual blocks keep their inputs alone for the backward pass and compute the rest again
 
-    # How long and how large.
+    # How long and how large. -1 leaves a size open: it is chosen to fit the data and the machine before the first stage
+    # begins (csst_jax/settings/sizes.py), told, and kept in the workdir's sizes.json. configs/folder.py does so.
     c.epochs = 180  # 0 takes the pretrained weights as they are
-    c.samples_per_epoch = 0  # crops an epoch; 0 = the number of training images (real + pseudo)
-    c.crop_px = 800  # side of the full crop
-    c.batch_size = 16  # crops a step at the full crop, over all devices
+    c.samples_per_epoch = 0  # crops an epoch; 0 = the number of training images (real + pseudo); or -1
+    c.crop_px = 800  # side of the full crop; or -1
+    c.batch_size = 16  # crops a step at the full crop, over all devices; or -1
     # Micro-batches that a step takes one after another, for the memory of one; 1 = the batch at once. Each has its own
     # batch statistics and hard pixels; losses and gradients are means over them, weighted by their valid pixels.
     c.accumulate = 1
@@ -38,7 +39,8 @@ def training() -> ConfigDict:
     # The fast schedule (paper §3.3): crop, and with it the batch, by epoch.
     c.schedule = ConfigDict()
     c.schedule.kind = "coarse2fine+"  # constant, coarse2fine, fine2coarse, coarse2fine+, fine2coarse+
-    c.schedule.num_sizes = 6  # sizes from half of crop_px to crop_px (six from 400 to 800: 1.69 times fewer pixels)
+    # Sizes from half of crop_px to crop_px (six from 400 to 800: 1.69 times fewer pixels); or -1.
+    c.schedule.num_sizes = 6
     c.schedule.stride = 32  # sizes other than the full one are multiples of this
     c.schedule.max_batch_factor = 4  # the batch grows to at most this times batch_size (paper: 16 to 64)
 

@@ -47,11 +47,13 @@ def main(_: list[str]) -> int:
         with leaving.none_left_waiting(), outputs.errors_told(workdir):
             peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             from csst_jax import pipeline  # seconds to import: not before the checks above
-            from csst_jax.settings import resolve
+            from csst_jax.settings import resolve, sized
 
-            settings = resolve.run(_CONFIG.value)  # nothing is written before all of them have been looked at
-            with claimed(workdir), startup.logged(workdir), startup.recorded_config(_CONFIG.value, workdir):
-                pipeline.run(settings, workdir)
+            resolve.run(_CONFIG.value)  # nothing is written before all of them have been looked at
+            with claimed(workdir), startup.logged(workdir):
+                config = sized.with_sizes(_CONFIG.value, workdir)
+                with startup.recorded_config(config, workdir):
+                    pipeline.run(resolve.run(config), workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")
         leave_at_once(stopped.status)

@@ -17,8 +17,8 @@ def home() -> pathlib.Path:
 def make_importable() -> None:
     """Lets this process import them by these names, from whatever directory it was started.
 
-    In an installed package they come first, as another program may have installed a package `configs`. A checkout's root
-    comes last, as it holds more than these two.
+    In an installed package they come first, as another program may have installed a package `configs`. A checkout's
+    root comes last, as it holds more than these two.
     """
     place = str(home())
     if place not in sys.path:

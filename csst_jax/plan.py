@@ -26,6 +26,7 @@ from absl import app, flags
 
 from csst_jax import command_line
 from csst_jax.runtime import storage
+from csst_jax.runtime.machine import Machine, this_machine
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import IGNORE_LABEL, CsstError
 
@@ -104,15 +105,22 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     devices = slices.devices(topology)
     from csst_jax.planning import programs  # TensorFlow takes seconds to import: not before the check above
     from csst_jax.runtime import startup
-    from csst_jax.settings import resolve
+    from csst_jax.settings import resolve, sized
 
     startup.quiet_libraries()
     logging.getLogger("csst_jax").setLevel(logging.INFO)
     run = resolve.run(config)
+    size = data_size(run.data, given)
     chip = slices.chip_of(devices[0])
+    if sized.is_open(config):
+        facts = sized.Facts(size.labelled, size.unlabelled, size.image_px)
+        machine = this_machine() if chip is None else Machine("tpu", len(devices), chip.hbm_bytes, cores=1)
+        chosen = sized.answer(config, facts, machine)
+        sized.tell(chosen)
+        run = resolve.run(sized.filled(config, chosen))
     compiler = programs.Compiler()
     rows = []
-    for work in programs.programs(run, data_size(run.data, given), devices):
+    for work in programs.programs(run, size, devices):
         outcome = compiler(work, work.batch)
         row = program_row(work, outcome, chip)
         if outcome.cost is None or (search and chip is not None):

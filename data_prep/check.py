@@ -130,16 +130,8 @@ def _compare_settings(config: ConfigDict, train: SplitReport, classes: Sequence[
     """What crops and minimum areas of the teacher and the student mean for this data set."""
     for name in ("teacher", "student"):
         stage, holds = config[name], train.classes
-        try:
-            require_crop_fits(stage.crop_px, list(train.sizes))
-        except CsstError as error:
-            found.errors.append(f"{name}: {error}")
-        smaller = sum(count for size, count in train.sizes.items() if min(size) < stage.crop_px)
-        if smaller:
-            found.warnings.append(
-                f"{name}.crop_px={stage.crop_px} is longer than a side of {smaller} of {train.num_images} images: "
-                "their crops are padded. Smaller crops take less time."
-            )
+        if stage.crop_px > 0:  # a size that is left open will fit
+            _compare_crop(name, stage.crop_px, train, found)
         lost = holds.present & (holds.largest_area_px < stage.sampler.min_area_px)
         key = f"{name}.sampler.min_area_px={stage.sampler.min_area_px}"
         suggested = f"suggested: {holds.suggested_min_area_px}."
@@ -148,6 +140,19 @@ def _compare_settings(config: ConfigDict, train: SplitReport, classes: Sequence[
             told.append(f"{key} leaves out every component of {readiness.names_of(classes, lost)}; {suggested}")
         elif stage.sampler.min_area_px > holds.suggested_min_area_px:
             found.warnings.append(f"{key} leaves out more than specks of some classes; {suggested}")
+
+
+def _compare_crop(stage: str, crop_px: int, train: SplitReport, found: Findings) -> None:
+    try:
+        require_crop_fits(crop_px, list(train.sizes))
+    except CsstError as error:
+        found.errors.append(f"{stage}: {error}")
+    smaller = sum(count for size, count in train.sizes.items() if min(size) < crop_px)
+    if smaller:
+        found.warnings.append(
+            f"{stage}.crop_px={crop_px} is longer than a side of {smaller} of {train.num_images} images: their crops "
+            "are padded. Smaller crops take less time."
+        )
 
 
 def table(split: str, report: SplitReport, classes: Sequence[str]) -> str:

@@ -182,8 +182,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise CsstError(f"--num_crops={flags.num_crops} must be 1 or more.")
     from csst_jax import build
     from csst_jax.data import sampling
-    from csst_jax.settings import resolve
+    from csst_jax.settings import resolve, sized
 
+    config = sized.with_sizes(config, flags.workdir)
     run = resolve.run(config)
     training, images = _stage(run, flags.workdir)
     description = run.data.open().description

@@ -15,7 +15,8 @@ from ml_collections import config_flags
 from csst_jax import build, command_line
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import IMAGENET
-from csst_jax.settings import ranges, resolve
+from csst_jax.runtime.machine import Machine
+from csst_jax.settings import ranges, resolve, sized
 from csst_jax.settings.run import Mesh
 from csst_jax.train.sharding import make_mesh
 from csst_jax.train.step import step_program
@@ -60,6 +61,8 @@ ARGUMENTS = [(name, "") for name in FILES] + [
     (name, f"{option}={value}") for name in OPTIONS for option, values in OPTIONS[name].items() for value in values
 ]
 NUM_CLASSES, NUM_IMAGES = 11, 367
+# For configurations that leave sizes open.
+FACTS, LAPTOP = sized.Facts(46, NUM_IMAGES - 46, (360, 480)), Machine("cpu", 1, 2**34, 2)
 
 
 def load(name, argument=""):
@@ -88,6 +91,7 @@ def test_options_are_those_that_are_documented(name):
 def test_config_resolves_to_a_training_step(name, argument, monkeypatch):
     config = load(name, argument)
     ranges.require_sound(config)
+    config = sized.filled(config, sized.answer(config, FACTS, LAPTOP))
     if config.data.labelled_ids:
         assert pathlib.Path(config.data.labelled_ids).read_text(encoding="utf-8").split()
     monkeypatch.setattr(nnx_io, "create", lambda build, seed: nnx_io.abstract(build))  # shapes alone

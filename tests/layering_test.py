@@ -130,6 +130,7 @@ def test_configuration_is_read_at_the_top_alone():
     allowed = {
         "csst_jax.settings.resolve",
         "csst_jax.settings.config_file",
+        "csst_jax.settings.sized",
         "csst_jax.runtime.startup",
         "csst_jax.command_line",
         *(f"csst_jax.{c}" for c in COMMANDS),

@@ -6,7 +6,6 @@ A pipeline that starts at step k yields exactly what an uninterrupted one yields
 from __future__ import annotations
 
 import concurrent.futures
-import os
 from typing import TYPE_CHECKING, Protocol
 
 import cv2
@@ -14,6 +13,7 @@ import numpy as np
 
 from csst_jax.data.crop import scaled_crop
 from csst_jax.data.tensorflow_import import tf
+from csst_jax.runtime.machine import num_cores
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -150,8 +150,3 @@ def _by_stream(streams: Sequence[Stream], arrays: Mapping[str, np.ndarray]) -> d
             "sample": arrays["sample"][mine],
         }
     return found
-
-
-def num_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

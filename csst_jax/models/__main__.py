@@ -81,6 +81,15 @@ def counted() -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in rows}
 
 
+def gflop(name: str) -> float:
+    """What one image of 1024x2048 takes, of a network of the zoo or of one that is not counted yet.
+
+    Raises:
+      CsstError: unknown name.
+    """
+    return (counted().get(name) or describe(name))["gflop"]
+
+
 def record(rows: Sequence[dict[str, Any]]) -> None:
     """Keeps rows that were counted just now, with the others of the zoo, and shows all in README.md if it is there."""
     kept = counted() | {row["name"]: row for row in rows}

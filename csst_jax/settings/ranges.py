@@ -27,11 +27,17 @@ from csst_jax.settings.kinds import (
     Text,
     whole,
 )
+from csst_jax.settings.sizes import OPEN
 from csst_jax.train import OPTIMIZERS
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def _open(low: int) -> Number:
+    return whole(low, or_else=OPEN, meaning="a number that fits the data and the machine")
+
 
 TRAINING: dict[str, Kind] = {
     "network": OneOf(zoo.NETWORKS),
@@ -43,12 +49,12 @@ TRAINING: dict[str, Kind] = {
     "dtype": OneOf(("float32", "bfloat16")),
     "remat": Switch(),
     "epochs": whole(0),
-    "samples_per_epoch": whole(0),
-    "crop_px": whole(1),
-    "batch_size": whole(1),
+    "samples_per_epoch": _open(0),
+    "crop_px": _open(1),
+    "batch_size": _open(1),
     "accumulate": whole(1),
     "schedule.kind": OneOf(KINDS),
-    "schedule.num_sizes": whole(1),
+    "schedule.num_sizes": _open(1),
     "schedule.stride": whole(1),
     "schedule.max_batch_factor": Number(1),
     "lr.base": POSITIVE,

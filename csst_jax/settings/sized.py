@@ -1,0 +1,201 @@
+"""Puts numbers where a configuration leaves sizes open, before any stage runs.
+
+`sizes.json` in the workdir keeps each question with its answer. The same question, of the same data and settings, gets
+the same answer for as long as the workdir lives: a run that goes on on another machine goes on with its numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from csst_jax import registry
+from csst_jax.data.chosen import Data
+from csst_jax.data.stored import encoded
+from csst_jax.methods import METHODS
+from csst_jax.models import __main__ as zoo_table
+from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.machine import Machine, this_machine
+from csst_jax.settings.sizes import KEYS, OPEN, Answer, Question, choose
+from csst_jax.streams import PSEUDO, REAL, UNLABELLED, total_parts
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ml_collections import ConfigDict
+
+    from csst_jax.data.selection import Selection
+    from csst_jax.runtime.storage import StoragePath
+
+log = logging.getLogger(__name__)
+
+SIZES_FILE = "sizes.json"
+"""In the workdir, beside config.json."""
+_STAGES = ("teacher", "student")
+_LOOKED_AT = 200  # images whose size is read
+_ANSWERED = {"asked", "chosen", "reasons", "machine"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What sizes depend on of the data.
+
+    Attributes:
+      labelled: images with masks that a run trains on.
+      unlabelled: images without.
+      image_px: height and width of the image whose shorter side is the median.
+    """
+
+    labelled: int
+    unlabelled: int
+    image_px: tuple[int, int]
+
+
+def is_open(config: ConfigDict) -> bool:
+    """Whether a stage leaves any size to be chosen."""
+    return any(OPEN in _sizes(config[stage]).values() for stage in _STAGES)
+
+
+def with_sizes(config: ConfigDict, workdir: StoragePath | None = None) -> ConfigDict:
+    """The configuration with all sizes in it; one that leaves none open is returned as it is, and nothing is read.
+
+    All processes of a run choose what the first one does.
+
+    Args:
+      config: as configs/base.py defines it, with sound values.
+      workdir: where earlier answers lie, and new ones are kept; None for neither.
+
+    Raises:
+      CsstError: the data set cannot be opened, or what is kept is damaged.
+    """
+    if not is_open(config):
+        return config
+    facts, machine = read_facts(Data(**config.data.to_dict())), this_machine()
+    path = None if workdir is None else workdir / SIZES_FILE
+    kept = _kept(path)
+    answers = answer(config, facts, machine, kept)
+    import jax  # settings are resolved where there is no JAX yet
+
+    if jax.process_count() > 1:
+        from csst_jax.runtime import peers
+
+        answers = peers.gathered(answers)[0]
+    tell(answers, kept)
+    if path is not None and jax.process_index() == 0 and kept | answers != kept:
+        write_json(path, kept | answers)
+    return filled(config, answers)
+
+
+def tell(answers: Mapping[str, Mapping[str, Any]], kept: Mapping[str, Any] | None = None) -> None:
+    """A line of the log for each stage: what was chosen, and why.
+
+    Args:
+      answers: see `answer`.
+      kept: those that were there before.
+    """
+    for stage, found in answers.items():
+        chosen = ", ".join(f"{key}={value} ({found['reasons'][key]})" for key, value in found["chosen"].items())
+        when = " when this run began" if found == (kept or {}).get(stage) else ""
+        log.info("%s: sizes chosen for %s%s: %s; each can be set", stage, found["machine"], when, chosen)
+
+
+def read_facts(data: Data) -> Facts:
+    """Opens the data set and looks.
+
+    Raises:
+      CsstError: it is not there, or does not have what the settings name.
+    """
+    opened = data.open()
+    pool = data.training(opened)
+    return Facts(len(pool.labelled), len(pool.unlabelled), _median_size(pool))
+
+
+def answer(
+    config: ConfigDict, facts: Facts, machine: Machine, kept: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
+    """What is chosen, by stage, for stages that leave something open.
+
+    Args:
+      config: as for `with_sizes`.
+      facts: of the data.
+      machine: what it will run on.
+      kept: what this function returned before, for the same workdir.
+
+    Returns:
+      JSON-able: what was `asked`, what was `chosen`, the `reasons`, and for which `machine`.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for stage in _STAGES:
+        if OPEN not in _sizes(config[stage]).values():
+            continue
+        question = ask(config, stage, facts)
+        asked = json.loads(json.dumps(dataclasses.asdict(question)))
+        del asked["gflop"]  # the network's name stands for it; counting it again may give another last digit
+        before = (kept or {}).get(stage)
+        if before is not None and before["asked"] == asked:
+            found[stage] = before
+            continue
+        chosen: Answer = choose(question, machine)
+        found[stage] = {
+            "asked": asked,
+            "chosen": dict(chosen.values),
+            "reasons": dict(chosen.reasons),
+            "machine": machine.words,
+        }
+    return found
+
+
+def ask(config: ConfigDict, stage: str, facts: Facts) -> Question:
+    """The question of one stage.
+
+    Raises:
+      CsstError: the network or the method is unknown.
+    """
+    block, mesh = config[stage], config.mesh
+    streams = registry.resolve("method", METHODS, block.method.name).streams
+    origins = {origin for stream in streams for origin in stream.origins}
+    pool = UNLABELLED in origins or (stage == "student" and PSEUDO in origins)
+    return Question(
+        images=facts.labelled * (REAL in origins) + facts.unlabelled * pool,
+        pool=pool,
+        image_px=facts.image_px,
+        network=block.network,
+        gflop=zoo_table.gflop(block.network),
+        parts=total_parts(streams) * max(1, block.accumulate),
+        spatial=max(1, mesh.spatial),
+        stride=block.schedule.stride,
+        given={key: value for key, value in _sizes(block).items() if value != OPEN},
+    )
+
+
+def filled(config: ConfigDict, answers: Mapping[str, Mapping[str, Any]]) -> ConfigDict:
+    """A copy of the configuration with the answers in it."""
+    copy = config.copy_and_resolve_references()
+    for stage, found in answers.items():
+        copy[stage].update_from_flattened_dict(dict(found["chosen"]))
+    return copy
+
+
+def _sizes(block: ConfigDict) -> dict[str, int]:
+    """The keys of a stage that may be open, with their values."""
+    return {key: block.schedule.num_sizes if key == "schedule.num_sizes" else block[key] for key in KEYS}
+
+
+def _median_size(pool: Selection) -> tuple[int, int]:
+    """Height and width of the image whose shorter side is the median, of some spread over the split."""
+    records = sorted([*pool.labelled, *pool.unlabelled])
+    some = records[:: -(-len(records) // _LOOKED_AT)]
+    sizes = sorted((encoded.size(pool.reader.label_bytes(record)) for record in some), key=min)
+    return sizes[len(sizes) // 2]
+
+
+def _kept(path: StoragePath | None) -> dict[str, Any]:
+    if path is None or not path.exists():
+        return {}
+    found = read_json(path, "Delete it to have sizes chosen anew, if no stage of this run has begun.")
+    if not isinstance(found, dict) or not all(isinstance(a, dict) and a.keys() >= _ANSWERED for a in found.values()):
+        raise CsstError(f"{path} is not csst_jax's; move it away, or give another --workdir.")
+    return found

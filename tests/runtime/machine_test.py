@@ -1,0 +1,28 @@
+"""What a process runs on."""
+
+import jax
+
+from csst_jax.runtime import machine
+from csst_jax.runtime.machine import Machine, host_memory_bytes, num_cores, this_machine
+
+
+def test_this_machine_has_devices_memory_and_cores():
+    found = this_machine()
+    assert (found.platform, found.devices, found.cores) == ("cpu", jax.device_count(), num_cores())
+    assert 0 < found.memory_bytes <= host_memory_bytes() // jax.device_count()
+    assert found.words.startswith("a CPU of ")
+
+
+def test_a_container_has_its_limit(tmp_path, monkeypatch):
+    physical = host_memory_bytes(tmp_path)
+    (tmp_path / "memory.max").write_text("1073741824\n")
+    assert host_memory_bytes(tmp_path) == 2**30
+    (tmp_path / "memory.max").write_text("max\n")
+    assert host_memory_bytes(tmp_path) == physical
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    assert host_memory_bytes() == host_memory_bytes(tmp_path)
+
+
+def test_words_count_devices():
+    assert Machine("gpu", 1, 2**34, 8).words == "1 GPU of 16 GiB"
+    assert Machine("tpu", 16, None, 8).words == "16 TPUs of unknown memory"
