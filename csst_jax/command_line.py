@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ml_collections import ConfigDict
+
+# Before the libraries that read them are imported. TensorFlow only feeds here, and its start-up notes are noise. XLA
+# logs as an error that a compilation takes two minutes; what really fails raises an exception. A user who sets them to
+# other values sees what the libraries log.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 _CONFIG_HELP = "Configuration: a file of yours, or the name of one that comes with csst_jax, such as folder or demo."
 

@@ -7,18 +7,14 @@ confusion matrix and pictures of predictions and failures; with --submission the
 
 from __future__ import annotations
 
-import os
 import sys
-
-# TensorFlow only feeds here; its start-up notes are noise.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags
 
 from csst_jax import command_line
 from csst_jax.runtime import outputs, storage
 from csst_jax.runtime.host_memory import collect_seldom
+from csst_jax.runtime.patience import print_line, told
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
@@ -34,7 +30,8 @@ _SUBMISSION = flags.DEFINE_string(
 def main(_: list[str]) -> int:
     """Evaluates and prints; returns the exit status: 2 when there is something for the user to mend."""
     collect_seldom()
-    from csst_jax.runtime import startup  # JAX takes a second to import: not before the flags are right
+    with told("importing JAX", print_line):  # takes a second or more: not before the flags are right
+        from csst_jax.runtime import startup
 
     try:
         if not _CHECKPOINT.value:
@@ -42,9 +39,11 @@ def main(_: list[str]) -> int:
         checkpoints = [storage.as_path(path, "--checkpoint") for path in _CHECKPOINT.value]
         chosen = None if _OUTPUT.value is None else outputs.directory(_OUTPUT.value, "--output")
         startup.quiet_libraries()
-        startup.start_jax(_CONFIG.value)
-        from csst_jax.settings import resolve
-        from csst_jax.stages import scoring  # seconds to import: not before JAX is set up
+        with told("starting JAX", print_line):
+            startup.start_jax(_CONFIG.value)
+        with told("importing Flax and the data", print_line):  # seconds: not before JAX is set up
+            from csst_jax.settings import resolve
+            from csst_jax.stages import scoring
 
         output = chosen or scoring.beside(checkpoints[-1])
         parts = (resolve.evaluation(_CONFIG.value), resolve.data(_CONFIG.value), resolve.mesh(_CONFIG.value))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-
-# TensorFlow only feeds here; its start-up notes are noise.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from absl import app, flags
 
 from csst_jax import command_line
 from csst_jax.runtime import outputs
 from csst_jax.runtime.host_memory import collect_seldom, keep_freed_memory
+from csst_jax.runtime.patience import print_line, told
 from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages, tell_interruption
 from csst_jax.types import CsstError
 
@@ -35,23 +31,21 @@ def main(_: list[str]) -> int:
     collect_seldom()
     try:
         workdir = outputs.directory(_WORKDIR.value, "--workdir")
-        from csst_jax.runtime import (  # JAX takes a second to import: not before the flags are right
-            leaving,
-            peers,
-            startup,
-        )
-        from csst_jax.runtime.claim import claimed
-
+        with told("importing JAX", print_line):  # takes a second or more: not before the flags are right
+            from csst_jax.runtime import leaving, peers, startup
+            from csst_jax.runtime.claim import claimed
         startup.quiet_libraries()
-        startup.start_jax(_CONFIG.value)
+        with told("starting JAX", print_line):
+            startup.start_jax(_CONFIG.value)
         with leaving.none_left_waiting(), outputs.errors_told(workdir):
             peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
-            from csst_jax import pipeline  # seconds to import: not before the checks above
-            from csst_jax.settings import resolve, sized
-
+            with told("importing Flax, Optax and Orbax", print_line):  # seconds: not before the checks above
+                from csst_jax import pipeline
+                from csst_jax.settings import resolve, sized
             resolve.run(_CONFIG.value)  # nothing is written before all of them have been looked at
             with claimed(workdir), startup.logged(workdir):
-                config = sized.with_sizes(_CONFIG.value, workdir)
+                with told("choosing sizes for the data and this machine"):
+                    config = sized.with_sizes(_CONFIG.value, workdir)
                 with startup.recorded_config(config, workdir):
                     pipeline.run(resolve.run(config), workdir)
     except Preempted as stopped:
@@ -60,6 +54,10 @@ def main(_: list[str]) -> int:
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        if type(error).__module__.startswith("jax"):  # jaxlib's own
+            error.add_note("TF_CPP_MIN_LOG_LEVEL=0 in the environment shows what XLA says besides.")
+        raise
     return 0
 
 

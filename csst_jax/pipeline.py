@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from csst_jax import build
+from csst_jax.runtime.patience import told
 from csst_jax.stages import conclude, evaluate, experiment, label, requests, train
 from csst_jax.stages.artifact import Artifact
 from csst_jax.streams import PSEUDO
@@ -39,7 +40,8 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
       Preempted: SIGTERM or Ctrl-C came; everything so far is saved.
     """
     this = experiment.open_data(settings, workdir)
-    experiment.require_sound(this)
+    with told("checking the data and the settings of all stages"):
+        experiment.require_sound(this)
     networks: dict[str, Trained] = {}
     pseudo: PseudoLabels | None = None
 

@@ -18,10 +18,6 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-# TensorFlow comes with the data and does nothing here; its start-up notes are noise.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-
 from absl import app, flags
 
 from csst_jax import command_line

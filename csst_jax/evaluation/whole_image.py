@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,6 +14,8 @@ import numpy as np
 from csst_jax.data.stored.encoded import decode_rgb
 from csst_jax.evaluation.inference import make_labeller, make_predictor, require_sound
 from csst_jax.platforms import traced_for
+from csst_jax.runtime import durations
+from csst_jax.runtime.patience import told
 from csst_jax.train.sharding import DATA, SPATIAL, make_mesh, replicated
 from csst_jax.types import CsstError
 
@@ -155,6 +158,7 @@ class WholeImagePredictor:
             batch_size=batch_size,
             mesh=mesh,
         )
+        self._parameters = sum(np.size(value) for value in network.params.values())
         self._batch_size = _multiple(batch_size, mesh.shape[DATA])
         self._pad_px = averaging.pad_px
         # BGR preprocessing has its mean in the order of its own channels.
@@ -196,8 +200,13 @@ class WholeImagePredictor:
     def _for_size(self, size: tuple[int, ...]) -> tuple[Any, jax.sharding.Sharding]:
         """The compiled program for images of a size, and how it wants them laid out."""
         if size not in self._compiled:
-            program = self._program(image_size=size)
-            self._compiled[size] = (program.lower().compile(), program.in_shardings[0])
+            name = durations.key("predict", self._parameters, *size, self._batch_size)
+            begin = time.perf_counter()
+            what = f"the prediction of images of {size[1]} x {size[0]} px, {self._batch_size} at a time"
+            with told(f"compiling {what}{durations.words(name)}"):
+                program = self._program(image_size=size)
+                self._compiled[size] = (program.lower().compile(), program.in_shardings[0])
+            durations.note(name, time.perf_counter() - begin)
         return self._compiled[size]
 
 

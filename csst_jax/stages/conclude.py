@@ -9,6 +9,7 @@ import jax
 from csst_jax.evaluation.table import format_table
 from csst_jax.report import write_report
 from csst_jax.runtime.json_files import fingerprint, read_json, write_json
+from csst_jax.runtime.patience import told
 from csst_jax.stages import label
 from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.evaluate import judge
@@ -35,10 +36,11 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
         shown = dict(sorted(networks.items(), key=lambda item: order.index(item[0])))
         last = list(shown)[-1]
         own = judge(this)
-        own.draw(sheet, shown)
-        own.draw_failures(this.workdir / "pictures" / "failures.png", last, networks[last], scores[last]["worst"])
-        write_json(path, results)
-        write_report(this.workdir)
+        with told("drawing pictures and writing the report"):
+            own.draw(sheet, shown)
+            own.draw_failures(this.workdir / "pictures" / "failures.png", last, networks[last], scores[last]["worst"])
+            write_json(path, results)
+            write_report(this.workdir)
     print(format_table(results))
     print(f"\nresults   {path}\nreport    {this.workdir / 'report.html'}\npictures  {sheet}")
     if "pseudo_labels" in results:

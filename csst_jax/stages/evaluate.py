@@ -17,6 +17,7 @@ from csst_jax.evaluation.pictures import colour, contact_sheet, difference
 from csst_jax.evaluation.scores import Scores
 from csst_jax.models.weights.files import add_scores
 from csst_jax.models.weights.locate import MODEL_FILE
+from csst_jax.runtime.patience import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -98,12 +99,15 @@ class Judge:
         selection = self.selection
         positions = {record: position for position, record in enumerate(selection.labelled)}
         scores = Scores(selection.dataset.description.classes, len(positions), self.settings.boundary_ratio)
-        for prediction in self._predict(trained, records[jax.process_index() :: jax.process_count()]):
-            if prediction.record in positions:
-                label = decode_label(selection.reader.label_bytes(prediction.record))
-                scores.update(positions[prediction.record], label, prediction.classes)
-            for write in writers:
-                write(prediction)
+        mine, done = records[jax.process_index() :: jax.process_count()], 0
+        with told(lambda: f"scoring: {done} of {len(mine)} images"):
+            for prediction in self._predict(trained, mine):
+                if prediction.record in positions:
+                    label = decode_label(selection.reader.label_bytes(prediction.record))
+                    scores.update(positions[prediction.record], label, prediction.classes)
+                for write in writers:
+                    write(prediction)
+                done += 1
         if jax.process_count() > 1:
             # int64 does not cross `process_allgather` while JAX is in 32-bit mode: send it as bytes.
             gathered = multihost_utils.process_allgather(scores.counts.view(np.uint8))

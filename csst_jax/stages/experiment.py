@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from csst_jax import build
 from csst_jax.data import readiness
+from csst_jax.runtime.patience import told
 from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.trainable import require_trainable
 from csst_jax.streams import PSEUDO, UNLABELLED
@@ -60,13 +61,14 @@ def open_data(settings: Run, workdir: StoragePath) -> Experiment:
     Raises:
       CsstError: it is not there, or does not have what the settings name.
     """
-    opened = settings.data.open()
-    this = Experiment(
-        settings,
-        workdir,
-        settings.data.training(opened),
-        settings.data.validation(opened),
-    )
+    with told(f"opening the data set {settings.data.dir}"):
+        opened = settings.data.open()
+        this = Experiment(
+            settings,
+            workdir,
+            settings.data.training(opened),
+            settings.data.validation(opened),
+        )
     log.info(
         "data set %s: %d labelled and %d unlabelled images, %d for validation",
         opened.description.name,

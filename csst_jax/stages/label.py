@@ -17,6 +17,7 @@ from csst_jax.data.stored.encoded import encode_label
 from csst_jax.data.stored.pseudo_labels import PseudoLabelled, shard_path, write_shard
 from csst_jax.evaluation.pictures import colour, contact_sheet
 from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.patience import told
 from csst_jax.runtime.signals import StopRequest
 from csst_jax.types import IGNORE_LABEL
 
@@ -77,13 +78,15 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
         _write_shards(directory, settings, this.pool, predictor)
         multihost_utils.sync_global_devices("pseudo labels written")
         if jax.process_index() == 0:
-            manifest = _finish(directory, settings, this.pool, teacher)
-            _draw_sheet(directory / SHEET_FILE, this, predictor)
+            with told(f"{directory.name}: joining the index of components, drawing the contact sheet"):
+                manifest = _finish(directory, settings, this.pool, teacher)
+                _draw_sheet(directory / SHEET_FILE, this, predictor)
             artifact.finish({**manifest, "wall_s": time.perf_counter() - begin})
         multihost_utils.sync_global_devices("pseudo labels finished")
     else:
         log.info("%s: done, skipped", directory.name)
-    return PseudoLabels(read(directory, this.pool, settings.shard_size), teacher.sha256)
+    with told(f"{directory.name}: reading what was labelled"):
+        return PseudoLabels(read(directory, this.pool, settings.shard_size), teacher.sha256)
 
 
 def read(directory: StoragePath, selection: Selection, shard_size: int) -> tuple[PseudoLabelled, CentroidIndex]:

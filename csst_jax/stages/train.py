@@ -16,6 +16,7 @@ from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.kept import kept_in_memory
 from csst_jax.models.weights.files import TRAINED_HERE, Description
 from csst_jax.models.weights.locate import MODEL_FILE
+from csst_jax.runtime.patience import told
 from csst_jax.stages import model_file
 from csst_jax.train import sharding
 from csst_jax.train.checkpoint import Checkpoints
@@ -77,7 +78,8 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
     count = sum(len(given.records) for given in job.images.values())
     phases = build.phases(job.training, count, this.mesh)
     classes = this.description.classes
-    recipe = build.recipe(job.training, len(classes), job.seed, this.settings.mesh, this.mesh)
+    with told(f"{job.name}: building {job.training.network.name}"):
+        recipe = build.recipe(job.training, len(classes), job.seed, this.settings.mesh, this.mesh)
     feed = Feed(job, build.samplers(job.training, job.images, classes), phases, this.settings.input)
     _announce(artifact, recipe, phases, job)
 

@@ -8,10 +8,15 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from csst_jax.planning.cost import flops, memory_bytes
+from csst_jax.runtime import durations
+from csst_jax.runtime.patience import told
 from csst_jax.train.step import step_program
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable, Sequence
 
     import jax
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.2
+_SAY_AFTER_S = 15.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,17 +68,20 @@ class StepBank:
 
     def __init__(self, recipe: Recipe, phases: Sequence[Phase]):
         self.compilations: list[Compilation] = []
+        self._parameters = sum(np.size(value) for value in recipe.method.trained()[0].values())
         self._executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile")
         distinct = distinct_phases(phases)
-        if distinct:
-            log.info(
-                "compiling %d training steps, one a crop size; training begins with the first, which can take minutes",
-                len(distinct),
-            )
+        self._numbers = {phase.compile_key: number for number, phase in enumerate(distinct, 1)}
         self._steps: dict[tuple[int, int], concurrent.futures.Future[Any]] = {}
         self._recipe, self._rest = recipe, distinct[1:]
         for phase in distinct[:1]:
             begun = time.perf_counter()
+            log.info(
+                "compiling %s%s; training begins then%s",
+                self._words(phase),
+                durations.words(self._key(phase)),
+                "" if len(distinct) == 1 else ", the others are compiled beside it",
+            )
             lowered = step_program(recipe, phase).lower()
             self._steps[phase.compile_key] = self._executor.submit(self._compile, phase, begun, lowered)
 
@@ -84,7 +93,11 @@ class StepBank:
 
     def __getitem__(self, phase: Phase) -> Any:
         """The compiled step of a phase; waits until it is there and raises what compiling raised."""
-        return self._begun(phase).result()
+        begun = self._begun(phase)
+        if not begun.done():
+            with self._told(phase):
+                concurrent.futures.wait([begun])
+        return begun.result()
 
     def wait(self, phase: Phase, given_up: Callable[[], bool]) -> bool:
         """Waits for the step of a phase.
@@ -92,11 +105,14 @@ class StepBank:
         Returns:
           False as soon as the wait is given up; compiling takes minutes.
         """
-        while True:
-            if concurrent.futures.wait([self._begun(phase)], _LOOK_EVERY_S).done:
-                return True
-            if given_up():
-                return False
+        begun = self._begun(phase)
+        if begun.done():
+            return True
+        with self._told(phase):
+            while not concurrent.futures.wait([begun], _LOOK_EVERY_S).done:
+                if given_up():
+                    return False
+        return True
 
     def close(self) -> None:
         """Drops compilations that have not begun."""
@@ -106,6 +122,17 @@ class StepBank:
         if phase.compile_key not in self._steps:
             self.compile_rest()
         return self._steps[phase.compile_key]
+
+    def _told(self, phase: Phase) -> contextlib.AbstractContextManager[None]:
+        known = durations.words(self._key(phase))
+        return told(f"waiting for {self._words(phase)}{known}", first_s=_SAY_AFTER_S)
+
+    def _words(self, phase: Phase) -> str:
+        number, size = self._numbers[phase.compile_key], f"{phase.crop_px} x {phase.crop_px} px"
+        return f"program {number} of {len(self._numbers)}, the training step for {size}, batch {phase.global_batch}"
+
+    def _key(self, phase: Phase) -> str:
+        return durations.key("train", self._parameters, phase.crop_px, phase.global_batch)
 
     def _make(self, phase: Phase) -> Any:
         begun = time.perf_counter()
@@ -117,6 +144,7 @@ class StepBank:
             phase.crop_px, phase.global_batch, time.perf_counter() - begun, flops(compiled), memory_bytes(compiled)
         )
         self.compilations.append(made)
+        durations.note(self._key(phase), made.seconds)
         log.info(
             "compiled step for %d x %d px, batch %d: %.1f s%s%s",
             made.crop_px,

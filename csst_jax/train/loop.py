@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -15,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax.runtime.host_memory import keep_freed_memory
+from csst_jax.runtime.patience import told
 from csst_jax.runtime.signals import StopRequest
 from csst_jax.streams import STEP
 from csst_jax.train.compile import Compilation, StepBank
@@ -86,16 +88,20 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
       CheckpointError: saving failed; earlier checkpoints are intact.
     """
     timetable = Timetable(run.phases)
-    state = _initial_state(run.recipe)
-    saved = run.checkpoints.restore_newest(run.recipe.abstract_state())
+    with told(f"{run.name}: putting the network on the devices"):
+        state = _initial_state(run.recipe)
+    with told(f"{run.name}: looking for checkpoints"):
+        saved = run.checkpoints.restore_newest(run.recipe.abstract_state())
     if saved is not None:
         # The donated state must own its memory: a restored array may share it with the host's copy.
         state = jax.tree.map(lambda x: x.copy(), saved)
         log.info("%s: resuming at step %d of %d", run.name, int(state.step), timetable.total)
     start = int(state.step)
     # Epochs that are over need no step.
-    bank = StepBank(run.recipe, run.phases[timetable.epoch(start) :])
-    writer = run.make_writer(start)
+    with told(f"{run.name}: tracing the first training step"):
+        bank = StepBank(run.recipe, run.phases[timetable.epoch(start) :])
+    with told(f"{run.name}: importing TensorFlow, which reads the images"):
+        writer = run.make_writer(start)
     monitor = _Monitor(run, timetable, writer, start)
     last_save = time.monotonic()
     try:
@@ -104,10 +110,12 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
             for step in range(start, timetable.total):
                 phase = run.phases[timetable.epoch(step)]
                 before = time.perf_counter()
-                crops = next(batches)
-                monitor.progress.waited(time.perf_counter() - before)
+                with told(f"{run.name}: reading the first crops") if step == start else contextlib.nullcontext():
+                    crops = next(batches)
+                monitor.waited(step, time.perf_counter() - before)
                 if step == start:
                     keep_freed_memory()  # TensorFlow sets the allocator back when it makes its first generator
+                before = time.perf_counter()
                 # Once there is something to save, other processes have a say in it, and can be asked only after a step.
                 alone = step == start or jax.process_count() == 1
                 if alone and not bank.wait(phase, lambda: stop.requested):
@@ -116,8 +124,10 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                         run.checkpoints.wait()
                     words = f"saved step {step} of {timetable.total}" if step else "nothing to save yet"
                     raise stop.preempted(run.name, words)
+                compiled = bank[phase]
+                monitor.progress.paused(time.perf_counter() - before)
                 batch = device_batch(run.recipe, crops, run.seed, run.learning_rates[step])
-                state, metrics = bank[phase](state, batch)
+                state, metrics = compiled(state, batch)
                 monitor.stepped(step, phase, metrics, state)
                 if step == start:
                     bank.compile_rest()
@@ -206,9 +216,13 @@ class _Monitor:
         self._run, self._timetable, self._writer = run, timetable, writer
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.progress = Progress(run.name, run.phases, start)
-        self._checked = start
+        self._start = self._checked = start
         directory = run.checkpoints.directory.parent
         self._nonfinite = NonFiniteSteps(run.name, run.nonfinite_steps, directory, self._explain)
+
+    def waited(self, step: int, seconds: float) -> None:
+        """Before the first step everything begins: that is no rate of anything."""
+        (self.progress.paused if step == self._start else self.progress.waited)(seconds)
 
     def stepped(self, step: int, phase: Phase, metrics: dict[str, jax.Array], state: TrainState) -> None:
         self._pending.append((step, metrics))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -13,17 +14,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LINES = 6
+"""The rate is that of so many lines: it forgets the first steps, beside which later sizes' steps are compiled."""
+
 
 class Progress:
     """Counts what passed since the last line and what is left.
 
-    Time left is estimated by pixels, not steps: steps of different phases cost differently.
+    Time left is estimated by pixels, not steps: steps of different phases cost differently. Compilation and what else
+    comes before the first step are no part of any rate.
     """
 
     def __init__(self, name: str, phases: Sequence[Phase], start_step: int):
         self._name = name
         self._total = sum(phase.steps for phase in phases)
-        self._begin = self._since = time.perf_counter()
+        self._begin = time.perf_counter()
+        self._paused = 0.0
         self._waited = 0.0
         self._images = 0
         self._left = sum(phase.steps * _pixels(phase) for phase in phases)
@@ -32,10 +38,16 @@ class Progress:
             over = min(start_step, phase.steps)
             self._left -= over * _pixels(phase)
             start_step -= over
+        # Seconds of training and pixels at the last lines.
+        self._marks = collections.deque([(0.0, 0)], maxlen=_LINES + 1)
 
     def waited(self, seconds: float) -> None:
         """Adds time that a step waited for input."""
         self._waited += seconds
+
+    def paused(self, seconds: float) -> None:
+        """Takes time out of all rates: what a step waited for its program, or the first one for everything."""
+        self._paused += seconds
 
     def stepped(self, phase: Phase) -> None:
         """Notes that a step of `phase` was dispatched."""
@@ -48,9 +60,11 @@ class Progress:
         Returns:
           `images_per_s` and `input_wait_share` since the last line, and `left_s`.
         """
-        now = time.perf_counter()
-        elapsed = max(now - self._since, 1e-9)
-        per_pixel = (now - self._begin) / max(self._done, 1)
+        now = time.perf_counter() - self._begin - self._paused
+        elapsed = max(now - self._marks[-1][0], 1e-9)
+        self._marks.append((now, self._done))
+        begin, done = self._marks[0]
+        per_pixel = max(now - begin, 0.0) / max(self._done - done, 1)
         rates = {
             "images_per_s": self._images / elapsed,
             "input_wait_share": min(1.0, self._waited / elapsed),
@@ -69,7 +83,7 @@ class Progress:
             100 * rates["input_wait_share"],
             _duration(rates["left_s"]),
         )
-        self._since, self._waited, self._images = now, 0.0, 0
+        self._waited, self._images = 0.0, 0
         return rates
 
 

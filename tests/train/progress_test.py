@@ -5,6 +5,31 @@ from csst_jax.train.progress import Progress
 from csst_jax.types import Phase
 
 
+def test_compilation_is_no_part_of_the_rate(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    phase = Phase(32, 4, 100)
+    shown = Progress("teacher", [phase], start_step=0)
+    now[0] = 60.0
+    shown.paused(58.0)  # for two seconds of training
+    shown.stepped(phase)
+    rates = shown.line(1, phase, {"loss": 1.0, "learning_rate": 0.1})
+    assert rates["left_s"] == 2.0 * 99 and rates["images_per_s"] == 2.0
+
+
+def test_time_left_follows_the_last_lines(monkeypatch):
+    """The first steps share the cores with the compiler."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    phase = Phase(32, 4, 100)
+    shown = Progress("teacher", [phase], start_step=0)
+    for step in range(1, 21):
+        now[0] += 5.0 if step <= 10 else 1.0
+        shown.stepped(phase)
+        rates = shown.line(step, phase, {"loss": 1.0, "learning_rate": 0.1})
+    assert rates["left_s"] == 80.0
+
+
 def test_time_left_goes_by_pixels(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])

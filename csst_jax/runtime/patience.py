@@ -1,0 +1,59 @@
+"""Work that takes long says what it is: nobody should have to guess whether a silent program still works."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+log = logging.getLogger(__name__)
+
+FIRST_S = 3.0
+"""Seconds of silence before the first line; what is over sooner is not told."""
+EVERY_S = 30.0
+
+
+@contextlib.contextmanager
+def told(
+    words: str | Callable[[], str],
+    say: Callable[[str], None] = log.info,
+    first_s: float = FIRST_S,
+    every_s: float = EVERY_S,
+) -> Iterator[None]:
+    """Says what the block does if it takes longer than a moment, and again now and then until it is over.
+
+    A thread says it, so that it is said while the block computes, imports or compiles.
+
+    Args:
+      words: what it does, such as "reading the data set"; or a function that says how far it is.
+      say: takes each line.
+      first_s: seconds to the first line.
+      every_s: seconds from one line to the next.
+    """
+    over, begin = threading.Event(), time.monotonic()
+
+    def watch() -> None:
+        pause_s = first_s
+        while not over.wait(pause_s):
+            passed = time.monotonic() - begin
+            since = f" ({passed:.0f} s so far)" if passed > first_s + 1 else ""
+            say(f"{words if isinstance(words, str) else words()} …{since}")
+            pause_s = every_s
+
+    watcher = threading.Thread(target=watch, name="patience", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def print_line(line: str) -> None:
+    """Says a line before there is a log; at once, also into a pipe."""
+    print(line, flush=True)
