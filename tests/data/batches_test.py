@@ -211,6 +211,14 @@ def test_an_error_that_is_no_damage_is_not_hidden():
         list(batches(iter(specs()), [Failing(), Failing()], parallel_batches=1, prefetch=1))
 
 
+def test_nothing_tunes_the_pipeline(monkeypatch):
+    """A tuning thread sleeps for up to a minute at a time, and the end of the pipeline would wait for it."""
+    made, options = [], tf.data.Options
+    monkeypatch.setattr(tf.data, "Options", lambda: made.append(options()) or made[-1])
+    next(batches(iter(specs()), [Tiled(), Tiled()], parallel_batches=1, prefetch=1))
+    assert [found.autotune.enabled for found in made] == [False]
+
+
 def test_leaving_early_leaves_no_thread_behind():
     def crop_threads():
         return [thread for thread in threading.enumerate() if thread.name.startswith("crop") and thread.is_alive()]
