@@ -6,6 +6,7 @@ line in `GROUPS`; nothing of it is imported before it is chosen.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["help"] and words[1:]:  # `csst help train`
         words = [*words[1:], "--help"]
     if not words or words[0] in ("help", "-h", "--help", "--helpfull"):
-        print(listing())
+        with contextlib.suppress(BrokenPipeError):  # `csst | head`
+            print(listing())
+            sys.stdout.flush()
         return 0
     if words[0] == "--version":
         print(version())

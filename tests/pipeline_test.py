@@ -425,7 +425,7 @@ def test_data_that_scores_would_be_wrong_on_is_refused_and_oddities_are_logged(
     assert "data: split 'train' is trained on and validated on" in caplog.text
     found = readiness.Findings(["a is wrong.", "b is wrong."], ["c is odd."])
     monkeypatch.setattr(experiment.readiness, "findings", lambda pool, validation: found)
-    with pytest.raises(CsstError, match=r"a is wrong.\nb is wrong.\n`python -m data_prep.check` .* looks closer"):
+    with pytest.raises(CsstError, match=r"a is wrong.\nb is wrong.\n`python -m csst_jax check` .* looks closer"):
         pipeline.run(resolve.run(config), tmp_path / "other")
     assert "data: c is odd." in caplog.text
 

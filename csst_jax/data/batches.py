@@ -126,8 +126,8 @@ def batches(
     dataset = dataset.map(load, num_parallel_calls=parallel_batches, deterministic=True).prefetch(prefetch)
     options = tf.data.Options()
     options.threading.private_threadpool_size = max(2, parallel_batches)
-    # Nothing here is left to be tuned, and the thread that tunes sleeps longer and longer, up to a minute, which the end
-    # of the pipeline would wait for.
+    # Nothing here is left to be tuned. The thread that tunes sleeps longer and longer, up to a minute, and the end of
+    # the pipeline would wait for it.
     options.autotune.enabled = False
     try:
         for arrays in dataset.with_options(options).as_numpy_iterator():

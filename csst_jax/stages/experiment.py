@@ -109,7 +109,7 @@ def require_sound(this: Experiment) -> None:
     for warning in found.warnings:
         log.warning("data: %s", warning)
     if found.errors:
-        raise CsstError("\n".join([*found.errors, "`python -m data_prep.check` with the same --config looks closer."]))
+        raise CsstError("\n".join([*found.errors, "`python -m csst_jax check` with the same --config looks closer."]))
     for name, training in asked_for.items():
         pseudo = name == "student" and PSEUDO in training.origins
         try:

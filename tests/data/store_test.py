@@ -142,7 +142,7 @@ def test_index_made_from_other_labels_is_refused(copy):
     os.replace(store.index_path(copy, "val"), store.index_path(copy, "train"))
     with pytest.raises(centroid_index.StaleIndexError) as stale:
         data.centroids("train")
-    for part in (actual, other, "data_prep.reindex", str(copy)):
+    for part in (actual, other, "csst_jax reindex", str(copy)):
         assert part in str(stale.value)
     with pytest.raises(centroid_index.StaleIndexError, match="no centroid index"):
         data.centroids("val")

@@ -122,7 +122,7 @@ def test_stale_index_fails_the_check_until_rebuilt(prepared, capsys):
     centroid_index.write(path, stale.finish())
     assert run(prepared) == 1
     output = capsys.readouterr().out
-    assert "error:" in output and "the centroid index is stale" in output and "data_prep.reindex" in output
+    assert "error:" in output and "the centroid index is stale" in output and "csst_jax reindex" in output
     assert "val: 1 images, 1 labelled" in output, "the sound split is told all the same"
     reindex.main([f"--data_dir={prepared}", "--num_workers=1"])
     again = DataSet.open(prepared).centroids("train")

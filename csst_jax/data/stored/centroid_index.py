@@ -212,7 +212,7 @@ def read(
     from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 
     path = as_path(path)
-    mend = f"Rebuild it: {rebuild_command or f'python -m data_prep.reindex --data_dir={path.parent}'}"
+    mend = f"Rebuild it: {rebuild_command or f'python -m csst_jax reindex --data_dir={path.parent}'}"
     if not path.is_file():
         raise StaleIndexError(f"{path}: no centroid index for the labels with hash {expected_sha256}. {mend}")
     try:

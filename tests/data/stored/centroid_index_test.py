@@ -101,7 +101,7 @@ def test_stale_missing_and_damaged_files_say_how_to_rebuild(tmp_path):
     centroid_index.write(path, index)
     with pytest.raises(centroid_index.StaleIndexError) as stale:
         centroid_index.read(path, expected_sha256="abc")
-    for part in (str(path), index.labels_sha256, "hash abc", f"python -m data_prep.reindex --data_dir={tmp_path}"):
+    for part in (str(path), index.labels_sha256, "hash abc", f"python -m csst_jax reindex --data_dir={tmp_path}"):
         assert part in str(stale.value)
     with pytest.raises(centroid_index.StaleIndexError, match="delete /runs/x"):
         centroid_index.read(path, expected_sha256="abc", rebuild_command="delete /runs/x")
