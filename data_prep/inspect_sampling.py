@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from csst_jax.data import sampling
     from csst_jax.settings import resolve, sized
 
-    config = sized.with_sizes(config, flags.workdir)
+    config = sized.with_sizes(config, flags.workdir, keep=False)
     run = resolve.run(config)
     training, images = _stage(run, flags.workdir)
     description = run.data.open().description

@@ -110,6 +110,15 @@ def test_what_does_not_fit_is_told_with_the_largest_batch_that_does(config, refu
     assert "teacher, 64 x 64 px: batch 8 fits; the largest that does: 16." in report(searched)
 
 
+def test_sizes_that_are_left_open_are_chosen_for_the_slice(config, refused_above):
+    config.stages = "teacher"
+    for stage in (config.teacher, config.student):
+        stage.crop_px = stage.batch_size = stage.schedule.num_sizes = stage.samples_per_epoch = -1
+    refused_above(1000)
+    rows = plan.make_plan(config, "local", GIVEN, search=False)["programs"]  # a v5e: of tests' eight devices
+    assert [(row["size_px"], row["batch"]) for row in rows] == [([64, 64], 32), ([96, 96], 16)]
+
+
 def test_a_device_without_published_figures_has_costs_and_no_estimates(config):
     config.stages = "teacher"
     for key in ("epochs", "samples_per_epoch"):

@@ -59,7 +59,7 @@ def is_open(config: ConfigDict) -> bool:
     return any(OPEN in _sizes(config[stage]).values() for stage in _STAGES)
 
 
-def with_sizes(config: ConfigDict, workdir: StoragePath | None = None) -> ConfigDict:
+def with_sizes(config: ConfigDict, workdir: StoragePath | None = None, keep: bool = True) -> ConfigDict:
     """The configuration with all sizes in it; one that leaves none open is returned as it is, and nothing is read.
 
     All processes of a run choose what the first one does.
@@ -67,6 +67,7 @@ def with_sizes(config: ConfigDict, workdir: StoragePath | None = None) -> Config
     Args:
       config: as configs/base.py defines it, with sound values.
       workdir: where earlier answers lie, and new ones are kept; None for neither.
+      keep: whether new ones are.
 
     Raises:
       CsstError: the data set cannot be opened, or what is kept is damaged.
@@ -84,7 +85,7 @@ def with_sizes(config: ConfigDict, workdir: StoragePath | None = None) -> Config
 
         answers = peers.gathered(answers)[0]
     tell(answers, kept)
-    if path is not None and jax.process_index() == 0 and kept | answers != kept:
+    if keep and path is not None and jax.process_index() == 0 and kept | answers != kept:
         write_json(path, kept | answers)
     return filled(config, answers)
 

@@ -114,7 +114,7 @@ def test_open_finds_the_only_data_set_below(copy):
 
 
 def test_unprepared_directory_names_the_commands(tmp_path):
-    with pytest.raises(CsstError, match=r"nowhere does not exist.*data_prep\.folder"):
+    with pytest.raises(CsstError, match=r"nowhere does not exist.*csst_jax prepare "):
         DataSet.open(tmp_path / "nowhere")
     (tmp_path / "photo.jpg").touch()
     for raw, reason in ((tmp_path, "holds no prepared data set"), (tmp_path / "photo.jpg", "is a file, no directory")):

@@ -66,10 +66,25 @@ def test_other_data_or_settings_are_another_question(config, tmp_path, on):
     assert sizes(on(GPU, config, tmp_path))[0] != before[0]
 
 
+def test_processes_take_what_the_first_one_chooses(config, tmp_path, on, monkeypatch):
+    first = sized.answer(config, sized.read_facts(resolve.data(config)), GPU)
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    monkeypatch.setattr("csst_jax.runtime.peers.gathered", lambda own: [first, own])
+    found = on(LAPTOP, config, tmp_path)
+    assert sizes(found) == sizes(sized.filled(config, first))
+    assert not (tmp_path / sized.SIZES_FILE).exists(), "the first process writes"
+
+
 def test_without_open_sizes_nothing_is_read_or_written(tiny_config, tmp_path, on):
     config = tiny_config(tmp_path / "none")
     assert on(LAPTOP, config, tmp_path / "w") is config
     assert not (tmp_path / "w").exists()
+
+
+def test_who_only_looks_writes_nothing(config, tmp_path, on):
+    sized.with_sizes(config, tmp_path, keep=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_kept_and_is_not_ours_is_refused(config, tmp_path, on):
