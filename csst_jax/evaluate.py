@@ -7,6 +7,7 @@ confusion matrix and pictures of predictions and failures; with --submission the
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from absl import app, flags
@@ -14,7 +15,7 @@ from absl import app, flags
 from csst_jax import command_line
 from csst_jax.runtime import outputs, storage
 from csst_jax.runtime.host_memory import collect_seldom
-from csst_jax.runtime.patience import print_line, told
+from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
@@ -30,7 +31,7 @@ _SUBMISSION = flags.DEFINE_string(
 def main(_: list[str]) -> int:
     """Evaluates and prints; returns the exit status: 2 when there is something for the user to mend."""
     collect_seldom()
-    with told("importing JAX", print_line):  # takes a second or more: not before the flags are right
+    with told("importing JAX", to_stderr):  # takes a second or more: not before the flags are right
         from csst_jax.runtime import startup
 
     try:
@@ -39,9 +40,10 @@ def main(_: list[str]) -> int:
         checkpoints = [storage.as_path(path, "--checkpoint") for path in _CHECKPOINT.value]
         chosen = None if _OUTPUT.value is None else outputs.directory(_OUTPUT.value, "--output")
         startup.quiet_libraries()
-        with told("starting JAX", print_line):
+        logging.getLogger("csst_jax").setLevel(logging.INFO)  # on stderr: what takes long
+        with told("starting JAX", to_stderr):
             startup.start_jax(_CONFIG.value)
-        with told("importing Flax and the data", print_line):  # seconds: not before JAX is set up
+        with told("importing Flax and the data", to_stderr):  # seconds: not before JAX is set up
             from csst_jax.settings import resolve
             from csst_jax.stages import scoring
 

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from csst_jax.data import store
 from csst_jax.data.stored import centroid_index
+from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.types import CsstError, DatasetDescription
 from csst_jax.user_files import is_utf8, shown
 from data_prep import distributed, parts, workers, workspace
@@ -163,14 +163,11 @@ def _write_missing(
         outcomes = distributed.write_all(beam, write, missing)
     else:
         outcomes = workers.ordered_map(write, missing, min(num_workers, max(len(missing), 1)))
-    last = time.monotonic()
-    for part, wrong in zip(missing, outcomes, strict=True):
-        for message in wrong:
-            problems.add(message)
-        done += len(part.items)
-        if time.monotonic() - last > _PROGRESS_S:
-            last = time.monotonic()
-            print(f"{name}: {done} of {total} images", file=sys.stderr, flush=True)
+    with told(lambda: f"{name}: {done} of {total} images", to_stderr, every_s=_PROGRESS_S):
+        for part, wrong in zip(missing, outcomes, strict=True):
+            for message in wrong:
+                problems.add(message)
+            done += len(part.items)
 
 
 def _finish(

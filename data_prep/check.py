@@ -28,6 +28,7 @@ from csst_jax.data.readiness import Findings
 from csst_jax.data.sampling import require_crop_fits
 from csst_jax.data.statistics import SPECKS_SHARE, ClassStatistics
 from csst_jax.data.store import DataSet
+from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.types import CsstError
 from data_prep import cli, examination, image_sizes, pictures, workers
 
@@ -103,7 +104,8 @@ def diagnose(
     found, examined, reports = Findings(), {}, {}
     for split in data_set.splits:
         try:
-            examined[split] = examination.examine_split(data_set, split, num_workers)
+            with told(f"looking at the {len(data_set.ids(split))} images of split {split!r}", to_stderr):
+                examined[split] = examination.examine_split(data_set, split, num_workers)
             labelled = chosen[split].labelled if split in chosen else ()
             reports[split] = split_report(data_set, split, labelled, examined[split])
         except CsstError as error:

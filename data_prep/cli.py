@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.types import CsstError
 from csst_jax.user_files import shown, user_path
 from data_prep import distributed, raw, stored, workers
@@ -113,12 +114,14 @@ def prepare(data: raw.RawDataSet, flags: argparse.Namespace, problems: Problems)
     def fingerprint(splits: Iterable[tuple[str, Sequence[raw.RawPair]]]) -> str:
         return raw.source_sha256(splits, data.description, data.labels, flags.storage)
 
+    with told("hashing the files, to know them again", to_stderr):
+        source_sha256 = fingerprint(splits.items())
     builder.prepare(
         data.description,
         splits,
         flags.data_dir,
         make=functools.partial(raw.read_pair, labels=data.labels),
-        source_sha256=fingerprint(splits.items()),
+        source_sha256=source_sha256,
         part_sha256=lambda split, pairs: fingerprint([(split, pairs)]),
         problems=problems,
         **builder_settings(flags),

@@ -97,7 +97,7 @@ def test_imports_go_one_way(module):
 
 def test_data_prep_knows_of_csst_jax_only_data_and_types():
     """And its commands that look at a run: the configuration, what is made of it, and pictures."""
-    allowed = ("csst_jax.data.", "csst_jax.types", "csst_jax.user_files")
+    allowed = ("csst_jax.data.", "csst_jax.runtime.patience", "csst_jax.types", "csst_jax.user_files")
     more = {
         "data_prep.check": ("csst_jax.command_line",),
         "data_prep.inspect_sampling": tuple(

@@ -30,7 +30,7 @@ class Machine:
         """For people."""
         memory = "unknown memory" if self.memory_bytes is None else f"{self.memory_bytes / 2**30:.0f} GiB"
         if self.platform == "cpu":
-            return f"a CPU of {self.cores} cores and {memory}"
+            return f"a CPU of {self.cores} core{'s' if self.cores > 1 else ''} and {memory}"
         return f"{self.devices} {self.platform.upper()}{'s' if self.devices > 1 else ''} of {memory}"
 
 

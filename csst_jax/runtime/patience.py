@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -57,3 +58,8 @@ def told(
 def print_line(line: str) -> None:
     """Says a line before there is a log; at once, also into a pipe."""
     print(line, flush=True)
+
+
+def to_stderr(line: str) -> None:
+    """Says a line where standard output is for results."""
+    print(line, file=sys.stderr, flush=True)

@@ -25,4 +25,5 @@ def test_a_container_has_its_limit(tmp_path, monkeypatch):
 
 def test_words_count_devices():
     assert Machine("gpu", 1, 2**34, 8).words == "1 GPU of 16 GiB"
+    assert Machine("cpu", 1, 2**34, 1).words == "a CPU of 1 core and 16 GiB"
     assert Machine("tpu", 16, None, 8).words == "16 TPUs of unknown memory"
