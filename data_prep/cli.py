@@ -44,8 +44,12 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
 
 def parser(module_doc: str | None) -> argparse.ArgumentParser:
     """A parser whose description is the module's docstring."""
+    command = getattr(sys.modules["__main__"].__spec__, "name", "")  # of `python -m`
     arguments = argparse.ArgumentParser(
-        description=module_doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        prog=f"python -m {command}" if command.startswith("data_prep.") else None,
+        description=module_doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     arguments.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     return arguments

@@ -49,6 +49,14 @@ def test_help_imports_nothing_slow(module):
     assert module.removeprefix("csst_jax.").removeprefix("data_prep.") in done.stdout
 
 
+@pytest.mark.parametrize("module", ["csst_jax.main", "csst_jax.report", "data_prep.check", "data_prep.folder"])
+def test_full_help_has_every_key_of_a_configuration(module):
+    done = start(module, ["--helpfull"])
+    assert done.stdout.splitlines()[-2:] == ["status 0", "slow"], done.stdout + done.stderr
+    key = "--config.teacher.crop_px=800  (a whole number of at least 1, or -1 for a number that fits the data"
+    assert (key in done.stdout) == (module in ("csst_jax.main", "data_prep.check"))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

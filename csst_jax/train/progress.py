@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SILENT_S = 15.0
 _LINES = 6
 """The rate is that of so many lines: it forgets the first steps, beside which later sizes' steps are compiled."""
 
@@ -28,7 +29,8 @@ class Progress:
     def __init__(self, name: str, phases: Sequence[Phase], start_step: int):
         self._name = name
         self._total = sum(phase.steps for phase in phases)
-        self._begin = time.perf_counter()
+        self._begin = self._said = time.perf_counter()
+        self._step = start_step
         self._paused = 0.0
         self._waited = 0.0
         self._images = 0
@@ -50,9 +52,13 @@ class Progress:
         self._paused += seconds
 
     def stepped(self, phase: Phase) -> None:
-        """Notes that a step of `phase` was dispatched."""
+        """Notes that a step of `phase` was dispatched; where steps take long, says so between two lines."""
         self._images += phase.global_batch
         self._done += _pixels(phase)
+        self._step += 1
+        if time.perf_counter() - self._said > _SILENT_S:
+            self._said = time.perf_counter()
+            log.info("%s %d/%d", self._name, self._step, self._total)
 
     def line(self, step: int, phase: Phase, scalars: dict[str, float]) -> dict[str, float]:
         """Logs the line after `step` steps and returns its rates as metrics.
@@ -83,7 +89,7 @@ class Progress:
             100 * rates["input_wait_share"],
             _duration(rates["left_s"]),
         )
-        self._waited, self._images = 0.0, 0
+        self._waited, self._images, self._said = 0.0, 0, time.perf_counter()
         return rates
 
 

@@ -37,7 +37,15 @@ def whole(said):
 @pytest.mark.essential("a whole run")
 def test_a_whole_run_says_what_it_did(said):
     workdir, output = said
-    for words in ("mIoU", "student-teacher", str(workdir / "results.json"), "report.html", "left 0:00", "input wait"):
+    for words in (
+        "mIoU",
+        "student-teacher",
+        str(workdir / "results.json"),
+        "report.html",
+        "left 0:00",
+        "input wait",
+        "program 1 of 2",
+    ):
         assert words in output, words
     assert results(workdir)["compilations"]["teacher"] == {"distinct_phases": 2}
 

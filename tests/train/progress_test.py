@@ -1,5 +1,7 @@
 """The rates of the progress line."""
 
+import logging
+
 from csst_jax.train import progress
 from csst_jax.train.progress import Progress
 from csst_jax.types import Phase
@@ -15,6 +17,18 @@ def test_compilation_is_no_part_of_the_rate(monkeypatch):
     shown.stepped(phase)
     rates = shown.line(1, phase, {"loss": 1.0, "learning_rate": 0.1})
     assert rates["left_s"] == 2.0 * 99 and rates["images_per_s"] == 2.0
+
+
+def test_slow_steps_are_told_between_two_lines(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="csst_jax")
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    phase = Phase(32, 4, 100)
+    shown = Progress("teacher", [phase], start_step=4)
+    for _ in range(4):
+        now[0] += 10.0
+        shown.stepped(phase)
+    assert [record.getMessage() for record in caplog.records] == ["teacher 6/100", "teacher 8/100"]
 
 
 def test_time_left_follows_the_last_lines(monkeypatch):
