@@ -70,13 +70,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(version())
         return 0
-    # The first word, and the second where it is a part of the name: `prepare camvid` is another command than `prepare`.
-    second = words[1:2] if any(known.startswith(f"{words[0]} ") for known in COMMANDS) else []
-    chosen = " ".join([words[0], *(word for word in second if not word.startswith("-"))])
+    chosen, flags = split(words)
     if chosen not in COMMANDS:
         print(f"error: {unknown(words)}", file=sys.stderr)
         return 2
-    return _run(COMMANDS[chosen], words[len(chosen.split()) :])
+    return _run(COMMANDS[chosen], flags)
+
+
+def split(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The name of a command, known or not, and its flags.
+
+    The name is the first word, and the second where names go on: `prepare camvid` is another command than `prepare`.
+    """
+    goes_on = any(known.startswith(f"{words[0]} ") for known in COMMANDS)
+    count = 2 if goes_on and words[1:] and not words[1].startswith("-") else 1
+    return " ".join(words[:count]), list(words[count:])
 
 
 def listing() -> str:

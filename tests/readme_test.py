@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from csst_jax import __main__ as csst
 from csst_jax.settings import ranges
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -42,12 +43,15 @@ def commands(text):
 
 
 def python_commands(text):
-    """(module, arguments) of every `python -m module arguments`."""
-    return [
-        (words[2], words[3:])
-        for words in commands(text)
-        if len(words) > 2 and re.fullmatch(r"(.*/)?python[0-9.]*", words[0]) and words[1] == "-m"
-    ]
+    """(module, arguments) of every `python -m module arguments`, and of every `csst command arguments`."""
+    found = []
+    for words in commands(text):
+        if len(words) > 2 and re.fullmatch(r"(.*/)?python[0-9.]*", words[0]) and words[1] == "-m":
+            found.append((words[2], words[3:]))
+        elif len(words) > 1 and re.fullmatch(r"(.*/)?csst", words[0]) and not words[1].startswith("-"):
+            name, rest = csst.split(words[1:])
+            found.append((csst.COMMANDS.get(name, f"csst {name}"), rest))
+    return found
 
 
 def launcher_commands(text):
@@ -92,6 +96,9 @@ def problems(text):
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     found += [f"make {target}: no such target" for target in make_targets(text) if target not in targets]
     for module, arguments in python_commands(text):
+        if module.startswith("csst "):
+            found.append(f"{module}: no such command")
+            continue
         if module.split(".")[0] not in PACKAGES:
             if importlib.util.find_spec(module.split(".")[0]) is None:
                 found.append(f"python -m {module}: no such module")
@@ -120,6 +127,8 @@ def argument_problems(module, known, argument):
     if name not in known and name.removeprefix("no") not in known:
         return [f"python -m {module} {argument}: no such flag"]
     path, _, options = value.partition(":")
+    if name == "config" and re.fullmatch(r"\w+", path):  # one of ours, by its name
+        path = f"configs/{path}.py"
     if name == "config" and re.fullmatch(r"configs/\w+\.py", path):
         if not (ROOT / path).is_file():
             return [f"python -m {module} {argument}: no such file"]
@@ -142,6 +151,8 @@ text: make nothing
    python -m csst_jax.man --workdir=w
    python -m csst_jax.main --config=configs/none.py --wrkdir=w
    python -m pytest -q
+   csst train --config=folder:net=fast_scnn --workdir=w && csst prepare --images=a --mask=b
+   csst trian --workdir=w; csst models; csst evaluate --config=nofolder; csst
    launch/here.sh --workdir=w --config.sed=1
    ```
 """
@@ -152,6 +163,9 @@ text: make nothing
         "python -m csst_jax.man: no such command",
         "python -m csst_jax.main --config=configs/none.py: no such file",
         "python -m csst_jax.main --wrkdir=w: no such flag",
+        "python -m data_prep.folder --mask=b: no such flag",
+        "csst trian: no such command",
+        "python -m csst_jax.evaluate --config=nofolder: no such file",
         "launch/here.sh: no such launcher",
         "python -m csst_jax.main --config.sed=1: no such key",
     ]
