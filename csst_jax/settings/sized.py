@@ -153,10 +153,13 @@ def ask(config: ConfigDict, stage: str, facts: Facts) -> Question:
     """The question of one stage.
 
     Raises:
-      CsstError: the network or the method is unknown.
+      CsstError: the network or the method is unknown, or a setting of the method is out of range.
     """
     block, mesh = config[stage], config.mesh
-    streams = registry.resolve("method", METHODS, block.method.name).streams
+    method = block.method.name
+    own = block.method[method].to_dict() if method in block.method else {}
+    settings = registry.settings("method", METHODS, method, own)
+    streams = registry.resolve("method", METHODS, method).streams_of(settings)
     origins = {origin for stream in streams for origin in stream.origins}
     pool = UNLABELLED in origins or (stage == "student" and PSEUDO in origins)
     return Question(

@@ -107,3 +107,7 @@ def test_a_method_that_takes_unlabelled_images_counts_them(config):
     config.teacher.method.name = "mean_teacher"
     asked = sized.ask(config, "teacher", facts)
     assert asked.images == 10 and asked.pool and asked.parts > 1
+    config.student.method.name = "real_and_pseudo"
+    config.student.method.real_and_pseudo.pseudo_parts = 3
+    asked = sized.ask(config, "student", facts)
+    assert asked.images == 10 and asked.pool and asked.parts == 4
