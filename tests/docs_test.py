@@ -1,6 +1,7 @@
 """Pages of the documentation: links lead somewhere, the site lists all of them, and generated ones are current."""
 
 import argparse
+import ast
 import json
 import pathlib
 import re
@@ -136,6 +137,27 @@ def get_config():
         "| `block.one` |  |  | of &#124; a, see [adr/0004-ohem.md](adr/0004-ohem.md) |",
         "| `block.one.a` | `1 / 2` |  |  |",
     ]
+
+
+def said():
+    """Every text in the code; "\0" stands for what is filled in."""
+    for package in ("csst_jax", "data_prep"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    yield "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+def test_messages_in_troubleshooting_are_those_of_the_code():
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    symptoms = " ".join(re.findall(r"^\| (.*?) \| ", text, re.M))
+    quoted = [span for span in re.findall(r"`([^`]+)`", symptoms) if " " in span]
+    assert len(quoted) > 20
+    texts = "\n".join(said())
+    parts = {part.strip() for span in quoted for part in span.split("...")}
+    assert {part for part in parts if part not in texts} == set()
 
 
 @pytest.mark.parametrize("page", results_pages.PAGES, ids=lambda page: page.name)
