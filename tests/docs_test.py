@@ -139,6 +139,25 @@ def get_config():
     ]
 
 
+@pytest.mark.parametrize("page", [page for page in READABLE if page.stem not in ("extending", "CHANGELOG")], ids=named)
+def test_files_that_pages_name_are_there(page):
+    """By their path from the root, or from csst_jax or tests, where most are."""
+    spans = re.findall(r"`([\w.-]+(?:/[\w.-]+)+\.(?:py|sh|md))`", page.read_text(encoding="utf-8"))
+    rooms = (ROOT, ROOT / "csst_jax", ROOT / "tests")
+    assert [file for file in spans if not any((room / file).exists() for room in rooms)] == []
+
+
+def test_the_readme_fits_on_few_screens_and_its_results_are_those_of_the_pages():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    rows = re.findall(r"^\| \[[^]]+\]\((docs/results/\w+\.md)\).* \| ([\d.]+) \| ([\d.]+) \| (\S+) \|$", text, re.M)
+    assert len(rows) == 4
+    for page, *figures in rows:
+        lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+        cells = [set(line.split(" | ")) for line in lines]
+        assert any({figure for figure in figures if figure != "–"} <= row for row in cells), page
+
+
 def said():
     """Every text in the code; "\0" stands for what is filled in."""
     for package in ("csst_jax", "data_prep"):
