@@ -100,7 +100,8 @@ PAGES = (
     Page(
         "demo",
         "make demo",
-        "The runs are `make demo` and `make demo SEED=2`. They have 12 masks, 150 unlabelled images and 40 for "
+        "The runs are `make demo` and `make demo SEED=2` with the configuration of that time: FastSCNN from random "
+        "weights. They have 12 masks, 150 unlabelled images and 40 for "
         "validation of the same generated streets. The seed sets initial values, crops and augmentation. Both ran at "
         "the same time beside other work, so their minutes say little.\n\n"
         "[A shorter student](demo_short.md) has eight runs, and the control for as many steps on masks alone. There "
@@ -131,10 +132,11 @@ PAGES = (
     Page(
         "unsure_pixels",
         "What the student makes of a weak teacher's unsure pixels",
-        "Both runs have configs/demo.py, seed 0 and the same teacher. Each had one CPU core of two.\n\n"
+        "Both runs have the configs/demo.py of that time, seed 0 and the same teacher. Each had one CPU core of "
+        "two.\n\n"
         "* The first run has `label.scales=(0.75,1,1.25)`, `label.confidence_threshold=0` and "
         "`student.sampler.real_share=-1`. Every pixel has a label, and crops come from the union, as in the paper.\n"
-        "* The second run has the settings of configs/demo.py, with one scale. Pixels with a confidence below 0.5 are "
+        "* The second run has the settings of that file, with one scale. Pixels with a confidence below 0.5 are "
         "void (32 % of them). Half of each class's crops come from real masks.\n\n"
         "There is one run of each, and the three settings were changed together. See "
         "[the decision](../adr/0006-unsure-pixels-are-void.md).",

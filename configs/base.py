@@ -20,8 +20,9 @@ def training() -> ConfigDict:
     c.output_stride = 0  # 8 or 16, of dilated networks; 0 = the network's own
     c.width = 1.0  # channel multiplier; below 1 for tests
     c.depth = 1.0  # multiplier of the blocks in a stage; below 1 for tests
-    # Weights to start from: a file that `python -m csst_jax.import_weights` wrote, or a trained network; empty = random
-    # ones. The file also gives lineage, preprocessing, and the classifier if the number of classes is the same.
+    # Weights to start from: a file that `python -m csst_jax.import_weights` wrote, or a trained network; imagenet =
+    # those of an installed package (requirements-pretrained.txt; networks on EfficientNet-Lite0); empty = random ones.
+    # Lineage and preprocessing come with them, and the classifier if the number of classes is the same.
     c.pretrained = ""
     c.dtype = "float32"  # compute dtype; parameters and statistics stay float32
     c.remat = False  # residual blocks keep only their inputs for the backward pass and compute the rest again
@@ -69,6 +70,25 @@ def training() -> ConfigDict:
     # Method. It defines what is minimised, and on which crops.
     c.method = ConfigDict()
     c.method.name = "supervised"  # a name of csst_jax/methods
+    # Real and pseudo-labelled crops in fixed shares of a step: `real_parts` to `pseudo_parts` (0 leaves a kind out).
+    # Each kind has its view (weak or strong), the weight of its mean loss, and OHEM or not. The last three are
+    # probabilities. classmix pastes half of a real crop's classes into a pseudo-labelled crop. cutmix pastes a box of
+    # another crop into a strong crop, and cutout takes a box out of it.
+    c.method.real_and_pseudo = ConfigDict(
+        {
+            "real_parts": 1,
+            "pseudo_parts": 1,
+            "real_view": "weak",
+            "pseudo_view": "strong",
+            "real_weight": 0.5,
+            "pseudo_weight": 0.5,
+            "real_ohem": True,
+            "pseudo_ohem": False,
+            "classmix": 0.0,
+            "cutmix": 0.5,
+            "cutout": 0.0,
+        }
+    )
     # An average of the weights (`decay` a step) labels unlabelled crops. Pixels below the confidence threshold are not
     # learned. The weight of this loss rises in `ramp_up_steps` steps.
     c.method.mean_teacher = ConfigDict(
@@ -93,9 +113,11 @@ def training() -> ConfigDict:
     # centroid is the paper's; class_uniform_tiles is VPLR's (the paper's [11]); uniform is the paper's "without
     # centroid sampling".
     c.sampler.name = "centroid"
-    # Smallest component of a real label that may be a crop's centre; `python -m data_prep.check` suggests one.
-    c.sampler.min_area_px = 0
-    c.sampler.pseudo_min_area_px = 64  # the same for pseudo labels, whose specks would crowd the index
+    # Smallest component of a real label that may be a crop's centre. -1 = by class, from the data: a class's smallest
+    # components are left out as long as they hold at most 1 % of its pixels (`python -m data_prep.check` shows them).
+    # The paper leaves out none (0), but half of the components of some classes are specks of a few pixels.
+    c.sampler.min_area_px = -1
+    c.sampler.pseudo_min_area_px = -1  # the same for pseudo labels, whose specks would crowd the index
     c.sampler.real_share = -1.0  # share of (each class's) draws from real labels; -1 = the union, as in the paper
     # Side of a tile in pixels of the image, and share of an epoch's crops that are drawn evenly from classes.
     c.sampler.class_uniform_tiles = ConfigDict({"tile_px": 1024, "share": 0.5})
@@ -159,6 +181,9 @@ def get_config() -> ConfigDict:
     # Pseudo labels. They are hard, for every unlabelled image (paper §3.1, eq. 2).
     c.label = prediction()
     c.label.confidence_threshold = 0.0  # pixels below become void; 0 = off, as in the paper
+    # Share of each class's pixels, the surest ones, that keep their label even if the threshold is higher (CBST's
+    # portions); 0 = one threshold for all classes.
+    c.label.class_portion = 0.0
     c.label.shard_size = 256  # images a file; an interrupted run continues after the last whole file
 
     # Evaluation. It scores val_split at original resolution (paper §4.3.7: scales 0.5, 1 and 2, flip, and tiles).
@@ -215,6 +240,23 @@ def expect_weak_teacher(c: ConfigDict) -> None:
     c.label.flip = True
     c.label.confidence_threshold = 0.5
     c.student.sampler.real_share = 0.5
+
+
+def few_masks(c: ConfigDict, pretrained: str, network: str = "light_fpn_efficientnet_lite0") -> None:
+    """The recipe for few masks and a pretrained trunk (measured: docs/results/recipe.md).
+
+    Teacher and student take as many steps, so the teacher's score is that of the masks alone. Half of the student's
+    crops are real ones. The others have pseudo labels, void where the teacher is unsure, and are strongly augmented.
+    """
+    for stage in (c.teacher, c.student):
+        stage.network, stage.pretrained = network, pretrained
+        stage.schedule.kind = "constant"
+        stage.lr.base, stage.lr.per = 0.02, "step"
+        stage.loss.ohem = False
+        stage.augment.blur = 0.0
+    c.student.method.name = "real_and_pseudo"
+    c.label.flip = True
+    c.label.confidence_threshold = 0.6
 
 
 def choose_networks(c: ConfigDict, net: str, student: str, pretrained: str) -> None:

