@@ -272,10 +272,10 @@ def find_prepared(directory: AnyPath) -> AnyPath:
         raise CsstError(f"{directory} holds {len(found)} prepared data sets; name one of them: {listed}.")
     reason = "does not exist"
     if directory.exists():
-        reason = "holds no prepared data set" if directory.is_dir() else "is a file and not a directory"
+        reason = "holds no prepared data set" if directory.is_dir() else "is a file, no directory"
     raise CsstError(
         f"data set directory {directory} {reason}. Name what a command of data_prep wrote (DATA_DIR/NAME), not the "
-        "files that it read. Prepare a data set: `python -m data_prep.synthetic --data_dir=DIR` (generated, needs no "
+        "files that it read. Prepare a data set: `python -m data_prep.synthetic --data_dir=DIR` (made up, needs no "
         "download), `python -m data_prep.folder --images=… --masks=… --data_dir=DIR` (your own "
         "images), or a public data set (docs/datasets.md)."
     )

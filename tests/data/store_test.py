@@ -117,10 +117,7 @@ def test_unprepared_directory_names_the_commands(tmp_path):
     with pytest.raises(CsstError, match=r"nowhere does not exist.*data_prep\.folder"):
         DataSet.open(tmp_path / "nowhere")
     (tmp_path / "photo.jpg").touch()
-    for raw, reason in (
-        (tmp_path, "holds no prepared data set"),
-        (tmp_path / "photo.jpg", "is a file and not a directory"),
-    ):
+    for raw, reason in ((tmp_path, "holds no prepared data set"), (tmp_path / "photo.jpg", "is a file, no directory")):
         with pytest.raises(CsstError, match=rf"{reason}\. Name what a command of data_prep wrote.*docs/datasets\.md"):
             DataSet.open(raw)
 
