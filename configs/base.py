@@ -21,7 +21,7 @@ def training() -> ConfigDict:
     c.width = 1.0  # channel multiplier; below 1 for tests
     c.depth = 1.0  # multiplier of the blocks in a stage; below 1 for tests
     # Weights to start from: a file that `python -m csst_jax.import_weights` wrote, or a trained network; imagenet =
-    # those of an installed package (requirements-pretrained.txt; networks on EfficientNet-Lite0); empty = random ones.
+    # those of an installed package (networks on EfficientNet-Lite0); empty = random ones.
     # Lineage and preprocessing come with them, and the classifier if the number of classes is the same.
     c.pretrained = ""
     c.dtype = "float32"  # compute dtype; parameters and statistics stay float32
