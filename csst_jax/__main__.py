@@ -34,7 +34,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "train": ("csst_jax.main", "teacher, pseudo labels, student, scores and report; the same command goes on"),
         "plan": ("csst_jax.plan", "what a run needs on devices that are not there, by compiling for them"),
     },
-    "Judge": {
+    "Use and judge": {
         "evaluate": ("csst_jax.evaluate", "score networks on a split, write predictions or a submission"),
         "report": ("csst_jax.report", "write the report of a finished run again"),
         "check-submission": ("csst_jax.check_submission", "check a file for a test server before you upload it"),

@@ -110,7 +110,8 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
         )
     finally:
         checkpoints.close()
-    trained = _keep(this, artifact, job, recipe, state)
+    with told(f"{job.name}: writing the trained network"):
+        trained = _keep(this, artifact, job, recipe, state)
     if artifact.done:
         return trained
     artifact.finish(

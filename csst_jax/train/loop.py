@@ -139,8 +139,9 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                 if stop_now and done < timetable.total:
                     run.checkpoints.wait()
                     raise stop.preempted(run.name, f"saved step {done} of {timetable.total}")
-            monitor.save(state)
-            run.checkpoints.wait()
+            with told(f"{run.name}: saving the last checkpoint"):
+                monitor.save(state)
+                run.checkpoints.wait()
             if jax.process_count() > 1 and _votes(stop.requested).any():
                 raise stop.preempted(run.name, "saved its last step")
     finally:
