@@ -17,7 +17,8 @@ from data_prep import inspect_sampling
 
 def flags(data_dir, *more):
     return ["--config=configs/demo.py", f"--config.data.dir={data_dir}", "--config.teacher.crop_px=64",
-            "--config.teacher.samples_per_epoch=16", "--config.student.crop_px=64", *more]  # fmt: skip
+            "--config.teacher.samples_per_epoch=16", "--config.student.crop_px=64",
+            "--config.student.samples_per_epoch=0", *more]  # fmt: skip
 
 
 def test_table_and_pictures(tiny_data, tmp_path, capsys):
