@@ -8,6 +8,8 @@ import io
 import pathlib
 import warnings
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -31,6 +33,11 @@ _PNG_BIT_DEPTH, _PNG_COLOUR_TYPE = 24, 25  # offsets of the header's bytes
 
 class Bad(Exception):
     """What is wrong with a file: names it and says the fix."""
+
+
+class _Unconvertible(Bad):
+    def __init__(self, path: pathlib.Path, error: Exception):
+        super().__init__(f"{path}: cannot be turned upright or converted ({error!r}). Save it as PNG without metadata.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +73,41 @@ def read_image(path: pathlib.Path) -> ImageFile:
     Raises:
       Bad: it is none of these, damaged, too large, of more than 8 bits a channel, or of several pages.
     """
+    data, picture, turned = _read_photo(path)
+    if picture.format in _KEPT_FORMATS and not turned:
+        return ImageFile(data, picture, turned=False)
+    upright = _upright(path, picture)
+    stream = io.BytesIO()
+    try:
+        upright.save(stream, "PNG", compress_level=1, exif=b"")
+    except Exception as error:  # odd metadata can make Pillow raise anything
+        raise _Unconvertible(path, error) from error
+    return ImageFile(stream.getvalue(), upright, turned)
+
+
+def read_pixels(path: pathlib.Path) -> UInt8[np.ndarray, "h w 3"]:
+    """A photo's pixels, upright, RGB: what is decoded of a file that `read_image` prepared.
+
+    Raises:
+      Bad: as `read_image`.
+    """
+    return np.asarray(_upright(path, _read_photo(path)[1]))
+
+
+def upright_size(path: pathlib.Path) -> tuple[int, int] | None:
+    """Height and width of a photo once it is turned upright, from its header; None where that cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_IMAGE_FORMATS) as picture:
+                across = picture.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
+                return (picture.width, picture.height) if across else (picture.height, picture.width)
+    except Exception:  # who reads it whole will tell
+        return None
+
+
+def _read_photo(path: pathlib.Path) -> tuple[bytes, Image.Image, bool]:
+    """A file's content, its picture as it lies there, and whether that is turned."""
     data = read_bytes(path)
     picture, orientation = _decode(path, data, "image", _IMAGE_FORMATS)
     if picture.mode not in _MODES:
@@ -75,18 +117,15 @@ def read_image(path: pathlib.Path) -> ImageFile:
     pages = getattr(picture, "n_frames", 1) if picture.format in ("TIFF", "WEBP") else 1
     if pages > 1:
         raise Bad(f"{path}: the file holds {pages} pictures. Save the one that counts as a file of its own.")
-    turned = orientation in range(2, 9)
-    if picture.format in _KEPT_FORMATS and not turned:
-        return ImageFile(data, picture, turned=False)
+    return data, picture, orientation in range(2, 9)
+
+
+def _upright(path: pathlib.Path, picture: Image.Image) -> Image.Image:
+    """The picture in RGB, turned as its EXIF tag says."""
     try:
-        upright = ImageOps.exif_transpose(picture).convert("RGB")
-        stream = io.BytesIO()
-        upright.save(stream, "PNG", compress_level=1, exif=b"")
+        return ImageOps.exif_transpose(picture).convert("RGB")
     except Exception as error:  # odd metadata can make Pillow raise anything
-        raise Bad(
-            f"{path}: cannot be turned upright or converted ({error!r}). Save it as PNG without metadata."
-        ) from error
-    return ImageFile(stream.getvalue(), upright, turned)
+        raise _Unconvertible(path, error) from error
 
 
 def read_mask(path: pathlib.Path) -> Image.Image:
