@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import io
 import pathlib
+import threading
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import UInt8
@@ -29,6 +31,28 @@ _KEPT_FORMATS = (
 _MODES = ("RGB", "L", "P", "RGBA")
 _MAX_PIXELS = 178_956_970  # Pillow's: twice its MAX_IMAGE_PIXELS
 _PNG_BIT_DEPTH, _PNG_COLOUR_TYPE = 24, 25  # offsets of the header's bytes
+
+
+_quiet = contextlib.ExitStack()
+_quiet_threads, _quiet_lock = 0, threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """`warnings.catch_warnings` for threads, which would take each other's filters away: from the first to the last."""
+    global _quiet_threads
+    with _quiet_lock:
+        _quiet_threads += 1
+        if _quiet_threads == 1:
+            _quiet.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_threads -= 1
+            if not _quiet_threads:
+                _quiet.close()
 
 
 class Bad(Exception):
@@ -62,6 +86,8 @@ def read_bytes(path: pathlib.Path) -> bytes:
       Bad: it cannot be read.
     """
     try:
+        if path.is_fifo():  # reading would wait for ever
+            raise Bad(f"{path}: a pipe, and no file. Give an image file.")
         return path.read_bytes()
     except OSError as error:
         raise Bad(f"{path}: cannot be read ({error.strerror}). Check the file and its permissions.") from error
@@ -97,11 +123,9 @@ def read_pixels(path: pathlib.Path) -> UInt8[np.ndarray, "h w 3"]:
 def upright_size(path: pathlib.Path) -> tuple[int, int] | None:
     """Height and width of a photo once it is turned upright, from its header; None where that cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_IMAGE_FORMATS) as picture:
-                across = picture.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
-                return (picture.width, picture.height) if across else (picture.height, picture.width)
+        with _without_warnings(), Image.open(path, formats=_IMAGE_FORMATS) as picture:
+            across = picture.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
+            return (picture.width, picture.height) if across else (picture.height, picture.width)
     except Exception:  # who reads it whole will tell
         return None
 
@@ -150,8 +174,7 @@ def read_mask(path: pathlib.Path) -> Image.Image:
 def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]) -> tuple[Image.Image, int]:
     """The decoded picture and its EXIF orientation (1: upright)."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures, which are read, and of metadata, which does not count
+        with _without_warnings():  # of large pictures, which are read, and of metadata, which does not count
             picture = Image.open(io.BytesIO(data), formats=formats)
             picture.load()
     except (Image.DecompressionBombError, MemoryError) as error:
@@ -162,8 +185,7 @@ def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]
     except Exception as error:  # a damaged or odd file can make Pillow raise anything
         raise Bad(f"{path}: {_why(data, kind, error)}") from error
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _without_warnings():
             return picture, int(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as error:
         raise Bad(
@@ -175,8 +197,7 @@ def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]
 def _why(data: bytes, kind: str, error: Exception) -> str:
     """What is wrong with content that cannot be decoded, and the fix."""
     found = ""
-    with contextlib.suppress(Exception), warnings.catch_warnings():  # not even a header that Pillow knows
-        warnings.simplefilter("ignore")
+    with contextlib.suppress(Exception), _without_warnings():  # not even a header that Pillow knows
         found = Image.open(io.BytesIO(data)).format or ""
     wanted = ("PNG",) if kind == "mask" else (*_IMAGE_FORMATS, "MPO")
     if found and found not in wanted:
