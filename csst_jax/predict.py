@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--checkpoint", required=True, help="a workdir, a finished stage or a file of weights")
-    parser.add_argument("--input", required=True, nargs="+", help="images, folders, or patterns in quotation marks")
+    parser.add_argument(
+        "--input", required=True, nargs="+", action="extend", help="images, folders, or patterns in quotation marks"
+    )
     parser.add_argument("--output", required=True, help="directory to write to")
     parser.add_argument(
         "--write", default="overlay,mask", help="of overlay, mask, classes, confidence (default overlay,mask)"

@@ -1,7 +1,8 @@
-"""Predicts image files, those of one size after another, and writes what is asked for."""
+"""Predicts image files, those of one size after another, then videos, and writes what is asked for."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from csst_jax.data import image_sizes
 from csst_jax.data.picture_file import Bad, read_pixels, upright_size
 from csst_jax.prediction.ahead import ahead
 from csst_jax.prediction.loaded import memory_told
+from csst_jax.prediction.video import frames, num_frames
+from csst_jax.prediction.written import frame_of
 from csst_jax.types import CsstError
 from csst_jax.user_files import shown
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
+    from csst_jax.evaluation.whole_image import Averaging, Prediction, WholeImagePredictor
     from csst_jax.prediction.inputs import Photo
     from csst_jax.prediction.loaded import Loaded
     from csst_jax.prediction.predicted import Predicted
@@ -58,8 +61,15 @@ class Run:
           CsstError: the network cannot predict any.
           OSError: the disk does not take the outputs.
         """
-        groups = self._by_size(photos)
         predictor = self._network.predictor(self._averaging)
+        if images := [photo for photo in photos if not photo.is_video]:
+            self._predict_images(images, predictor)
+        for video in photos:
+            if video.is_video:
+                self._predict_video(video, predictor)
+
+    def _predict_images(self, photos: Sequence[Photo], predictor: WholeImagePredictor) -> None:
+        groups = self._by_size(photos)
         progress = _Progress(len(photos), predictor)
         for size, group in groups.items():
             predictions = self._predictions(predictor, size, group)
@@ -71,6 +81,39 @@ class Run:
                     self.done += 1
                 progress.say(self.done + len(self.failed))
         progress.end(self.done)
+
+    def _predict_video(self, video: Photo, predictor: WholeImagePredictor) -> None:
+        """Its film appears when all of it is predicted; until then it counts as not done."""
+        print(f"{shown(video.path)}", flush=True)
+        said = num_frames(video.path)
+        progress, count = _Progress(said, predictor, "frames"), 0
+        times: dict[int, float] = {}
+
+        def read() -> Iterator[tuple[int, np.ndarray]]:
+            for number, (time_s, pixels) in enumerate(frames(video.path)):
+                times[number] = time_s
+                yield number, pixels
+
+        def write(prediction: Prediction) -> tuple[dict[str, Any], np.ndarray]:
+            predicted = self._network.shown(prediction)
+            return self._written.write(frame_of(video, prediction.record), predicted), predicted.overlay()
+
+        try:
+            with self._written.film(video) or contextlib.nullcontext(_nothing) as add, memory_told("a frame"):
+                for line, overlay in ahead(write, predictor.of_images(read()), _THREADS):
+                    time_s = times.pop(count)
+                    add(time_s, overlay)
+                    self._written.note({**line, "time_s": round(time_s, 4)})
+                    count += 1
+                    progress.say(count)
+        except (Bad, CsstError) as error:
+            self._fail(error if isinstance(error, Bad) else Bad(f"{video.path}: {error}"))
+            return
+        if said > count:
+            print(f"warning: {shown(video.path)}: {said} frames by its header, {count} in it", file=sys.stderr)
+        self._written.note_video(video, count)
+        self.done += 1
+        progress.end(count)
 
     def _by_size(self, photos: Sequence[Photo]) -> dict[Size, list[Photo]]:
         """Images that share a program, in order of their names; says how many programs there will be."""
@@ -94,7 +137,7 @@ class Run:
         height, width = size
         seen: set[int] = set()
         try:
-            with memory_told(width, height):
+            with memory_told(f"an image of {width} x {height} px"):
                 for prediction in predictor.of_images(self._images(group, seen)):
                     seen.add(prediction.record)
                     yield group[prediction.record], self._network.shown(prediction)
@@ -123,6 +166,10 @@ class Run:
         print(f"error: {shown(str(bad))}", file=sys.stderr, flush=True)
 
 
+def _nothing(time_s: float, pixels: np.ndarray) -> None:
+    """In place of a film that is not asked for."""
+
+
 def _pixels(photo: Photo) -> np.ndarray | Bad:
     try:
         return read_pixels(photo.path)
@@ -133,23 +180,27 @@ def _pixels(photo: Photo) -> np.ndarray | Bad:
 class _Progress:
     """Images a second and the time that is left, in which compiling is not counted."""
 
-    def __init__(self, total: int, predictor: WholeImagePredictor):
-        self._total, self._predictor = total, predictor
+    def __init__(self, total: int, predictor: WholeImagePredictor, things: str = "images"):
+        """`total` is 0 if it is not known."""
+        self._total, self._predictor, self._things = total, predictor, things
         self._begin = self._said = time.monotonic()
         self._compiled_before = predictor.compile_s
 
     def say(self, count: int) -> None:
-        if 0 < count < self._total and time.monotonic() - self._said > _SAY_EVERY_S:
-            self._said = time.monotonic()
-            rate = self._rate(count)
+        if count in (0, self._total) or time.monotonic() - self._said < _SAY_EVERY_S:
+            return
+        self._said, rate = time.monotonic(), self._rate(count)
+        line = f"{count}{f' of {self._total}' if self._total else ''} {self._things}, {rate:.1f} {self._things}/s"
+        if self._total > count:
             minutes, seconds = divmod(round((self._total - count) / rate), 60)
-            print(f"{count} of {self._total} images, {rate:.1f} images/s, left {minutes}:{seconds:02d}", flush=True)
+            line += f", left {minutes}:{seconds:02d}"
+        print(line, flush=True)
 
     def end(self, count: int) -> None:
         seconds = time.monotonic() - self._begin
         compiling = self._predictor.compile_s - self._compiled_before
-        rate = f", {self._rate(count):.1f} images/s" if count else ""
-        print(f"{count} images in {seconds:.1f} s{rate}, compiling {compiling:.1f} s", flush=True)
+        rate = f", {self._rate(count):.1f} {self._things}/s" if count else ""
+        print(f"{count} {self._things} in {seconds:.1f} s{rate}, compiling {compiling:.1f} s", flush=True)
 
     def _rate(self, count: int) -> float:
         compiling = self._predictor.compile_s - self._compiled_before

@@ -1,4 +1,4 @@
-"""Which images `--input` means: a file, all that lie below a folder, or what a pattern matches."""
+"""Which images and videos `--input` means: a file, all that lie below a folder, or what a pattern matches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from csst_jax.data.picture_file import IMAGE_SUFFIXES
 from csst_jax.data.readiness import listed
 from csst_jax.data.walk import LeftOut, walk
+from csst_jax.prediction.video import VIDEO_SUFFIXES, require_reader
 from csst_jax.runtime.storage import is_remote
 from csst_jax.types import CsstError
 from csst_jax.user_files import same_name, shown, user_path
@@ -18,12 +19,13 @@ from csst_jax.user_files import same_name, shown, user_path
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-_NO_IMAGE = f"not {' or '.join(IMAGE_SUFFIXES)}"
+_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+_KINDS = " or ".join(_SUFFIXES)
 
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """One image file.
+    """One image file, or one video.
 
     Attributes:
       path: where it lies.
@@ -33,9 +35,14 @@ class Photo:
     path: pathlib.Path
     name: str
 
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
 
 def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: list[str]) -> list[Photo]:
-    """The images that are meant, in order, each once; what is left out is counted and named on stderr.
+    """The images and videos that are meant, in order, each once; what is left out is counted and named on stderr.
 
     Args:
       given: files, folders and patterns (`photos/**/*.jpg`), as the user wrote them.
@@ -43,7 +50,8 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
       problems: gets links and directories that cannot be followed, in sentences.
 
     Raises:
-      CsstError: nothing is there, or nothing of it is an image; or two images have one name.
+      CsstError: nothing is there, or nothing of it is an image; or two images have one name; or nothing here reads
+        videos, and there is one.
     """
     outputs = {path.resolve() for path in own}
     photos: dict[pathlib.Path, Photo] = {}
@@ -53,8 +61,8 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
             real = path.resolve()
             if outputs & {real, *real.parents}:
                 left_out.add(shown(name), "written by this command")
-            elif path.suffix.lower() not in IMAGE_SUFFIXES:
-                left_out.add(shown(name), _NO_IMAGE)
+            elif path.suffix.lower() not in _SUFFIXES:
+                left_out.add(shown(name), f"not {_KINDS}")
             elif not path.is_file():
                 left_out.add(shown(name), "no file: a link to nowhere, or a pipe")
             elif real in photos:
@@ -64,8 +72,11 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
         left_out.tell(f"--input={text}")
     if not photos:
         found = f" ({'; '.join(problems)})" if problems else ""
-        raise CsstError(f"--input={' '.join(given)}: no {' or '.join(IMAGE_SUFFIXES)} file is there{found}.")
+        raise CsstError(f"--input={' '.join(given)}: no {_KINDS} file is there{found}.")
     _require_own_names(photos.values())
+    for photo in photos.values():
+        if photo.is_video:
+            require_reader(photo.path)
     return list(photos.values())
 
 

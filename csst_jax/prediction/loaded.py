@@ -94,7 +94,7 @@ class Loaded:
         """
         averaging = Averaging(tuple(scales), flip, window_px, window_overlap, pad_px)
         pixels = _pixels(image)
-        with memory_told(pixels.shape[1], pixels.shape[0]):
+        with memory_told(f"an image of {pixels.shape[1]} x {pixels.shape[0]} px"):
             (prediction,) = self.predictor(averaging).of_images([(0, pixels)])
         return self.shown(prediction)
 
@@ -135,11 +135,14 @@ class Loaded:
 
 
 @contextlib.contextmanager
-def memory_told(width: int, height: int) -> Iterator[None]:
-    """What the devices' memory does not hold, as an error that says what to do.
+def memory_told(what: str) -> Iterator[None]:
+    """That the devices' memory does not hold an image, as an error that says what to do.
+
+    Args:
+      what: is predicted, for the message.
 
     Raises:
-      CsstError: it was too little for an image of that size.
+      CsstError: the memory was too little.
     """
     try:
         yield
@@ -147,8 +150,7 @@ def memory_told(width: int, height: int) -> Iterator[None]:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise CsstError(
-            f"an image of {width} x {height} px does not fit the memory; predict it in windows, of window_px=1024 for "
-            "example, or make it smaller."
+            f"{what} does not fit the memory; predict it in windows, of window_px=1024 for example, or make it smaller."
         ) from error
 
 

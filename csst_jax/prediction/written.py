@@ -18,17 +18,18 @@ import numpy as np
 
 from csst_jax.data.picture_file import Bad
 from csst_jax.data.readiness import listed
+from csst_jax.prediction.inputs import Photo
 from csst_jax.prediction.kinds import KINDS, LARGEST_JPEG_PX
+from csst_jax.prediction.video import FILM_SUFFIX, film
 from csst_jax.runtime.json_files import differences, read_json, write_json
 from csst_jax.runtime.storage import replacing
 from csst_jax.types import CsstError
 from csst_jax.user_files import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from csst_jax.evaluation.whole_image import Averaging
-    from csst_jax.prediction.inputs import Photo
     from csst_jax.prediction.loaded import Loaded
     from csst_jax.prediction.predicted import Predicted
 
@@ -109,12 +110,14 @@ class Written:
     def write(self, photo: Photo, predicted: Predicted) -> dict[str, Any]:
         """Writes the pictures of an image, each whole or not at all; returns its line for `note`.
 
+        Of a frame of a video, whose overlay is one of `film`, the others.
+
         Raises:
           Bad: a picture of this image cannot be written, others can.
         """
         try:
             stamp = _stamp(photo)
-            for kind in self.kinds:
+            for kind in self._kinds(photo):
                 options = KINDS[kind].options
                 if options["format"] == "JPEG" and max(predicted.classes.shape) > LARGEST_JPEG_PX:
                     raise Bad(
@@ -127,35 +130,63 @@ class Written:
         except OSError as error:
             if error.errno not in (errno.ENAMETOOLONG, errno.ENOENT):
                 raise
-            name = shown(error.filename or photo.path)
-            raise Bad(
-                f"{photo.path}: {name}: {error.strerror}; give it a shorter name, or look where it is."
-            ) from error
-        height, width = predicted.classes.shape
-        confidence = round(float(predicted.confidence.mean(dtype=np.float64)), 4)
-        found = {"width": width, "height": height, "mean_confidence": confidence, "pixels": predicted.pixels()}
-        return {"name": photo.name, **stamp, **found}
+            fix = "is the image still there?" if error.errno == errno.ENOENT else "give the image a shorter name."
+            raise Bad(f"{photo.path}: {shown(error.filename or '')}: {error.strerror}; {fix}") from error
+        return {
+            "name": photo.name,
+            **stamp,
+            "width": predicted.classes.shape[1],
+            "height": predicted.classes.shape[0],
+            "mean_confidence": round(float(predicted.confidence.mean(dtype=np.float64)), 4),
+            "areas": predicted.areas(),
+        }
 
     def note(self, line: Mapping[str, Any]) -> None:
         """Records that an image is done."""
         with open(self.directory / IMAGES_FILE, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
+    def film(self, video: Photo) -> contextlib.AbstractContextManager[Callable[[float, np.ndarray], None]] | None:
+        """Takes the overlays of a video's frames; None if they are not asked for. See `video.film`."""
+        return film(self._picture("overlay", video)) if "overlay" in self.kinds else None
+
+    def note_video(self, video: Photo, num_frames: int) -> None:
+        """Records that a video is done, frames and film."""
+        self.note({"name": video.name, **_stamp(video), "frames": num_frames})
+
+    def _kinds(self, photo: Photo) -> list[str]:
+        """The kinds of pictures of an image, or of a video's frame."""
+        return [kind for kind in self.kinds if not (photo.is_video and kind == "overlay")]
+
     def _picture(self, kind: str, photo: Photo) -> pathlib.Path:
-        return self.directory / kind / f"{photo.name}{KINDS[kind].suffix}"
+        is_film = kind == "overlay" and photo.is_video
+        return self.directory / kind / f"{photo.name}{FILM_SUFFIX if is_film else KINDS[kind].suffix}"
+
+    def _pictures(self, photo: Photo, known: Mapping[str, Any]) -> list[pathlib.Path]:
+        """All that is written of an image, or of a video that is done."""
+        if not photo.is_video:
+            return [self._picture(kind, photo) for kind in self.kinds]
+        frames = [frame_of(photo, number) for number in range(known.get("frames", 0))]
+        films = [self._picture("overlay", photo)] if "overlay" in self.kinds else []
+        return films + [self._picture(kind, frame) for kind in self._kinds(photo) for frame in frames]
 
     def _is_of_another(self, photo: Photo) -> bool:
         if photo.name in self._known:
             return self._known[photo.name]["file"] != os.fspath(photo.path.absolute())
-        return not self._claimed and any(os.path.lexists(self._picture(kind, photo)) for kind in self.kinds)
+        return not self._claimed and any(os.path.lexists(path) for path in self._pictures(photo, {}))
 
     def _is_done(self, photo: Photo) -> bool:
         known = self._known.get(photo.name)
-        if known is None or not all(self._picture(kind, photo).is_file() for kind in self.kinds):
+        if known is None or not all(path.is_file() for path in self._pictures(photo, known)):
             return False
         with contextlib.suppress(OSError):  # who reads it will tell
             return _stamp(photo).items() <= known.items()
         return False
+
+
+def frame_of(video: Photo, number: int) -> Photo:
+    """A frame of a video, as an image of its own below the video's name."""
+    return Photo(video.path, f"{video.name}/{number:06d}")
 
 
 def _stamp(photo: Photo) -> dict[str, Any]:
