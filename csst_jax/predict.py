@@ -65,7 +65,7 @@ def _predict(flags: argparse.Namespace) -> int:
     record = written.Written(output, wanted, written.request(network, averaging), flags.overwrite)
     left = record.left(photos)
     if len(left) < len(photos):
-        print(f"{len(photos) - len(left)} of {len(photos)} images are predicted already")
+        print(f"{len(photos) - len(left)} of {len(photos)} inputs are predicted already")
     run = files.Run(network, averaging, record)
     run.failed += problems
     for problem in problems:

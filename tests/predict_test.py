@@ -137,7 +137,7 @@ def test_it_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
     predicted(run, photos, out)
     whole, times = content(out), {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
     predicted(run, photos, out)
-    assert "4 of 4 images are predicted already" in capsys.readouterr().out
+    assert "4 of 4 inputs are predicted already" in capsys.readouterr().out
     assert content(out) == whole
 
     (out / "mask" / "a.png").unlink()
@@ -146,7 +146,7 @@ def test_it_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
     last = [json.loads(line)["name"] for line in text.splitlines()][-1]
     (photos / "c.bmp").write_bytes(file(photo(5, size=(33, 64)), "BMP"))
     predicted(run, photos, out)
-    assert f"{4 - len({'a', 'c', last})} of 4 images are predicted already" in capsys.readouterr().out
+    assert f"{4 - len({'a', 'c', last})} of 4 inputs are predicted already" in capsys.readouterr().out
     changed = {name for name, data in content(out).items() if data != whole[name]}
     assert changed <= {"mask/c.png", "overlay/c.jpg", "images.jsonl"} and "mask/c.png" in changed
     kept = {p for p in times if p.stem not in ("a", "c", "legend", pathlib.Path(last).name)}
@@ -261,6 +261,38 @@ def test_names_that_are_too_long_are_told(run, tmp_path, capsys):
     predicted(run, tmp_path / "photos", tmp_path / "out", status=1)
     assert set(lines(tmp_path / "out")) == {"a"}
     assert "File name too long; give the image a shorter name" in capsys.readouterr().err
+
+
+def test_a_video_becomes_a_film_and_a_picture_of_each_frame(run, photos, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("av", reason="requirements-video.txt")
+    from csst_jax.prediction import video
+
+    with video.film(photos / "clip.mp4") as add:
+        for number in range(4):
+            add(number / 10, photo(number, size=(40, 50)))
+    out = tmp_path / "out"
+    predicted(run, photos, out, "--write=overlay,mask")
+    shown = list(video.frames(out / "overlay" / "clip.mp4"))
+    assert len(shown) == 4 and shown[0][1].shape == (40, 50, 3) and shown[3][0] == pytest.approx(0.3, abs=1e-3)
+    net = csst_jax.load(run)
+    for number, (_, pixels) in enumerate(video.frames(photos / "clip.mp4")):
+        mask = np.asarray(Image.open(out / "mask" / "clip" / f"{number:06d}.png"))
+        np.testing.assert_array_equal(mask, net.predict(pixels).classes)
+        assert lines(out)[f"clip/{number:06d}"]["time_s"] == pytest.approx(number / 10, abs=1e-3)
+    assert lines(out)["clip"]["frames"] == 4 and "4 frames in" in capsys.readouterr().out
+
+    predicted(run, photos, out, "--write=overlay,mask")
+    assert "5 of 5 inputs are predicted already" in capsys.readouterr().out
+    (out / "mask" / "clip" / "000002.png").unlink()
+    predicted(run, photos, out, "--write=overlay,mask")
+    assert "4 of 5 inputs are predicted already" in capsys.readouterr().out
+
+    (photos / "clip.mp4").write_bytes((photos / "clip.mp4").read_bytes()[:900])
+    (photos / "b" / "none.avi").write_bytes(b"x")
+    predicted(run, photos, out, status=1)
+    told = capsys.readouterr().err
+    assert "clip.mp4: unreadable after 0 frames" in told and "none.avi: unreadable" in told
+    assert [p.name for p in (out / "overlay").iterdir() if p.name.endswith(".tmp")] == []
 
 
 @pytest.fixture

@@ -147,7 +147,8 @@ def _read_photo(path: pathlib.Path) -> tuple[bytes, Image.Image, bool]:
 def _upright(path: pathlib.Path, picture: Image.Image) -> Image.Image:
     """The picture in RGB, turned as its EXIF tag says."""
     try:
-        return ImageOps.exif_transpose(picture).convert("RGB")
+        with _without_warnings():
+            return ImageOps.exif_transpose(picture).convert("RGB")
     except Exception as error:  # odd metadata can make Pillow raise anything
         raise _Unconvertible(path, error) from error
 

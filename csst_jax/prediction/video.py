@@ -41,9 +41,9 @@ def num_frames(path: pathlib.Path) -> int:
     import av
 
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:
             return container.streams.video[0].frames if container.streams.video else 0
-    except (av.FFmpegError, OSError):  # who reads it will tell
+    except Exception:  # who reads it will tell
         return 0
 
 
@@ -60,7 +60,7 @@ def frames(path: pathlib.Path) -> Iterator[tuple[float, np.ndarray]]:
 
     number, size = 0, None
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise Bad(f"{path}: the file has no picture track. Give a video, or leave it out.")
             stream = container.streams.video[0]
@@ -78,7 +78,9 @@ def frames(path: pathlib.Path) -> Iterator[tuple[float, np.ndarray]]:
                     raise Bad(f"{path}: its frames change their size. Convert it, with `ffmpeg -i OLD NEW.mp4`.")
                 yield (number / rate if frame.time is None else float(frame.time)), turned
                 number += 1
-    except (av.FFmpegError, OSError) as error:
+    except Bad:
+        raise
+    except Exception as error:  # a damaged file can make PyAV raise anything
         raise Bad(
             f"{path}: unreadable after {number} frames ({error}). Copy it again from its source, or convert it, for "
             "instance with `ffmpeg -i OLD NEW.mp4`."
