@@ -1,8 +1,8 @@
 """Predicts your own images: `python -m csst_jax.predict --checkpoint=runs/mine --input=photos --output=predicted`.
 
 The checkpoint is a workdir, whose student is meant, the directory of a finished stage, or a file of weights. Inputs are
-images (PNG, JPEG, TIFF, WebP, BMP; of any size; turned upright as EXIF says), folders, whose sub-folders count, and
-patterns in quotation marks ("photos/**/*.jpg"). No masks and no data set are needed.
+images (PNG, JPEG, TIFF, WebP, BMP; of any size; turned upright as EXIF says), videos (with PyAV), folders, whose
+sub-folders count, and patterns in quotation marks ("photos/**/*.jpg"). No masks and no data set are needed.
 
 What --write names goes into folders of these names in --output: overlay (the photo under the classes' colours), mask
 (indexed PNG in the classes' colours), classes (grey PNG of class numbers), confidence (grey PNG, 255 for certain).
@@ -79,7 +79,8 @@ def _predict(flags: argparse.Namespace) -> int:
         print(f"{kind:<10} {output / kind}")
     print(f"{'areas':<10} {output / written.IMAGES_FILE}\n{'legend':<10} {output / written.LEGEND_FILE}", flush=True)
     if run.failed:
-        print(f"error: {len(run.failed)} inputs could not be predicted; each is named above.", file=sys.stderr)
+        total = len(photos) + len(problems)
+        print(f"error: not predicted, and named above: {len(run.failed)} of {total}", file=sys.stderr)
     return 1 if run.failed else 0
 
 
@@ -92,7 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", required=True, help="a workdir, a finished stage or a file of weights")
     parser.add_argument(
-        "--input", required=True, nargs="+", action="extend", help="images, folders, or patterns in quotation marks"
+        "--input",
+        required=True,
+        nargs="+",
+        action="extend",
+        help="images, videos, folders, or patterns in quotation marks",
     )
     parser.add_argument("--output", required=True, help="directory to write to")
     parser.add_argument(

@@ -129,7 +129,7 @@ def test_a_damaged_photo_is_named_and_the_rest_goes_on(run, photos, tmp_path, ca
     ):
         assert re.search(rf"error: \S*/{name}: .*{why}", told), told
     assert "gone.png: the link leads nowhere" in told and "left out 1: not .png" in told
-    assert "error: 4 inputs could not be predicted" in told
+    assert "error: not predicted, and named above: 4 of 8" in told
 
 
 def test_it_goes_on_where_it_stopped(run, photos, tmp_path, capsys):

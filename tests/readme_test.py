@@ -164,6 +164,7 @@ text: make nothing
         ("networks", "csst_jax.import_weights"),
         ("datasets", "data_prep.cityscapes"),
         ("pods", "csst_jax.plan"),
+        ("predict", "csst_jax.predict"),
         ("testing", "tests.processor_time"),
     ],
 )

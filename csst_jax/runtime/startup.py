@@ -88,12 +88,14 @@ def logged(workdir: StoragePath) -> Iterator[None]:
 def lines_of_progress() -> Iterator[None]:
     """What csst_jax logs goes to the terminal, for commands without a workdir."""
     ours, terminal = logging.getLogger("csst_jax"), logging.StreamHandler(sys.stdout)
+    before, ours.propagate = ours.propagate, False  # libraries put handlers of their own on the root
     ours.setLevel(logging.INFO)
     ours.addHandler(terminal)
     try:
         yield
     finally:
         ours.removeHandler(terminal)
+        ours.propagate = before
 
 
 class _LogFile(logging.FileHandler):
