@@ -36,7 +36,7 @@ class Preprocessing:
         if self.channels == "BGR":
             images = images[..., ::-1]
         mean, std = np.asarray(self.mean) / self.value_range, np.asarray(self.std) / self.value_range
-        return (images - jnp.asarray(mean, jnp.float32)) * (1.0 / jnp.asarray(std, jnp.float32))
+        return (jnp.asarray(images) - jnp.asarray(mean, jnp.float32)) * (1.0 / jnp.asarray(std, jnp.float32))
 
 
 IMAGENET = Preprocessing()

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -111,9 +111,10 @@ class Loaded:
         if self.num_classes > _MOST_CLASSES:
             raise CsstError(f"{self.num_classes} classes; maps of classes tell {_MOST_CLASSES} apart at most.")
         if averaging not in self._predictors:
+            weights: tuple[dict[str, Any], dict[str, Any]] = self._trained.weights
             self._predictors[averaging] = WholeImagePredictor(
                 self._trained.network,
-                *self._trained.weights,
+                *weights,
                 averaging=averaging,
                 preprocessing=self.preprocessing,
                 batch_size=1,  # a device takes one image after another anyway
