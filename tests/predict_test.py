@@ -95,7 +95,7 @@ def test_every_image_has_its_outputs_at_its_size_and_upright(run, photos, tmp_pa
     assert said["weights_sha256"] == net.description.weights_sha256 and said["pad_px"] == 32
     assert said["classes"][1] == {"number": 1, "name": "car", "colour": [0, 0, 142]}
     told = capsys.readouterr().out
-    assert "4 images of 3 sizes, programs to compile: 2" in told and "4 images in" in told and "images/s" in told
+    assert "images: 4, sizes: 3, programs to compile: 2" in told and "images: 4 in" in told and "images/s" in told
 
 
 def test_images_of_one_padded_size_share_a_program_whatever_their_order(run, tmp_path, monkeypatch, capsys):
@@ -279,7 +279,7 @@ def test_a_video_becomes_a_film_and_a_picture_of_each_frame(run, photos, tmp_pat
         mask = np.asarray(Image.open(out / "mask" / "clip" / f"{number:06d}.png"))
         np.testing.assert_array_equal(mask, net.predict(pixels).classes)
         assert lines(out)[f"clip/{number:06d}"]["time_s"] == pytest.approx(number / 10, abs=1e-3)
-    assert lines(out)["clip"]["frames"] == 4 and "4 frames in" in capsys.readouterr().out
+    assert lines(out)["clip"]["frames"] == 4 and "frames: 4 in" in capsys.readouterr().out
 
     predicted(run, photos, out, "--write=overlay,mask")
     assert "5 of 5 inputs are predicted already" in capsys.readouterr().out

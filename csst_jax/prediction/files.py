@@ -70,7 +70,7 @@ class Run:
 
     def _predict_images(self, photos: Sequence[Photo], predictor: WholeImagePredictor) -> None:
         groups = self._by_size(photos)
-        progress = _Progress(len(photos), predictor)
+        progress, before = _Progress(len(photos), predictor), len(self.failed)
         for size, group in groups.items():
             predictions = self._predictions(predictor, size, group)
             for line in ahead(lambda one: self._write(*one), predictions, _THREADS):
@@ -79,7 +79,7 @@ class Run:
                 else:
                     self._written.note(line)
                     self.done += 1
-                progress.say(self.done + len(self.failed))
+                progress.say(self.done + len(self.failed) - before)
         progress.end(self.done)
 
     def _predict_video(self, video: Photo, predictor: WholeImagePredictor) -> None:
@@ -126,7 +126,7 @@ class Run:
                 sizes.append((width, height))
             groups.setdefault((-(-height // pad_px) * pad_px, -(-width // pad_px) * pad_px), []).append(photo)
         programs = len(image_sizes.padded(sizes, pad_px))
-        print(f"{len(photos)} images of {len(set(sizes))} sizes, programs to compile: {programs}", flush=True)
+        print(f"images: {len(photos)}, sizes: {len(set(sizes))}, programs to compile: {programs}", flush=True)
         if programs > image_sizes.FEW and (fewer := image_sizes.fewer(sizes, pad_px)):
             print(f"--pad_px={fewer[0]} would make it {fewer[1]} (docs/predict.md)", flush=True)
         return groups
@@ -190,7 +190,7 @@ class _Progress:
         if count in (0, self._total) or time.monotonic() - self._said < _SAY_EVERY_S:
             return
         self._said, rate = time.monotonic(), self._rate(count)
-        line = f"{count}{f' of {self._total}' if self._total else ''} {self._things}, {rate:.1f} {self._things}/s"
+        line = f"{count}{f' of {self._total}' if self._total else ''} {self._things}, {rate:.3g} {self._things}/s"
         if self._total > count:
             minutes, seconds = divmod(round((self._total - count) / rate), 60)
             line += f", left {minutes}:{seconds:02d}"
@@ -199,8 +199,8 @@ class _Progress:
     def end(self, count: int) -> None:
         seconds = time.monotonic() - self._begin
         compiling = self._predictor.compile_s - self._compiled_before
-        rate = f", {self._rate(count):.1f} {self._things}/s" if count else ""
-        print(f"{count} {self._things} in {seconds:.1f} s{rate}, compiling {compiling:.1f} s", flush=True)
+        rate = f", {self._rate(count):.3g} {self._things}/s" if count else ""
+        print(f"{self._things}: {count} in {seconds:.1f} s{rate}, compiling {compiling:.1f} s", flush=True)
 
     def _rate(self, count: int) -> float:
         compiling = self._predictor.compile_s - self._compiled_before

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from csst_jax.data.picture_file import IMAGE_SUFFIXES
 from csst_jax.data.readiness import listed
 from csst_jax.data.walk import LeftOut, walk
-from csst_jax.prediction.video import VIDEO_SUFFIXES, require_reader
+from csst_jax.prediction.video import INSTALL, VIDEO_SUFFIXES, is_reader_there
 from csst_jax.runtime.storage import is_remote
 from csst_jax.types import CsstError
 from csst_jax.user_files import same_name, shown, user_path
@@ -50,8 +50,8 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
       problems: gets links and directories that cannot be followed, in sentences.
 
     Raises:
-      CsstError: nothing is there, or nothing of it is an image; or two images have one name; or nothing here reads
-        videos, and there is one.
+      CsstError: nothing is there, or nothing of it is an image; or two images have one name; or a video is given by
+        name and nothing here reads it.
     """
     outputs = {path.resolve() for path in own}
     photos: dict[pathlib.Path, Photo] = {}
@@ -65,6 +65,10 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
                 left_out.add(shown(name), f"not {_KINDS}")
             elif not path.is_file():
                 left_out.add(shown(name), "no file: a link to nowhere, or a pipe")
+            elif path.suffix.lower() in VIDEO_SUFFIXES and not is_reader_there():
+                if path == user_path(text):
+                    raise CsstError(f"--input={text} is a video, and PyAV reads those: {INSTALL}.")
+                left_out.add(shown(name), f"a video, and PyAV reads those: {INSTALL}")
             elif real in photos:
                 left_out.add(shown(name), "given twice")
             else:
@@ -74,9 +78,6 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
         found = f" ({'; '.join(problems)})" if problems else ""
         raise CsstError(f"--input={' '.join(given)}: no {_KINDS} file is there{found}.")
     _require_own_names(photos.values())
-    for photo in photos.values():
-        if photo.is_video:
-            require_reader(photo.path)
     return list(photos.values())
 
 

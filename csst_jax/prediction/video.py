@@ -19,21 +19,15 @@ if TYPE_CHECKING:
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 """Names of video files that are read, in lower case."""
+INSTALL = "`pip install -r requirements-video.txt`, or `pip install av`"
 FILM_SUFFIX = ".mp4"
 _CODEC = "libx264"
 _UNITS = 90_000  # of a second, as MPEG counts
 
 
-def require_reader(path: pathlib.Path) -> None:
-    """Refuses a video where nothing can read it.
-
-    Raises:
-      CsstError: PyAV is not installed; gives the command.
-    """
-    if importlib.util.find_spec("av") is None:
-        raise CsstError(
-            f"{path} is a video, and PyAV reads those: `pip install -r requirements-video.txt`, or `pip install av`."
-        )
+def is_reader_there() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
 
 
 def num_frames(path: pathlib.Path) -> int:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from csst_jax.data.picture_file import Bad
-from csst_jax.prediction import inputs, video
-from csst_jax.types import CsstError
+from csst_jax.prediction import video
 
 av = pytest.importorskip("av", reason="requirements-video.txt")
 _UNIT, _ONE = 65536, 1 << 30
@@ -90,11 +89,3 @@ def test_a_film_that_fails_leaves_nothing(tmp_path):
         add(0, picture(0))
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
-
-
-def test_without_a_reader_a_video_is_refused_with_the_command(clip, monkeypatch):
-    monkeypatch.setattr(video.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(
-        CsstError, match=r"clip.mp4 is a video, and PyAV reads those: `pip install -r requirements-video"
-    ):
-        inputs.find_photos([str(clip)], [], [])
