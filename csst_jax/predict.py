@@ -62,6 +62,8 @@ def _predict(flags: argparse.Namespace) -> int:
     problems: list[str] = []
     photos = inputs.find_photos(flags.input, written.owned(output), problems)
     network = Loaded(flags.checkpoint)
+    if not (network.classes and network.palette):
+        print(f"{flags.checkpoint} does not know its classes: numbers are their names, and colours are chosen here")
     record = written.Written(output, wanted, written.request(network, averaging), flags.overwrite)
     left = record.left(photos)
     if len(left) < len(photos):
@@ -142,5 +144,5 @@ if __name__ == "__main__":
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     keep_freed_memory()
     collect_seldom()
-    with stopped_at_once("what is written is whole. The same command goes on."):
+    with stopped_at_once("what is written is whole. The same command, without --overwrite, goes on."):
         sys.exit(main())

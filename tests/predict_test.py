@@ -175,6 +175,18 @@ def test_what_is_there_of_another_request_is_refused_or_overwritten(run, photos,
     assert "has outputs of 4 of these names already, made of other files" in capsys.readouterr().err
 
 
+def test_pictures_of_another_state_of_a_file_or_network_do_not_stay(run, photos, tmp_path):
+    out = tmp_path / "out"
+    predicted(run, photos, out, "--write=overlay,mask")
+    (photos / "a.png").write_bytes(file(photo(9, size=(40, 50))))
+    predicted(run, photos, out, "--write=mask")
+    assert not (out / "overlay" / "a.jpg").exists() and (out / "overlay" / "c.jpg").exists()
+    predicted(run / "teacher", photos, out, "--write=mask", "--overwrite")
+    assert not list(out.glob("overlay/*.jpg"))
+    predicted(run / "teacher", photos, out, "--write=overlay,mask")
+    assert len(list(out.glob("overlay/*.jpg"))) == 3
+
+
 def test_files_of_other_programs_are_not_written_over(run, photos, tmp_path, capsys):
     (tmp_path / "out" / "mask").mkdir(parents=True)
     (tmp_path / "out" / "mask" / "a.png").write_bytes(b"mine")
@@ -293,6 +305,22 @@ def test_a_video_becomes_a_film_and_a_picture_of_each_frame(run, photos, tmp_pat
     told = capsys.readouterr().err
     assert "clip.mp4: unreadable after 0 frames" in told and "none.avi: unreadable" in told
     assert [p.name for p in (out / "overlay").iterdir() if p.name.endswith(".tmp")] == []
+
+
+def test_an_overlay_that_is_larger_than_jpeg_takes_is_told(run, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("csst_jax.prediction.written.LARGEST_JPEG_PX", 65)
+    predicted(run, photos, tmp_path / "out", status=1)
+    assert set(lines(tmp_path / "out")) == {"a", "b/turned", "c"}
+    assert "d.tif: the overlay is a JPEG file, of at most 65 px a side; leave it out" in capsys.readouterr().err
+    predicted(run, photos, tmp_path / "out", "--write=mask")
+    assert lines(tmp_path / "out")["d"]["height"] == 70
+
+
+def test_a_file_that_knows_no_classes_is_told(photos, tmp_path, capsys):
+    weights = toy_file.write(tmp_path / "plain.safetensors", classes=())
+    predicted(weights, photos, tmp_path / "out")
+    assert f"{weights} does not know its classes: numbers are their names" in capsys.readouterr().out
+    assert list(lines(tmp_path / "out")["a"]["areas"]) == ["class 0", "class 1", "class 2", "class 3"]
 
 
 @pytest.fixture

@@ -117,12 +117,13 @@ class Written:
         """
         try:
             stamp = _stamp(photo)
+            self._drop_outdated(photo, stamp)
             for kind in self._kinds(photo):
                 options = KINDS[kind].options
                 if options["format"] == "JPEG" and max(predicted.classes.shape) > LARGEST_JPEG_PX:
                     raise Bad(
-                        f"{photo.path}: a {kind} is a JPEG file, of at most {LARGEST_JPEG_PX} px a side; leave it out "
-                        "with --write, or cut the image into parts."
+                        f"{photo.path}: the {kind} is a JPEG file, of at most {LARGEST_JPEG_PX} px a side; leave it "
+                        "out with --write, or cut the image into parts."
                     )
                 picture = KINDS[kind].draw(predicted)
                 with replacing(self._picture(kind, photo)) as made:
@@ -152,7 +153,15 @@ class Written:
 
     def note_video(self, video: Photo, num_frames: int) -> None:
         """Records that a video is done, frames and film."""
-        self.note({"name": video.name, **_stamp(video), "frames": num_frames})
+        stamp = _stamp(video)
+        self._drop_outdated(video, stamp)
+        self.note({"name": video.name, **stamp, "frames": num_frames})
+
+    def _drop_outdated(self, photo: Photo, stamp: Mapping[str, Any]) -> None:
+        """Removes pictures of kinds that are not written now, if they are of another state of the file or request."""
+        if not stamp.items() <= self._known.get(photo.name, {}).items():
+            for kind in KINDS.keys() - set(self.kinds):
+                self._picture(kind, photo).unlink(missing_ok=True)
 
     def _kinds(self, photo: Photo) -> list[str]:
         """The kinds of pictures of an image, or of a video's frame."""
