@@ -14,7 +14,9 @@ import numpy as np
 
 from csst_jax.data.stored.encoded import decode_rgb
 from csst_jax.evaluation.inference import make_labeller, make_predictor, require_sound
+from csst_jax.planning.cost import memory_bytes
 from csst_jax.platforms import traced_for
+from csst_jax.runtime.host_memory import room_bytes
 from csst_jax.runtime.interruptible import interruptible
 from csst_jax.train.sharding import DATA, SPATIAL, make_mesh, replicated
 from csst_jax.types import CsstError
@@ -213,14 +215,37 @@ class WholeImagePredictor:
         return tuple(_multiple(side, self._pad_px) for side in image.shape[:2])
 
     def _for_size(self, size: tuple[int, ...]) -> tuple[Any, jax.sharding.Sharding]:
-        """The compiled program for images of a size, and how it wants them laid out."""
+        """The compiled program for images of a size, and how it wants them laid out.
+
+        Raises:
+          CsstError: the program takes more memory than there is.
+        """
         if size not in self._compiled:
             begin = time.perf_counter()
             log.info("compiling what predicts images of %d x %d px", size[1], size[0])
             program = self._program(image_size=size)
-            self._compiled[size] = (interruptible(program.lower().compile), program.in_shardings[0])
+            compiled = interruptible(program.lower().compile)
             self.compile_s += time.perf_counter() - begin
+            _require_room(compiled, size)
+            self._compiled[size] = (compiled, program.in_shardings[0])
         return self._compiled[size]
+
+
+def _require_room(compiled: jax.stages.Compiled, size: tuple[int, ...]) -> None:
+    """Refuses, on CPU, what the kernel would end the process for, without a word; other devices tell by themselves.
+
+    Raises:
+      CsstError: the program takes more memory than there is.
+    """
+    needed, room = memory_bytes(compiled), room_bytes()
+    if jax.default_backend() != "cpu" or needed is None or room is None:
+        return
+    needed *= jax.local_device_count()  # which share the memory
+    if needed > room:
+        raise CsstError(
+            f"an image of {size[1]} x {size[0]} px takes {needed / 2**30:.1f} GiB to predict, and this machine has "
+            f"{room / 2**30:.1f} GiB; predict it in windows, of window_px=1024 for example, or make it smaller."
+        )
 
 
 def _multiple(value: int, of: int) -> int:
