@@ -8,6 +8,7 @@ RUN := $(VENV)/bin/python
 sum = $(shell cat $(1) | cksum | tr -s ' ' '-')
 RUNTIME := $(VENV)/.installed-$(call sum,requirements.txt)
 DEV := $(VENV)/.installed-dev-$(call sum,requirements.txt requirements-dev.txt)
+SITE := $(VENV)/.installed-docs-$(call sum,requirements-docs.txt)
 
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --prefer-binary
 
@@ -23,7 +24,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all lint format clean
+.PHONY: help demo test test-fast test-all lint format docs clean
 
 help:
 	@echo 'make demo       the whole pipeline on made-up street scenes: teacher, pseudo labels, student (SEED=1 for another seed)'
@@ -32,7 +33,8 @@ help:
 	@echo 'make test-all   the tests that make test leaves out'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     rewrites the code as the linter wants it'
-	@echo 'make clean      removes .venv and all caches, and leaves data/ and runs/'
+	@echo 'make docs       builds the documentation as a site in site/; a broken link is an error'
+	@echo 'make clean      removes .venv, site/ and all caches, and leaves data/ and runs/'
 	@echo 'PYTHON=python3.12 chooses the interpreter for .venv (3.11 to 3.13; default python3)'
 
 demo: $(RUNTIME)
@@ -57,8 +59,12 @@ format: $(DEV)
 	$(RUN) -m ruff check --fix --quiet
 	$(RUN) -m ruff format
 
+docs: $(SITE)
+	$(VENV)/bin/zensical build --strict --clean
+	@echo 'open site/index.html'
+
 clean:
-	rm -rf $(VENV) .jax_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .jax_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUN):
@@ -77,3 +83,8 @@ $(DEV): $(RUN)
 	@echo 'Installing requirements-dev.txt into $(VENV) (a minute or two) ...'
 	@$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt
 	@touch $@ $(RUNTIME)
+
+$(SITE): $(RUN)
+	@echo 'Installing requirements-docs.txt into $(VENV) ...'
+	@$(PIP_INSTALL) -r requirements-docs.txt
+	@touch $@

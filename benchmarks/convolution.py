@@ -55,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [
             "# The convolution layer's choice of form on CPU",
             "",
-            "Written by `python -m benchmarks.convolution`; do not edit.",
+            "`python -m benchmarks.convolution` writes this page. Do not edit it.",
             "",
-            f"FastSCNN's whole training step, {options.batch} crops of {options.crop_px} px, float32, "
-            f"{jax.device_count()} CPU device, median of {options.repeats} pairs.",
+            f"The figures are for FastSCNN's whole training step: {options.batch} crops of {options.crop_px} px, "
+            f"float32, {jax.device_count()} CPU device, median of {options.repeats} pairs.",
             "",
             "| form | ms a step |",
             "| --- | --: |",

@@ -65,92 +65,108 @@ SECTIONS = (
         "train_step",
         "Training step against PyTorch",
         "python -m benchmarks.train_step --json",
-        "Forward, backward and update of the same network on the same batch, PyTorch eager on all cores. A ratio above "
-        "1 means that csst_jax is faster.",
+        "Both sides run forward, backward and update of the same network on the same batch. PyTorch is eager and uses "
+        "all cores. A ratio above 1 means that csst_jax is faster.",
     ),
     Section(
         "step_profile",
         "Where a step's time goes",
         "python -m benchmarks.step_profile --network=fast_scnn,bisenet_resnet18,deeplab_v3_plus_resnet50 --json",
-        "Of the networks that are about as fast as PyTorch. Tried on the way here, and measured in trials of single "
-        "operations or of FastSCNN that are not kept: XLA's own weight gradients (3 to 20 times slower than a product "
-        "a row), its sums for batch normalisation (3 times) and its gradient of max pooling (4 times), which were "
-        "replaced; Winograd's products below 128 channels, YNNPACK off, a stem that folds pixels into channels, rows "
-        "of products for the forward pass, and XLA's older code generator, its fast minimum and maximum and its other "
-        "scheduler, which were slower or no faster.",
+        "The tables show networks that are about as fast as PyTorch.\n\n"
+        "Some of XLA's own programs were slow, and we replaced them. Its weight gradients were 3 to 20 times slower "
+        "than one product a row. Its sums for batch normalisation were 3 times slower, and its gradient of max pooling "
+        "4 times.\n\n"
+        "Other changes were slower or no faster, and we did not keep them:\n\n"
+        "* Winograd's products below 128 channels,\n"
+        "* YNNPACK turned off,\n"
+        "* a stem that folds pixels into channels,\n"
+        "* rows of products for the forward pass,\n"
+        "* XLA's older code generator, its fast minimum and maximum, and its other scheduler.\n\n"
+        "All of this was measured in trials of single operations or of FastSCNN. The trials are not kept.",
     ),
     Section(
         "schedule",
         "The crop schedule",
         "python -m benchmarks.schedule --data_dir=data --json",
-        "Whole epochs of a constant crop against coarse2fine+, with real input, all programs compiled before. The "
-        "paper reports a speed-up of 1.5 for FastSCNN and 1.7 for BiSeNet-R18; 1.7 is aimed at for both. `by pixels` "
-        "is what the area of the crops alone gives. Whatever its size, a crop is read, decoded and resized by the same "
-        "cores that run the step, and they compile the next sizes' programs, too: where an epoch is shorter than that "
-        "takes, the next one's first step waits.",
+        "Whole epochs of a constant crop are compared with coarse2fine+. Input is real, and all programs are compiled "
+        "before. The paper reports a speed-up of 1.5 for FastSCNN and 1.7 for BiSeNet-R18. Our target is 1.7 for both. "
+        "`by pixels` is the speed-up that the area of the crops alone gives. The cores that run the step also read, "
+        "decode and resize each crop, and compile the programs of the next sizes. If an epoch is shorter than a "
+        "compilation, the first step of the next epoch waits.",
     ),
     Section(
         "schedule_cold",
         "Compiling while it trains",
         "python -m benchmarks.schedule --data_dir=data --crop_px=256 --pairs=0 --cold_samples=3000 --json",
-        "The run that compiles while it trains, with epochs as long as those of Cityscapes' 2,975 images.",
+        "This run compiles while it trains. Its epochs are as long as those of Cityscapes' 2,975 images.",
     ),
     Section(
         "start",
         "From launch to the first step",
         "python -m benchmarks.start --data_dir=data --json",
-        "The first start of a configuration compiles; the second finds its programs in JAX's persistent cache. At most "
-        "0.25 of the first start is aimed at. What is left is importing TensorFlow and JAX, and tracing the step.",
+        "The first start of a configuration compiles. The second start finds its programs in JAX's persistent cache. "
+        "Our target is at most 0.25 of the first start. The rest is importing TensorFlow and JAX, and tracing the "
+        "step.",
     ),
     Section(
         "input_pipeline",
         "Reading, decoding and cropping",
         "python -m benchmarks.input_pipeline --json",
-        "The training input alone, without a network; 5 times PyTorch's rate is aimed at. PyTorch's files are in the "
-        "page cache and our records in memory (`input.cache_mb`), as after a training's first epoch; the last column "
-        "of the second table reads each record again.",
+        "This is the training input alone, without a network. Our target is 5 times PyTorch's rate. PyTorch's files "
+        "are in the page cache. Our records are in memory (`input.cache_mb`), as after the first epoch of a training. "
+        "The last column of the second table reads each record again.",
     ),
     Section(
         "lossy_storage",
         "What JPEG storage costs in mIoU",
         "python -m benchmarks.lossy_storage --data_dirs=data,data/jpeg "
         "--checkpoints=runs/demo/teacher,runs/demo/student --json",
-        "The demo's networks, trained on images without loss, judged on validation images of JPEG quality 95.",
+        "The demo's networks are trained on lossless images and scored on validation images of JPEG quality 95.",
     ),
     Section(
         "centroid_index",
         "The centroid index",
         "python -m benchmarks.centroid_index --json",
-        "Finding the connected components of label maps, from which class-balanced crops are drawn.",
+        "The benchmark finds the connected components of label maps. Class-balanced crops are drawn from these.",
     ),
     Section(
         "plan_fast_scnn",
         "FastSCNN at 1024 px on a v5e slice of 16 chips, compiled only",
         plan("fast_scnn", 1024, "v5e:4x4", 16),
-        "bfloat16, one crop a chip; nothing was run. At most 8 GB a step are aimed at. By the compiler's count (which "
-        "takes what stays in the chip's vector memory for traffic; no logs were kept) it was 22.8 plainly; 19.4 with "
-        "our rules for gradients, in 1.95 GiB and 53.7 GFLOP; 10.5 without the compiler's space-to-batch; 8.5 with "
-        "convolutions of few channels on blocks of pixels, whose zeros are the further GFLOP (models/blocks.py). A "
-        "barrier then has the heads' full-size logits done with before the trunk's gradient begins.",
+        "The program computes in bfloat16, with one crop a chip. It was compiled and not run. Our target is at most "
+        "8 GB a step. The compiler counts as traffic what stays in the chip's vector memory. By its count the step "
+        "accessed\n\n"
+        "* 22.8 GB without any of the changes below,\n"
+        "* 19.4 GB with our rules for gradients, in 1.95 GiB and 53.7 GFLOP,\n"
+        "* 10.5 GB without the compiler's space-to-batch,\n"
+        "* 8.5 GB with convolutions of few channels on blocks of pixels, whose zeros are the further GFLOP "
+        "(`csst_jax/models/ops/blocks.py`).\n\n"
+        "A barrier then finishes with the heads' full-size logits before the gradient of the trunk begins. No logs of "
+        "these steps were kept.",
     ),
     Section(
         "plan_fast_scnn_2x2",
         "The same on 4 chips",
         plan("fast_scnn", 1024, "v5e:2x2", 4),
-        "A chip does the same work whatever the size of the slice.",
+        "A chip does the same work for any size of the slice.",
     ),
-    Section("plan_fast_scnn_16x16", "The same on 256 chips", plan("fast_scnn", 1024, "v5e:16x16", 256), "As above."),
+    Section(
+        "plan_fast_scnn_16x16",
+        "The same on 256 chips",
+        plan("fast_scnn", 1024, "v5e:16x16", 256),
+        "Nothing else differs.",
+    ),
     Section(
         "plan_pspnet",
         "PSPNet with ResNet-101 at 769 px, two crops a chip",
         plan("pspnet_resnet101", 769, "v5e:4x4", 32),
-        "The paper's large network, bfloat16, without rematerialisation.",
+        "This is the paper's large network in bfloat16, without rematerialisation.",
     ),
     Section(
         "plan_ocr",
         "OCR with HRNet-W48 at 769 px, two crops a chip",
         plan("ocr_hrnet_w48", 769, "v5e:4x4", 32),
-        "As above.",
+        "This network also computes in bfloat16, without rematerialisation.",
     ),
 )
 
@@ -238,9 +254,9 @@ def page(logs: pathlib.Path) -> str:
     lines = [
         "# Performance",
         "",
-        "Written by `python -m benchmarks.performance`; do not edit. Both sides of a comparison run in turn; a ratio "
-        "is the median of the pairs, with the range beside it. `--record=NAME` runs a benchmark again and saves its "
-        "log.",
+        "`python -m benchmarks.performance` writes this page. Do not edit it. Both sides of a comparison run in turn. "
+        "A ratio is the median of the pairs, with the range beside it. `--record=NAME` runs a benchmark again and "
+        "saves its log.",
     ]
     for section in SECTIONS:
         log = logs / f"{section.name}.txt"
@@ -250,7 +266,8 @@ def page(logs: pathlib.Path) -> str:
             continue
         command, where, shown = _parsed(log.read_text(encoding="utf-8"), log, section.command)
         link = f"[{log.name}](results/logs/performance/{log.name})"
-        lines += ["", f"## {section.title}", "", section.text, "", *shown, "", f"`{command}` on {where} ({link})."]
+        lines += ["", f"## {section.title}", "", section.text, "", *shown, "", f"`{command}` ({link})", ""]
+        lines += [f"Measured on {where}."]
     return "\n".join(lines) + "\n"
 
 

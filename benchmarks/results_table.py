@@ -57,16 +57,28 @@ def _copied(run: str, out: pathlib.Path) -> tuple[str, str, dict[str, Any]]:
         raise CsstError(f"{run!r}: cannot read {source} ({error}); give NAME=WORKDIR of a finished run.") from error
     if not equals or "teacher" not in results:
         raise CsstError(f"{run!r}: give NAME=WORKDIR of a finished run.")
-    log = out.parent / "logs" / f"{out.stem}-{'-'.join(re.findall('[a-z0-9]+', name.lower()))}.json"
+    log = out.parent / "logs" / log_name(out.stem, name)
     if source.resolve() != log.resolve():
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return name, f"logs/{log.name}", results
 
 
-def page(title: str, note: str, logs: Sequence[tuple[str, str, dict[str, Any]]], *, seeds: bool) -> str:
-    """The page's Markdown."""
-    lines = [f"# {title}", "", "Written by `python -m benchmarks.results_table`; do not edit.", ""]
+def log_name(page: str, run: str) -> str:
+    """The file name of a run's results beside a page."""
+    return f"{page}-{'-'.join(re.findall('[a-z0-9]+', run.lower()))}.json"
+
+
+def page(
+    title: str,
+    note: str,
+    logs: Sequence[tuple[str, str, dict[str, Any]]],
+    *,
+    seeds: bool,
+    writer: str = "benchmarks.results_table",
+) -> str:
+    """The page's Markdown; `writer` is the module that it names as its own."""
+    lines = [f"# {title}", "", f"`python -m {writer}` writes this page. Do not edit it.", ""]
     lines += [note, ""] if note else []
     networks = [n for n in _NETWORKS if any(n in results for _, _, results in logs)]
     lines += _markdown(

@@ -207,9 +207,9 @@ def cold(setting: Setting) -> dict[str, Any]:
     }
     print(
         f"\n{setting.training.network.name}, {KINDS[1]}, {setting.training.crops.samples_per_epoch} samples an epoch, "
-        f"compiled while it trains (seconds a size: {', '.join(map(str, compile_s))}): after the first "
-        f"epoch, a step waits at most {found['stall_s']} s for its program; between the ends of two steps pass at most "
-        f"{found['longest_gap_s']} s, {found['median_gap_s']} s in the median."
+        f"compiled while it trains (seconds a size: {', '.join(map(str, compile_s))}). After the first "
+        f"epoch a step waits at most {found['stall_s']} s for its program. The longest time between the ends of two "
+        f"steps is {found['longest_gap_s']} s, the median {found['median_gap_s']} s."
     )
     return found
 

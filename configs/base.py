@@ -14,98 +14,123 @@ def training() -> ConfigDict:
     """What `teacher` and `student` hold: one training stage (paper §4.2 unless said otherwise)."""
     c = ConfigDict()
 
-    # The network: a name of the zoo (`python -m csst_jax.models` lists them), and options of its builder.
-    c.network = "fast_scnn"
-    c.lineage = ""  # whose version of it, where published ones differ; empty = the one the paper uses
+    # Network. `python -m csst_jax.models` lists the networks of the zoo. The other keys are options of its builder.
+    c.network = "fast_scnn"  # a name of the zoo (docs/zoo.md)
+    c.lineage = ""  # published variant, where code bases differ; empty = the one that the paper uses
     c.output_stride = 0  # 8 or 16, of dilated networks; 0 = the network's own
     c.width = 1.0  # channel multiplier; below 1 for tests
     c.depth = 1.0  # multiplier of the blocks in a stage; below 1 for tests
-    # Weights to start from: a file that `python -m csst_jax.import_weights` wrote; empty = random ones. Its lineage and
-    # its preprocessing come with it, and its classifier where the classes are as many.
+    # Weights to start from: a file that `python -m csst_jax.import_weights` wrote, or a trained network; imagenet =
+    # those of an installed package (networks on EfficientNet-Lite0); empty = random ones.
+    # Lineage and preprocessing come with them, and the classifier if the number of classes is the same.
     c.pretrained = ""
-    c.dtype = "float32"  # compute dtype: float32 or bfloat16 (parameters and statistics stay float32)
-    c.remat = False  # residual blocks keep their inputs alone for the backward pass and compute the rest again
+    c.dtype = "float32"  # compute dtype; parameters and statistics stay float32
+    c.remat = False  # residual blocks keep only their inputs for the backward pass and compute the rest again
 
-    # How long and how large.
+    # Length and size.
     c.epochs = 180  # 0 takes the pretrained weights as they are
     c.samples_per_epoch = 0  # crops an epoch; 0 = the number of training images (real + pseudo)
     c.crop_px = 800  # side of the full crop
     c.batch_size = 16  # crops a step at the full crop, over all devices
-    # Micro-batches that a step takes one after another, for the memory of one; 1 = the batch at once. Each has its own
-    # batch statistics and hard pixels; losses and gradients are means over them, weighted by their valid pixels.
+    # Micro-batches that a step takes one after another, in the memory of one; 1 = the batch at once. Each has its own
+    # batch statistics and hard pixels. Losses and gradients are means over them, weighted by their valid pixels.
     c.accumulate = 1
 
-    # The fast schedule (paper §3.3): crop, and with it the batch, by epoch.
+    # Fast schedule. Crop size and batch size change by epoch (paper §3.3).
     c.schedule = ConfigDict()
-    c.schedule.kind = "coarse2fine+"  # constant, coarse2fine, fine2coarse, coarse2fine+, fine2coarse+
+    # coarse2fine goes from the smallest crop to the full one, fine2coarse back. With +, the sizes change from epoch to
+    # epoch and start over. constant keeps the full crop.
+    c.schedule.kind = "coarse2fine+"
     c.schedule.num_sizes = 6  # sizes from half of crop_px to crop_px (six from 400 to 800: 1.69 times fewer pixels)
     c.schedule.stride = 32  # sizes other than the full one are multiples of this
     c.schedule.max_batch_factor = 4  # the batch grows to at most this times batch_size (paper: 16 to 64)
 
-    # The learning rate: base * (1 - epoch / epochs) ** power.
+    # Learning rate. It is base * (1 - epoch / epochs) ** power.
     c.lr = ConfigDict()
-    c.lr.base = 0.02
-    c.lr.power = 0.9
-    c.lr.per = "epoch"  # decayed per epoch as the paper says, or per "step"
-    c.lr.batch_rule = "none"  # for the growing batch: none, sqrt, linear. The paper gives none; neither do we.
-    c.lr.warmup_steps = 0
+    c.lr.base = 0.02  # rate at the start
+    c.lr.power = 0.9  # exponent of the decay
+    c.lr.per = "epoch"  # decays per epoch, as in the paper, or per step
+    c.lr.batch_rule = "none"  # factor for the growing batch; the paper gives none, and neither do we
+    c.lr.warmup_steps = 0  # steps in which the rate rises from 0
 
-    # Steps that may be left out because their loss or gradient is not finite; one more ends the run. A file
-    # nonfinite-STEP.json in the stage's directory tells of each.
-    c.nonfinite_steps = 0
+    # Steps that are not finite. A step whose loss or gradient is not finite changes nothing.
+    # One more than `nonfinite_steps` ends the run. A file nonfinite-STEP.json in the stage's directory describes each.
+    c.nonfinite_steps = 0  # steps that may be left out
 
-    # The optimizer: sgd or adamw, and the numbers of each.
+    # Optimizer. Each optimizer has a block of its own numbers.
     c.optimizer = ConfigDict()
-    c.optimizer.name = "sgd"
+    c.optimizer.name = "sgd"  # the optimizer
     c.optimizer.sgd = ConfigDict({"momentum": 0.9, "weight_decay": 1e-4})  # decay joins the gradient, as in PyTorch
     c.optimizer.adamw = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.01})  # decoupled decay
-    # Factors on learning rate and weight decay: pairs of a pattern (searched for in a parameter's dotted name) and a
-    # factor; the first that matches counts. (("^backbone", 0.1),) trains the backbone ten times slower.
+    # Factors on the learning rate: pairs of a pattern, which is searched for in a parameter's dotted name, and a
+    # factor. The first that matches counts. (("^backbone", 0.1),) trains the backbone ten times slower.
     c.optimizer.rate_factors = ()
-    c.optimizer.decay_factors = ()
+    c.optimizer.decay_factors = ()  # the same for the weight decay
 
-    # What is minimised, on which crops: supervised or mean_teacher; a name of csst_jax/methods.
+    # Method. It defines what is minimised, and on which crops.
     c.method = ConfigDict()
-    c.method.name = "supervised"
-    # mean_teacher: an average of the weights (`decay` a step) labels unlabelled crops; pixels that it is less sure of
-    # than the threshold are not learned; the weight of that loss rises in so many steps.
+    c.method.name = "supervised"  # a name of csst_jax/methods
+    # Real and pseudo-labelled crops in fixed shares of a step: `real_parts` to `pseudo_parts` (0 leaves a kind out).
+    # Each kind has its view (weak or strong), the weight of its mean loss, and OHEM or not. The last three are
+    # probabilities. classmix pastes half of a real crop's classes into a pseudo-labelled crop. cutmix pastes a box of
+    # another crop into a strong crop, and cutout takes a box out of it.
+    c.method.real_and_pseudo = ConfigDict(
+        {
+            "real_parts": 1,
+            "pseudo_parts": 1,
+            "real_view": "weak",
+            "pseudo_view": "strong",
+            "real_weight": 0.5,
+            "pseudo_weight": 0.5,
+            "real_ohem": True,
+            "pseudo_ohem": False,
+            "classmix": 0.0,
+            "cutmix": 0.5,
+            "cutout": 0.0,
+        }
+    )
+    # An average of the weights (`decay` a step) labels unlabelled crops. Pixels below the confidence threshold are not
+    # learned. The weight of this loss rises in `ramp_up_steps` steps.
     c.method.mean_teacher = ConfigDict(
         {"decay": 0.996, "confidence_threshold": 0.95, "weight": 1.0, "ramp_up_steps": 500}
     )
-    # The weights that predict are an average over the steps, of which each keeps this share (0.996, say); 0 = the last
-    # step's weights.
+    # The weights that predict are an average over the steps. Each step keeps this share of it, for example 0.996.
+    # 0 = the last step's weights.
     c.average_decay = 0.0
 
-    # The loss of a pixel: a name of csst_jax/losses. With OHEM, pixels count whose ground-truth probability is at most
-    # the threshold, and at least a share of the valid ones. The paper gives no values: these are TorchSeg's
-    # (docs/adr/0004-ohem.md).
+    # Loss. OHEM keeps the pixels whose ground-truth probability is at most a threshold, and at least a share of the
+    # valid ones. The paper gives no values. These are TorchSeg's (docs/adr/0004-ohem.md).
     c.loss = ConfigDict()
-    c.loss.name = "cross_entropy"
-    c.loss.ohem = True
-    c.loss.ohem_threshold = 0.7
-    c.loss.ohem_min_kept = 1 / 16  # share of the valid pixels of the global batch
+    c.loss.name = "cross_entropy"  # loss of a pixel: a name of csst_jax/losses
+    c.loss.ohem = True  # whether only hard pixels count
+    c.loss.ohem_threshold = 0.7  # largest probability of a hard pixel
+    c.loss.ohem_min_kept = 1 / 16  # share of the valid pixels of the global batch that is kept at least
     # Weight of each auxiliary head; -1 = what the network's reference gives (`aux_weights` in its file), else 0.4.
     c.loss.aux_weight = -1.0
 
-    # Which crops (paper §3.2).
+    # Sampler. It chooses the crops (paper §3.2).
     c.sampler = ConfigDict()
-    # centroid, class_uniform_tiles (of VPLR, the paper's [11]), or uniform (the paper's "without centroid sampling")
+    # centroid is the paper's; class_uniform_tiles is VPLR's (the paper's [11]); uniform is the paper's "without
+    # centroid sampling".
     c.sampler.name = "centroid"
-    # Smallest component of a real label that may be a crop's centre; `python -m data_prep.check` suggests one.
-    c.sampler.min_area_px = 0
-    c.sampler.pseudo_min_area_px = 64  # the same for pseudo labels, whose specks would crowd the index
+    # Smallest component of a real label that may be a crop's centre. -1 = by class, from the data: a class's smallest
+    # components are left out as long as they hold at most 1 % of its pixels (`python -m data_prep.check` shows them).
+    # The paper leaves out none (0), but half of the components of some classes are specks of a few pixels.
+    c.sampler.min_area_px = -1
+    c.sampler.pseudo_min_area_px = -1  # the same for pseudo labels, whose specks would crowd the index
     c.sampler.real_share = -1.0  # share of (each class's) draws from real labels; -1 = the union, as in the paper
-    # class_uniform_tiles: side of a tile in pixels of the image; share of an epoch's crops drawn evenly from classes.
+    # Side of a tile in pixels of the image, and share of an epoch's crops that are drawn evenly from classes.
     c.sampler.class_uniform_tiles = ConfigDict({"tile_px": 1024, "share": 0.5})
 
-    # Augmentation: the scale on the host, the others inside the step.
+    # Augmentation. The host scales; the compiled step does the rest.
     c.augment = ConfigDict()
-    c.augment.scale_min = 0.5
-    c.augment.scale_max = 2.0
-    c.augment.flip = 0.5  # probability
-    c.augment.jitter = 0.1
-    c.augment.blur = 0.5  # probability
-    # The strong view, for methods that ask for one: jitter; probabilities of jitter, grey and blur (UniMatch's).
+    c.augment.scale_min = 0.5  # smallest scale of a crop
+    c.augment.scale_max = 2.0  # largest scale of a crop
+    c.augment.flip = 0.5  # probability of a mirrored crop
+    c.augment.jitter = 0.1  # strength of the colour jitter
+    c.augment.blur = 0.5  # probability of Gaussian blur
+    # The strong view, for methods that ask for one: strength of the jitter; probabilities of jitter, grey and blur
+    # (UniMatch's).
     c.augment.strong = ConfigDict({"jitter": 0.5, "jitter_share": 0.8, "grey": 0.2, "blur": 0.5})
     return c
 
@@ -114,12 +139,12 @@ def prediction() -> ConfigDict:
     """What `label` and `evaluate` hold: how an image is predicted."""
     c = ConfigDict()
     c.scales = (1.0,)  # probabilities are averaged over these magnifications
-    c.flip = False  # and over the mirrored image
-    # Side of overlapping windows, which the network sees one after another at every scale; 0 = whole images. For images
-    # that are larger than the memory allows, or to show the network what it was trained on: its crop_px.
+    c.flip = False  # whether they are averaged over the mirrored image as well
+    # Side of overlapping windows, which the network sees one after another at every scale; 0 = whole images. Use
+    # windows for images that do not fit the memory, or to show the network the size that it was trained on (crop_px).
     c.window_px = 0
     c.window_overlap = 1 / 3  # share of a window's side that its neighbour sees as well
-    # Sides are padded to multiples of this, 1 = not at all. Every size of images is a program to compile: for data sets
+    # Sides are padded to multiples of this; 1 = no padding. Every size of images is a program to compile. For data sets
     # of many sizes give the side that most of them fit into (VOC: 512).
     c.pad_px = 1
     return c
@@ -128,65 +153,69 @@ def prediction() -> ConfigDict:
 def get_config() -> ConfigDict:
     """The paper's recipe for Cityscapes-sized data (§4.2), FastSCNN as teacher and student."""
     c = ConfigDict()
-    c.seed = 0
-
-    # Boxes to run, comma separated, of: teacher, label, student, baseline, evaluate. A stage that is done is skipped.
+    # Run. These keys hold for all stages.
+    c.seed = 0  # of initial values, crops and augmentation; the student's is one more
+    # Stages to run, separated by commas: teacher, label, student, baseline, evaluate. A finished stage is skipped.
     c.stages = "teacher,label,student,evaluate"
 
+    # Data. `data_prep` prepares data sets.
     c.data = ConfigDict()
-    c.data.dir = ""  # a prepared data set (see data_prep): its directory, or one above that holds one; also gs://…
-    c.data.train_split = "train"
-    c.data.val_split = "val"
-    # Text file with the ids of the masks to use, one a line; all other images of the split are unlabelled.
-    # Empty: every image that has a mask.
+    c.data.dir = ""  # a prepared data set: its directory, or one above that holds only this one; also gs://…
+    c.data.train_split = "train"  # split to train on
+    c.data.val_split = "val"  # split to evaluate on
+    # Text file with the ids of the masks to use, one a line. All other images of the split are unlabelled.
+    # Empty = every image that has a mask.
     c.data.labelled_ids = ""
-    # Splits of other prepared data sets that train as well: comma separated, each DIR:SPLIT. Those of the same classes
-    # can bring masks; of any data set, images can join the unlabelled pool, whose masks nobody looks at.
+    # Splits of other prepared data sets with the same classes, whose masks train as well: DIR:SPLIT, separated by
+    # commas.
     c.data.more_labelled = ""
-    c.data.more_unlabelled = ""
+    c.data.more_unlabelled = ""  # the same for images that join the unlabelled pool; classes and masks do not matter
 
     c.teacher = training()
     c.student = training()
 
-    # The control (paper's Table 1b): the teacher's recipe for as many steps as the student took. By more "epochs",
-    # or by "copies": as many epochs as the teacher's, in each of which the real labels are repeated, as the paper does.
+    # Baseline. This is the control of the paper's Table 1b: the teacher's recipe for as many steps as the student took.
     c.baseline = ConfigDict()
-    c.baseline.longer_by = "epochs"
+    c.baseline.longer_by = "epochs"  # more epochs, or copies: real labels are repeated in each epoch, as in the paper
 
-    # Pseudo labels (paper §3.1, eq. 2): hard, for every unlabelled image.
+    # Pseudo labels. They are hard, for every unlabelled image (paper §3.1, eq. 2).
     c.label = prediction()
     c.label.confidence_threshold = 0.0  # pixels below become void; 0 = off, as in the paper
+    # Share of each class's pixels, the surest ones, that keep their label even if the threshold is higher (CBST's
+    # portions); 0 = one threshold for all classes.
+    c.label.class_portion = 0.0
     c.label.shard_size = 256  # images a file; an interrupted run continues after the last whole file
 
-    # Evaluation on val_split at original resolution (paper §4.3.7: scales 0.5, 1 and 2, flip, and tiles).
+    # Evaluation. It scores val_split at original resolution (paper §4.3.7: scales 0.5, 1 and 2, flip, and tiles).
     c.evaluate = prediction()
     c.evaluate.boundary_ratio = 0.02  # band of boundary IoU as a share of the diagonal (Cheng et al. 2021); 0 = off
     c.evaluate.batch_size = 4  # images a step, for labelling too; over all devices
     c.evaluate.num_pictures = 8  # rows of the contact sheets
 
-    c.normalisation = ConfigDict()  # of RGB in 0 to 1; ImageNet's, as pretrained backbones expect
-    c.normalisation.mean = (0.485, 0.456, 0.406)
-    c.normalisation.std = (0.229, 0.224, 0.225)
+    # Normalisation. Images are RGB in 0 to 1. The defaults are ImageNet's, as pretrained backbones expect.
+    c.normalisation = ConfigDict()
+    c.normalisation.mean = (0.485, 0.456, 0.406)  # of each channel
+    c.normalisation.std = (0.229, 0.224, 0.225)  # standard deviation of each channel
 
+    # Devices. The product of `data` and `spatial` is the number of all devices.
     c.mesh = ConfigDict()
-    # Devices that share the batch, and devices that share an image's rows, of one process; their product is the number
-    # of all devices, and -1 stands for as many as are left.
-    c.mesh.data = -1
-    c.mesh.spatial = 1  # for evaluation and labelling, too
-    # Parameters and optimizer state are split over `data`, where every device would hold all of them (ZeRO): for
-    # networks whose state is large beside their features. Results are the same; parameters are gathered at every step.
+    c.mesh.data = -1  # devices that share the batch; -1 = as many as are left
+    c.mesh.spatial = 1  # devices of one process that share an image's rows, for evaluation and labelling, too
+    # Parameters and optimizer state are split over `data`, where every device would hold all of them (ZeRO). This helps
+    # networks whose state is large beside their features. Results are the same; each step gathers the parameters.
     c.mesh.split_state = False
 
+    # Input. These keys change the speed and not the result.
     c.input = ConfigDict()
     c.input.parallel_batches = 2  # batches that tf.data prepares at the same time
     c.input.prefetch = 4  # finished batches kept ready
     c.input.cache_mb = 1024  # encoded images and labels (MiB) that a process keeps in memory once it has read them
 
+    # Checkpoints and log. These keys do not change the result.
     c.checkpoint = ConfigDict()
-    c.checkpoint.every_s = 300.0
-    c.checkpoint.keep = 2
-
-    c.log_every_steps = 20
+    c.checkpoint.every_s = 300.0  # seconds between two checkpoints
+    c.checkpoint.keep = 2  # newest checkpoints that are kept
+    c.log_every_steps = 20  # steps between two lines of the log
     c.compilation_cache_dir = "~/.cache/csst_jax"  # JAX's persistent compilation cache; empty = off
     return c
 
@@ -211,6 +240,23 @@ def expect_weak_teacher(c: ConfigDict) -> None:
     c.label.flip = True
     c.label.confidence_threshold = 0.5
     c.student.sampler.real_share = 0.5
+
+
+def few_masks(c: ConfigDict, pretrained: str, network: str = "light_fpn_efficientnet_lite0") -> None:
+    """The recipe for few masks and a pretrained trunk (measured: docs/results/recipe.md).
+
+    Teacher and student take as many steps, so the teacher's score is that of the masks alone. Half of the student's
+    crops are real ones. The others have pseudo labels, void where the teacher is unsure, and are strongly augmented.
+    """
+    for stage in (c.teacher, c.student):
+        stage.network, stage.pretrained = network, pretrained
+        stage.schedule.kind = "constant"
+        stage.lr.base, stage.lr.per = 0.02, "step"
+        stage.loss.ohem = False
+        stage.augment.blur = 0.0
+    c.student.method.name = "real_and_pseudo"
+    c.label.flip = True
+    c.label.confidence_threshold = 0.6
 
 
 def choose_networks(c: ConfigDict, net: str, student: str, pretrained: str) -> None:

@@ -13,6 +13,7 @@ from csst_jax import registry
 from csst_jax.data import sampling
 from csst_jax.data.augment import Augmentation
 from csst_jax.data.sampling import Images, WithoutLabels
+from csst_jax.data.statistics import class_statistics
 from csst_jax.evaluation.whole_image import WholeImagePredictor
 from csst_jax.losses import LOSSES
 from csst_jax.losses.heads import HeadLosses
@@ -66,13 +67,21 @@ def images(
     found, wanted = {}, training.origins
     if REAL in wanted:
         index = pool.dataset.centroids(pool.split)
-        found[REAL] = Images(pool.reader, pool.labelled, index, training.sampling.min_area_px)
+        smallest = _min_area_px(training.sampling.min_area_px, index, pool.labelled)
+        found[REAL] = Images(pool.reader, pool.labelled, index, smallest)
     if PSEUDO in wanted and pseudo is not None:
         labelled, index = pseudo
-        found[PSEUDO] = Images(labelled, range(len(labelled)), index, training.sampling.pseudo_min_area_px)
+        records = range(len(labelled))
+        smallest = _min_area_px(training.sampling.pseudo_min_area_px, index, records)
+        found[PSEUDO] = Images(labelled, records, index, smallest)
     if UNLABELLED in wanted:
         found[UNLABELLED] = Images(WithoutLabels(pool.reader), pool.unlabelled)
     return found
+
+
+def _min_area_px(wanted: int | None, index: CentroidIndex, records: Sequence[int]) -> int | np.ndarray:
+    """The smallest component that may be a crop's centre; None takes by class what leaves out specks alone."""
+    return class_statistics(index, records).speck_area_px if wanted is None else wanted
 
 
 def num_images(training: Training, labelled: int, unlabelled: int, pseudo: bool) -> int:

@@ -30,9 +30,9 @@ def main(_: list[str]) -> int:
       The exit status: 0 when it is finished or was stopped by SIGTERM, 130 when it was stopped by Ctrl-C, 2 when there
       is something for the user to fix.
     """
-    stop_between_stages()
-    keep_freed_memory()
+    keep_freed_memory()  # before the first thread, which would get memory of its own to keep
     collect_seldom()
+    stop_between_stages()
     try:
         workdir = outputs.directory(_WORKDIR.value, "--workdir")
         from csst_jax.runtime import (  # JAX takes a second to import: not before the flags are right

@@ -31,7 +31,7 @@ def user_path(text: str | os.PathLike[str]) -> pathlib.Path:
     if not value:
         raise CsstError("a path is empty; give a file or a directory (`.` for the current one).")
     if "\0" in value:
-        raise CsstError(f"{value!r} is no path: it holds a zero character.")
+        raise CsstError(f"{value!r} is not a path: it holds a zero character.")
     path = pathlib.Path(value)
     if not value.startswith("~") or path.exists():
         return path

@@ -15,6 +15,7 @@ from ml_collections import config_flags
 from csst_jax import build, command_line
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import IMAGENET
+from csst_jax.models.weights import importing
 from csst_jax.settings import ranges, resolve
 from csst_jax.settings.run import Mesh
 from csst_jax.train.sharding import make_mesh
@@ -90,6 +91,7 @@ def test_config_resolves_to_a_training_step(name, argument, monkeypatch):
     ranges.require_sound(config)
     if config.data.labelled_ids:
         assert pathlib.Path(config.data.labelled_ids).read_text(encoding="utf-8").split()
+    importing.imagenet("light_fpn_efficientnet_lite0", {})  # kept, so that no initial values are drawn below
     monkeypatch.setattr(nnx_io, "create", lambda build, seed: nnx_io.abstract(build))  # shapes alone
     for stage in (config.teacher, config.student):
         step_of(resolve.training(stage, IMAGENET), stage)

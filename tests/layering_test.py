@@ -119,7 +119,7 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
 
 
 def test_models_know_no_loss_no_metric_and_no_config():
-    rooms = ("models.", "platforms", "precision", "runtime.storage", "types", "user_files")
+    rooms = ("models.", "platforms", "precision", "runtime.outputs", "runtime.storage", "types", "user_files")
     known = tuple(f"csst_jax.{name}" for name in rooms)
     for module in OURS:
         if module.startswith("csst_jax.models."):

@@ -1,4 +1,4 @@
-"""README.md's commands exist, with their flags, keys and files; every command of the repository answers --help."""
+"""Commands of README.md and docs exist, with their flags, keys and files; every command there is answers --help."""
 
 import ast
 import importlib
@@ -15,6 +15,7 @@ from csst_jax.settings import ranges
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "extending.md")  # extending_test.py's
 PACKAGES = ("benchmarks", "configs", "csst_jax", "data_prep")
 ENTRY_POINTS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
@@ -24,10 +25,19 @@ ENTRY_POINTS = sorted(
 )
 
 
+BLOCK = re.compile(r"^[ ]*```[^\n]*\n(.*?)^[ ]*```", re.M | re.S)
+SPAN = re.compile(r"`([^`]+)`")
+BEGINNING = re.compile(r"(python -m|make|launch/\S+\.sh) ")
+
+
 def commands(text):
-    """The shell commands in a Markdown text's code blocks as lists of words, without prompts and comments."""
+    """The shell commands of a Markdown text as lists of words, without prompts and comments.
+
+    They are in blocks of code, or spans of code that begin as commands do.
+    """
     found = []
-    for block in re.findall(r"^[ ]*```[^\n]*\n(.*?)^[ ]*```", text, re.M | re.S):
+    spans = [span for span in SPAN.findall(BLOCK.sub("", text)) if BEGINNING.match(span)]
+    for block in [*BLOCK.findall(text), *spans]:
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
             for part in re.split(r"&&|;|\|", re.sub(r"(^|\s)#.*", "", line)):
                 try:
@@ -137,7 +147,7 @@ make dmeo && make test
 PYTHONPATH=. python3 -m csst_jax.main --config=configs/demo.py \\
     --workdir=w --config.student.epoch=3 --config.student.epochs=4
 ```
-text: make nothing
+text: make nothing, but `make ready`
    ```
    python -m csst_jax.man --workdir=w
    python -m csst_jax.main --config=configs/none.py --wrkdir=w
@@ -147,6 +157,7 @@ text: make nothing
 """
     assert problems(text) == [
         "make dmeo: no such target",
+        "make ready: no such target",
         "python -m data_prep.synthetic --num_labeled=3: no such flag",
         "python -m csst_jax.main --config.student.epoch=3: no such key",
         "python -m csst_jax.man: no such command",
@@ -155,7 +166,7 @@ text: make nothing
         "launch/here.sh: no such launcher",
         "python -m csst_jax.main --config.sed=1: no such key",
     ]
-    assert make_targets(text) == ["demo", "dmeo", "test"]
+    assert make_targets(text) == ["demo", "dmeo", "test", "ready"]
 
 
 @pytest.mark.parametrize(
@@ -166,12 +177,21 @@ text: make nothing
         ("pods", "csst_jax.plan"),
         ("predict", "csst_jax.predict"),
         ("testing", "tests.processor_time"),
+        ("own_images", "data_prep.folder"),
+        ("camvid", "data_prep.inspect_sampling"),
+        ("cost", "csst_jax.plan"),
+        ("scores", "csst_jax.check_submission"),
+        ("zoo", "csst_jax.models"),
     ],
 )
-def test_every_command_in_the_docs_exists(page, module):
+def test_the_docs_show_commands(page, module):
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     assert module in {found for found, _ in python_commands(text)}
-    assert problems(text) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_command_in_the_docs_exists(page):
+    assert problems(page.read_text(encoding="utf-8")) == []
 
 
 def test_every_command_in_the_readme_exists():
@@ -204,7 +224,8 @@ def test_help_names_the_flags_that_the_readme_uses(module):
     assert "Traceback" not in shown
     used = {
         argument[2:].partition("=")[0].partition(".")[0]
-        for name, arguments in python_commands(README.read_text(encoding="utf-8") if README.is_file() else "")
+        for page in (README, *PAGES)
+        for name, arguments in python_commands(page.read_text(encoding="utf-8") if page.is_file() else "")
         if name == module
         for argument in arguments
         if argument.startswith("--")

@@ -160,13 +160,16 @@ def page(events: list[dict[str, Any]], options: argparse.Namespace) -> str:
     return (
         "\n".join(
             [
-                "# A step on eight devices against one device's",
+                "# A step on eight devices compared with one device",
                 "",
-                f"`python -m tests.sharding` ([log]({log})). Columns are `mesh.data` x `mesh.spatial`. In each: the "
-                "largest relative difference of losses and running statistics; then that of the gradient, all of it as "
-                f"one vector, for each of {len(SEEDS)} seeds of the weights. At 1e-5 and less it is the order in which "
-                "numbers are added. A ReLU whose input is zero but for rounding lets a gradient through on one side "
-                "only, with one seed and not with another; a wrong program would be wrong with all.",
+                f"`python -m tests.sharding` writes this page ([log]({log})). Columns are `mesh.data` x "
+                "`mesh.spatial`. The first number is the largest relative difference of losses and running statistics. "
+                "The others are the relative difference of the gradient as one vector, for each of "
+                f"{len(SEEDS)} seeds of the weights.",
+                "",
+                "Differences of 1e-5 and less come from the order in which numbers are added. Larger ones come from a "
+                "ReLU whose input is zero except for rounding. It lets a gradient through on one side only, with one "
+                "seed and not with another. A wrong program would be wrong with every seed.",
                 "",
                 f"| network | {shares} |",
                 "| --- | --- | --- | --- |",

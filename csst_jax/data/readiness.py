@@ -88,8 +88,8 @@ def findings(pool: Selection, validation: Selection) -> Findings:
     unlearnt, counted = ~train.present & judged.present, ~train.present & ~judged.present
     if unlearnt.any():
         found.warnings.append(
-            f"{where} have no pixel of {names_of(classes, unlearnt)}, split {validation.split!r} has: IoU 0 in the "
-            "mean. Label an image that shows it, or leave the class out."
+            f"{where} have no pixel of {names_of(classes, unlearnt)}, but split {validation.split!r} has. The IoU "
+            "counts as 0 in the mean. Label an image that shows it, or leave the class out."
         )
     if counted.any():
         found.warnings.append(

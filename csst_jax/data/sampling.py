@@ -31,13 +31,13 @@ class Images:
       reader: encoded images, and labels where they have any.
       records: the records that may be used.
       index: components of the labels; None for images without labels.
-      min_area_px: smallest component that may be a crop's centre.
+      min_area_px: smallest component that may be a crop's centre, one number or int64 [C] by class.
     """
 
     reader: Reader
     records: Sequence[int]
     index: CentroidIndex | None = None
-    min_area_px: int = 0
+    min_area_px: int | np.ndarray = 0
 
 
 class WithoutLabels:

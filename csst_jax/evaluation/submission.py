@@ -58,7 +58,7 @@ class Format:
         wanted = self.description or data
         if [name.lower() for name in data.classes] != [name.lower() for name in wanted.classes]:
             raise CsstError(
-                f"data set {data.name!r} has not the classes of {wanted.name!r} in their order "
+                f"data set {data.name!r} does not have the classes of {wanted.name!r} in their order "
                 f"({', '.join(wanted.classes)}); a submission needs a network that was trained on them."
             )
         return wanted.official_ids or tuple(range(len(wanted.classes)))
@@ -168,7 +168,7 @@ def require_fit(
             f"  {len(names)} {what}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
             for what, names in wrong.items()
         ]
-        raise CsstError("\n".join([f"{archive} is not fit to be submitted:", *lines]))
+        raise CsstError("\n".join([f"{archive} cannot be submitted as it is:", *lines]))
 
 
 def _members(archive: pathlib.Path) -> Iterator[tuple[str, bytes]]:

@@ -2,6 +2,7 @@
 
 METHODS = {
     "supervised": "csst_jax.methods.supervised:Supervised",
+    "real_and_pseudo": "csst_jax.methods.real_and_pseudo:RealAndPseudo",
     "mean_teacher": "csst_jax.methods.mean_teacher:MeanTeacher",
 }
 """Each is a subclass of `csst_jax.methods.base.Method`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from csst_jax.losses.heads import HeadLosses, Loss
 from csst_jax.train_state import TrainState
@@ -29,10 +29,13 @@ class Crops:
       images: by view, float32 "b h w 3", normalised; all views show the same pixels in the same places.
       labels: uint8 "b h w": class indices, 255 = void or padding; in a stream without labels 0 in the image, and 255
         where the crop lies outside it.
+      keys: each crop's own, by (seed, epoch, position in the epoch) alone: for draws that a resumed run, or one on
+        other devices, makes again.
     """
 
     images: Mapping[str, Float[Array, "b h w 3"]]
     labels: UInt8[Array, "b h w"]
+    keys: Key[Array, " b"]
 
     @property
     def valid(self) -> Bool[Array, "b h w"]:
@@ -86,11 +89,17 @@ class Method:
     parts: Parts
 
     streams: ClassVar[tuple[Stream, ...]]
-    """The crops of a step; see `csst_jax.streams.Stream`."""
+    """The crops of a step; see `csst_jax.streams.Stream`. Where settings decide, a property, and `streams_of`."""
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
         """No setting. Override with a dataclass whose `__post_init__` refuses what is out of range."""
+
+    @classmethod
+    def streams_of(cls, settings: Any) -> tuple[Stream, ...]:
+        """`streams` of a method with these settings: known before there is a network."""
+        del settings
+        return cls.streams
 
     def trained(self) -> tuple[Arrays, Arrays]:
         """Initial (parameters, running statistics) that the optimizer trains, float32 by dotted name.

@@ -2,8 +2,8 @@
 
 Parameters are counted at 19 classes. GFLOP are of the whole evaluation of one image, a multiplication and an addition
 counted as two, as XLA counts them in the program before it is compiled. Counting all networks takes minutes, so the
-rows are kept in counted.jsonl beside this file. `--record` counts again, and writes that file and README.md's table; a
-network that is not in it is counted when it is asked for.
+rows are kept in counted.jsonl beside this file. `--record` counts again, and writes that file and the table of
+docs/zoo.md. A network that is not in it is counted when it is asked for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIZE = (1024, 2048)
 _HERE = pathlib.Path(__file__).parent
 COUNTED = _HERE / "counted.jsonl"
 _HEAD = "| network | backbone | parameters | with auxiliary heads | GFLOP | strides of features | lineages | weights |"
-README = _HERE.parent.parent / "README.md"
+PAGE = _HERE.parent.parent / "docs" / "zoo.md"
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -82,12 +82,12 @@ def counted() -> dict[str, dict[str, Any]]:
 
 
 def record(rows: Sequence[dict[str, Any]]) -> None:
-    """Keeps rows that were counted just now, with the others of the zoo, and shows all in README.md if it is there."""
+    """Keeps rows that were counted just now, with the others of the zoo; shows all in docs/zoo.md if that is there."""
     kept = counted() | {row["name"]: row for row in rows}
     every = [kept[name] for name in zoo.NETWORKS if name in kept]
     COUNTED.write_text("".join(json.dumps(row) + "\n" for row in every), encoding="utf-8")
-    if README.exists():
-        README.write_text(with_table(README.read_text(encoding="utf-8"), every), encoding="utf-8")
+    if PAGE.exists():
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), every), encoding="utf-8")
 
 
 def with_table(text: str, rows: Sequence[dict[str, Any]]) -> str:

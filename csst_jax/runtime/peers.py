@@ -50,7 +50,7 @@ def refuse_others(started_with: Sequence[dict[str, Any]]) -> None:
     """
     first = started_with[0]
     found = [
-        f"process {process} was started otherwise than process 0: {'; '.join(differences(first, theirs, now='here'))}."
+        f"process {process} was not started like process 0: {'; '.join(differences(first, theirs, now='here'))}."
         for process, theirs in enumerate(started_with)
         if theirs != first
     ]

@@ -43,7 +43,7 @@ class Components(Protocol):
 
 
 def pool_from_index(
-    index: Components, origin: int, keep_records: Iterable[int] | None = None, min_area_px: int = 0
+    index: Components, origin: int, keep_records: Iterable[int] | None = None, min_area_px: int | np.ndarray = 0
 ) -> np.ndarray:
     """Connected components of one origin that may be sampled.
 
@@ -51,13 +51,15 @@ def pool_from_index(
       index: components, one row each; areas in pixels.
       origin: number of this origin in the plan.
       keep_records: records (images) to keep, for example those of a label fraction; None keeps all.
-      min_area_px: components with fewer pixels are dropped (specks of pseudo labels crowd the index); 0 keeps all.
+      min_area_px: components with fewer pixels are dropped (specks of pseudo labels crowd the index); 0 keeps all. One
+        number, or int64 [C] by class.
 
     Returns:
       Array of PLAN_DTYPE, shape [components kept], in the index's order.
     """
     record = np.asarray(index.record)
-    keep = np.asarray(index.area) >= min_area_px
+    smallest = min_area_px if isinstance(min_area_px, int) else min_area_px[np.asarray(index.klass)]
+    keep = np.asarray(index.area) >= smallest
     if keep_records is not None:
         keep &= np.isin(record, np.fromiter(keep_records, dtype=np.int64))
     pool = np.empty(int(keep.sum()), PLAN_DTYPE)

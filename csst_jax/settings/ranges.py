@@ -27,6 +27,7 @@ from csst_jax.settings.kinds import (
     Text,
     whole,
 )
+from csst_jax.streams import STRONG, WEAK
 from csst_jax.train import OPTIMIZERS
 from csst_jax.types import CsstError
 
@@ -67,6 +68,17 @@ TRAINING: dict[str, Kind] = {
     "optimizer.rate_factors": Rules(),
     "optimizer.decay_factors": Rules(),
     "method.name": OneOf(METHODS),
+    "method.real_and_pseudo.real_parts": whole(0),
+    "method.real_and_pseudo.pseudo_parts": whole(0),
+    "method.real_and_pseudo.real_view": OneOf((WEAK, STRONG)),
+    "method.real_and_pseudo.pseudo_view": OneOf((WEAK, STRONG)),
+    "method.real_and_pseudo.real_weight": Number(0),
+    "method.real_and_pseudo.pseudo_weight": Number(0),
+    "method.real_and_pseudo.real_ohem": Switch(),
+    "method.real_and_pseudo.pseudo_ohem": Switch(),
+    "method.real_and_pseudo.classmix": SHARE,
+    "method.real_and_pseudo.cutmix": SHARE,
+    "method.real_and_pseudo.cutout": SHARE,
     "method.mean_teacher.decay": LESS_THAN_ALL,
     "method.mean_teacher.confidence_threshold": LESS_THAN_ALL,
     "method.mean_teacher.weight": Number(0),
@@ -78,8 +90,8 @@ TRAINING: dict[str, Kind] = {
     "loss.ohem_min_kept": SHARE,
     "loss.aux_weight": Number(0, or_else=-1, meaning="the network's own"),
     "sampler.name": OneOf(SAMPLERS),
-    "sampler.min_area_px": whole(0),
-    "sampler.pseudo_min_area_px": whole(0),
+    "sampler.min_area_px": whole(0, or_else=-1, meaning="the data's own"),
+    "sampler.pseudo_min_area_px": whole(0, or_else=-1, meaning="the data's own"),
     "sampler.real_share": Number(0, 1, or_else=-1, meaning="the union"),
     "sampler.class_uniform_tiles.tile_px": whole(1),
     "sampler.class_uniform_tiles.share": SHARE,
@@ -118,6 +130,7 @@ ALL: dict[str, Kind] = {
     "baseline.longer_by": OneOf(("epochs", "copies")),
     **{f"{section}.{key}": kind for section in ("label", "evaluate") for key, kind in PREDICTION.items()},
     "label.confidence_threshold": LESS_THAN_ALL,
+    "label.class_portion": SHARE,
     "label.shard_size": whole(1),
     "evaluate.boundary_ratio": LESS_THAN_ALL,
     "evaluate.batch_size": whole(1),

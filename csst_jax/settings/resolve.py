@@ -18,7 +18,7 @@ from csst_jax.losses import LOSSES
 from csst_jax.methods import METHODS
 from csst_jax.models import zoo
 from csst_jax.models.preprocessing import Preprocessing
-from csst_jax.models.weights import files, pretrained
+from csst_jax.models.weights import files, importing, pretrained
 from csst_jax.precision import compute_dtype
 from csst_jax.samplers import SAMPLERS
 from csst_jax.settings import ranges
@@ -56,6 +56,7 @@ def run(config: ConfigDict) -> runs.Run:
         label=runs.Labelling(
             _named("label", averaging, config.label),
             config.label.confidence_threshold,
+            config.label.class_portion,
             config.label.shard_size,
             requested(config.label.to_dict(), _defaults()["label"]),
         ),
@@ -145,8 +146,8 @@ def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training
         ),
         sampling=stages.Sampling(
             sampler=sampler(c.sampler, c.sampler.name),
-            min_area_px=c.sampler.min_area_px,
-            pseudo_min_area_px=c.sampler.pseudo_min_area_px,
+            min_area_px=None if c.sampler.min_area_px == -1 else c.sampler.min_area_px,
+            pseudo_min_area_px=None if c.sampler.pseudo_min_area_px == -1 else c.sampler.pseudo_min_area_px,
             real_share=None if c.sampler.real_share == -1 else c.sampler.real_share,
             scale_range=(augment.scale_min, augment.scale_max),
         ),
@@ -170,12 +171,15 @@ def network(stage: ConfigDict, normalisation: Preprocessing) -> stages.NetworkCh
     options |= {"output_stride": stage.output_stride} if stage.output_stride else {}
     options |= {"width": stage.width} if stage.width != 1 else {}
     options |= {"depth": stage.depth} if stage.depth != 1 else {}
-    preprocessing = normalisation
-    if stage.pretrained:
-        options = pretrained.options(stage.pretrained, stage.network, options)
-        preprocessing = files.describe(stage.pretrained).preprocessing
+    preprocessing, start = normalisation, stage.pretrained
+    if start == importing.IMAGENET:
+        zoo.builder(stage.network, 2, **options)
+        start = importing.imagenet(stage.network, options)
+    if start:
+        options = pretrained.options(start, stage.network, options)
+        preprocessing = files.describe(start).preprocessing
     zoo.builder(stage.network, 2, **options)  # refuses unknown names and options
-    return stages.NetworkChoice(stage.network, options, stage.dtype, stage.remat, stage.pretrained, preprocessing)
+    return stages.NetworkChoice(stage.network, options, stage.dtype, stage.remat, start, preprocessing)
 
 
 def sampler(section: ConfigDict, name: str) -> stages.Choice:

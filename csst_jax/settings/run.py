@@ -18,12 +18,14 @@ class Labelling:
     Attributes:
       averaging: over what probabilities are averaged.
       confidence_threshold: pixels below become void.
+      class_portion: share of each class's pixels that keep their label in any case; 0 for none.
       shard_size: images a file.
       request: see `RequestedSettings`.
     """
 
     averaging: Averaging
     confidence_threshold: float
+    class_portion: float
     shard_size: int
     request: RequestedSettings
 

@@ -126,15 +126,16 @@ class Sampling:
 
     Attributes:
       sampler: key of `SAMPLERS` and its settings.
-      min_area_px: smallest component of a real label that may be a crop's centre.
+      min_area_px: smallest component of a real label that may be a crop's centre; None: more than a speck of its class
+        (see `csst_jax.data.statistics`).
       pseudo_min_area_px: the same for pseudo labels.
       real_share: share of draws from real labels; None draws from the union.
       scale_range: magnification of crops, drawn uniformly.
     """
 
     sampler: Choice
-    min_area_px: int
-    pseudo_min_area_px: int
+    min_area_px: int | None
+    pseudo_min_area_px: int | None
     real_share: float | None
     scale_range: tuple[float, float]
 
@@ -177,7 +178,7 @@ class Training:
     @property
     def streams(self) -> tuple[Stream, ...]:
         """The streams of crops that the method takes."""
-        return registry.resolve("method", METHODS, self.method.name).streams
+        return registry.resolve("method", METHODS, self.method.name).streams_of(self.method.settings)
 
     @property
     def origins(self) -> set[str]:

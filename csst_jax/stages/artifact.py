@@ -78,14 +78,15 @@ class Artifact:
             new = {**self.request, "settings": _completed(here, settings, there)}
             differing = ", ".join(differences(old, new)) or "its inputs"
             raise StaleArtifactError(
-                f"{self.directory} was made for another request: hash {found['hash'][:12]} there, {self.hash[:12]} now "
-                f"(differs in {differing}). Use another --workdir, or delete {self.directory} to make it again."
+                f"{self.directory} holds the work of other settings or inputs (request {found['hash'][:12]} there, "
+                f"{self.hash[:12]} now). What differs: {differing}. Use another --workdir for the settings of "
+                f"now, set those of there to continue that work, or delete {self.directory} to make it again."
             )
         changed = differences(*_shared(found.get("settings", {}), settings))
         if changed:
             raise StaleArtifactError(
                 f"{self.directory} was made by a version of csst_jax with other defaults ({', '.join(changed)}). Set "
-                f"these keys to the values there to go on, or delete {self.directory} to make it again."
+                f"these keys to the values there to continue, or delete {self.directory} to make it again."
             )
 
     @property

@@ -18,6 +18,7 @@ from csst_jax.data.stored.pseudo_labels import PseudoLabelled, shard_path, write
 from csst_jax.evaluation.pictures import colour, contact_sheet
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.signals import StopRequest
+from csst_jax.stages import thresholds
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def _write_shards(
     (directory / "parts").mkdir(parents=True, exist_ok=True)
     log.info("%s: labelling %d images, %d shards", directory.name, len(ids), len(shards))
     said = time.monotonic()
+    smallest = thresholds.of_pool(directory, settings, selection, predictor)
     with StopRequest() as stop:
         for shard, positions in enumerate(shards):
             if shard % jax.process_count() != jax.process_index() or _part(directory, shard, "json").exists():
@@ -139,7 +141,7 @@ def _write_shards(
                         prediction.confidence.ravel().astype(np.float64),
                         minlength=num_classes,
                     )
-                    below = prediction.confidence < settings.confidence_threshold
+                    below = prediction.confidence < smallest[prediction.classes]
                     label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
                     ignored += int(below.sum())
                     encoded.append(encode_label(label))

@@ -120,6 +120,6 @@ def origin(artifact: Artifact, data_set: str) -> dict[str, Any]:
 def _require_finished_with(artifact: Artifact, sha256: str, where: object) -> None:
     if sha256 != artifact.result["weights_sha256"]:
         raise CsstError(
-            f"the weights in {where} are not those that {artifact.directory / DONE_FILE} tells of; "
+            f"the weights in {where} are not those that {artifact.directory / DONE_FILE} names; "
             f"delete {artifact.directory} to train {artifact.directory.name} again."
         )

@@ -74,7 +74,7 @@ def score_networks(
       CsstError: something the user can mend.
     """
     if submission and len(checkpoints) != 1:
-        raise CsstError(f"a submission is of one network; {len(checkpoints)} checkpoints are given.")
+        raise CsstError(f"a submission is for one network, and there are {len(checkpoints)} checkpoints; give one.")
     if submission and is_remote(output):
         raise CsstError(f"a submission is packed on this machine, and the output is {output}; give a local --output.")
     selection = data.evaluation(data.open())

@@ -64,8 +64,8 @@ def _require_statistics(training: Training, crop_px: int, num_classes: int) -> N
         streams = total_parts(training.streams)
         counted = f" for {training.accumulate} micro-batches of {streams} kinds of crops"
         raise CsstError(
-            f"batch_size is {training.crops.batch_size}{counted if training.accumulate * streams > 1 else ''}. So "
-            f"{training.network.name} sees one crop of {crop_px} px at a time, makes one value a channel of it, and "
-            "normalises that by its own statistics, which leaves nothing of it. Give a batch_size of at least "
-            f"{2 * training.accumulate * streams}."
+            f"batch_size is {training.crops.batch_size}{counted if training.accumulate * streams > 1 else ''}. "
+            f"{training.network.name} then sees one crop of {crop_px} px at a time, and one of its layers has a single "
+            "value a channel. Normalised by its own statistics, this value is always zero. Give a batch_size of at "
+            f"least {2 * training.accumulate * streams}."
         ) from error

@@ -87,7 +87,7 @@ class Checkpoints:
         except Exception as error:  # TensorStore and Orbax raise many kinds
             raise CheckpointError(
                 f"could not read the checkpoint of step {step} in {self.directory}: {error}\n"
-                f"Delete {self.directory / str(step)} to go on from the one before, or use another --workdir."
+                f"Delete {self.directory / str(step)} to continue from the one before, or use another --workdir."
             ) from error
         return TrainState(**tree)
 
@@ -150,7 +150,7 @@ class Checkpoints:
             kept = f"the checkpoint of step {good} is intact" if good is not None else "there is no earlier checkpoint"
             raise CheckpointError(
                 f"could not save the checkpoint of step {step} in {self.directory}: {error}\n"
-                f"Free space (or mend the disk) and run the same command again; {kept}."
+                f"Free space (or repair the disk) and run the same command again; {kept}."
             ) from error
 
     def _seal(self, step: int) -> None:

@@ -70,7 +70,7 @@ class NonFiniteSteps:
                 f"{what}. The step was left out, and {kept}. Lower the learning rate, raise lr.warmup_steps, or allow "
                 f"more such steps than nonfinite_steps={self._allowed}."
             )
-        log.warning("%s. The step was left out, the %d. of %d allowed.", what, self._count, self._allowed)
+        log.warning("%s. The step was left out: %d of %d that are allowed.", what, self._count, self._allowed)
 
 
 def first_not_finite(recipe: Recipe, state: TrainState, batch: StepArrays) -> str:

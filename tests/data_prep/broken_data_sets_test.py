@@ -244,7 +244,7 @@ CASES = {
     "data: val is void": (prepared([None], [VOID]), "split 'val' has no labelled pixel; no score can be computed"),
     "data: a class is in val alone": (
         prepared([mask(0, 1)], status=0),
-        "have no pixel of sky, split 'val' has: IoU 0 in the mean",
+        "have no pixel of sky, but split 'val' has. The IoU counts as 0 in the mean",
     ),
     "data: a class is in train alone": (
         prepared([None], [mask(0, 1)], status=0),

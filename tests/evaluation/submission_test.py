@@ -105,7 +105,7 @@ def label_ids(folder):
 )
 def test_what_scores_zero_is_refused(tmp_path, name, changed, message):
     archive = write(tmp_path, name, changed)
-    with pytest.raises(CsstError, match=f"(?s)is not fit to be submitted:.*{message}"):
+    with pytest.raises(CsstError, match=f"(?s)cannot be submitted as it is:.*{message}"):
         check(archive, name)
 
 
@@ -127,7 +127,7 @@ def test_names_may_go_on_and_lie_in_folders_where_the_server_looks_for_their_beg
 def test_other_classes_and_names_are_refused_before_anything_is_written(tmp_path):
     classes = np.zeros(SIZE, np.uint8)
     for data in (CAMVID, dataclasses.replace(CITYSCAPES, name="shuffled", classes=CITYSCAPES.classes[::-1])):
-        with pytest.raises(CsstError, match="has not the classes of 'cityscapes' in their order"):
+        with pytest.raises(CsstError, match="does not have the classes of 'cityscapes' in their order"):
             submission.write_image(tmp_path, FORMATS["cityscapes"], data, IDS[0], classes)
     with pytest.raises(CsstError, match="image id 'frankfurt_1' is not what the server looks for"):
         submission.write_image(tmp_path, FORMATS["cityscapes"], CITYSCAPES, "frankfurt_1", classes)

@@ -78,9 +78,10 @@ def test_objective_is_the_one_that_numpy_computes():
         (),
         {"average": {"params": {"kernel": jnp.asarray(average)}, "batch_stats": {"passes": jnp.zeros(1)}}},
     )
+    keys = jax.random.split(jax.random.key(0), 2)
     crops = {
-        "labelled": Crops({WEAK: jnp.asarray(x)}, jnp.asarray(labels)),
-        "unlabelled": Crops({WEAK: jnp.asarray(weak), STRONG: jnp.asarray(strong)}, jnp.asarray(padding)),
+        "labelled": Crops({WEAK: jnp.asarray(x)}, jnp.asarray(labels), keys),
+        "unlabelled": Crops({WEAK: jnp.asarray(weak), STRONG: jnp.asarray(strong)}, jnp.asarray(padding), keys),
     }
 
     def objective(params):

@@ -100,15 +100,15 @@ def test_record_writes_nothing_into_an_installed_package(monkeypatch, capsys):
     assert "this is an installed package" in capsys.readouterr().err
 
 
-def test_record_keeps_the_rows_and_shows_them_in_the_readme(monkeypatch, tmp_path):
-    for name in ("COUNTED", "README"):
+def test_record_keeps_the_rows_and_shows_them_in_the_docs(monkeypatch, tmp_path):
+    for name in ("COUNTED", "PAGE"):
         shutil.copy(getattr(command, name), tmp_path / name)
         monkeypatch.setattr(command, name, tmp_path / name)
-    text = command.README.read_text(encoding="utf-8")
+    text = command.PAGE.read_text(encoding="utf-8")
     monkeypatch.setattr(command, "describe", lambda name: {**command.counted()[name], "gflop": 12_345})
     assert command.main(["fast_scnn", "--record"]) == 0
     assert command.counted()["fast_scnn"]["gflop"] == 12_345
-    assert command.README.read_text(encoding="utf-8") == text.replace("| 27 | fused", "| 12,345 | fused")
+    assert command.PAGE.read_text(encoding="utf-8") == text.replace("| 27 | fused", "| 12,345 | fused")
 
 
 @pytest.mark.parametrize("name", command.counted())
@@ -132,6 +132,6 @@ def test_auxiliary_weights_name_the_heads_that_there_are(name):
     assert network.aux_weights.keys() == outputs["aux"].keys()
 
 
-def test_the_readme_shows_what_was_recorded():
-    text = command.README.read_text(encoding="utf-8")
+def test_the_page_of_the_zoo_shows_what_was_recorded():
+    text = command.PAGE.read_text(encoding="utf-8")
     assert command.with_table(text, list(command.counted().values())) == text, RECORD

@@ -135,5 +135,5 @@ def test_a_process_that_dies_ends_the_others_with_its_name_and_the_run_goes_on(t
 def test_a_process_with_another_configuration_is_refused_by_all(tiny_data, tmp_path):
     commands = [toy_command(tiny_data, tmp_path), toy_command(tiny_data, tmp_path, "--config.teacher.lr.base=0.5")]
     for output in [finish(process, status=2) for process in start_together(commands)]:
-        assert "process 1 was started otherwise than process 0: config.teacher.lr.base: 0.02 there, 0.5 here" in output
+        assert "process 1 was not started like process 0: config.teacher.lr.base: 0.02 there, 0.5 here" in output
     assert not (tmp_path / "teacher").exists()

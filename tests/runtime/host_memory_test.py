@@ -63,3 +63,32 @@ def test_collections_are_few():
 
     assert 1 <= collections("seldom") <= 3
     assert collections("often") > 100
+
+
+# glibc gives a thread that starts before the settings an arena of its own, which maps and unmaps large blocks anew.
+ARENAS = """
+import ctypes, pathlib, sys
+from csst_jax.runtime import outputs
+
+def arenas(*_):
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    stream = ctypes.c_void_p(libc.fopen(sys.argv[-1].encode(), b"w"))
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    print(pathlib.Path(sys.argv[-1]).read_text().count("<heap nr="))
+    sys.exit(0)
+
+outputs.directory = arenas
+from absl import app
+from csst_jax import main
+app.run(main.main, ["main", "--config=configs/base.py", "--workdir=x", sys.argv[1]])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
+def test_no_thread_of_the_main_command_starts_before(tmp_path):
+    told = subprocess.run(
+        [sys.executable, "-c", ARENAS, str(tmp_path / "info.xml")], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["1"]

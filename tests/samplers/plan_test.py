@@ -37,6 +37,8 @@ def test_pool_from_index():
     assert pool.tolist() == [(1, 0, 1.5, 10, 0), (1, 0, 2, 20, 1), (1, 1, 3, 30, 1), (1, 2, 4, 40, 0), (1, 2, 5, 50, 2)]
     kept = plans.pool_from_index(make_index(), 0, keep_records=iter([0, 2]), min_area_px=50)
     assert kept.tolist() == [(0, 0, 1.5, 10, 0), (0, 2, 5, 50, 2)]
+    by_class = plans.pool_from_index(make_index(), 0, min_area_px=np.array([100, 6, 501]))
+    assert by_class.tolist() == [(0, 0, 1.5, 10, 0), (0, 1, 3, 30, 1)]
     assert len(plans.pool_from_index(make_index(), 0, keep_records=[])) == 0
     assert plans.concatenate([kept, pool])["origin"].tolist() == [0, 0, 1, 1, 1, 1, 1]
     assert plans.concatenate([]).dtype == plans.PLAN_DTYPE

@@ -48,10 +48,10 @@ def test_another_request_is_refused_with_both_hashes_and_the_key(tmp_path):
     with pytest.raises(StaleArtifactError) as error:
         Artifact(tmp_path / "teacher", Request(other))
     message = str(error.value)
-    assert f"hash {first.hash[:12]} there" in message and artifact.fingerprint(other)[:12] in message
+    assert f"request {first.hash[:12]} there" in message and artifact.fingerprint(other)[:12] in message
     assert "settings.lr.base: 0.1 there, 0.2 now" in message and "scales" not in message
     assert f"delete {tmp_path / 'teacher'}" in message
-    with pytest.raises(StaleArtifactError, match=r"differs in settings.lr.extra: null there, 1 now"):
+    with pytest.raises(StaleArtifactError, match=r"What differs: settings.lr.extra: null there, 1 now"):
         Artifact(
             tmp_path / "teacher", Request(ASKED | {"settings": {"lr": {"base": 0.1, "extra": 1}, "scales": (0.5, 1.0)}})
         )

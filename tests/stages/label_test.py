@@ -134,6 +134,15 @@ def test_confidence_threshold_makes_void(run, config, tmp_path):
     assert manifest["mean_confidence"]["post"] == pytest.approx((19 * 0.9 + 0.4) / 20)
 
 
+def test_a_class_that_is_never_sure_keeps_its_share(run, config):
+    config.label.confidence_threshold = 0.95  # above every probability of `Guesser`
+    config.label.class_portion = 0.5
+    labelled, _ = run()
+    for i in range(len(labelled)):
+        shares = np.bincount(decoded(labelled, i).ravel(), minlength=256) / (96 * 128)
+        assert 0.5 < shares[0] < 1 and shares[255] > 0
+
+
 @pytest.mark.parametrize("min_area_px,classes", [(21, {0}), (20, {0, 1, 2, 3})])
 def test_small_components_are_no_centres_of_crops(run, config, selection, min_area_px, classes):
     config.student.sampler.pseudo_min_area_px = min_area_px

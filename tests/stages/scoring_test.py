@@ -162,10 +162,10 @@ def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weig
     arrays = {name: np.asarray(value) for name, value in (network.params | network.batch_stats).items()}
     files.write(two, arrays, dataclasses.replace(description, num_classes=2, classes=(), palette=()))
     for checkpoints, submission, message in (
-        ([teacher, weights], "mapillary", "a submission is of one network; 2 checkpoints"),
+        ([teacher, weights], "mapillary", "a submission is for one network, and there are 2 checkpoints"),
         ([teacher, teacher], None, "these are (.*_teacher), \\1; rename one"),
         ([teacher], "kitti", "unknown submission format 'kitti'"),
-        ([teacher], "cityscapes", "data set 'tiny' has not the classes of 'cityscapes'"),
+        ([teacher], "cityscapes", "data set 'tiny' does not have the classes of 'cityscapes'"),
         ([teacher.parent], None, "has no finished student; it has: teacher. Give one of them"),
         ([teacher.parent / "pictures"], None, "pictures has no model.safetensors. Give a file of weights"),
         ([tmp_path / "none"], None, "cannot read .*none"),

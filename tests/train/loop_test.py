@@ -195,7 +195,7 @@ def test_as_many_non_finite_steps_as_allowed_are_left_out(make_run, tmp_path, ca
     assert int(state.step) == len(rates)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
     assert sorted(path.name for path in tmp_path.glob("nonfinite-*.json")) == ["nonfinite-2.json", "nonfinite-5.json"]
-    assert "The step was left out, the 2. of 2 allowed." in caplog.text
+    assert "The step was left out: 2 of 2 that are allowed." in caplog.text
     with pytest.raises(nonfinite.NonFiniteLoss, match="at step 5"):
         other = tmp_path / "other"
         loop.train(make_run("constant", epochs=3, learning_rates=rates, nonfinite_steps=1, directory=other))

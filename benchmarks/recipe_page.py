@@ -1,0 +1,119 @@
+"""docs/results/recipe.md: what `benchmarks.recipe` measured, as curves over steps and by class."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TITLES = {
+    "baseline": "masks alone",
+    "strong_masks": "masks alone, strong augmentation",
+    "csst": "CSST (paper)",
+    "csst_uniform": "CSST, uniform crops",
+    "student": "recipe",
+    "oracle": "all masks",
+}
+"""Columns of the tables."""
+Log = dict[str, Any]
+
+
+def write(logs: pathlib.Path) -> pathlib.Path:
+    """Writes the page beside the directory of logs; notes that people wrote (`recipe-notes.md` there) come last.
+
+    Raises:
+      CsstError: there is no log.
+    """
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("recipe-*-*.json"))]
+    if not found:
+        raise CsstError(f"{logs} has no recipe-TASK-STEPS-SEED.json; `python -m benchmarks.recipe run` writes them.")
+    notes = logs / "recipe-notes.md"
+    text = page(found, notes.read_text(encoding="utf-8") if notes.exists() else "")
+    out = logs.parent / "recipe.md"
+    temporary = out.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, out)
+    return out
+
+
+def page(logs: Sequence[Log], notes: str) -> str:
+    """The page's Markdown."""
+    lines = [
+        "# When do pseudo labels pay?",
+        "",
+        "Written by `python -m benchmarks.recipe page` from `logs/recipe-TASK-STEPS-SEED.json`; do not edit. "
+        "`python -m benchmarks.recipe run` writes the logs.",
+        "",
+        "All networks of a row take the same number of steps of 8 crops of 224 x 224 pixels. A student's teacher is "
+        "the network of *masks alone* in the same row. Scores are mIoU in percent of the last weights; with several "
+        "seeds the mean, and in brackets the number of seeds. *Room* is all masks minus masks alone: no use of pseudo "
+        "labels can be expected to gain more.",
+        "",
+        "Tasks: A has 46 masks and is judged on CamVid's val, which continues the drive that most masks come from. B "
+        "has 46 masks from two drives and is judged on the second half of the third. C has 23 or 12 masks, judged "
+        "on val.",
+    ]
+    for task in sorted({log["task"] for log in logs}):
+        own = [log for log in logs if log["task"] == task]
+        lines += ["", f"## Task {task}", "", *curves(own), "", *by_class(own)]
+    return "\n".join([*lines, "", *notes.splitlines()]).rstrip() + "\n"
+
+
+def curves(logs: Sequence[Log]) -> list[str]:
+    """Scores by steps; a row a number of steps."""
+    arms = [arm for arm in TITLES if any(arm in log for log in logs)]
+    header = ["steps", *(TITLES[arm] for arm in arms), "recipe - masks alone", "at equal total steps", "room"]
+    rows = []
+    for steps in sorted({log["steps"] for log in logs}):
+        own = [log for log in logs if log["steps"] == steps]
+        twice = [log for log in logs if log["steps"] == 2 * steps]
+        rows.append(
+            [
+                f"{steps:,}",
+                *(_score(own, arm) for arm in arms),
+                _difference(own, "student", own, "baseline"),
+                _difference(own, "student", twice, "baseline"),
+                _difference(own, "oracle", own, "baseline"),
+            ]
+        )
+    return _table(header, rows)
+
+
+def by_class(logs: Sequence[Log]) -> list[str]:
+    """IoU by class at the largest number of steps that has a student."""
+    with_student = [log for log in logs if "student" in log] or list(logs)
+    most = max(log["steps"] for log in with_student)
+    own = [log for log in with_student if log["steps"] == most]
+    arms = [arm for arm in TITLES if any(arm in log for log in own)]
+    classes = list(next(iter(own))[arms[0]]["iou"])
+    rows = []
+    for arm in arms:
+        scores = [log[arm]["iou"] for log in own if arm in log]
+        rows.append([TITLES[arm], *(f"{100 * statistics.fmean(s[c] or 0.0 for s in scores):.1f}" for c in classes)])
+    return [f"IoU by class at {most:,} steps:", "", *_table(["", *classes], rows)]
+
+
+def _score(logs: Sequence[Log], arm: str) -> str:
+    found = [100 * log[arm]["miou"] for log in logs if arm in log]
+    if not found:
+        return "–"
+    return f"{statistics.fmean(found):.1f}" + (f" ({len(found)})" if len(found) > 1 else "")
+
+
+def _difference(logs: Sequence[Log], arm: str, others: Sequence[Log], other: str) -> str:
+    """Over the seeds that have both."""
+    theirs = {log["seed"]: log[other]["miou"] for log in others if other in log}
+    pairs = [100 * (log[arm]["miou"] - theirs[log["seed"]]) for log in logs if arm in log and log["seed"] in theirs]
+    return f"{statistics.fmean(pairs):+.1f}" if pairs else "–"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rule = ["---", *["--:"] * (len(header) - 1)]
+    return ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]

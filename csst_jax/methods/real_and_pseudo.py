@@ -1,0 +1,160 @@
+"""Real and pseudo labels in fixed shares of every step, each with its own view, loss weight and hard pixels.
+
+Beside the paper's union (§3.2), in which a step's crops are of either kind as they come. Pseudo-labelled crops are
+strongly augmented: ST++ (Yang et al. 2022) finds that a student that sees what its teacher saw learns the teacher's
+mistakes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from csst_jax.losses.heads import MAIN, HeadLosses, Loss
+from csst_jax.methods.base import Crops, Method, Objective
+from csst_jax.methods.mixing import classmix, cutmix, cutout, require_probability
+from csst_jax.streams import PSEUDO, REAL, STRONG, WEAK, Stream
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from csst_jax.models.nnx_io import Arrays
+    from csst_jax.train_state import TrainState
+
+
+class RealAndPseudo(Method):
+    """One pass over the crops of both kinds, so that batch normalisation sees all of them; a loss for each kind."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        """The method's numbers.
+
+        Attributes:
+          real_parts: how many of `real_parts + pseudo_parts` crops have real labels.
+          pseudo_parts: how many have pseudo labels; 0 trains on real labels alone.
+          real_view: "weak" or "strong" photometry.
+          pseudo_view: likewise.
+          real_weight: of the mean loss over the pixels of real labels.
+          pseudo_weight: of the mean loss over the pixels of pseudo labels.
+          real_ohem: whether `loss.ohem` holds for real labels.
+          pseudo_ohem: whether it holds for pseudo labels, whose hard pixels are often wrong ones.
+          classmix: probability that a pseudo-labelled crop gets half of the classes of a real crop pasted in.
+          cutmix: probability that a strong crop gets a box of another strong crop of its kind.
+          cutout: probability that a strong crop loses a box.
+        """
+
+        real_parts: int
+        pseudo_parts: int
+        real_view: str
+        pseudo_view: str
+        real_weight: float
+        pseudo_weight: float
+        real_ohem: bool
+        pseudo_ohem: bool
+        classmix: float
+        cutmix: float
+        cutout: float
+
+        def __post_init__(self) -> None:
+            if self.real_parts < 0 or self.pseudo_parts < 0 or self.real_parts + self.pseudo_parts == 0:
+                raise CsstError(
+                    f"real_parts is {self.real_parts}, pseudo_parts {self.pseudo_parts}; give whole numbers, one of "
+                    "them above 0: how many crops of a step are of each kind, such as 1 and 1."
+                )
+            for name in ("real_view", "pseudo_view"):
+                if getattr(self, name) not in (WEAK, STRONG):
+                    raise CsstError(f"{name} is {getattr(self, name)!r}; give {WEAK} or {STRONG}.")
+            if self.real_weight < 0 or self.pseudo_weight < 0:
+                raise CsstError(
+                    f"real_weight is {self.real_weight}, pseudo_weight {self.pseudo_weight}; give 0 or more."
+                )
+            if self.classmix and not (self.real_parts and self.pseudo_parts):
+                raise CsstError(
+                    f"classmix is {self.classmix}, and a step has no crops of "
+                    f"{'pseudo' if self.real_parts else 'real'} labels to mix; set classmix to 0."
+                )
+            require_probability("classmix", self.classmix)
+            require_probability("cutmix", self.cutmix)
+            require_probability("cutout", self.cutout)
+
+    @classmethod
+    def streams_of(cls, settings: Settings) -> tuple[Stream, ...]:
+        """One of each kind that has parts."""
+        views = dict.fromkeys([settings.real_view, *([settings.pseudo_view] if settings.classmix else [])])
+        real = Stream(REAL, (REAL,), tuple(views), settings.real_parts)
+        pseudo = Stream(PSEUDO, (PSEUDO,), (settings.pseudo_view,), settings.pseudo_parts)
+        return tuple(stream for stream in (real, pseudo) if stream.parts)
+
+    @property
+    def streams(self) -> Any:  # type: ignore[override]  # known by the instance, not by the class
+        """As the settings say."""
+        return self.streams_of(self.settings)
+
+    def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
+        """As `Method.objective`: the losses by head of real labels, and those of pseudo labels as `pseudo_<head>`.
+
+        Each is a mean over the pixels that count of its own kind. Metrics: `kept` and `pseudo_kept`, the share of
+        labelled pixels that the main loss counts; `pseudo_labelled`, the share of pseudo-labelled crops that is not
+        void.
+        """
+        seen = [self._seen(stream, crops) for stream in self.streams]
+        images = interleaved([x.images[s.views[0]] for s, x in zip(self.streams, seen, strict=True)], self._parts)
+        outputs, stats = self.parts.network.apply_train(params, state.batch_stats, images, key)
+        losses: dict[str, Loss] = {}
+        metrics: dict[str, Float[Array, ""]] = {}
+        for number, (stream, own) in enumerate(zip(self.streams, seen, strict=True)):
+            prefix = "pseudo_" if stream.name == PSEUDO else ""
+            heads = {name: outputs[name] for name in ("logits", "aux")}
+            heads = jax.tree.map(lambda x, n=number: taken(x, self._parts, n), heads)
+            found, weight = self._losses(stream)(heads, own.labels), self._weight(stream)
+            losses |= {prefix + head: dataclasses.replace(x, weight=weight * x.weight) for head, x in found.items()}
+            valid = jnp.sum(own.valid, dtype=jnp.float32)
+            metrics[prefix + "kept"] = found[MAIN].count / jnp.maximum(valid, 1.0)
+            if stream.name == PSEUDO:
+                metrics["pseudo_labelled"] = valid / own.labels.size
+        return Objective(losses, stats, metrics)
+
+    @property
+    def _parts(self) -> list[int]:
+        return [stream.parts for stream in self.streams]
+
+    def _seen(self, stream: Stream, crops: Mapping[str, Crops]) -> Crops:
+        """A stream's crops as the network gets them, in their first view."""
+        own = crops[stream.name]
+        if stream.name == PSEUDO and self.settings.classmix:
+            own = classmix(crops[REAL], own, self.settings.classmix)
+        if stream.views[0] != STRONG:
+            return own
+        return cutout(cutmix(own, self.settings.cutmix), self.settings.cutout)
+
+    def _losses(self, stream: Stream) -> HeadLosses:
+        wanted = self.settings.pseudo_ohem if stream.name == PSEUDO else self.settings.real_ohem
+        return self.parts.loss if wanted else dataclasses.replace(self.parts.loss, ohem=False)
+
+    def _weight(self, stream: Stream) -> float:
+        return self.settings.pseudo_weight if stream.name == PSEUDO else self.settings.real_weight
+
+
+def interleaved(arrays: Sequence[Float[Array, ...]], parts: Sequence[int]) -> Float[Array, ...]:
+    """One batch of several, `parts` crops of each in turn, so that crops stay on the devices that hold them.
+
+    Args:
+      arrays: of shapes [units * parts[i], ...].
+      parts: crops of each array in a unit.
+    """
+    units = [x.reshape(-1, count, *x.shape[1:]) for x, count in zip(arrays, parts, strict=True)]
+    whole = jnp.concatenate(units, axis=1)
+    return whole.reshape(-1, *whole.shape[2:])
+
+
+def taken(batch: Float[Array, ...], parts: Sequence[int], number: int) -> Float[Array, ...]:
+    """The array of that number out of what `interleaved` made of several."""
+    units = batch.reshape(-1, sum(parts), *batch.shape[1:])
+    begin = sum(parts[:number])
+    own = units[:, begin : begin + parts[number]]
+    return own.reshape(-1, *own.shape[2:])

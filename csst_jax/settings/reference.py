@@ -1,0 +1,172 @@
+"""Writes docs/configuration.md from configs/base.py: `python -m csst_jax.settings.reference`.
+
+A blank line separates groups of keys. The comment in front of a group begins with its title; what follows says what the
+group is for. A comment in front of a later key, or behind it, is that key's own. Allowed values come from `ranges`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import io
+import re
+import sys
+import tokenize
+from typing import TYPE_CHECKING
+
+from csst_jax.runtime.storage import checkout
+from csst_jax.settings import ranges
+from csst_jax.settings.kinds import OneOf
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterator, Mapping, Sequence
+
+SOURCE, PAGE = "configs/base.py", "docs/configuration.md"
+_COMMAND = "python -m csst_jax.settings.reference"
+_SECTIONS = {
+    "get_config": ("Keys of a run", "", ""),
+    "training": (
+        "Keys of a training stage",
+        "`teacher` and `student` hold these keys: `--config.teacher.epochs=90`. Defaults are those of the paper, §4.2, "
+        "unless the text says otherwise.",
+        "teacher.",
+    ),
+    "prediction": (
+        "Keys of a prediction",
+        "`label` and `evaluate` hold these keys, which say how an image is predicted: `--config.evaluate.flip=True`.",
+        "evaluate.",
+    ),
+}
+_FOREWORD = f"""# Configuration
+
+`{_COMMAND}` writes this page from `{SOURCE}`. Do not edit it.
+
+`{SOURCE}` defines every key. The other files in `configs` start from it and change a few. Override any key on the
+command line: `--config=configs/camvid.py --config.student.epochs=90`. An unknown key is an error that names similar
+keys. A value that is not allowed is an error that says what is allowed. `config.json` in a workdir holds the resolved
+configuration of a run."""
+_LONG = 8  # choices beyond which a row does not list them
+
+
+@dataclasses.dataclass
+class Row:
+    """A key, or a block of them: `default` is None for a block."""
+
+    key: str
+    default: str | None
+    meaning: str
+
+
+@dataclasses.dataclass
+class Group:
+    """Keys that stand together."""
+
+    title: str
+    text: str
+    rows: list[Row]
+
+
+def page(source: str) -> str:
+    """The page of a configuration's source."""
+    lines, comments = source.splitlines(), _comments(source)
+    functions = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    parts = [_FOREWORD]
+    for name, (title, text, prefix) in _SECTIONS.items():
+        parts += [f"## {title}", *filter(None, [text])]
+        for group in _groups(functions[name], lines, comments):
+            heading = f"### {group.title}" if group.title else ""
+            parts += [*filter(None, (heading, _linked(group.text))), _table(group.rows, prefix)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _comments(source: str) -> dict[int, str]:
+    """Text of each line's comment."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+
+
+def _groups(function: ast.FunctionDef, lines: Sequence[str], comments: Mapping[int, str]) -> Iterator[Group]:
+    """The groups of keys that a function sets."""
+    group: Group | None = None
+    for node in function.body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Attribute):
+            continue
+        first = node.lineno
+        while lines[first - 2].lstrip().startswith("#"):
+            first -= 1
+        before = " ".join(comments[line] for line in range(first, node.lineno))
+        behind = comments.get(node.end_lineno or node.lineno, "")
+        if group is None or not lines[first - 2].strip():
+            if group is not None and group.rows:
+                yield group
+            title, _, text = before.partition(". ")
+            group, before = Group(title.rstrip("."), text, []), ""
+        group.rows += _rows(node, " ".join(filter(None, (before, behind))))
+    if group is not None and group.rows:
+        yield group
+
+
+def _rows(node: ast.Assign, meaning: str) -> Iterator[Row]:
+    key = ast.unparse(node.targets[0]).partition(".")[2]
+    value = node.value
+    if not isinstance(value, ast.Call):
+        yield Row(key, ast.unparse(value), meaning)
+    elif value.args and isinstance(value.args[0], ast.Dict):
+        yield Row(key, None, meaning)
+        for name, each in zip(value.args[0].keys, value.args[0].values, strict=True):
+            assert name is not None, "{**other} names no key"
+            yield Row(f"{key}.{ast.literal_eval(name)}", ast.unparse(each), "")
+
+
+def _table(rows: Sequence[Row], prefix: str) -> str:
+    lines = ["| key | default | allowed | meaning |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        allowed = "" if row.default is None else _allowed(prefix + row.key)
+        default = {None: "", "''": "empty"}.get(row.default, f"`{row.default}`")
+        lines.append(f"| `{row.key}` | {default} | {allowed} | {_linked(row.meaning.replace('|', '&#124;'))} |")
+    return "\n".join(lines)
+
+
+def _linked(text: str) -> str:
+    """Paths of other pages become links."""
+    return re.sub(r"docs/([\w/-]+\.md)", r"[\1](\1)", text)
+
+
+def _allowed(key: str) -> str:
+    """What a key can be, in words; empty where the type of the settings says it."""
+    kind = ranges.ALL.get(key)
+    if kind is None:
+        return ""
+    if isinstance(kind, OneOf):
+        return "a name" if len(kind.known) > _LONG else ", ".join(f"`{value}`" for value in kind.known)
+    return kind.words(None).removeprefix("give ").replace("|", "&#124;")
+
+
+def write(root: pathlib.Path) -> pathlib.Path:
+    """Writes a checkout's page, and returns where it is."""
+    path = root / PAGE
+    path.write_text(page((root / SOURCE).read_text(encoding="utf-8")), encoding="utf-8")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    argparse.ArgumentParser(
+        prog=_COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(arguments)
+    try:
+        root = checkout()
+        if root is None:
+            raise CsstError(f"{PAGE} is part of a checkout of csst_jax, and this is an installed package.")
+        print(f"wrote {write(root)}")
+    except CsstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
