@@ -16,7 +16,7 @@ from csst_jax import command_line
 from csst_jax.runtime import outputs, storage
 from csst_jax.runtime.host_memory import collect_seldom
 from csst_jax.runtime.patience import to_stderr, told
-from csst_jax.runtime.signals import tell_interruption
+from csst_jax.runtime.signals import stopped_at_once, tell_interruption
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
@@ -59,4 +59,5 @@ def main(_: list[str]) -> int:
 
 if __name__ == "__main__":
     tell_interruption()
-    app.run(main, flags_parser=command_line.parse_flags)
+    with stopped_at_once("scores are written at the end; what is written is whole."):
+        app.run(main, flags_parser=command_line.parse_flags)

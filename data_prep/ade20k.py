@@ -11,11 +11,11 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
+from csst_jax.data.descriptions import distinct_palette
 from csst_jax.types import CsstError, DatasetDescription
 from csst_jax.user_files import read_text
 from data_prep import cli, raw
 from data_prep.label_map import LabelMap
-from data_prep.palette import distinct_palette
 from data_prep.problems import Problems
 
 NUM_CLASSES = 150

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csst_jax import command_line
-from csst_jax.data import readiness, selection
+from csst_jax.data import image_sizes, readiness, selection
 from csst_jax.data.readiness import Findings
 from csst_jax.data.sampling import require_crop_fits
 from csst_jax.data.statistics import SPECKS_SHARE, ClassStatistics
 from csst_jax.data.store import DataSet
 from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.types import CsstError
-from data_prep import cli, examination, image_sizes, pictures, workers
+from data_prep import cli, examination, pictures, workers
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
+from csst_jax.data.descriptions import distinct_palette
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 from csst_jax.user_files import read_text
 from data_prep.label_map import Colour, LabelMap
-from data_prep.palette import distinct_palette
 
 _VALUES = 2**31  # what a mask can hold
 _KEYS = {"name", "color", "values"}

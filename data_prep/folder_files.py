@@ -9,10 +9,10 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import NoReturn
 
+from csst_jax.data.picture_file import IMAGE_SUFFIXES, KEPT_SUFFIXES, MASK_SUFFIXES, Bad, read_mask
 from csst_jax.data.readiness import listed
 from csst_jax.user_files import same_name
 from data_prep.found_files import find_files
-from data_prep.picture_file import IMAGE_SUFFIXES, KEPT_SUFFIXES, MASK_SUFFIXES, Bad, read_mask
 from data_prep.problems import Problems
 
 _OTHER_PICTURES = (".gif", ".jp2", ".ppm", ".pgm", ".tga", ".avif", ".heic")

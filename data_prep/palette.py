@@ -1,8 +1,7 @@
-"""Colours of classes: some for those that come without, and what masks say that bring their own."""
+"""Colours that masks with a palette give to classes."""
 
 from __future__ import annotations
 
-import colorsys
 import contextlib
 import warnings
 from collections.abc import Iterable
@@ -13,15 +12,6 @@ from csst_jax.types import IGNORE_LABEL
 from data_prep.label_map import LabelMap
 from data_prep.problems import Problems
 from data_prep.raw import RawPair
-
-
-def distinct_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Colours that differ: hues a golden angle apart, in three brightnesses by turns."""
-    brightness = (0.95, 0.65, 0.4)
-    colours = (
-        colorsys.hsv_to_rgb(0.618034 * k % 1.0, 0.85 - 0.3 * (k % 2), brightness[k % 3]) for k in range(num_classes)
-    )
-    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours)
 
 
 def compare_palettes(pairs: Iterable[RawPair], labels: LabelMap, problems: Problems) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from csst_jax.data.picture_file import Bad, read_image, read_mask
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 from csst_jax.user_files import is_utf8, shown, user_path
 from data_prep.label_map import LabelMap
-from data_prep.picture_file import Bad, read_image, read_mask
 from data_prep.problems import Problems
 
 

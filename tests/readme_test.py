@@ -189,6 +189,7 @@ text: make nothing, but `make ready`
         ("networks", "csst_jax.import_weights"),
         ("datasets", "data_prep.cityscapes"),
         ("pods", "csst_jax.plan"),
+        ("predict", "csst_jax.predict"),
         ("testing", "tests.processor_time"),
         ("own_images", "data_prep.folder"),
         ("camvid", "data_prep.inspect_sampling"),

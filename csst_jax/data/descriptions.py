@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+
 from csst_jax.types import DatasetDescription
 
 _CAMVID_CLASSES = (
@@ -99,6 +101,15 @@ def voc_colour(index: int) -> tuple[int, int, int]:
     for bit in range(8):
         colour[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
     return colour[0], colour[1], colour[2]
+
+
+def distinct_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours that differ: hues a golden angle apart, in three brightnesses by turns."""
+    brightness = (0.95, 0.65, 0.4)
+    colours = (
+        colorsys.hsv_to_rgb(0.618034 * k % 1.0, 0.85 - 0.3 * (k % 2), brightness[k % 3]) for k in range(num_classes)
+    )
+    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours)
 
 
 VOC2012 = DatasetDescription("voc2012", _VOC_CLASSES, tuple(voc_colour(index) for index in range(21)))

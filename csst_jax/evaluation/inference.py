@@ -7,6 +7,7 @@ windows, and probabilities over scales and mirror images.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ def require_sound(scales: Sequence[float], window_px: int, window_overlap: float
     Raises:
       CsstError: no scale, or one that is not positive; a window or an overlap out of range.
     """
-    if not scales or min(scales) <= 0:
+    if not scales or not all(0 < scale < math.inf for scale in scales):  # NaN is neither
         raise CsstError(f"prediction scales are {tuple(scales)}; give at least one, each above 0.")
     if window_px < 0 or not 0 <= window_overlap < 1:
         raise CsstError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
@@ -18,6 +18,7 @@ _CONFIDENCE_RAMP = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 20
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _TALLEST = 1.5  # height of a picture on a contact sheet, of the column's width
 _PAPER, _INK, _MARGIN, _TEXT_PX = (255, 255, 255), (34, 34, 34), 8, 14
+_CAPTION_PX = _TEXT_PX + 8
 
 
 def colour(label: Integer[np.ndarray, "h w"], palette: Sequence[tuple[int, int, int]]) -> UInt8[np.ndarray, "h w 3"]:
@@ -79,22 +80,47 @@ def contact_sheet(
     if not rows:
         raise CsstError(f"no picture for the contact sheet {os.fspath(path)}: there is no image to show.")
     font = ImageFont.load_default(_TEXT_PX)
-    caption_px = _TEXT_PX + 8
     tiles = [[(caption, _tile(array, tile_width_px)) for caption, array in row] for row in rows]
-    heights = [max(tile.height for _, tile in row) + caption_px + _MARGIN for row in tiles]
+    heights = [max(tile.height for _, tile in row) + _CAPTION_PX + _MARGIN for row in tiles]
     width = max(len(row) for row in tiles) * (tile_width_px + _MARGIN) + _MARGIN
     has_confidence = any(np.ndim(array) == 2 for row in rows for _, array in row)
     entries = _legend_entries(description, has_confidence, font)
     lines = _wrap(entries, width - 2 * _MARGIN)
-    sheet = Image.new("RGB", (width, _MARGIN + sum(heights) + len(lines) * caption_px + _MARGIN), _PAPER)
+    sheet = Image.new("RGB", (width, _MARGIN + sum(heights) + len(lines) * _CAPTION_PX + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
     y = _MARGIN
     for row, height in zip(tiles, heights, strict=True):
         for column, (caption, tile) in enumerate(row):
             x = _MARGIN + column * (tile_width_px + _MARGIN)
             draw.text((x, y + 2), _shorten(caption, font, tile_width_px), _INK, font)
-            sheet.paste(tile, (x, y + caption_px))
+            sheet.paste(tile, (x, y + _CAPTION_PX))
         y += height
+    _draw_lines(sheet, lines, y, font)
+    save_png(sheet, path)
+
+
+def draw_legend(
+    path: str | os.PathLike[str], names: Sequence[str], palette: Sequence[tuple[int, int, int]], width_px: int = 480
+) -> None:
+    """Writes a PNG of classes' colours with their names.
+
+    Args:
+      path: the file; it appears only when complete, and missing directories are made.
+      names: of the classes.
+      palette: one RGB colour (0 to 255) a class.
+      width_px: of the picture; what does not fit into a line goes on below.
+    """
+    font = ImageFont.load_default(_TEXT_PX)
+    lines = _wrap(_entries(zip(names, palette, strict=True), font), width_px - 2 * _MARGIN)
+    widest = max(sum(width for _, _, width in line) for line in lines) + 2 * _MARGIN
+    picture = Image.new("RGB", (max(width_px, widest), len(lines) * _CAPTION_PX + 2 * _MARGIN), _PAPER)
+    _draw_lines(picture, lines, _MARGIN, font)
+    save_png(picture, path)
+
+
+def _draw_lines(sheet: Image.Image, lines: list[list[tuple[str, Image.Image, int]]], y: int, font: _Font) -> None:
+    """Swatches and names from a height on."""
+    draw = ImageDraw.Draw(sheet)
     for line in lines:
         x = _MARGIN
         for name, swatch, entry_width in line:
@@ -102,8 +128,7 @@ def contact_sheet(
             draw.rectangle((x - 1, y + 2, x + swatch.width, y + 3 + swatch.height), outline=_INK)
             draw.text((x + swatch.width + 5, y + 2), name, _INK, font)
             x += entry_width
-        y += caption_px
-    save_png(sheet, path)
+        y += _CAPTION_PX
 
 
 def _tile(array: np.ndarray, width: int) -> Image.Image:
@@ -132,14 +157,22 @@ def _legend_entries(
     description: DatasetDescription | None, has_confidence: bool, font: _Font
 ) -> list[tuple[str, Image.Image, int]]:
     """(name, swatch, width in pixels) of each entry."""
-    pairs = []
+    entries = []
     if description is not None:
-        colours = [*zip(description.classes, description.palette, strict=True), ("void", (0, 0, 0))]
-        pairs += [(name, Image.new("RGB", (_TEXT_PX, _TEXT_PX), tuple(rgb))) for name, rgb in colours]
+        classes = zip(description.classes, description.palette, strict=True)
+        entries += _entries([*classes, ("void", (0, 0, 0))], font)
     if has_confidence:
-        ramp = np.broadcast_to(np.linspace(0, 1, 120), (_TEXT_PX, 120))
-        pairs.append(("confidence 0 to 1", Image.fromarray(colour_confidence(ramp))))
-    return [(name, swatch, swatch.width + 5 + round(font.getlength(name)) + 18) for name, swatch in pairs]
+        ramp = Image.fromarray(colour_confidence(np.broadcast_to(np.linspace(0, 1, 120), (_TEXT_PX, 120))))
+        entries.append(_entry("confidence 0 to 1", ramp, font))
+    return entries
+
+
+def _entries(colours: Iterable[tuple[str, tuple[int, int, int]]], font: _Font) -> list[tuple[str, Image.Image, int]]:
+    return [_entry(name, Image.new("RGB", (_TEXT_PX, _TEXT_PX), tuple(rgb)), font) for name, rgb in colours]
+
+
+def _entry(name: str, swatch: Image.Image, font: _Font) -> tuple[str, Image.Image, int]:
+    return name, swatch, swatch.width + 5 + round(font.getlength(name)) + 18
 
 
 def _wrap(entries: list[tuple[str, Image.Image, int]], width: int) -> list[list[tuple[str, Image.Image, int]]]:

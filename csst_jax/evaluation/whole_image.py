@@ -13,14 +13,17 @@ import numpy as np
 
 from csst_jax.data.stored.encoded import decode_rgb
 from csst_jax.evaluation.inference import make_labeller, make_predictor, require_sound
+from csst_jax.planning.cost import memory_bytes
 from csst_jax.platforms import traced_for
 from csst_jax.runtime import durations
+from csst_jax.runtime.host_memory import room_bytes
+from csst_jax.runtime.interruptible import interruptible
 from csst_jax.runtime.patience import told
 from csst_jax.train.sharding import DATA, SPATIAL, make_mesh, replicated
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from csst_jax.data.store import Reader
     from csst_jax.models.nnx_io import Arrays, Network
@@ -125,7 +128,11 @@ def predict_program(
 
 
 class WholeImagePredictor:
-    """Predicts whole images on this process's own devices; nothing is exchanged with other processes."""
+    """Predicts whole images on this process's own devices; nothing is exchanged with other processes.
+
+    Attributes:
+      compile_s: seconds that compiling has taken so far.
+    """
 
     def __init__(
         self,
@@ -166,13 +173,23 @@ class WholeImagePredictor:
         self._padding = (255 * mean / preprocessing.value_range).round().astype(np.uint8)
         self._state = jax.device_put(jax.tree.map(np.asarray, (params, batch_stats)), replicated(mesh))
         self._compiled: dict[tuple[int, ...], tuple[Any, jax.sharding.Sharding]] = {}
+        self.compile_s = 0.0
 
     def __call__(self, reader: Reader, records: Sequence[int]) -> Iterator[Prediction]:
         """Predictions in the order of `records`. Each image size, padded, is compiled once."""
+        return self.of_images((record, decode_rgb(reader.image_bytes(record))) for record in records)
+
+    def of_images(self, images: Iterable[tuple[int, np.ndarray]]) -> Iterator[Prediction]:
+        """Predictions in the order in which images come; those of one size after another share batches and programs.
+
+        SIGTERM and Ctrl-C are heard while a program is compiled, and while it runs.
+
+        Args:
+          images: the number that the prediction has as its record, and the image, uint8 RGB "h w 3".
+        """
         batch: list[np.ndarray] = []
         waiting: list[int] = []
-        for record in records:
-            image = decode_rgb(reader.image_bytes(record))
+        for record, image in images:
             if batch and (len(batch) == self._batch_size or self._padded_size(image) != self._padded_size(batch[0])):
                 yield from self._run(waiting, batch)
                 batch, waiting = [], []
@@ -189,7 +206,7 @@ class WholeImagePredictor:
         for row, image in zip(full, images + [images[0]] * (self._batch_size - len(images)), strict=True):
             row[: image.shape[0], : image.shape[1]] = image
         predict, layout = self._for_size(size)
-        classes, confidence = jax.device_get(predict(jax.device_put(full, layout), *self._state))
+        classes, confidence = interruptible(lambda: jax.device_get(predict(jax.device_put(full, layout), *self._state)))
         for i, (record, image) in enumerate(zip(records, images, strict=True)):
             height, width, _ = image.shape
             yield Prediction(record, image, classes[i, :height, :width], confidence[i, :height, :width])
@@ -198,16 +215,41 @@ class WholeImagePredictor:
         return tuple(_multiple(side, self._pad_px) for side in image.shape[:2])
 
     def _for_size(self, size: tuple[int, ...]) -> tuple[Any, jax.sharding.Sharding]:
-        """The compiled program for images of a size, and how it wants them laid out."""
+        """The compiled program for images of a size, and how it wants them laid out.
+
+        Raises:
+          CsstError: the program takes more memory than there is.
+        """
         if size not in self._compiled:
             name = durations.key("predict", self._parameters, *size, self._batch_size)
             begin = time.perf_counter()
             what = f"the prediction of images of {size[1]} x {size[0]} px, {self._batch_size} at a time"
             with told(f"compiling {what}{durations.words(name)}"):
                 program = self._program(image_size=size)
-                self._compiled[size] = (program.lower().compile(), program.in_shardings[0])
-            durations.note(name, time.perf_counter() - begin)
+                compiled = interruptible(program.lower().compile)
+            took = time.perf_counter() - begin
+            durations.note(name, took)
+            self.compile_s += took
+            _require_room(compiled, size)
+            self._compiled[size] = (compiled, program.in_shardings[0])
         return self._compiled[size]
+
+
+def _require_room(compiled: jax.stages.Compiled, size: tuple[int, ...]) -> None:
+    """Refuses, on CPU, what the kernel would end the process for, without a word; other devices tell by themselves.
+
+    Raises:
+      CsstError: the program takes more memory than there is.
+    """
+    needed, room = memory_bytes(compiled), room_bytes()
+    if jax.default_backend() != "cpu" or needed is None or room is None:
+        return
+    needed *= jax.local_device_count()  # which share the memory
+    if needed > room:
+        raise CsstError(
+            f"an image of {size[1]} x {size[0]} px takes {needed / 2**30:.1f} GiB to predict, and this machine has "
+            f"{room / 2**30:.1f} GiB; predict it in windows, of window_px=1024 for example, or make it smaller."
+        )
 
 
 def _multiple(value: int, of: int) -> int:

@@ -31,12 +31,12 @@ class Preprocessing:
         if self.channels not in ("RGB", "BGR") or self.value_range not in (1.0, 255.0):
             raise CsstError(f"{self}: channels are RGB or BGR, the value range ends at 1.0 or 255.0.")
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    def __call__(self, images: Float[Array | np.ndarray, "b h w 3"]) -> Float[Array, "b h w 3"]:
         """The network's input, float32, from RGB images whose white is 1."""
         if self.channels == "BGR":
             images = images[..., ::-1]
         mean, std = np.asarray(self.mean) / self.value_range, np.asarray(self.std) / self.value_range
-        return (images - jnp.asarray(mean, jnp.float32)) * (1.0 / jnp.asarray(std, jnp.float32))
+        return (jnp.asarray(images) - jnp.asarray(mean, jnp.float32)) * (1.0 / jnp.asarray(std, jnp.float32))
 
 
 IMAGENET = Preprocessing()

@@ -1,10 +1,12 @@
-"""How glibc's allocator treats memory that a step has freed, and how often Python looks for garbage."""
+"""How much memory there is, how glibc's allocator treats what is freed, and how often Python looks for garbage."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import pathlib
 import platform
+import re
 
 # <malloc.h>
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -27,6 +29,20 @@ def keep_freed_memory() -> bool:
     # One arena: each of several would keep its own freed memory.
     settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _LARGEST_INT))
     return all(mallopt(name, value) == 1 for name, value in settings)
+
+
+def room_bytes() -> int | None:
+    """What this process can have in all before the kernel ends one; None where Linux's /proc does not tell.
+
+    Memory that it has freed and kept counts as free, as does what it holds: it is more than there is, never less.
+    """
+    try:
+        system = pathlib.Path("/proc/meminfo").read_text(encoding="ascii")
+        own = pathlib.Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = dict(re.findall(r"^(MemAvailable|SwapFree|VmRSS):\s+(\d+) kB$", system + own, re.M))
+    return 1024 * sum(map(int, found.values())) if len(found) == 3 else None
 
 
 def collect_seldom() -> None:

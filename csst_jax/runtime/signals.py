@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
 
 _LATER_S = 0.1
@@ -112,6 +114,22 @@ def tell_interruption() -> None:
     sys.excepthook = told
 
 
+@contextlib.contextmanager
+def stopped_at_once(words: str) -> Iterator[None]:
+    """Lets SIGTERM and Ctrl-C end a command that does not go on where it stopped: with a line, and 128 + the signal.
+
+    Args:
+      words: what there is to say of what it has done.
+    """
+    stop_between_stages()
+    try:
+        yield
+    except Preempted as stopped:
+        with contextlib.suppress(OSError):  # the terminal is gone
+            print(f"Stopped by {_NAMES[signal.Signals(stopped.number)]}; {words}", file=sys.stderr, flush=True)
+        leave_at_once(128 + stopped.number)
+
+
 def leave_at_once(status: int) -> NoReturn:
     """Ends the process; Python's own end would wait for a compilation in the background, which can take minutes."""
     logging.shutdown()
@@ -130,6 +148,7 @@ class StopRequest:
     def __init__(self) -> None:
         self._number: int | None = None
         self._previous: dict[signal.Signals, Any] = {}
+        self._leave: Callable[[], Preempted] | None = None
 
     @property
     def requested(self) -> bool:
@@ -140,6 +159,17 @@ class StopRequest:
         """What to raise once the stage has saved; a process that was told by another one says SIGTERM."""
         number = signal.SIGTERM if self._number is None else signal.Signals(self._number)
         return Preempted(f"{stage}: {_NAMES[number]}; {words}.", number)
+
+    @contextlib.contextmanager
+    def at_once(self, stage: str, words: str) -> Iterator[None]:
+        """While there is nothing to save: a request raises `preempted` wherever the main thread is, an old one here."""
+        self._leave = functools.partial(self.preempted, stage, words)
+        try:
+            if self.requested:
+                raise self._leave()
+            yield
+        finally:
+            self._leave = None
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
@@ -160,3 +190,5 @@ class StopRequest:
     def _request(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._number = self._number or number
+        if self._leave is not None:
+            raise self._leave()

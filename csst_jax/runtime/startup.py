@@ -84,6 +84,20 @@ def logged(workdir: StoragePath) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def lines_of_progress() -> Iterator[None]:
+    """What csst_jax logs goes to the terminal, for commands without a workdir."""
+    ours, terminal = logging.getLogger("csst_jax"), logging.StreamHandler(sys.stdout)
+    before, ours.propagate = ours.propagate, False  # libraries put handlers of their own on the root
+    ours.setLevel(logging.INFO)
+    ours.addHandler(terminal)
+    try:
+        yield
+    finally:
+        ours.removeHandler(terminal)
+        ours.propagate = before
+
+
 class _LogFile(logging.FileHandler):
     """A file whose disk is full lacks lines that the terminal has; a page on the terminal for each would hide why."""
 
@@ -110,20 +124,28 @@ def start_jax(config: ConfigDict) -> None:
     Raises:
       CsstError: see `join_processes`.
     """
-    cache = _cache(config.compilation_cache_dir)
-    if cache is not None:
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    keep_programs(config.compilation_cache_dir)
     join_processes(os.environ)
 
 
-def _cache(directory: str) -> StoragePath | None:
-    """Where compiled programs are kept; without a place for them, a line on stderr says so, and work goes on.
+def keep_programs(directory: str) -> None:
+    """Turns on the persistent compilation cache; without a place for it, a line on stderr says so, and work goes on.
+
+    Args:
+      directory: where compiled programs are kept; empty for nowhere.
 
     Raises:
       CsstError: it is on object storage that cannot be used.
     """
+    cache = _cache(directory)
+    if cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        # The small programs, too: a start has a dozen of them, and together they take as long as TensorFlow's import.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _cache(directory: str) -> StoragePath | None:
+    """The place, made; None where it cannot be."""
     if not directory:
         return None
     if is_remote(directory):

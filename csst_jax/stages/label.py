@@ -135,22 +135,23 @@ def _write_shards(
             encoded: list[bytes] = []
             counts, confidences, ignored = np.zeros(num_classes, np.int64), np.zeros(num_classes), 0
             records = [selection.unlabelled[i] for i in positions]
-            for row, prediction in enumerate(predictor(selection.reader, records)):
-                # The mean is over the pixels as predicted, before any threshold, or it would hide what was dropped.
-                counts += np.bincount(prediction.classes.ravel(), minlength=num_classes)
-                confidences += np.bincount(
-                    prediction.classes.ravel(), prediction.confidence.ravel().astype(np.float64), minlength=num_classes
-                )
-                below = prediction.confidence < smallest[prediction.classes]
-                label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
-                ignored += int(below.sum())
-                encoded.append(encode_label(label))
-                builder.add(row, ids[positions[row]], label, encoded[-1])
-                if time.monotonic() - said > _SAY_EVERY_S:
-                    log.info("%s: image %d of %d", directory.name, positions[row] + 1, len(ids))
-                    said = time.monotonic()
-                if stop.requested:
-                    raise stop.preempted(directory.name, f"{shard} of {len(shards)} shards are kept")
+            with stop.at_once(directory.name, f"{shard} of {len(shards)} shards are kept"):
+                for row, prediction in enumerate(predictor(selection.reader, records)):
+                    # The mean is over the pixels as predicted, before any threshold, or it would hide what was dropped.
+                    counts += np.bincount(prediction.classes.ravel(), minlength=num_classes)
+                    confidences += np.bincount(
+                        prediction.classes.ravel(),
+                        prediction.confidence.ravel().astype(np.float64),
+                        minlength=num_classes,
+                    )
+                    below = prediction.confidence < smallest[prediction.classes]
+                    label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
+                    ignored += int(below.sum())
+                    encoded.append(encode_label(label))
+                    builder.add(row, ids[positions[row]], label, encoded[-1])
+                    if time.monotonic() - said > _SAY_EVERY_S:
+                        log.info("%s: image %d of %d", directory.name, positions[row] + 1, len(ids))
+                        said = time.monotonic()
             write_shard(shard_path(directory, shard, len(shards)), encoded)
             centroid_index.write(_part(directory, shard, "tfrecord"), builder.finish())
             statistics = {"pixels": counts.tolist(), "confidence": confidences.tolist(), "ignored": ignored}

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from csst_jax.data.descriptions import distinct_palette
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored import encoded
 from csst_jax.types import CsstError
 from data_prep import classes, folder
-from data_prep.palette import distinct_palette
 from tests.data_prep import replicas
 
 

@@ -1,6 +1,7 @@
-"""Three hundred odd files through preparation and doctor: each is used or refused by name, without a traceback."""
+"""Three hundred odd files through preparation, doctor and predict: each is used or refused by name, no traceback."""
 
 import contextlib
+import functools
 import os
 import shutil
 import struct
@@ -11,10 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from csst_jax import predict
+from csst_jax.models import zoo
+from csst_jax.prediction import loaded
 from csst_jax.types import CsstError
 from data_prep import check, cli, examination, folder, raw, stored
 from data_prep.label_map import LabelMap
 from tests.data_prep.breaking import file, mask, photo
+from tests.prediction import toy_file
 
 MODES = {  # of Pillow, by the formats that take them
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"),
@@ -138,9 +143,29 @@ def run(main, arguments, monkeypatch):
     return stopped.value.code
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A network, whose programs are compiled once for all files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
+        path = toy_file.write(tmp_path_factory.mktemp("weights") / "toy.safetensors")
+        patch.setattr(loaded, "Loaded", functools.cache(loaded.Loaded))
+        yield path
+
+
+def predicted(weights, where):
+    """The status of predicting all that lies in a directory; whatever is raised fails the test."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        flags = [f"--checkpoint={weights}", f"--input={where}", f"--output={where.parent / 'predicted'}"]
+        status = predict.main([*flags, "--write=overlay,mask,classes,confidence", "--compilation_cache_dir="])
+    assert not [one for one in warned if "PIL" in one.filename], [str(one.message) for one in warned]
+    return status
+
+
 @pytest.mark.parametrize("seed", range(10))
-def test_no_traceback(seed, sound, tmp_path, monkeypatch, capfd):
-    used = 0
+def test_no_traceback(seed, sound, weights, tmp_path, monkeypatch, capfd):
+    used = whole = 0
     monkeypatch.setattr("sys.stdout.reconfigure", lambda **_: None, raising=False)  # pytest's
     for number in range(30):
         rng = np.random.default_rng((seed, number))
@@ -158,7 +183,17 @@ def test_no_traceback(seed, sound, tmp_path, monkeypatch, capfd):
         assert "Traceback" not in told.out + told.err and "Warning:" not in told.err, (seed, number, told.err)
         if status == 2:
             assert str(where) in told.err, (seed, number, told.err)
+        for kind in ("images", "masks"):
+            status = predicted(weights, where / kind)
+            told = capfd.readouterr()
+            assert status in (0, 1, 2) and "Traceback" not in told.out + told.err, (seed, number, told.err)
+            assert (status == 0) or str(where) in told.err, (seed, number, told.err)
+            whole += status == 0
+            lines = (where / "predicted" / "images.jsonl").read_text().splitlines() if status < 2 else []
+            assert status == 2 or len(lines) >= 2, (seed, number, "the sound files are predicted")
+            shutil.rmtree(where / "predicted", ignore_errors=True)
         shutil.rmtree(where)
+    assert 30 <= whole <= 59, "odd files are neither all predicted nor all refused"
     assert 1 <= used <= 29, "odd files are neither all used nor all refused"
 
 

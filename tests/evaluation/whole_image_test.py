@@ -112,6 +112,16 @@ def test_the_same_classes_on_any_number_of_devices(monkeypatch, devices, batch_s
         np.testing.assert_array_equal(one.classes, other.classes)
 
 
+def test_what_the_memory_does_not_hold_is_refused_before_the_kernel_ends_the_process(monkeypatch):
+    monkeypatch.setattr(whole_image, "room_bytes", lambda: 2**10)
+    with pytest.raises(
+        CsstError, match=r"an image of 30 x 20 px takes 0.0 GiB .* and this machine has 0.0 GiB; .* windows"
+    ):
+        predicted(monkeypatch)
+    monkeypatch.setattr(whole_image, "room_bytes", lambda: None)
+    assert len(predicted(monkeypatch)) == len(SIZES)
+
+
 @pytest.mark.parametrize("height", [64, 67])
 def test_rows_are_shared_and_borders_alone_are_exchanged(height):
     net = Wide()

@@ -1,10 +1,13 @@
 """Freed memory stays with the process where glibc allocates; what stays is not looked at for garbage time and again."""
 
 import platform
+import resource
 import subprocess
 import sys
 
 import pytest
+
+from csst_jax.runtime import host_memory
 
 # Faults of ten rounds of allocating, touching and freeing 64 MiB: glibc maps each block anew, and unmaps it.
 FAULTS = """
@@ -18,6 +21,12 @@ for round in range(11):
     np.zeros(2**26, np.uint8).fill(1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_the_room_is_more_than_this_process_has():
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert host_memory.room_bytes() > own
 
 
 def faults(setting):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from data_prep import image_sizes
+from csst_jax.data import image_sizes
 
 PHOTOS = [(500, height) for height in range(330, 380, 5)]  # as in VOC
 

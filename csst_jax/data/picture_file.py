@@ -6,8 +6,12 @@ import contextlib
 import dataclasses
 import io
 import pathlib
+import threading
 import warnings
+from collections.abc import Iterator
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -29,8 +33,35 @@ _MAX_PIXELS = 178_956_970  # Pillow's: twice its MAX_IMAGE_PIXELS
 _PNG_BIT_DEPTH, _PNG_COLOUR_TYPE = 24, 25  # offsets of the header's bytes
 
 
+_quiet = contextlib.ExitStack()
+_quiet_threads, _quiet_lock = 0, threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """`warnings.catch_warnings` for threads, which would take each other's filters away: from the first to the last."""
+    global _quiet_threads
+    with _quiet_lock:
+        _quiet_threads += 1
+        if _quiet_threads == 1:
+            _quiet.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_threads -= 1
+            if not _quiet_threads:
+                _quiet.close()
+
+
 class Bad(Exception):
     """What is wrong with a file: names it and says the fix."""
+
+
+class _Unconvertible(Bad):
+    def __init__(self, path: pathlib.Path, error: Exception):
+        super().__init__(f"{path}: cannot be turned upright or converted ({error!r}). Save it as PNG without metadata.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +86,8 @@ def read_bytes(path: pathlib.Path) -> bytes:
       Bad: it cannot be read.
     """
     try:
+        if path.is_fifo():  # reading would wait for ever
+            raise Bad(f"{path}: a pipe, and no file. Give an image file.")
         return path.read_bytes()
     except OSError as error:
         raise Bad(f"{path}: cannot be read ({error.strerror}). Check the file and its permissions.") from error
@@ -66,6 +99,39 @@ def read_image(path: pathlib.Path) -> ImageFile:
     Raises:
       Bad: it is none of these, damaged, too large, of more than 8 bits a channel, or of several pages.
     """
+    data, picture, turned = _read_photo(path)
+    if picture.format in _KEPT_FORMATS and not turned:
+        return ImageFile(data, picture, turned=False)
+    upright = _upright(path, picture)
+    stream = io.BytesIO()
+    try:
+        upright.save(stream, "PNG", compress_level=1, exif=b"")
+    except Exception as error:  # odd metadata can make Pillow raise anything
+        raise _Unconvertible(path, error) from error
+    return ImageFile(stream.getvalue(), upright, turned)
+
+
+def read_pixels(path: pathlib.Path) -> UInt8[np.ndarray, "h w 3"]:
+    """A photo's pixels, upright, RGB: what is decoded of a file that `read_image` prepared.
+
+    Raises:
+      Bad: as `read_image`.
+    """
+    return np.asarray(_upright(path, _read_photo(path)[1]))
+
+
+def upright_size(path: pathlib.Path) -> tuple[int, int] | None:
+    """Height and width of a photo once it is turned upright, from its header; None where that cannot be read."""
+    try:
+        with _without_warnings(), Image.open(path, formats=_IMAGE_FORMATS) as picture:
+            across = picture.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
+            return (picture.width, picture.height) if across else (picture.height, picture.width)
+    except Exception:  # who reads it whole will tell
+        return None
+
+
+def _read_photo(path: pathlib.Path) -> tuple[bytes, Image.Image, bool]:
+    """A file's content, its picture as it lies there, and whether that is turned."""
     data = read_bytes(path)
     picture, orientation = _decode(path, data, "image", _IMAGE_FORMATS)
     if picture.mode not in _MODES:
@@ -75,18 +141,16 @@ def read_image(path: pathlib.Path) -> ImageFile:
     pages = getattr(picture, "n_frames", 1) if picture.format in ("TIFF", "WEBP") else 1
     if pages > 1:
         raise Bad(f"{path}: the file holds {pages} pictures. Save the one that counts as a file of its own.")
-    turned = orientation in range(2, 9)
-    if picture.format in _KEPT_FORMATS and not turned:
-        return ImageFile(data, picture, turned=False)
+    return data, picture, orientation in range(2, 9)
+
+
+def _upright(path: pathlib.Path, picture: Image.Image) -> Image.Image:
+    """The picture in RGB, turned as its EXIF tag says."""
     try:
-        upright = ImageOps.exif_transpose(picture).convert("RGB")
-        stream = io.BytesIO()
-        upright.save(stream, "PNG", compress_level=1, exif=b"")
+        with _without_warnings():
+            return ImageOps.exif_transpose(picture).convert("RGB")
     except Exception as error:  # odd metadata can make Pillow raise anything
-        raise Bad(
-            f"{path}: cannot be turned upright or converted ({error!r}). Save it as PNG without metadata."
-        ) from error
-    return ImageFile(stream.getvalue(), upright, turned)
+        raise _Unconvertible(path, error) from error
 
 
 def read_mask(path: pathlib.Path) -> Image.Image:
@@ -111,8 +175,7 @@ def read_mask(path: pathlib.Path) -> Image.Image:
 def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]) -> tuple[Image.Image, int]:
     """The decoded picture and its EXIF orientation (1: upright)."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures, which are read, and of metadata, which does not count
+        with _without_warnings():  # of large pictures, which are read, and of metadata, which does not count
             picture = Image.open(io.BytesIO(data), formats=formats)
             picture.load()
     except (Image.DecompressionBombError, MemoryError) as error:
@@ -123,8 +186,7 @@ def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]
     except Exception as error:  # a damaged or odd file can make Pillow raise anything
         raise Bad(f"{path}: {_why(data, kind, error)}") from error
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _without_warnings():
             return picture, int(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as error:
         raise Bad(
@@ -136,8 +198,7 @@ def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]
 def _why(data: bytes, kind: str, error: Exception) -> str:
     """What is wrong with content that cannot be decoded, and the fix."""
     found = ""
-    with contextlib.suppress(Exception), warnings.catch_warnings():  # not even a header that Pillow knows
-        warnings.simplefilter("ignore")
+    with contextlib.suppress(Exception), _without_warnings():  # not even a header that Pillow knows
         found = Image.open(io.BytesIO(data)).format or ""
     wanted = ("PNG",) if kind == "mask" else (*_IMAGE_FORMATS, "MPO")
     if found and found not in wanted:

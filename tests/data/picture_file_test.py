@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from csst_jax.data import picture_file
 from csst_jax.data.stored import encoded
-from data_prep import picture_file, raw, stored
+from data_prep import raw, stored
 from data_prep.label_map import LabelMap
 from tests.data_prep.breaking import file, mask, photo
 

@@ -29,16 +29,21 @@ def advice(key: str, split: str, sizes: Collection[tuple[int, int]], pad_px: int
       pad_px: as it is set.
     """
     now = len(padded(sizes, pad_px))
-    if now <= FEW:
-        return None
-    # The smallest that leaves a few sizes; else the one that leaves the fewest.
-    left = {side: len(padded(sizes, side)) for side in _SIDES if side > pad_px}
-    best = next(
-        (side for side, count in left.items() if count <= FEW), min(left, key=lambda side: left[side], default=0)
-    )
-    if not best or left[best] >= now:
+    if now <= FEW or not (best := fewer(sizes, pad_px)):
         return None
     return (
         f"split {split!r} has images of {now} sizes, and a program is compiled for each of them. "
-        f"--config.{key}.pad_px={best} pads them to {left[best]} (docs/scores.md)."
+        f"--config.{key}.pad_px={best[0]} pads them to {best[1]} (docs/scores.md)."
     )
+
+
+def fewer(sizes: Collection[tuple[int, int]], pad_px: int) -> tuple[int, int] | None:
+    """The `pad_px` that leaves a few sizes, or else the fewest, and how many; None if none leaves fewer than now.
+
+    >>> fewer([(500, 375), (500, 333), (375, 500), (400, 300)], 1)
+    (128, 2)
+    """
+    left = {side: len(padded(sizes, side)) for side in _SIDES if side > pad_px}
+    fewest = min(left, key=lambda side: left[side], default=0)
+    best = next((side for side, count in left.items() if count <= FEW), fewest)
+    return (best, left[best]) if best and left[best] < len(padded(sizes, pad_px)) else None
