@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("csst_jax.plan", "what a run needs on devices that are not there, by compiling for them"),
     },
     "Use and judge": {
+        "predict": ("csst_jax.predict", "your own photos and videos through a trained network"),
         "evaluate": ("csst_jax.evaluate", "score networks on a split, write predictions or a submission"),
         "report": ("csst_jax.report", "write the report of a finished run again"),
         "check-submission": ("csst_jax.check_submission", "check a file for a test server before you upload it"),

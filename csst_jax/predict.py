@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", required=True, help="a workdir, a finished stage or a file of weights")
     parser.add_argument(
         "--input",
