@@ -122,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tolerance", type=float, help="by how much onnxruntime's logits may differ from csst_jax's; "
                         f"default: {TOLERANCE:g}")  # fmt: skip
     a = parser.parse_args(arguments)
+    os.environ["JAX_PLATFORMS"] = "cpu"  # a training may have the accelerators
     try:
         for line in export(a.checkpoint, a.format, a.out, a.size, a.preprocess, a.argmax, a.target, a.tolerance):
             print(line)

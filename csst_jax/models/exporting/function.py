@@ -80,7 +80,7 @@ class Exported:
 
     def closed(self) -> Callable[[Array], Array]:
         """The function of images alone, with the weights in it."""
-        return lambda images: self.apply(self._arrays, images)
+        return lambda images: self.apply({name: jnp.asarray(value) for name, value in self._arrays.items()}, images)
 
     def images(self) -> jax.ShapeDtypeStruct:
         """Shape and dtype of any number of images."""
@@ -135,7 +135,12 @@ def load(checkpoint: str | os.PathLike[str], size: tuple[int, int], preprocess: 
     network = files.network(arrays, dataclasses.replace(description, dtype="float32"), checkpoint)
     exported = Exported(description, size, preprocess, argmax, network, arrays)
     try:
-        jax.eval_shape(exported.closed(), jax.ShapeDtypeStruct((1, *size, 3), exported.input_dtype))
+        jax.eval_shape(exported.apply, arrays, exported.images())
+    except jax.errors.InconclusiveDimensionOperation as error:
+        raise CsstError(
+            f"{description.network} computes differently by the number of images, so it cannot be exported for any: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
     except (TypeError, ValueError, ZeroDivisionError) as error:
         height, width = size
         raise CsstError(

@@ -36,6 +36,10 @@ class Tensor:
         return self.order.index(axis)
 
 
+Value: TypeAlias = Tensor | np.ndarray
+"""A tensor of the graph, or what is known now; a known value may repeat along axes of size 1, as a tensor may."""
+
+
 @dataclasses.dataclass
 class Node:
     """One operation of ONNX; see its operator's documentation for inputs and attributes."""
@@ -64,7 +68,7 @@ class Graph:
     def constant(self, value: np.ndarray) -> str:
         """A new constant's name."""
         name = f"c{len(self.constants)}"
-        self.constants[name] = np.ascontiguousarray(value)
+        self.constants[name] = np.array(value, order="C")
         return name
 
     def integers(self, *values: int) -> str:
@@ -79,7 +83,7 @@ class Graph:
         self.nodes.append(Node(op, list(inputs), names, attributes))
         return names
 
-    def ordered(self, value: Tensor | np.ndarray, order: tuple[int, ...]) -> str:
+    def ordered(self, value: Value, order: tuple[int, ...]) -> str:
         """The name of a value whose axes lie in the given order."""
         if not isinstance(value, Tensor):
             return self.constant(np.transpose(value, order) if np.ndim(value) else value)
@@ -87,12 +91,16 @@ class Graph:
             return value.name
         return self.add("Transpose", value.name, perm=[value.stored(axis) for axis in order])[0]
 
-    def whole(self, value: Tensor, shape: tuple[Size, ...]) -> Tensor:
+    def whole(self, value: Value, shape: tuple[Size, ...]) -> Value:
         """A value that repeats along some axes, written out to JAX's shape.
 
         Raises:
           CsstError: along an axis whose size is a multiple of the number of images.
         """
+        if not isinstance(value, Tensor):
+            if all(isinstance(size, int) for size in shape):
+                return np.broadcast_to(value, shape)
+            value = Tensor(self.constant(value), tuple(range(len(shape))), value.shape)
         missing = [axis for axis, (own, full) in enumerate(zip(value.shape, shape, strict=True)) if own != full]
         if not missing:
             return value
@@ -100,11 +108,9 @@ class Graph:
         sizes = self.add("Concat", *parts, axis=0)[0]
         return Tensor(self.add("Expand", value.name, sizes)[0], value.order, shape)
 
-    def plain(self, value: Tensor | np.ndarray, shape: tuple[Size, ...]) -> str:
+    def plain(self, value: Value, shape: tuple[Size, ...]) -> str:
         """The name of a value that is written out, with its axes in JAX's order."""
-        if isinstance(value, Tensor):
-            return self.ordered(self.whole(value, shape), tuple(range(len(shape))))
-        return self.constant(np.broadcast_to(value, shape))
+        return self.ordered(self.whole(value, shape), tuple(range(len(shape))))
 
     def reshape(self, name: str, shape: tuple[Size, ...]) -> str:
         """The name of a tensor with another shape, of which one axis may depend on the number of images.
@@ -131,20 +137,30 @@ class Graph:
             (self._batch,) = self.add("Shape", self.input, start=0, end=1)
         return self._batch
 
-    def finish(self, output: str) -> None:
-        """Joins convolutions with the sums and factors by channel behind them, and drops what nobody reads."""
-        self._fold(output)
-        needed, nodes = {output}, []
+    def finish(self, last: str, output: str) -> None:
+        """Joins convolutions with the sums and factors by channel behind them, and drops what nobody reads.
+
+        Args:
+          last: the tensor that is the graph's result.
+          output: the name for it.
+        """
+        if not any(last in node.outputs for node in self.nodes):  # an argument or a constant
+            (last,) = self.add("Identity", last)
+        self._fold(last)
+        needed, nodes = {last}, []
         for node in reversed(self.nodes):
             if needed.intersection(node.outputs):
                 needed.update(node.inputs)
                 nodes.append(node)
         self.nodes = nodes[::-1]
         self.constants = {name: value for name, value in self.constants.items() if name in needed}
+        for node in self.nodes:
+            node.inputs = [output if name == last else name for name in node.inputs]
+            node.outputs = [output if name == last else name for name in node.outputs]
 
-    def _fold(self, output: str) -> None:
+    def _fold(self, last: str) -> None:
         """Batch normalisation and biases go into the weights of the convolution before."""
-        uses = Counter([output, *(name for node in self.nodes for name in node.inputs)])
+        uses = Counter([last, *(name for node in self.nodes for name in node.inputs)])
         convolutions: dict[str, Node] = {}
         kept = []
         for node in self.nodes:

@@ -9,12 +9,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from csst_jax.models.exporting.graph import Graph, Size, Tensor
+from csst_jax.models.exporting.graph import Graph, Size, Tensor, Value
 from csst_jax.models.ops.resize import BILINEAR
 from csst_jax.types import CsstError
 
-Value: TypeAlias = Tensor | np.ndarray
-"""A tensor of the graph, or what is known now; a known value may repeat along axes of size 1, as a tensor may."""
 _Operation: TypeAlias = Callable[..., Any]
 _KINDS = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7, "bool": 9}  # TensorProto.DataType
 
@@ -27,6 +25,13 @@ def _in_order(equation: Any, name: str) -> Tensor:
     """A new tensor of the equation's shape whose axes lie as JAX has them."""
     shape = _shape(equation)
     return Tensor(name, tuple(range(len(shape))), shape)
+
+
+def _whole(graph: Graph, equation: Any, x: Tensor) -> Tensor:
+    """The first operand, written out."""
+    whole = graph.whole(x, tuple(equation.invars[0].aval.shape))
+    assert isinstance(whole, Tensor)
+    return whole
 
 
 def _is_one(size: Size) -> bool:
@@ -80,7 +85,7 @@ def _transpose(graph: Graph, equation: Any, x: Tensor) -> Tensor:
 
 
 def _reduce(op: str, graph: Graph, equation: Any, x: Tensor) -> Tensor:
-    x = graph.whole(x, tuple(equation.invars[0].aval.shape))
+    x = _whole(graph, equation, x)
     axes = equation.params["axes"]
     left = [axis for axis in range(len(x.order)) if axis not in axes]
     name = graph.add(op, x.name, graph.integers(*(x.stored(axis) for axis in axes)), keepdims=0)[0]
@@ -88,7 +93,7 @@ def _reduce(op: str, graph: Graph, equation: Any, x: Tensor) -> Tensor:
 
 
 def _argmax(graph: Graph, equation: Any, x: Tensor) -> Tensor:
-    x = graph.whole(x, tuple(equation.invars[0].aval.shape))
+    x = _whole(graph, equation, x)
     (axis,) = equation.params["axes"]
     name = graph.add("ArgMax", x.name, axis=x.stored(axis), keepdims=0)[0]
     kind = _KINDS[np.dtype(equation.params["index_dtype"]).name]
@@ -99,17 +104,13 @@ def _argmax(graph: Graph, equation: Any, x: Tensor) -> Tensor:
 def _concatenate(graph: Graph, equation: Any, *values: Value) -> Tensor:
     shapes = [tuple(atom.aval.shape) for atom in equation.invars]
     order = next(value for value in values if isinstance(value, Tensor)).order
-    whole = [
-        graph.whole(value, shape) if isinstance(value, Tensor) else np.broadcast_to(value, shape)
-        for value, shape in zip(values, shapes, strict=True)
-    ]
-    names = [graph.ordered(value, order) for value in whole]
+    names = [graph.ordered(graph.whole(v, shape), order) for v, shape in zip(values, shapes, strict=True)]
     axis = order.index(equation.params["dimension"])
     return Tensor(graph.add("Concat", *names, axis=axis)[0], order, _shape(equation))
 
 
 def _split(graph: Graph, equation: Any, x: Tensor) -> list[Tensor]:
-    x = graph.whole(x, tuple(equation.invars[0].aval.shape))
+    x = _whole(graph, equation, x)
     sizes, axis = equation.params["sizes"], x.stored(equation.params["axis"])
     names = graph.add("Split", x.name, graph.integers(*sizes), outputs=len(sizes), axis=axis)
     return [Tensor(n, x.order, tuple(var.aval.shape)) for n, var in zip(names, equation.outvars, strict=True)]
@@ -129,7 +130,7 @@ def _slice(graph: Graph, equation: Any, x: Tensor) -> Tensor:
     steps = p["strides"] or [1] * len(shape)
     ranges = {axis: found for axis, found in enumerate(zip(p["start_indices"], p["limit_indices"], steps, strict=True))}
     ranges = {axis: found for axis, found in ranges.items() if found != (0, shape[axis], 1)}
-    return _cut(graph, graph.whole(x, shape), ranges, _shape(equation))
+    return _cut(graph, _whole(graph, equation, x), ranges, _shape(equation))
 
 
 def _reverse(graph: Graph, equation: Any, x: Tensor) -> Tensor:
@@ -143,7 +144,7 @@ def _gather(graph: Graph, equation: Any, x: Value, places: Value) -> Tensor:
     axes, sizes = numbers.start_index_map, equation.params["slice_sizes"]
     if not isinstance(x, Tensor) or isinstance(places, Tensor) or numbers.operand_batching_dims:
         raise CsstError(f"export to ONNX: features can be gathered at fixed positions alone: {equation}")
-    x, places = graph.whole(x, shape), np.broadcast_to(places, equation.invars[1].aval.shape)
+    x, places = _whole(graph, equation, x), np.broadcast_to(places, equation.invars[1].aval.shape)
     if not numbers.collapsed_slice_dims and places.ndim == 1:
         starts = zip(axes, places.tolist(), strict=True)
         return _cut(graph, x, {axis: (start, start + sizes[axis], 1) for axis, start in starts}, _shape(equation))
@@ -161,10 +162,7 @@ def _convolution(graph: Graph, equation: Any, x: Value, kernel: Value) -> Tensor
     if any(factor != 1 for factor in p["lhs_dilation"]) or p["batch_group_count"] != 1:
         raise CsstError(f"export to ONNX: of convolutions, those of an image that is spread have no form: {equation}")
     shapes = [tuple(atom.aval.shape) for atom in equation.invars]
-    whole = [
-        graph.whole(value, shape) if isinstance(value, Tensor) else np.broadcast_to(value, shape)
-        for value, shape in zip((x, kernel), shapes, strict=True)
-    ]
+    whole = [graph.whole(value, shape) for value, shape in zip((x, kernel), shapes, strict=True)]
     names = [graph.ordered(v, spec) for v, spec in zip(whole, (numbers.lhs_spec, numbers.rhs_spec), strict=True)]
     name = graph.add(
         "Conv",
@@ -184,7 +182,7 @@ def _max_pool(graph: Graph, equation: Any, x: Tensor) -> Tensor:
         raise CsstError(f"export to ONNX: maxima are of windows of features [b, h, w, c] alone: {equation}")
     name = graph.add(
         "MaxPool",
-        graph.ordered(graph.whole(x, tuple(equation.invars[0].aval.shape)), (0, 3, 1, 2)),
+        graph.ordered(_whole(graph, equation, x), (0, 3, 1, 2)),
         kernel_shape=list(window[1:3]),
         strides=list(strides[1:3]),
         pads=[before for before, _ in pads] + [after for _, after in pads],
@@ -194,7 +192,7 @@ def _max_pool(graph: Graph, equation: Any, x: Tensor) -> Tensor:
 
 def _resize(graph: Graph, equation: Any, x: Tensor) -> Tensor:
     size, aligned = equation.params["size"], equation.params["align_corners"]
-    x = graph.whole(x, tuple(equation.invars[0].aval.shape))
+    x = _whole(graph, equation, x)
     channels = _shape(equation)[3]
     sizes = graph.add("Concat", graph.size(graph.batch), graph.integers(channels, *size), axis=0)[0]
     mode = "align_corners" if aligned else "half_pixel"
@@ -217,11 +215,11 @@ def _product(graph: Graph, equation: Any, *values: Value) -> Tensor:
         )
         batch_sizes = tuple(shape[axis] for axis in batch[side])
         turned = (*batch[side], *halves[0])
-        if isinstance(value, Tensor):
-            name = graph.ordered(graph.whole(value, shape), turned)
-            name = graph.reshape(name, (*batch_sizes, *halves[1]))
+        whole = graph.whole(value, shape)
+        if isinstance(whole, Tensor):
+            name = graph.reshape(graph.ordered(whole, turned), (*batch_sizes, *halves[1]))
         else:
-            name = graph.constant(np.broadcast_to(value, shape).transpose(turned).reshape(*batch_sizes, *halves[1]))
+            name = graph.constant(whole.transpose(turned).reshape(*batch_sizes, *halves[1]))
         names.append(name)
         free_sizes.append(tuple(shape[axis] for axis in free))
     return _in_order(

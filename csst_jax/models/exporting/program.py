@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
-from csst_jax.models.exporting.graph import Graph, Tensor
-from csst_jax.models.exporting.operations import OPERATIONS, Value
+from csst_jax.models.exporting.graph import Graph, Tensor, Value
+from csst_jax.models.exporting.operations import OPERATIONS
 from csst_jax.types import CsstError
 
 _CALLS = {"jit": "jaxpr", "custom_vjp_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
@@ -48,7 +48,7 @@ def run(graph: Graph, closed: ClosedJaxpr, values: Sequence[Value]) -> list[Valu
             results = run(graph, equation.params[_CALLS[name]], operands)
         elif name == "broadcast_in_dim":  # known or not: it is only noted
             results = [_broadcast(graph, equation, operands[0])]
-        elif not any(isinstance(operand, Tensor) for operand in operands):
+        elif name != "dim_as_value" and not any(isinstance(operand, Tensor) for operand in operands):
             results = _known(equation, operands)
         elif name not in OPERATIONS:
             known_names = ", ".join(sorted(OPERATIONS))
