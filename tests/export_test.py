@@ -1,11 +1,15 @@
 """The command: a trained network as ONNX, StableHLO or another code base's weights; and what it refuses."""
 
 import json
+import pathlib
+import re
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 
 import csst_jax
 from csst_jax import export, export_weights
@@ -49,7 +53,7 @@ def test_images_go_in_and_classes_come_out_in_onnxruntime_alone(tmp_path, weight
     (ids,) = session.run(None, {"images": images})
     (logits,) = onnxruntime.InferenceSession(tmp_path / "logits.onnx").run(None, {"images": images})
     network = csst_jax.load(weights)
-    ours = network(network.preprocessing(images / np.float32(255)))
+    ours = network(network.preprocessing(jnp.asarray(images, jnp.float32) / 255))
     assert ids.dtype == np.uint8 and ids.shape == (3, 40, 56)
     assert np.mean(logits.argmax(-1) == ids) == 1 and logits.dtype == np.float32
     assert np.mean(ids == ours.argmax(-1)) > 0.9  # ours is in bfloat16
@@ -60,6 +64,26 @@ def test_images_go_in_and_classes_come_out_in_onnxruntime_alone(tmp_path, weight
     assert json.loads(known["palette"]) == [list(colour) for colour in PALETTE]
     assert json.loads(known["options"])["lineage"] == "mmseg"
     assert json.loads(known["preprocessing"])["channels"] == "BGR" and known["preprocessing_inside"] == "true"
+
+
+@pytest.mark.slow
+def test_the_docs_programs_run(tmp_path, weights, capsys, monkeypatch):
+    """Those of docs/export.md, on files as its commands write them."""
+    monkeypatch.chdir(tmp_path)
+    asked = (f"--checkpoint={weights}", "--size=512x1024", "--preprocess")
+    assert run(capsys, *asked, "--format=onnx", "--argmax", "--out=classes.onnx")[0] == 0
+    assert run(capsys, *asked, "--format=stablehlo", "--out=student.stablehlo")[0] == 0
+    photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3)).astype(np.uint8)
+    Image.fromarray(photo).save("photo.png")
+    page = (pathlib.Path(__file__).parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
+    onnx_program, stablehlo_program = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    found = {}
+    exec(onnx_program, found)
+    assert found["class_ids"].shape == (1, 512, 1024) and found["classes"] == list(small_files.CLASSES)
+    found["images"] = found["image"][None]
+    exec(stablehlo_program, found)
+    assert found["logits"].shape == (1, 512, 1024, 5)
+    assert np.mean(found["logits"].argmax(-1) == found["class_ids"]) > 0.999
 
 
 def test_pytorch_is_what_export_weights_writes(tmp_path, weights, capsys):

@@ -163,6 +163,7 @@ text: make nothing
     [
         ("networks", "csst_jax.import_weights"),
         ("datasets", "data_prep.cityscapes"),
+        ("export", "csst_jax.export"),
         ("pods", "csst_jax.plan"),
         ("testing", "tests.processor_time"),
     ],

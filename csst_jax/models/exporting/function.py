@@ -10,7 +10,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int32, UInt8
 
 from csst_jax.models import nnx_io
 from csst_jax.models.weights import files
@@ -65,7 +65,7 @@ class Exported:
 
     def apply(
         self, arrays: dict[str, Any], images: Float[Array, "b h w 3"] | UInt8[Array, "b h w 3"]
-    ) -> Float[Array, "b h w c"] | Int[Array, "b h w"]:
+    ) -> Float[Array, "b h w c"] | UInt8[Array, "b h w"] | Int32[Array, "b h w"]:
         """The function, of parameters and running statistics by name and images."""
         if self.preprocess:
             images = self.description.preprocessing(images.astype(jnp.float32) * (1.0 / 255.0))

@@ -145,9 +145,12 @@ def _gather(graph: Graph, equation: Any, x: Value, places: Value) -> Tensor:
     if not isinstance(x, Tensor) or isinstance(places, Tensor) or numbers.operand_batching_dims:
         raise CsstError(f"export to ONNX: features can be gathered at fixed positions alone: {equation}")
     x, places = _whole(graph, equation, x), np.broadcast_to(places, equation.invars[1].aval.shape)
-    if not numbers.collapsed_slice_dims and places.ndim == 1:
-        starts = zip(axes, places.tolist(), strict=True)
-        return _cut(graph, x, {axis: (start, start + sizes[axis], 1) for axis, start in starts}, _shape(equation))
+    if places.ndim == 1:
+        ranges = {axis: (start, start + sizes[axis], 1) for axis, start in zip(axes, places.tolist(), strict=True)}
+        part = _cut(graph, x, ranges, tuple(sizes))
+        if not numbers.collapsed_slice_dims:
+            return part
+        return _in_order(equation, graph.reshape(graph.plain(part, part.shape), _shape(equation)))
     rows = len(axes) == 1 and all(sizes[axis] == (1 if axis in axes else shape[axis]) for axis in range(len(shape)))
     if not rows or numbers.collapsed_slice_dims != axes or places.ndim != 2:
         raise CsstError(f"export to ONNX: rows along one axis, or a slice, can be gathered: {equation}")

@@ -39,7 +39,8 @@ def run(graph: Graph, closed: ClosedJaxpr, values: Sequence[Value]) -> list[Valu
     found: dict[Any, Value] = {**known, **dict(zip(jaxpr.invars, values, strict=True))}
 
     def read(atom: Any) -> Value:
-        return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else found[atom]
+        aval = atom.aval
+        return np.asarray(atom.val, aval.dtype) if isinstance(atom, Literal) else found[atom]
 
     for equation in jaxpr.eqns:
         operands = [read(atom) for atom in equation.invars]

@@ -73,6 +73,7 @@ def chosen(x, places, axes):
         lambda x: sum(jnp.split(convolved(x), 3, -1)),
         lambda x: convolved(x)[:, 1:5, :3][..., ::-1],
         lambda x: lax.slice(x, (0, 1, 0, 0), (x.shape[0], 6, 5, 4), (1, 2, 2, 1)),
+        lambda x: convolved(x)[:, 1:3, 2],
         lambda x: jnp.take(convolved(x), np.array([3, 0, 0]), 1),
         lambda x: jnp.einsum("bhwc,cd->bhwd", x, MATRIX),
         lambda x: jnp.einsum("bhwc,bhwd->bcd", convolved(x), x),

@@ -18,8 +18,8 @@ def write(path, network, lineage=None, preprocessing=IMAGENET, **more):
 
     def value(name, shape):
         drawn = rng.normal(size=shape).astype(np.float32)
-        if name.endswith("kernel"):  # so that features keep their size
-            return drawn * np.float32(np.sqrt(2 / max(1, np.prod(shape[:-1]))))
+        if name.endswith("kernel"):  # logits are of the size of a trained network's
+            return drawn / np.float32(np.sqrt(max(1, np.prod(shape[:-1]))))
         return np.exp(0.2 * drawn) if name.endswith((".var", ".scale")) else np.float32(0.2) * drawn
 
     arrays = {name: value(name, like.shape) for name, like in (built.params | built.batch_stats).items()}
