@@ -1,7 +1,7 @@
-"""Writes weights for another code base: `python -m csst_jax.export_weights --source=mmseg --weights=… --out=FILE.pth`.
+"""Writes weights for another code base: `python -m csst_jax.export_weights --target=mmseg --weights=… --out=FILE.pth`.
 
 A student trained here then runs in mmsegmentation or segmentation_models_pytorch ("smp"). PyTorch is not needed.
-Networks of the source's lineage alone can be exported: in another one the same weights would give other results there.
+Networks of the target's lineage alone can be exported: in another one the same weights would give other results there.
 """
 
 from __future__ import annotations
@@ -23,45 +23,45 @@ if TYPE_CHECKING:
     from csst_jax.models.weights import files
     from csst_jax.models.weights.rules import Source
 
-SOURCES = {
+TARGETS = {
     "mmseg": "csst_jax.models.weights.sources.mmseg:config",
     "smp": "csst_jax.models.weights.sources.smp:config",
 }
-"""Source -> "module:function": what to write into its configuration, from the number of classes and the preprocessing.
+"""Target -> "module:function": what to write into its configuration, from the number of classes and the preprocessing.
 """
 
 
-def export_weights(source: str, weights: str, out: str) -> list[str]:
+def export_weights(target: str, weights: str, out: str) -> list[str]:
     """Writes `out` and returns what there is to say about it, a sentence an entry.
 
     Args:
-      source: a key of `SOURCES`.
+      target: a key of `TARGETS`: whose code is to load the file.
       weights: a file of ours, the directory of a finished stage, or a workdir, whose student is meant.
       out: file to write: ".pth" for a checkpoint of PyTorch's, ".safetensors" for the same names in that format.
 
     Raises:
-      CsstError: the weights cannot be read, or the source has no such network, or it is of another lineage.
+      CsstError: the weights cannot be read, or the target has no such network, or it is of another lineage.
     """
-    if source not in SOURCES:
-        raise CsstError(f"cannot export to source {source!r}; known are: {', '.join(SOURCES)}.")
-    target = outputs.file(out, "--out")
+    if target not in TARGETS:
+        raise CsstError(f"cannot export to --target={target}; known are: {', '.join(TARGETS)}.")
+    file = outputs.file(out, "--out")
     from csst_jax.models.weights import export, files  # JAX takes a second to import: not for --help
 
     arrays, description = files.read(weights)
-    code_base = catalogue.source(source, description.network)
+    code_base = catalogue.source(target, description.network)
     _require_lineage(code_base, description, weights)
     files.network(arrays, description, weights)
     entries = export.names(code_base, arrays)
     shown = _classes(description)
     origin = {"network": description.network, "options": dict(description.options)}
     origin["weights"] = description.weights_sha256 or description.source_sha256
-    with outputs.errors_told(target):
+    with outputs.errors_told(file):
         export.write(out, entries, {**shown, "csst_jax": origin})
 
     values = sum(value.size for name, value in arrays.items() if not name.endswith((".mean", ".var")))
-    said = [f"{out}: {description.network}, {description.num_classes} classes, {values:,} parameters as {source}"]
+    said = [f"{out}: {description.network}, {description.num_classes} classes, {values:,} parameters as {target}"]
     others = [f"{name}={value!r}" for name, value in description.options.items() if name not in code_base.options]
-    module, _, function = SOURCES[source].partition(":")
+    module, _, function = TARGETS[target].partition(":")
     config = getattr(importlib.import_module(module), function)(description.num_classes, description.preprocessing)
     said.append(f"configuration there: {', '.join([config, *others])}")
     if not shown:
@@ -79,7 +79,7 @@ def _require_lineage(code_base: Source, description: files.Description, weights:
     if own == wanted:
         return
     raise CsstError(
-        f"{weights} holds {network!r} of lineage {own!r}, and source {code_base.name!r} has lineage {wanted!r}: these "
+        f"{weights} holds {network!r} of lineage {own!r}, and target {code_base.name!r} has lineage {wanted!r}: these "
         "weights would not fit there, or would give other results. Train a network in that lineage from the start: "
         f"--config.student.lineage={wanted} (or teacher.lineage, for a teacher)."
     )
@@ -99,12 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m csst_jax.export_weights", description="Writes a network's weights as another code base's own."
     )
     parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
-    parser.add_argument("--source", required=True, help=f"whose names: {', '.join(SOURCES)}")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--target", help=f"whose code is to load the file: {', '.join(TARGETS)}")
+    target.add_argument("--source", dest="target", help="what --target was called in earlier versions")
     parser.add_argument("--weights", required=True, help="a file of csst_jax, a finished stage or a workdir")
     parser.add_argument("--out", required=True, help="file to write, .pth or .safetensors")
     a = parser.parse_args(arguments)
     try:
-        for line in export_weights(a.source, a.weights, a.out):
+        for line in export_weights(a.target, a.weights, a.out):
             print(line)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)

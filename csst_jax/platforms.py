@@ -15,11 +15,22 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
 _known = jax.make_user_context(default_value=None)  # part of the key under which JAX keeps what it has traced
+_PORTABLE = "portable"  # no platform's name: every computation has its default form
 
 
 def traced_for(mesh: Mesh) -> Any:
     """A context in which functions are traced for the platform of `mesh` alone."""
     return _known(mesh.devices.flat[0].platform)
+
+
+def traced_portably() -> Any:
+    """A context in which functions are traced in their plain forms, for a converter that reads the program."""
+    return _known(_PORTABLE)
+
+
+def is_portable() -> bool:
+    """Whether a converter is to read what is traced now."""
+    return _known.value == _PORTABLE
 
 
 def by_platform(*operands: Any, default: Callable[..., Any], **forms: Callable[..., Any]) -> Any:

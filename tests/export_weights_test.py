@@ -27,9 +27,9 @@ def write(path, arrays, network="fast_scnn", options=OPTIONS, **more):
     return str(path)
 
 
-def run(capsys, weights, out, source="mmseg"):
+def run(capsys, weights, out, target="mmseg"):
     """(exit status, what was printed) of the command."""
-    status = export_weights.main([f"--source={source}", f"--weights={weights}", f"--out={out}"])
+    status = export_weights.main([f"--target={target}", f"--weights={weights}", f"--out={out}"])
     captured = capsys.readouterr()
     return status, captured.err if status else captured.out
 
@@ -134,7 +134,7 @@ def test_smps_names_lead_back(tmp_path, network, capsys):
 def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, arrays, capsys):
     ours, out = write(tmp_path / "ours.safetensors", arrays), tmp_path / "theirs.pth"
     for source, weights, to, message in (
-        ("gluon", ours, out, "cannot export to source 'gluon'; known are: mmseg, smp."),
+        ("gluon", ours, out, "cannot export to --target=gluon; known are: mmseg, smp."),
         ("mmseg", tmp_path / "none.safetensors", out, "none.safetensors as safetensors"),
         ("mmseg", ours, tmp_path / "theirs.onnx", "theirs.onnx: the file to write must end in .pth or .safetensors."),
         ("mmseg", write(tmp_path / "v2", arrays, "deeplab_v2_resnet101"), out, "has no 'deeplab_v2_resnet101'"),
@@ -146,8 +146,17 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, arrays, capsy
     assert "cannot read" in run(capsys, tmp_path / "none.safetensors", out)[1]
     assert not out.exists()
     with pytest.raises(SystemExit, match="2"):
-        export_weights.main(["--source=mmseg", f"--out={out}"])
+        export_weights.main(["--target=mmseg", f"--out={out}"])
+
+
+def test_the_flags_old_name_still_works(tmp_path, arrays, capsys):
+    ours = write(tmp_path / "ours.safetensors", arrays)
+    arguments = ["--source=mmseg", f"--weights={ours}", f"--out={tmp_path / 'theirs.pth'}"]
+    assert export_weights.main(arguments) == 0
+    with pytest.raises(SystemExit, match="2"):
+        export_weights.main(["--target=mmseg", *arguments])
+    assert "not allowed with argument" in capsys.readouterr().err
 
 
 def test_what_can_be_exported_can_be_imported():
-    assert set(export_weights.SOURCES) <= set(catalogue.SOURCES)
+    assert set(export_weights.TARGETS) <= set(catalogue.SOURCES)

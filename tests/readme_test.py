@@ -188,6 +188,7 @@ text: make nothing, but `make ready`
     [
         ("networks", "csst_jax.import_weights"),
         ("datasets", "data_prep.cityscapes"),
+        ("export", "csst_jax.export"),
         ("pods", "csst_jax.plan"),
         ("predict", "csst_jax.predict"),
         ("testing", "tests.processor_time"),

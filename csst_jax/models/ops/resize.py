@@ -9,9 +9,14 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
 from jaxtyping import Array, Float
 
-from csst_jax.platforms import by_platform
+from csst_jax.platforms import by_platform, is_portable
+
+BILINEAR = Primitive("bilinear_resize")
+"""Resizing as one operation, for converters to formats that have it as one: it is read and never run."""
 
 _BLOCKS = (8, 4, 2)  # of rows, on CPU: smaller products leave out more zeros and cost more apiece
 
@@ -36,6 +41,9 @@ def resize(x: Float[Array, "b h w c"], size: tuple[int, int], align_corners: boo
     """Bilinear resizing to `size` (height, width), computed in float32; returns the input's dtype."""
     if x.shape[1:3] == tuple(size):
         return x
+    if is_portable():
+        y = BILINEAR.bind(x.astype(jnp.float32), size=tuple(size), align_corners=align_corners)
+        return y.astype(x.dtype)
     rows = bilinear_matrix(x.shape[1], size[0], align_corners)
     columns = bilinear_matrix(x.shape[2], size[1], align_corners)
     # Across first, then down: the large product is then one contiguous matrix product an image, without a
@@ -66,6 +74,8 @@ def resize_logits(x: Float[Array, "b h w c"], size: tuple[int, int], align_corne
     Few as they are, classes fill neither a CPU's vectors nor a TPU's 128 lanes; rows of pixels do. The loss turns the
     axes back, and XLA drops both turns.
     """
+    if is_portable():
+        return resize(x.astype(jnp.float32), size, align_corners)
     x = jnp.moveaxis(x.astype(jnp.float32), -1, 1)
     if x.shape[2:] != tuple(size):
         x = jnp.matmul(x, bilinear_matrix(x.shape[3], size[1], align_corners).T, precision="highest")
@@ -87,3 +97,11 @@ def _resize_rows_by_block(x: Array, rows: np.ndarray) -> Array:
     parts = jnp.stack([lax.slice_in_dim(x, start, start + height, axis=2) for start in starts], axis=2)
     y = jnp.matmul(jnp.broadcast_to(factors, (*x.shape[:2], *factors.shape)), parts, precision="highest")
     return y.reshape(*x.shape[:2], rows.shape[0], x.shape[3])
+
+
+def _shape(x: ShapedArray, *, size: tuple[int, int], align_corners: bool) -> ShapedArray:
+    del align_corners
+    return x.update(shape=(x.shape[0], *size, x.shape[3]))
+
+
+BILINEAR.def_abstract_eval(_shape)

@@ -1,0 +1,137 @@
+"""Writes a trained network for other programs: `python -m csst_jax.export --checkpoint=… --format=onnx --out=FILE`.
+
+Formats: `onnx` for onnxruntime, TensorRT, OpenVINO and others; `stablehlo` for JAX without csst_jax; `pytorch` for the
+code base whose variant of the network was trained (`python -m csst_jax.export_weights`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+# TensorFlow only feeds here; its start-up notes are noise.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from csst_jax.export_weights import TARGETS, export_weights
+from csst_jax.runtime import outputs
+from csst_jax.runtime.signals import tell_interruption
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORMATS = {"onnx": (".onnx",), "stablehlo": (".stablehlo",), "pytorch": (".pth", ".safetensors")}
+"""Format -> how its files' names end."""
+TOLERANCE = 1e-3
+
+
+def export(
+    checkpoint: str,
+    format: str,
+    out: str,
+    size: str | None = None,
+    preprocess: bool = False,
+    argmax: bool = False,
+    target: str | None = None,
+    tolerance: float | None = None,
+) -> list[str]:
+    """Writes `out` and returns what there is to say about it, a sentence an entry.
+
+    Args:
+      checkpoint: a file of ours, the directory of a finished stage, or a workdir, whose student is meant.
+      format: a key of `FORMATS`.
+      out: file to write; its name must end as the format's do.
+      size: "HEIGHTxWIDTH" of the images in pixels; for "onnx" and "stablehlo", which need it.
+      preprocess: whether the file takes uint8 RGB images and prepares them itself; for the same formats.
+      argmax: whether it gives numbers of classes in place of logits; for the same formats.
+      target: the code base, a key of `export_weights.TARGETS`; for "pytorch", which needs it.
+      tolerance: by how much onnxruntime's logits may differ from ours; for "onnx".
+
+    Raises:
+      CsstError: an argument is missing, wrong or not for this format; the weights cannot be read; a package is not
+        installed; or the written file does not compute what we do, and is removed.
+    """
+    _check(format, out, size, target, tolerance, preprocess or argmax)
+    if format == "pytorch":
+        return export_weights(str(target), checkpoint, out)
+    file = outputs.file(out, "--out")
+    pixels = _pixels(str(size))
+    # JAX takes a second to import: not before the arguments are right.
+    from csst_jax.models.exporting import function, onnx_file, stablehlo
+
+    if format == "onnx":
+        onnx_file.require_packages()
+    exported = function.load(checkpoint, pixels, preprocess, argmax)
+    with outputs.errors_told(file):
+        if format == "onnx":
+            said = onnx_file.write(out, exported, TOLERANCE if tolerance is None else tolerance)
+        else:
+            said = stablehlo.write(out, exported)
+    d, (height, width) = exported.description, pixels
+    shape = f"{exported.input_dtype.name} [{function.BATCH}, {height}, {width}, 3]"
+    images = "RGB images as they are" if preprocess else "prepared images"
+    first = f"{out}: {d.network}, {d.num_classes} classes; {images}, {shape}, to {exported.output}"
+    trained = [f"computes in float32; it was trained in {d.dtype}"] if d.dtype != "float32" else []
+    unknown = [] if d.classes else [f"names of the classes are not in it: {checkpoint} does not know them."]
+    return [first, *said, *trained, *unknown]
+
+
+def _check(format: str, out: str, size: str | None, target: str | None, tolerance: float | None, changed: bool) -> None:
+    """Refuses arguments that do not belong together."""
+    if format not in FORMATS:
+        raise CsstError(f"--format={format} is not known; known are: {', '.join(FORMATS)}.")
+    endings = FORMATS[format]
+    if not out.endswith(endings):
+        raise CsstError(f"--out={out}: a file of format {format} must end in {' or '.join(endings)}.")
+    if format == "pytorch":
+        if target not in TARGETS:
+            raise CsstError(f"--format=pytorch needs --target, whose code is to load it: {' or '.join(TARGETS)}.")
+        if size is not None or changed:
+            raise CsstError("--format=pytorch writes weights alone: leave out --size, --preprocess and --argmax.")
+    elif target is not None:
+        raise CsstError(f"--target={target} is for --format=pytorch; leave it out.")
+    elif size is None:
+        raise CsstError(f"--format={format} is of one size of images: give --size=HEIGHTxWIDTH, such as 512x1024.")
+    if tolerance is not None and format != "onnx":
+        raise CsstError(f"--tolerance={tolerance:g} is for --format=onnx; leave it out.")
+
+
+def _pixels(size: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
+    if match is None:
+        raise CsstError(f"--size={size} is not of the form HEIGHTxWIDTH in pixels, such as 512x1024.")
+    return int(match[1]), int(match[2])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m csst_jax.export", description="Writes a trained network for other programs."
+    )
+    parser.add_argument("--checkpoint", required=True, help="a file of csst_jax, a finished stage or a workdir")
+    parser.add_argument("--format", required=True, help=f"of the file: {', '.join(FORMATS)}")
+    parser.add_argument("--out", required=True, help="file to write: .onnx, .stablehlo, .pth or .safetensors")
+    parser.add_argument("--size", metavar="HxW", help="height and width of the images, of which any number is taken at "
+                        "once; needed for onnx and stablehlo")  # fmt: skip
+    parser.add_argument("--preprocess", action="store_true", help="take uint8 RGB images and prepare them in the graph")
+    parser.add_argument("--argmax", action="store_true", help="give numbers of classes in place of logits")
+    parser.add_argument("--target", help=f"whose code is to load the weights, for pytorch: {', '.join(TARGETS)}")
+    parser.add_argument("--tolerance", type=float, help="by how much onnxruntime's logits may differ from csst_jax's; "
+                        f"default: {TOLERANCE:g}")  # fmt: skip
+    a = parser.parse_args(arguments)
+    os.environ["JAX_PLATFORMS"] = "cpu"  # a training may have the accelerators
+    try:
+        for line in export(a.checkpoint, a.format, a.out, a.size, a.preprocess, a.argmax, a.target, a.tolerance):
+            print(line)
+    except CsstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    tell_interruption()
+    sys.exit(main())
