@@ -43,6 +43,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Networks and weights": {
         "models": ("csst_jax.models", "list the networks, their sizes and whose weights they take"),
         "import-weights": ("csst_jax.import_weights", "make a published checkpoint a file to start from"),
+        "export": ("csst_jax.export", "write a network as ONNX or StableHLO"),
         "export-weights": ("csst_jax.export_weights", "write weights for another code base"),
     },
 }
