@@ -49,7 +49,7 @@ def convolved(x, stride=1, padding=((1, 1), (1, 1)), dilation=1, groups=1):
 def chosen(x, places, axes):
     """A gather that networks have no use for."""
     rest = tuple(axis for axis in range(4) if axis not in axes)
-    extra = jnp.ndim(places) - 1
+    extra = np.ndim(places) - 1
     numbers = lax.GatherDimensionNumbers(tuple(range(extra, extra + len(rest))), axes, axes)
     sizes = tuple(1 if axis in axes else x.shape[axis] for axis in range(4))
     return lax.gather(x, jnp.asarray(places), numbers, sizes, mode="promise_in_bounds")
