@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FORMATS = {"onnx": (".onnx",), "stablehlo": (".stablehlo",), "pytorch": (".pth", ".safetensors")}
 """Format -> how its files' names end."""
-TOLERANCE = 1e-3
 
 
 def export(
@@ -48,7 +47,7 @@ def export(
       preprocess: whether the file takes uint8 RGB images and prepares them itself; for the same formats.
       argmax: whether it gives numbers of classes in place of logits; for the same formats.
       target: the code base, a key of `export_weights.TARGETS`; for "pytorch", which needs it.
-      tolerance: by how much onnxruntime's logits may differ from ours; for "onnx".
+      tolerance: see `onnx_file.write`; for "onnx".
 
     Raises:
       CsstError: an argument is missing, wrong or not for this format; the weights cannot be read; a package is not
@@ -67,7 +66,7 @@ def export(
     exported = function.load(checkpoint, pixels, preprocess, argmax)
     with outputs.errors_told(file):
         if format == "onnx":
-            said = onnx_file.write(out, exported, TOLERANCE if tolerance is None else tolerance)
+            said = onnx_file.write(out, exported, tolerance)
         else:
             said = stablehlo.write(out, exported)
     d, (height, width) = exported.description, pixels
@@ -120,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--argmax", action="store_true", help="give numbers of classes in place of logits")
     parser.add_argument("--target", help=f"whose code is to load the weights, for pytorch: {', '.join(TARGETS)}")
     parser.add_argument("--tolerance", type=float, help="by how much onnxruntime's logits may differ from csst_jax's; "
-                        f"default: {TOLERANCE:g}")  # fmt: skip
+                        "default: 0.001, or 0.00001 of the largest if that is more")  # fmt: skip
     a = parser.parse_args(arguments)
     os.environ["JAX_PLATFORMS"] = "cpu"  # a training may have the accelerators
     try:

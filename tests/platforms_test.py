@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 
-from csst_jax.platforms import by_platform, traced_for
+from csst_jax.platforms import by_platform, is_portable, traced_for, traced_portably
 from csst_jax.train.sharding import make_mesh
 
 HERE = make_mesh(jax.devices()[:1], spatial=1)
@@ -43,3 +43,14 @@ def test_what_was_traced_for_another_platform_is_traced_again():
         assert "2.0" not in str(jax.make_jaxpr(inner)(jnp.zeros(())))
     with traced_for(HERE):
         assert inner(jnp.zeros(())) == 2.0
+
+
+def test_for_a_converter_the_default_form_alone_is_traced():
+    traced = []
+    assert not is_portable()
+    with traced_portably():
+        assert is_portable()
+        assert jax.jit(forms(traced))(jnp.zeros(())) == 1.0
+    assert traced == ["default"]
+    with traced_for(HERE):
+        assert not is_portable()

@@ -63,7 +63,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self._lists: dict[tuple[int, ...], str] = {}
-        self._batch = ""
+        self._made: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
 
     def constant(self, value: np.ndarray) -> str:
         """A new constant's name."""
@@ -78,10 +78,13 @@ class Graph:
         return self._lists[values]
 
     def add(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
-        """Appends a node; returns the names of its outputs."""
-        names = [f"v{len(self.nodes)}" + (f"_{i}" if i else "") for i in range(outputs)]
-        self.nodes.append(Node(op, list(inputs), names, attributes))
-        return names
+        """Appends a node, unless there is an equal one; returns the names of its outputs."""
+        key = (op, inputs, repr(attributes))
+        if key not in self._made:
+            names = [f"v{len(self.nodes)}" + (f"_{i}" if i else "") for i in range(outputs)]
+            self.nodes.append(Node(op, list(inputs), names, attributes))
+            self._made[key] = names
+        return self._made[key]
 
     def ordered(self, value: Value, order: tuple[int, ...]) -> str:
         """The name of a value whose axes lie in the given order."""
@@ -133,9 +136,7 @@ class Graph:
             return self.integers(size)
         if size != self.batch:
             raise CsstError(f"export to ONNX: an axis of {size} values is repeated; only {self.batch} itself can be.")
-        if not self._batch:
-            (self._batch,) = self.add("Shape", self.input, start=0, end=1)
-        return self._batch
+        return self.add("Shape", self.input, start=0, end=1)[0]
 
     def finish(self, last: str, output: str) -> None:
         """Joins convolutions with the sums and factors by channel behind them, and drops what nobody reads.

@@ -34,7 +34,7 @@ def load(tmp_path, *network, size=SIZE, preprocess=False, argmax=False):
 @pytest.mark.slow
 @pytest.mark.parametrize("network,lineage", FAMILIES)
 def test_onnxruntime_agrees(tmp_path, network, lineage):
-    said = onnx_file.write(tmp_path / "net.onnx", load(tmp_path, network, lineage), 1e-3)
+    said = onnx_file.write(tmp_path / "net.onnx", load(tmp_path, network, lineage), 1e-4)
     assert "100.0000% of pixels" in said[1], said
 
 
@@ -54,7 +54,7 @@ def exported(tmp_path_factory):
 
 
 def test_any_number_of_images(tmp_path, exported):
-    assert onnx_file.write(tmp_path / "net.onnx", exported, 1e-3)[1].startswith("onnxruntime")
+    assert onnx_file.write(tmp_path / "net.onnx", exported)[1].startswith("onnxruntime")
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
     (images,) = session.get_inputs()
     assert (images.name, images.shape) == ("images", ["batch", 33, 48, 3])
@@ -70,7 +70,7 @@ def test_a_file_that_does_not_agree_is_not_left(tmp_path, exported):
     path = tmp_path / "net.onnx"
     path.write_bytes(b"earlier")
     with pytest.raises(
-        CsstError, match=r"something else than csst_jax: 100.* at most 0\. No file was written.*--tolerance"
+        CsstError, match=r"something else than csst_jax: 100.* at most 0\. No file was written.*--tolerance may do"
     ):
         onnx_file.write(path, exported, 0.0)
     assert path.read_bytes() == b"earlier" and list(tmp_path.iterdir()) == [path]

@@ -49,7 +49,8 @@ def convolved(x, stride=1, padding=((1, 1), (1, 1)), dilation=1, groups=1):
 def chosen(x, places, axes):
     """A gather that networks have no use for."""
     rest = tuple(axis for axis in range(4) if axis not in axes)
-    numbers = lax.GatherDimensionNumbers(tuple(range(len(rest))), axes, axes)
+    extra = np.ndim(places) - 1
+    numbers = lax.GatherDimensionNumbers(tuple(range(extra, extra + len(rest))), axes, axes)
     sizes = tuple(1 if axis in axes else x.shape[axis] for axis in range(4))
     return lax.gather(x, jnp.asarray(places), numbers, sizes, mode="promise_in_bounds")
 
@@ -136,7 +137,7 @@ def test_resizing_is_one_operation():
         (lambda x: jnp.broadcast_to(x[:1], (2 * x.shape[0], *x.shape[1:])), "an axis of 2\\*batch values is repeated"),
         (lambda x: jnp.einsum("bhwc,dhwc->bd", x, x), "two axes of .* depend on the number of images"),
         (lambda x: chosen(x, jnp.argmax(x.sum((0, 1)), -1)[:1], (3,)), "fixed positions alone"),
-        (lambda x: chosen(x, [3, 2], (1, 2)), "rows along one axis, or a slice"),
+        (lambda x: chosen(x, [[3, 2], [0, 1]], (1, 2)), "rows along one axis, or a slice"),
         (lambda x: x * x.shape[0], "no operation for JAX's 'dim_as_value'"),
     ],
 )

@@ -18,9 +18,10 @@ def write(path, network, lineage=None, preprocessing=IMAGENET, **more):
 
     def value(name, shape):
         drawn = rng.normal(size=shape).astype(np.float32)
-        if name.endswith("kernel"):  # logits are of the size of a trained network's
-            return drawn / np.float32(np.sqrt(max(1, np.prod(shape[:-1]))))
-        return np.exp(0.2 * drawn) if name.endswith((".var", ".scale")) else np.float32(0.2) * drawn
+        if name.endswith("kernel"):  # of no mean, so that no class has the largest logit everywhere
+            drawn -= drawn.mean((0, 1, 2)) if len(shape) == 4 and shape[2] > 1 else 0
+            return drawn * np.float32(np.sqrt(1.5 / max(1, np.prod(shape[:-1]))))
+        return np.exp(0.2 * drawn) if name.endswith((".var", ".scale")) else np.float32(0.1) * drawn
 
     arrays = {name: value(name, like.shape) for name, like in (built.params | built.batch_stats).items()}
     files.write(path, arrays, files.Description(network, options, 5, "toys", "0" * 64, preprocessing, **more))
