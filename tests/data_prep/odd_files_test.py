@@ -163,7 +163,8 @@ def predicted(weights, where):
     return status
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.essential("odd files")), *range(1, 10)])
 def test_no_traceback(seed, sound, weights, tmp_path, monkeypatch, capfd):
     used = whole = 0
     monkeypatch.setattr("sys.stdout.reconfigure", lambda **_: None, raising=False)  # pytest's

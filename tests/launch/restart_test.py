@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+# Ten stand-ins and their shells a test; of the launchers' own start tests/runtime/startup_test.py has the essential one.
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # A stand-in does what the next line of its plan says, and notes how it was started.

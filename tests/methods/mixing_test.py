@@ -94,6 +94,7 @@ def test_half_of_the_classes_are_pasted_whole_and_void_is_not(given):
     assert len({tuple(sorted(classes)) for classes in seen}) > 1, "other classes in other crops"
 
 
+@pytest.mark.slow
 def test_some_crops_get_no_classes():
     changed = np.asarray(classmix(labelled(40, 1), labelled(40, 2), 0.5).images[STRONG][..., 0] < 200).any((1, 2))
     assert 8 < changed.sum() < 32

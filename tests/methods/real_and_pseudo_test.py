@@ -166,6 +166,7 @@ def trained(steps, devices=1, spatial=1, **options):
     return state, metrics
 
 
+@pytest.mark.slow
 def test_it_learns_both_kinds():
     _, metrics = trained(40)
     for name in ("loss_main", "loss_pseudo_main"):

@@ -176,6 +176,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_taken(tmp_pa
     assert int(again.restore_newest(like).step) == 8
 
 
+@pytest.mark.slow
 def test_in_a_bucket_a_damaged_checkpoint_is_set_aside_too(bucket, everywhere, caplog):
     directory = storage.as_path("gs://bucket/stage/checkpoints")
     checkpoints = Checkpoints(directory, keep=2)
@@ -196,6 +197,7 @@ def test_in_a_bucket_a_damaged_checkpoint_is_set_aside_too(bucket, everywhere, c
     assert int(again.restore_newest(like).step) == 8
 
 
+@pytest.mark.slow
 def test_in_a_bucket_a_checkpoint_without_its_mark_is_none(bucket, everywhere):
     checkpoints = Checkpoints(storage.as_path("gs://bucket/stage/checkpoints"), keep=2)
     for step in (4, 8):

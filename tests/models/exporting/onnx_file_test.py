@@ -53,6 +53,7 @@ def exported(tmp_path_factory):
     return load(tmp_path_factory.mktemp("net"), "fast_scnn", "gluon", size=(33, 48))
 
 
+@pytest.mark.slow
 def test_any_number_of_images(tmp_path, exported):
     assert onnx_file.write(tmp_path / "net.onnx", exported)[1].startswith("onnxruntime")
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])

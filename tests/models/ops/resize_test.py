@@ -43,7 +43,14 @@ def test_agrees_with_the_loop(old, new, align_corners):
 
 @pytest.mark.parametrize("align_corners", [True, False])
 @pytest.mark.parametrize(
-    "old,new", [((5, 7), (40, 28)), ((6, 4), (17, 9)), ((12, 6), (4, 3)), ((1, 1), (8, 2)), ((6, 6), (6, 6))]
+    "old,new",
+    [
+        ((5, 7), (40, 28)),
+        pytest.param((6, 4), (17, 9), marks=pytest.mark.slow),
+        pytest.param((12, 6), (4, 3), marks=pytest.mark.slow),
+        pytest.param((1, 1), (8, 2), marks=pytest.mark.slow),
+        ((6, 6), (6, 6)),
+    ],
 )
 def test_logits_are_resized_alike_with_their_gradient(old, new, align_corners):
     """By blocks of rows on CPU: of 8, of 1, of 4, of one row that every block sees, and not at all."""
