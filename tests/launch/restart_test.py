@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-# Ten stand-ins and their shells a test; of the launchers' own start tests/runtime/startup_test.py has the essential one.
+# Each test starts shells and stand-ins; tests/runtime/startup_test.py has the essential one of a start.
 pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
