@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-# Each test starts shells and stand-ins; tests/runtime/startup_test.py has the essential one of a start.
+# Each test starts shells and stand-ins; tests/runtime/startup_test.py has the essential one.
 pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
