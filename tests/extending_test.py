@@ -28,6 +28,7 @@ KINDS = ("A network", "A sampler", "A method", "A loss", "A data set")
 # After a command's own settings: a few steps on a tiny data set. The network is the page's, which compiles in seconds.
 SMALL = {
     "network": "plain",
+    "pretrained": "",
     "width": 0.125,
     "epochs": 2,
     "samples_per_epoch": 8,
