@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 
 import jax
@@ -71,10 +72,11 @@ def ratio(intersection: Integer[np.ndarray, "*n"], union: Integer[np.ndarray, "*
 def mean(scores: Float64[np.ndarray, " c"]) -> float:
     """Mean of the classes' scores that are there; NaN if none is.
 
-    Summed in the order of the classes, as cityscapesscripts does: numpy's own order gives another last digit.
+    Added up in the order of the classes, as cityscapesscripts does: numpy's own order gives another last digit, and so
+    does `sum`, which keeps track of rounding errors from Python 3.12 on.
     """
     present = scores[~np.isnan(scores)].tolist()
-    return sum(present) / len(present) if present else float("nan")
+    return functools.reduce(operator.add, present, 0.0) / len(present) if present else float("nan")
 
 
 def miou(matrix: Integer[Array | np.ndarray, "c c"]) -> float:

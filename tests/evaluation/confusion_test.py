@@ -125,3 +125,11 @@ def test_bad_input():
     assert not evaluator.matrix.any(), "a refused batch must not be counted"
     with pytest.raises(CsstError, match="nothing to evaluate"):
         evaluator.result()
+
+
+def test_the_mean_is_added_up_in_order_on_every_python():
+    scores = np.array([0.1] * 10)
+    total = 0.0
+    for score in scores.tolist():
+        total += score
+    assert mean(scores) == total / 10 != 0.1, "`sum` of Python 3.12 and later would give 0.1"
