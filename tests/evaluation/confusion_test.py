@@ -16,6 +16,7 @@ from csst_jax.evaluation.confusion import (
     confusion,
     frequency_weighted_iou,
     iou,
+    mean,
     miou,
     pixel_accuracy,
 )
