@@ -110,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m csst_jax.export", description="Writes a trained network for other programs."
     )
+    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", required=True, help="a file of csst_jax, a finished stage or a workdir")
     parser.add_argument("--format", required=True, help=f"of the file: {', '.join(FORMATS)}")
     parser.add_argument("--out", required=True, help="file to write: .onnx, .stablehlo, .pth or .safetensors")

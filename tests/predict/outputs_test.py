@@ -1,11 +1,9 @@
-"""`python -m csst_jax.predict`: what it writes, what it refuses, and that it goes on where it was stopped."""
+"""What `python -m csst_jax.predict` writes, and that it goes on where it was stopped."""
 
 import json
 import logging
-import os
 import pathlib
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -15,56 +13,12 @@ import pytest
 from PIL import Image
 
 import csst_jax
-from csst_jax import predict
 from csst_jax.evaluation import whole_image
-from csst_jax.models import zoo
-from csst_jax.types import CsstError
 from tests.data_prep.breaking import file, photo
+from tests.predict.commanded import content, lines, predicted
 from tests.prediction import toy_file
-from tests.readme_test import problems, python_commands
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def toy_in_the_zoo():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
-        yield
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A workdir whose student and teacher are finished; read-only."""
-    workdir = tmp_path_factory.mktemp("run")
-    for seed, stage in enumerate(("student", "teacher")):
-        toy_file.write(workdir / stage / "model.safetensors", seed=seed)
-    return workdir
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Three sizes, two of which are one when padded; one photo lies turned in a folder of its own."""
-    where = tmp_path / "photos"
-    (where / "b").mkdir(parents=True)
-    for name, size in (("a.png", (40, 50)), ("c.bmp", (33, 64)), ("d.tif", (70, 20))):
-        (where / name).write_bytes(file(photo(size=size), {"b": "BMP", "t": "TIFF", "p": "PNG"}[name[2]]))
-    (where / "b" / "turned.jpg").write_bytes(file(photo(size=(50, 40)), "JPEG", exif=6))
-    return where
-
-
-def predicted(run, photos, output, *more, status=0):
-    arguments = [f"--checkpoint={run}", f"--output={output}", "--compilation_cache_dir=", *more]
-    assert predict.main([*arguments, *([] if photos is None else [f"--input={photos}"])]) == status
-
-
-def lines(output):
-    return {line["name"]: line for line in map(json.loads, (output / "images.jsonl").read_text().splitlines())}
-
-
-def content(output):
-    return {str(p.relative_to(output)): p.read_bytes() for p in sorted(output.rglob("*")) if p.is_file()}
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def test_every_image_has_its_outputs_at_its_size_and_upright(run, photos, tmp_path, capsys):
@@ -111,25 +65,6 @@ def test_images_of_one_padded_size_share_a_program_whatever_their_order(run, tmp
     said = capsys.readouterr().out
     assert "programs to compile: 5\n--pad_px=128 would make it 3 (docs/predict.md)" in said
     assert not logging.getLogger("csst_jax").handlers
-
-
-def test_a_damaged_photo_is_named_and_the_rest_goes_on(run, photos, tmp_path, capsys):
-    (photos / "cut.png").write_bytes(file(photo())[:60])
-    (photos / "empty.jpg").write_bytes(b"")
-    (photos / "deep.png").write_bytes(file(Image.new("I;16", (8, 8))))
-    (photos / "gone.png").symlink_to(photos / "none")
-    (photos / "notes.txt").write_text("x")
-    predicted(run, photos, tmp_path / "out", status=1)
-    assert set(lines(tmp_path / "out")) == {"a", "b/turned", "c", "d"}
-    told = capsys.readouterr().err
-    for name, why in (
-        ("cut.png", "unreadable or truncated"),
-        ("empty.jpg", "0 bytes"),
-        ("deep.png", "colour mode I;16"),
-    ):
-        assert re.search(rf"error: \S*/{name}: .*{why}", told), told
-    assert "gone.png: the link leads nowhere" in told and "left out 1: not .png" in told
-    assert "error: not predicted, and named above: 4 of 8" in told
 
 
 def test_it_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
@@ -187,92 +122,11 @@ def test_pictures_of_another_state_of_a_file_or_network_do_not_stay(run, photos,
     assert len(list(out.glob("overlay/*.jpg"))) == 3
 
 
-def test_files_of_other_programs_are_not_written_over(run, photos, tmp_path, capsys):
-    (tmp_path / "out" / "mask").mkdir(parents=True)
-    (tmp_path / "out" / "mask" / "a.png").write_bytes(b"mine")
-    predicted(run, photos, tmp_path / "out", status=2)
-    assert (
-        "outputs of 1 of these names already, made of other files or by another program: a." in capsys.readouterr().err
-    )
-    assert content(tmp_path / "out") == {"mask/a.png": b"mine"}
-
-
 def test_a_second_run_in_the_photos_own_folder_takes_the_photos_alone(run, photos, capsys):
     for _ in range(2):
         predicted(run, photos, photos)
     assert set(lines(photos)) == {"a", "b/turned", "c", "d"}
     assert "written by this command" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "more,said",
-    [
-        (
-            ["--write=overlay,masks"],
-            "--write=overlay,masks: no kind 'masks'; give some of overlay,mask,classes,confidence",
-        ),
-        (["--write="], "--write=: nothing to write"),
-        (["--scales=0"], "prediction scales are (0.0,)"),
-        (["--window_px=-1"], "window_px=-1"),
-        (["--window_overlap=1"], "window_overlap=1.0"),
-        (["--pad_px=0"], "pad_px=0"),
-        (["--output="], "--output"),
-        (["--output=gs://bucket/out"], "written to this machine's disks"),
-        (["--checkpoint="], "--checkpoint"),
-        (["--checkpoint=nowhere"], "nowhere"),
-        (["--input=none"], "--input=none: there is no such file"),
-    ],
-)
-def test_mistakes_are_told_before_anything_is_written(run, photos, tmp_path, capsys, more, said):
-    predicted(run, photos, tmp_path / "out", *more, status=2)
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and said in told and not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("argument", ["--scales=a", "--pad_px=x", "--pads=3", "stray"])
-def test_flags_that_are_none_are_refused(run, photos, tmp_path, argument):
-    with pytest.raises(SystemExit) as ended:
-        predict.main([f"--checkpoint={run}", f"--output={tmp_path / 'out'}", "--flip", argument, f"--input={photos}"])
-    assert ended.value.code == 2
-
-
-def test_an_output_that_is_a_file_and_a_full_disk(run, photos, tmp_path, capsys, monkeypatch):
-    (tmp_path / "out").write_bytes(b"")
-    predicted(run, photos, tmp_path / "out", status=2)
-    assert "is a file; move that, or give another --output" in capsys.readouterr().err
-
-    def full(*_, **__):
-        raise OSError(28, os.strerror(28), "x.png")
-
-    monkeypatch.setattr(Image.Image, "save", full)
-    monkeypatch.setattr("csst_jax.evaluation.pictures.save_png", lambda *_: None)
-    predicted(run, photos, tmp_path / "more", status=2)
-    assert "x.png: No space left on device; free space, then run the same command again" in capsys.readouterr().err
-
-
-def test_a_size_that_does_not_fit_the_memory_is_named_and_the_others_go_on(run, photos, tmp_path, capsys, monkeypatch):
-    import jax
-
-    original = whole_image.WholeImagePredictor._for_size
-
-    def fails(self, size):
-        if size == (96, 32):
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
-        return original(self, size)
-
-    monkeypatch.setattr(whole_image.WholeImagePredictor, "_for_size", fails)
-    predicted(run, photos, tmp_path / "out", status=1)
-    assert set(lines(tmp_path / "out")) == {"a", "b/turned", "c"}
-    assert re.search(r"error: .*d.tif: an image of 32 x 96 px does not fit the memory", capsys.readouterr().err)
-
-
-def test_names_that_are_too_long_are_told(run, tmp_path, capsys):
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / f"{'x' * 250}.png").write_bytes(file(photo()))
-    (tmp_path / "photos" / "a.png").write_bytes(file(photo()))
-    predicted(run, tmp_path / "photos", tmp_path / "out", status=1)
-    assert set(lines(tmp_path / "out")) == {"a"}
-    assert "File name too long; give the image a shorter name" in capsys.readouterr().err
 
 
 def test_a_video_becomes_a_film_and_a_picture_of_each_frame(run, photos, tmp_path, capsys, monkeypatch):
@@ -307,50 +161,11 @@ def test_a_video_becomes_a_film_and_a_picture_of_each_frame(run, photos, tmp_pat
     assert [p.name for p in (out / "overlay").iterdir() if p.name.endswith(".tmp")] == []
 
 
-def test_an_overlay_that_is_larger_than_jpeg_takes_is_told(run, photos, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("csst_jax.prediction.written.LARGEST_JPEG_PX", 65)
-    predicted(run, photos, tmp_path / "out", status=1)
-    assert set(lines(tmp_path / "out")) == {"a", "b/turned", "c"}
-    assert "d.tif: the overlay is a JPEG file, of at most 65 px a side; leave it out" in capsys.readouterr().err
-    predicted(run, photos, tmp_path / "out", "--write=mask")
-    assert lines(tmp_path / "out")["d"]["height"] == 70
-
-
 def test_a_file_that_knows_no_classes_is_told(photos, tmp_path, capsys):
     weights = toy_file.write(tmp_path / "plain.safetensors", classes=())
     predicted(weights, photos, tmp_path / "out")
     assert f"{weights} does not know its classes: numbers are their names" in capsys.readouterr().out
     assert list(lines(tmp_path / "out")["a"]["areas"]) == ["class 0", "class 1", "class 2", "class 3"]
-
-
-@pytest.fixture
-def as_on_the_page(run, tmp_path, monkeypatch):
-    """A directory with what docs/predict.md speaks of."""
-    shutil.copytree(run, tmp_path / "runs" / "mine")
-    for name in ("photos/a.jpg", "photos/below/b.jpg", "more/photo.tif", "photo.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(file(photo(), "TIFF" if name.endswith("f") else "JPEG"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_every_command_of_the_page_runs(as_on_the_page):
-    assert problems(PAGE) == []
-    commands = [arguments for module, arguments in python_commands(PAGE) if module == "csst_jax.predict"]
-    assert len(commands) == 2
-    for arguments in commands:
-        assert predict.main([*arguments, "--compilation_cache_dir="]) == 0
-    assert set(lines(as_on_the_page / "seen")) == {"a", "below/b", "photo"}
-    for flag in re.findall(r"^\| `(--[^`]+)` \|", PAGE, re.M):
-        assert predict.main([*shlex.split(flag), *commands[0], "--overwrite", "--compilation_cache_dir="]) == 0
-
-
-def test_the_python_of_the_page_runs(as_on_the_page):
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    found = {}
-    exec(code, found)
-    assert (as_on_the_page / "mask.png").is_file() and found["found"].classes.shape == (12, 16)
-    assert "csst_jax.types.CsstError" in PAGE and issubclass(CsstError, Exception)
 
 
 @pytest.mark.slow
