@@ -186,6 +186,8 @@ def get_config() -> ConfigDict:
     # Share of each class's pixels, the surest ones, that keep their label even if the threshold is higher (CBST's
     # portions); 0 = one threshold for all classes.
     c.label.class_portion = 0.0
+    # Pixels become void that may be of a class which the teacher predicts more rarely than the masks show it.
+    c.label.void_missed = False
     c.label.shard_size = 256  # images a file; an interrupted run continues after the last whole file
 
     # Evaluation. It scores val_split at original resolution (paper §4.3.7: scales 0.5, 1 and 2, flip, and tiles).

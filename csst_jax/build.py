@@ -270,6 +270,7 @@ def predictor(
     expects: Preprocessing,
     batch_size: int,
     settings: MeshSettings,
+    runner_up: bool = False,
 ) -> WholeImagePredictor:
     """Whole-image prediction with a trained network.
 
@@ -280,6 +281,7 @@ def predictor(
       expects: what it expects of its input.
       batch_size: images a step.
       settings: how devices share an image.
+      runner_up: whether the second most probable class is told as well.
     """
     return WholeImagePredictor(
         net,
@@ -288,4 +290,5 @@ def predictor(
         preprocessing=expects,
         batch_size=batch_size,
         spatial=mesh(settings).shape[sharding.SPATIAL],
+        runner_up=runner_up,
     )

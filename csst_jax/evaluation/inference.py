@@ -131,8 +131,8 @@ def windows(
 
 
 def make_labeller(
-    probabilities: Callable[..., jax.Array], mesh: jax.sharding.Mesh
-) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    probabilities: Callable[..., jax.Array], mesh: jax.sharding.Mesh, runner_up: bool = False
+) -> Callable[..., tuple[jax.Array, ...]]:
     """A jittable function from a batch that is sharded over `data` to each pixel's class and its probability.
 
     A device, or those that share an image's rows, takes the images of its share one after another: probabilities have
@@ -142,22 +142,29 @@ def make_labeller(
     Args:
       probabilities: what `make_predictor` returns.
       mesh: the devices; `probabilities` itself may split rows over `spatial`.
+      runner_up: whether the second most probable class is told as well.
 
     Returns:
-      label(images uint8 "b h w 3", *state) -> classes uint8 "b h w" and confidences float32 "b h w".
+      label(images uint8 "b h w 3", *state) -> classes uint8 "b h w" and confidences float32 "b h w"; with `runner_up`
+      those of the second most probable class, too.
     """
 
-    def one(image: jax.Array, *state: Any) -> tuple[jax.Array, jax.Array]:
+    def one(image: jax.Array, *state: Any) -> tuple[jax.Array, ...]:
         p = probabilities(image[None], *state)[0]
-        return jnp.argmax(p, -1).astype(jnp.uint8), jnp.max(p, -1)
+        best = jnp.argmax(p, -1)
+        found = best.astype(jnp.uint8), jnp.max(p, -1)
+        if not runner_up:
+            return found
+        others = jnp.where(jnp.arange(p.shape[-1]) == best[..., None], -1.0, p)
+        return *found, jnp.argmax(others, -1).astype(jnp.uint8), jnp.max(others, -1)
 
-    def label(images: jax.Array, *state: Any) -> tuple[jax.Array, jax.Array]:
+    def label(images: jax.Array, *state: Any) -> tuple[jax.Array, ...]:
         share, everywhere = jax.sharding.PartitionSpec(DATA), jax.sharding.PartitionSpec()
         return jax.shard_map(
             lambda images, *state: jax.lax.map(lambda image: one(image, *state), images),
             mesh=mesh,
             in_specs=(share, *[everywhere] * len(state)),
-            out_specs=(share, share),
+            out_specs=(share,) * (4 if runner_up else 2),
             axis_names={DATA},
             check_vma=False,  # a check of what is exchanged between devices: nothing is
         )(images, *state)

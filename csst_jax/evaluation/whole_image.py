@@ -39,12 +39,16 @@ class Prediction:
       image: uint8 [h, w, 3].
       classes: uint8 [h, w], the most probable class.
       confidence: float32 [h, w], its probability.
+      runner_up: uint8 [h, w], the second most probable class; None where it was not asked for.
+      runner_up_confidence: float32 [h, w], its probability; likewise.
     """
 
     record: int
     image: np.ndarray
     classes: np.ndarray
     confidence: np.ndarray
+    runner_up: np.ndarray | None = None
+    runner_up_confidence: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Averaging:
 class PredictProgram:
     """One compile unit of prediction: whole images of one size. Prediction and the plan both take it from here."""
 
-    fn: Callable[..., tuple[jax.Array, jax.Array]]
+    fn: Callable[..., tuple[jax.Array, ...]]
     in_shardings: tuple[Any, ...]
     out_shardings: Any
     abstract_args: tuple[Any, ...]
@@ -95,6 +99,7 @@ def predict_program(
     batch_size: int,
     image_size: tuple[int, ...],
     mesh: jax.sharding.Mesh,
+    runner_up: bool = False,
 ) -> PredictProgram:
     """What predicts a batch of images of one size.
 
@@ -106,10 +111,11 @@ def predict_program(
       image_size: height and width in pixels; padded as `averaging` says.
       mesh: the devices. Those along `spatial` have the whole image, and share the rows of what the network makes of it
         (where they divide these: see `csst_jax.models.ops.rows`).
+      runner_up: whether the second most probable classes are returned as well.
 
     Returns:
       A function of (images uint8 [b, h, w, 3], params, batch_stats) that returns the most probable classes, uint8
-      [b, h, w], and their probabilities, float32 [b, h, w].
+      [b, h, w], and their probabilities, float32 [b, h, w]; with `runner_up` those of the second ones, too.
     """
 
     def logits(images: jax.Array, params: Arrays, batch_stats: Arrays) -> jax.Array:
@@ -120,7 +126,7 @@ def predict_program(
     options = dataclasses.asdict(averaging)
     pad_px = options.pop("pad_px")
     size = [_multiple(side, pad_px) for side in image_size]
-    predict = make_labeller(make_predictor(logits, preprocessing, **options), mesh)
+    predict = make_labeller(make_predictor(logits, preprocessing, **options), mesh, runner_up)
     images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh.shape[DATA]), *size, 3), jnp.uint8)
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (network.params, network.batch_stats))
     by_batch = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DATA))
@@ -144,6 +150,7 @@ class WholeImagePredictor:
         preprocessing: Preprocessing,
         batch_size: int,
         spatial: int = 1,
+        runner_up: bool = False,
     ):
         """Puts the network's state on the devices.
 
@@ -155,6 +162,7 @@ class WholeImagePredictor:
           preprocessing: what the network expects of its input.
           batch_size: images a step; rounded up to a multiple of the devices that share the batch.
           spatial: devices that share an image's rows.
+          runner_up: whether predictions tell the second most probable class as well.
         """
         mesh = make_mesh(jax.local_devices(), spatial)
         self._program = functools.partial(
@@ -164,6 +172,7 @@ class WholeImagePredictor:
             preprocessing=preprocessing,
             batch_size=batch_size,
             mesh=mesh,
+            runner_up=runner_up,
         )
         self._parameters = sum(np.size(value) for value in network.params.values())
         self._batch_size = _multiple(batch_size, mesh.shape[DATA])
@@ -206,10 +215,10 @@ class WholeImagePredictor:
         for row, image in zip(full, images + [images[0]] * (self._batch_size - len(images)), strict=True):
             row[: image.shape[0], : image.shape[1]] = image
         predict, layout = self._for_size(size)
-        classes, confidence = interruptible(lambda: jax.device_get(predict(jax.device_put(full, layout), *self._state)))
+        found = interruptible(lambda: jax.device_get(predict(jax.device_put(full, layout), *self._state)))
         for i, (record, image) in enumerate(zip(records, images, strict=True)):
             height, width, _ = image.shape
-            yield Prediction(record, image, classes[i, :height, :width], confidence[i, :height, :width])
+            yield Prediction(record, image, *(array[i, :height, :width] for array in found))
 
     def _padded_size(self, image: np.ndarray) -> tuple[int, ...]:
         return tuple(_multiple(side, self._pad_px) for side in image.shape[:2])

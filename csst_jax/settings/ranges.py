@@ -137,6 +137,7 @@ ALL: dict[str, Kind] = {
     **{f"{section}.{key}": kind for section in ("label", "evaluate") for key, kind in PREDICTION.items()},
     "label.confidence_threshold": LESS_THAN_ALL,
     "label.class_portion": SHARE,
+    "label.void_missed": Switch(),
     "label.shard_size": whole(1),
     "evaluate.boundary_ratio": LESS_THAN_ALL,
     "evaluate.batch_size": whole(1),

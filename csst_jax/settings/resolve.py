@@ -57,6 +57,7 @@ def run(config: ConfigDict) -> runs.Run:
             _named("label", averaging, config.label),
             config.label.confidence_threshold,
             config.label.class_portion,
+            config.label.void_missed,
             config.label.shard_size,
             requested(config.label.to_dict(), _defaults()["label"]),
         ),

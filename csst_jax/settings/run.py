@@ -19,6 +19,7 @@ class Labelling:
       averaging: over what probabilities are averaged.
       confidence_threshold: pixels below become void.
       class_portion: share of each class's pixels that keep their label in any case; 0 for none.
+      void_missed: whether pixels become void that may be of a class which is predicted too rarely.
       shard_size: images a file.
       request: see `RequestedSettings`.
     """
@@ -26,6 +27,7 @@ class Labelling:
     averaging: Averaging
     confidence_threshold: float
     class_portion: float
+    void_missed: bool
     shard_size: int
     request: RequestedSettings
 

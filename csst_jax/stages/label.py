@@ -75,6 +75,7 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
             teacher.expects,
             this.settings.evaluate.batch_size,
             this.settings.mesh,
+            runner_up=settings.void_missed,
         )
         _write_shards(directory, settings, this.pool, predictor)
         multihost_utils.sync_global_devices("pseudo labels written")
@@ -126,7 +127,7 @@ def _write_shards(
     (directory / "parts").mkdir(parents=True, exist_ok=True)
     log.info("%s: labelling %d images, %d shards", directory.name, len(ids), len(shards))
     said = time.monotonic()
-    smallest = thresholds.of_pool(directory, settings, selection, predictor)
+    keep = thresholds.of_pool(directory, settings, selection, predictor)
     with StopRequest() as stop:
         for shard, positions in enumerate(shards):
             if shard % jax.process_count() != jax.process_index() or _part(directory, shard, "json").exists():
@@ -144,7 +145,7 @@ def _write_shards(
                         prediction.confidence.ravel().astype(np.float64),
                         minlength=num_classes,
                     )
-                    below = prediction.confidence < smallest[prediction.classes]
+                    below = keep.void(prediction)
                     label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
                     ignored += int(below.sum())
                     encoded.append(encode_label(label))

@@ -1,12 +1,18 @@
-"""From which probability on a pixel keeps its pseudo label, class by class.
+"""Which pixels keep their pseudo label, decided class by class.
 
 One threshold for all classes takes away the classes that a teacher is never sure of: thin, small and rare ones. CBST
 (Zou et al. 2018) keeps the surest share of each class instead. Here the one threshold holds unless it would keep less
 than that share of a class; such a class gets a lower one.
+
+A class that the teacher often misses is taught away: where it misses one, the pixels are labelled as what is behind, and
+the student learns that. How much is missed can be told, since masks and pool show the same kind of images: the masks'
+share of the class minus the predicted one. The pixels whose second most probable class it is with the highest
+probability are the ones that it may be.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
@@ -14,6 +20,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from csst_jax.data.statistics import class_statistics
 from csst_jax.runtime.json_files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -29,12 +36,35 @@ log = logging.getLogger(__name__)
 FILE = "thresholds.json"
 _MOST_IMAGES = 128  # evenly spaced in the pool; their pixels are millions
 _BINS = 1000  # of probabilities
+_NEVER = 2.0  # above every probability
+# About half of the pixels whose second class is a missed one are of it.
+_DOUBTED_PER_MISSED = 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Thresholds:
+    """What a pixel needs to keep its label.
+
+    Attributes:
+      kept_from: float32 [C]: the least probability of its class.
+      doubted_from: float32 [C]: the probability from which on the second most probable class makes it void.
+    """
+
+    kept_from: np.ndarray
+    doubted_from: np.ndarray
+
+    def void(self, prediction: Prediction) -> np.ndarray:
+        """bool [h, w]: pixels that lose their label."""
+        void = prediction.confidence < self.kept_from[prediction.classes]
+        if prediction.runner_up is not None:
+            void |= prediction.runner_up_confidence >= self.doubted_from[prediction.runner_up]
+        return void
 
 
 def of_pool(
     directory: StoragePath, settings: Labelling, selection: Selection, predictor: WholeImagePredictor
-) -> np.ndarray:
-    """float32 [C]: the threshold of each class; all processes get the same.
+) -> Thresholds:
+    """The thresholds of a run; all processes get the same.
 
     A file in `directory` keeps them, so that an interrupted run labels the rest by the same ones.
 
@@ -45,39 +75,72 @@ def of_pool(
       predictor: predicts with the teacher's weights.
     """
     classes = selection.dataset.description.classes
-    if not settings.class_portion:
-        return np.full(len(classes), settings.confidence_threshold, np.float32)
+    if not settings.class_portion and not settings.void_missed:
+        return Thresholds(np.full(len(classes), settings.confidence_threshold), np.full(len(classes), _NEVER))
     path = directory / FILE
     if jax.process_index() == 0 and not path.exists():
         count = min(_MOST_IMAGES, len(selection.unlabelled))
         positions = np.linspace(0, len(selection.unlabelled) - 1, count).round().astype(int)
         log.info("%s: thresholds by class, from %d images", directory.name, count)
-        found = by_class(
-            predictor(selection.reader, [selection.unlabelled[i] for i in positions]),
-            len(classes),
-            settings.confidence_threshold,
-            settings.class_portion,
-        )
-        write_json(path, {name: float(value) for name, value in zip(classes, found, strict=True)})
+        seen = counted(predictor(selection.reader, [selection.unlabelled[i] for i in positions]), len(classes))
+        found = {"kept_from": kept_from(seen[0], settings.confidence_threshold, settings.class_portion)}
+        found["doubted_from"] = np.full(len(classes), _NEVER)
+        if settings.void_missed:
+            index = selection.dataset.centroids(selection.split)
+            found["doubted_from"] = doubted_from(*seen, class_statistics(index, selection.labelled).pixels)
+        write_json(path, {name: dict(zip(classes, map(float, v), strict=True)) for name, v in found.items()})
     multihost_utils.sync_global_devices("thresholds found")
-    return np.asarray([read_json(path)[name] for name in classes], np.float32)
+    stored = read_json(path)
+    return Thresholds(*(np.array([stored[n][c] for c in classes]) for n in ("kept_from", "doubted_from")))
 
 
-def by_class(predictions: Iterable[Prediction], num_classes: int, threshold: float, portion: float) -> np.ndarray:
-    """float32 [C]: `threshold`, or lower where fewer than `portion` of a class's pixels reach it.
+def counted(predictions: Iterable[Prediction], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [C, bins] each: pixels by class and probability, of the most probable class and of the second one."""
+    counts = np.zeros((2, num_classes, _BINS), np.int64)
+    for prediction in predictions:
+        told = [(prediction.classes, prediction.confidence), (prediction.runner_up, prediction.runner_up_confidence)]
+        for own, (classes, confidence) in zip(counts, told, strict=True):
+            if classes is None or confidence is None:
+                continue
+            bins = np.minimum((confidence.ravel() * _BINS).astype(np.int64), _BINS - 1)
+            cells = classes.ravel().astype(np.int64) * _BINS + bins
+            own += np.bincount(cells, minlength=own.size).reshape(own.shape)
+    return counts[0], counts[1]
+
+
+def kept_from(counts: np.ndarray, threshold: float, portion: float) -> np.ndarray:
+    """float64 [C]: `threshold`, or lower where fewer than `portion` of a class's pixels reach it.
 
     Args:
-      predictions: of some images.
-      num_classes: C.
+      counts: int64 [C, bins], of the most probable class.
       threshold: probability from 0 to 1.
-      portion: share of the pixels that are predicted as a class, 0 to 1.
+      portion: share of the pixels that are predicted as a class, 0 to 1; 0 leaves the threshold as it is.
     """
-    counts = np.zeros((num_classes, _BINS), np.int64)
-    for prediction in predictions:
-        bins = np.minimum((prediction.confidence.ravel() * _BINS).astype(np.int64), _BINS - 1)
-        cells = prediction.classes.ravel().astype(np.int64) * _BINS + bins
-        counts += np.bincount(cells, minlength=counts.size).reshape(counts.shape)
+    if not portion:
+        return np.full(len(counts), threshold)
+    return np.minimum(threshold, _surest(counts, np.ceil(portion * counts.sum(1))))
+
+
+def doubted_from(counts: np.ndarray, seconds: np.ndarray, mask_pixels: np.ndarray) -> np.ndarray:
+    """float64 [C]: from which probability on a second class is taken for one that was missed.
+
+    Args:
+      counts: int64 [C, bins], of the most probable class.
+      seconds: int64 [C, bins], of the second one.
+      mask_pixels: int64 [C], pixels of each class in the masks.
+
+    Returns:
+      For each class that is predicted more rarely than the masks show it, a threshold that its surest second places
+      reach, as many as are missing, and as many again; 2.0, which nothing reaches, for the others.
+    """
+    expected = mask_pixels / max(1, mask_pixels.sum()) * counts.sum()
+    missing = np.ceil(_DOUBTED_PER_MISSED * (expected - counts.sum(1)))
+    return np.where(missing > 0, _surest(seconds, np.maximum(missing, 1)), _NEVER)
+
+
+def _surest(counts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """float64 [C]: the highest probability that as many pixels as wanted reach; 0 where there are not so many."""
     surer = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]  # pixels in a bin or above it
-    enough = surer >= np.ceil(portion * surer[:, :1])  # the lowest bin always is
-    highest = _BINS - 1 - np.argmax(enough[:, ::-1], axis=1)
-    return np.minimum(threshold, highest / _BINS).astype(np.float32)
+    enough = surer >= wanted[:, None]
+    enough[:, 0] = True
+    return (_BINS - 1 - np.argmax(enough[:, ::-1], axis=1)) / _BINS

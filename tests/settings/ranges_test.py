@@ -120,6 +120,7 @@ WRONG = {
     **{f"{section}.{key}": wrong for section in ("label", "evaluate") for key, wrong in PREDICTION.items()},
     "label.confidence_threshold": LESS,
     "label.class_portion": SHARE,
+    "label.void_missed": SWITCH,
     "label.shard_size": COUNT,
     "evaluate.boundary_ratio": LESS,
     "evaluate.batch_size": COUNT,

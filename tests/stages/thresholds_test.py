@@ -27,22 +27,58 @@ def kept(found, klass):
     return (values >= found[klass]).mean()
 
 
+def by_class(threshold, portion):
+    return thresholds.kept_from(thresholds.counted(predictions(), 3)[0], threshold, portion)
+
+
 @pytest.mark.parametrize("portion", [0.25, 0.5, 1.0])
 def test_an_unsure_class_keeps_its_share_and_a_sure_one_the_threshold(portion):
-    found = thresholds.by_class(predictions(), 3, 0.8, portion)
-    assert found.dtype == np.float32
-    assert found[0] == np.float32(0.8) and kept(found, 0) == 1
+    found = by_class(0.8, portion)
+    assert found[0] == 0.8 and kept(found, 0) == 1
     assert portion <= kept(found, 1) <= portion + 0.02
-    assert kept(np.full(3, 0.8), 1) == 0, "one threshold would leave nothing of it"
+    assert kept(by_class(0.8, 0), 1) == 0, "one threshold leaves nothing of it"
 
 
 def test_a_class_that_is_never_predicted_has_the_threshold():
-    assert thresholds.by_class(predictions(), 3, 0.8, 0.5)[2] == np.float32(0.8)
+    found = by_class(0.8, 0.5)
+    assert found[2] == 0.8
 
 
 def test_the_surest_pixels_of_all_are_counted():
     certain = Prediction(0, np.zeros((1, 2, 3), np.uint8), np.zeros((1, 2), np.uint8), np.ones((1, 2), np.float32))
-    assert thresholds.by_class([certain], 1, 1.0, 0.5)[0] == pytest.approx(0.999)
+    counts, seconds = thresholds.counted([certain], 1)
+    assert thresholds.kept_from(counts, 1.0, 0.5)[0] == pytest.approx(0.999) and not seconds.any()
+
+
+def with_second(first, second, probability):
+    """A prediction of 0.6 for one class, and of another probability for the next."""
+    shape = first.shape
+    return Prediction(0, np.zeros((*shape, 3), np.uint8), first, np.full(shape, 0.6, np.float32), second, probability)
+
+
+def test_pixels_that_may_be_of_a_missed_class_are_void():
+    rng = np.random.default_rng(0)
+    first = np.zeros((40, 50), np.uint8)
+    first[:1] = 2
+    second = np.full((40, 50), 1, np.uint8)
+    second[20:] = 2
+    probability = rng.uniform(0, 0.4, (40, 50)).astype(np.float32)
+    prediction = with_second(first, second, probability)
+    counts, seconds = thresholds.counted([prediction], 3)
+    # In the masks class 1 has a tenth of the pixels, class 2 less than is predicted.
+    doubted = thresholds.doubted_from(counts, seconds, np.array([890, 100, 10]))
+    assert doubted[0] == doubted[2] == 2.0 and 0 < doubted[1] < 0.4
+    void = thresholds.Thresholds(np.zeros(3), doubted).void(prediction)
+    assert not void[20:].any(), "second places of a class that is not missed"
+    assert 400 <= void.sum() <= 410, "twice the 200 pixels that are missing"
+    assert probability[:20][void[:20]].min() > probability[:20][~void[:20]].max() - 1e-3, "the surest of them"
+
+
+def test_of_a_class_that_is_never_second_either_nothing_is_void():
+    first, second = np.zeros((4, 5), np.uint8), np.full((4, 5), 1, np.uint8)
+    prediction = with_second(first, second, np.full((4, 5), 0.3, np.float32))
+    doubted = thresholds.doubted_from(*thresholds.counted([prediction], 3), np.array([1, 0, 1]))
+    assert not thresholds.Thresholds(np.zeros(3), doubted).void(prediction).any()
 
 
 @pytest.fixture
@@ -54,12 +90,12 @@ def pool():
 
 
 def settings(portion):
-    return types.SimpleNamespace(confidence_threshold=0.8, class_portion=portion)
+    return types.SimpleNamespace(confidence_threshold=0.8, class_portion=portion, void_missed=False)
 
 
 def test_without_a_portion_nothing_is_predicted(tmp_path, pool):
     found = thresholds.of_pool(tmp_path, settings(0.0), pool, None)
-    assert found.tolist() == [np.float32(0.8)] * 3 and not any(tmp_path.iterdir())
+    assert found.kept_from.tolist() == [0.8] * 3 and not any(tmp_path.iterdir())
 
 
 def test_an_interrupted_run_goes_on_with_its_own_thresholds(tmp_path, pool):
@@ -71,7 +107,7 @@ def test_an_interrupted_run_goes_on_with_its_own_thresholds(tmp_path, pool):
 
     first = thresholds.of_pool(tmp_path, settings(0.5), pool, predictor)
     again = thresholds.of_pool(tmp_path, settings(0.5), pool, None)
-    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first.kept_from, again.kept_from)
     assert len(asked) == 1 and len(set(asked[0])) == 128 and max(asked[0]) == 999
     stored = json.loads((tmp_path / thresholds.FILE).read_text(encoding="utf-8"))
-    assert list(stored) == list(CLASSES) and stored["pole"] < stored["road"]
+    assert list(stored["kept_from"]) == list(CLASSES) and stored["kept_from"]["pole"] < stored["kept_from"]["road"]
