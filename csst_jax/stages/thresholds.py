@@ -4,10 +4,10 @@ One threshold for all classes takes away the classes that a teacher is never sur
 (Zou et al. 2018) keeps the surest share of each class instead. Here the one threshold holds unless it would keep less
 than that share of a class; such a class gets a lower one.
 
-A class that the teacher often misses is taught away: where it misses one, the pixels are labelled as what is behind, and
-the student learns that. How much is missed can be told, since masks and pool show the same kind of images: the masks'
-share of the class minus the predicted one. The pixels whose second most probable class it is with the highest
-probability are the ones that it may be.
+A class that the teacher often misses is taught away: the missed pixels are labelled as what is behind, and the student
+learns that. How much is missed can be told, since masks and pool show the same kind of images: the masks' share of the
+class minus the predicted one. The pixels whose second most probable class it is, with the highest probability, are the
+ones that it may be.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Thresholds:
     doubted_from: np.ndarray
 
     def void(self, prediction: Prediction) -> np.ndarray:
-        """bool [h, w]: pixels that lose their label."""
+        """Which pixels lose their label, bool [h, w]."""
         void = prediction.confidence < self.kept_from[prediction.classes]
         if prediction.runner_up is not None:
             void |= prediction.runner_up_confidence >= self.doubted_from[prediction.runner_up]
