@@ -183,8 +183,8 @@ def get_config() -> ConfigDict:
     # Pseudo labels. They are hard, for every unlabelled image (paper §3.1, eq. 2).
     c.label = prediction()
     c.label.confidence_threshold = 0.0  # pixels below become void; 0 = off, as in the paper
-    # Share of each class's pixels, the surest ones, that keep their label even if the threshold is higher (CBST's
-    # portions); 0 = one threshold for all classes.
+    # Share of each class's pixels, the surest ones, that keep their label (CBST's portions); 0 = off. Unlike one
+    # threshold for all classes, it keeps the classes' shares as they are.
     c.label.class_portion = 0.0
     # Pixels become void that may be of a class which the teacher predicts more rarely than the masks show it.
     c.label.void_missed = False
@@ -250,8 +250,8 @@ def few_masks(c: ConfigDict, pretrained: str, network: str = "light_fpn_efficien
     """Settings for few masks and a pretrained trunk.
 
     Teacher and student take as many steps, so the teacher's score is that of the masks alone. Half of the student's
-    crops are real ones. The others have pseudo labels and are strongly augmented. Labels of which the teacher is not
-    very sure are void: at a threshold of 0.6 the demo's student forgot pedestrians, which the teacher often misses.
+    crops are real ones. The others have pseudo labels and are strongly augmented. The surest half of each class keeps
+    its label. One threshold for all classes teaches away the classes of which the teacher is seldom sure.
     """
     for stage in (c.teacher, c.student):
         stage.network, stage.pretrained = network, pretrained
@@ -261,7 +261,6 @@ def few_masks(c: ConfigDict, pretrained: str, network: str = "light_fpn_efficien
         stage.augment.blur = 0.0
     c.student.method.name = "real_and_pseudo"
     c.label.flip = True
-    c.label.confidence_threshold = 0.9
     c.label.class_portion = 0.5
 
 

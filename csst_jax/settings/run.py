@@ -18,7 +18,7 @@ class Labelling:
     Attributes:
       averaging: over what probabilities are averaged.
       confidence_threshold: pixels below become void.
-      class_portion: share of each class's pixels that keep their label in any case; 0 for none.
+      class_portion: share of each class's pixels, the surest ones, that keep their label; 0 for all.
       void_missed: whether pixels become void that may be of a class which is predicted too rarely.
       shard_size: images a file.
       request: see `RequestedSettings`.

@@ -1,8 +1,8 @@
 """Which pixels keep their pseudo label, decided class by class.
 
-One threshold for all classes takes away the classes that a teacher is never sure of: thin, small and rare ones. CBST
-(Zou et al. 2018) keeps the surest share of each class instead. Here the one threshold holds unless it would keep less
-than that share of a class; such a class gets a lower one.
+One threshold for all classes takes away the classes that a teacher is seldom sure of: thin, small and rare ones. What
+stays of them is what is labelled as their neighbours: at 0.9, a road keeps nearly all of its pixels, wrong ones at the
+pavement among them, and the pavement keeps few. CBST (Zou et al. 2018) keeps the surest share of each class instead.
 
 A class that the teacher often misses is taught away: the missed pixels are labelled as what is behind, and the student
 learns that. How much is missed can be told, since masks and pool show the same kind of images: the masks' share of the
@@ -76,7 +76,10 @@ def of_pool(
     """
     classes = selection.dataset.description.classes
     if not settings.class_portion and not settings.void_missed:
-        return Thresholds(np.full(len(classes), settings.confidence_threshold), np.full(len(classes), _NEVER))
+        return Thresholds(
+            np.full(len(classes), settings.confidence_threshold, np.float32),
+            np.full(len(classes), _NEVER, np.float32),
+        )
     path = directory / FILE
     if jax.process_index() == 0 and not path.exists():
         count = min(_MOST_IMAGES, len(selection.unlabelled))
@@ -91,7 +94,7 @@ def of_pool(
         write_json(path, {name: dict(zip(classes, map(float, v), strict=True)) for name, v in found.items()})
     multihost_utils.sync_global_devices("thresholds found")
     stored = read_json(path)
-    return Thresholds(*(np.array([stored[n][c] for c in classes]) for n in ("kept_from", "doubted_from")))
+    return Thresholds(*(np.array([stored[n][c] for c in classes], np.float32) for n in ("kept_from", "doubted_from")))
 
 
 def counted(predictions: Iterable[Prediction], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +112,7 @@ def counted(predictions: Iterable[Prediction], num_classes: int) -> tuple[np.nda
 
 
 def kept_from(counts: np.ndarray, threshold: float, portion: float) -> np.ndarray:
-    """float64 [C]: `threshold`, or lower where fewer than `portion` of a class's pixels reach it.
+    """float64 [C]: what the surest `portion` of a class's pixels reach, and `threshold` at least.
 
     Args:
       counts: int64 [C, bins], of the most probable class.
@@ -118,7 +121,7 @@ def kept_from(counts: np.ndarray, threshold: float, portion: float) -> np.ndarra
     """
     if not portion:
         return np.full(len(counts), threshold)
-    return np.minimum(threshold, _surest(counts, np.ceil(portion * counts.sum(1))))
+    return np.maximum(threshold, _surest(counts, np.ceil(portion * counts.sum(1))))
 
 
 def doubted_from(counts: np.ndarray, seconds: np.ndarray, mask_pixels: np.ndarray) -> np.ndarray:

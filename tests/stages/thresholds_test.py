@@ -32,22 +32,23 @@ def by_class(threshold, portion):
 
 
 @pytest.mark.parametrize("portion", [0.25, 0.5, 1.0])
-def test_an_unsure_class_keeps_its_share_and_a_sure_one_the_threshold(portion):
-    found = by_class(0.8, portion)
-    assert found[0] == 0.8 and kept(found, 0) == 1
-    assert portion <= kept(found, 1) <= portion + 0.02
-    assert kept(by_class(0.8, 0), 1) == 0, "one threshold leaves nothing of it"
+def test_every_class_keeps_the_same_share_whether_it_is_sure_or_not(portion):
+    found = by_class(0.0, portion)
+    for klass in (0, 1):
+        assert portion <= kept(found, klass) <= portion + 0.03
+    assert kept(by_class(0.8, 0), 1) == 0 and kept(by_class(0.8, 0), 0) == 1, "one threshold keeps one class alone"
 
 
-def test_a_class_that_is_never_predicted_has_the_threshold():
-    found = by_class(0.8, 0.5)
-    assert found[2] == 0.8
+def test_the_threshold_holds_as_well():
+    found = by_class(0.5, 0.8)
+    assert found[1] == 0.5, "more than a fifth of class 1 is below it"
+    assert found[0] > 0.9
 
 
 def test_the_surest_pixels_of_all_are_counted():
     certain = Prediction(0, np.zeros((1, 2, 3), np.uint8), np.zeros((1, 2), np.uint8), np.ones((1, 2), np.float32))
     counts, seconds = thresholds.counted([certain], 1)
-    assert thresholds.kept_from(counts, 1.0, 0.5)[0] == pytest.approx(0.999) and not seconds.any()
+    assert thresholds.kept_from(counts, 0.0, 0.5)[0] == pytest.approx(0.999) and not seconds.any()
 
 
 def with_second(first, second, probability):
@@ -95,7 +96,7 @@ def settings(portion):
 
 def test_without_a_portion_nothing_is_predicted(tmp_path, pool):
     found = thresholds.of_pool(tmp_path, settings(0.0), pool, None)
-    assert found.kept_from.tolist() == [0.8] * 3 and not any(tmp_path.iterdir())
+    assert found.kept_from.tolist() == [np.float32(0.8)] * 3 and not any(tmp_path.iterdir())
 
 
 def test_an_interrupted_run_goes_on_with_its_own_thresholds(tmp_path, pool):
