@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 
 LOGS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "results" / "logs"
 NETWORK = "light_fpn_efficientnet_lite0"
+CROP_PX = 160
+"""Side of a crop: what 30 hours of one core allow for all tasks, seeds and arms."""
 _CROPS_AN_EPOCH, _BATCH = 400, 8
 
 TRAINING = {
     "samples_per_epoch": _CROPS_AN_EPOCH,
     "batch_size": _BATCH,
-    "crop_px": 224,
+    "crop_px": CROP_PX,
     "schedule.kind": "constant",
     "lr.base": 0.02,
     "lr.per": "step",
@@ -43,7 +45,7 @@ TRAINING = {
     "sampler.min_area_px": 32,
     "sampler.pseudo_min_area_px": 32,
 }
-"""Of every network: the settings of an independent probe in PyTorch, whose scores on masks alone are known."""
+"""Of every network: the settings of an independent probe in PyTorch, but for its crops of 224 pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Arm:
 
 
 _STRONG_MASKS = {"name": "real_and_pseudo", "real_and_pseudo.pseudo_parts": 0, "real_and_pseudo.real_view": "strong"}
-_LABELS = {"flip": True, "confidence_threshold": 0.6}
+_LABELS = {"flip": True, "class_portion": 0.5}
 _RECIPE = {f"label.{key}": value for key, value in _LABELS.items()} | {"student.method.name": "real_and_pseudo"}
 ARMS = (
     Arm("baseline", "teacher", "teacher,evaluate", {}),
@@ -162,7 +164,7 @@ def _note(path: pathlib.Path, options: argparse.Namespace, arm: Arm, workdir: pa
     """Adds an arm's scores to the log, whole or not at all."""
     results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
     log = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    log |= {"task": options.task, "steps": options.steps, "seed": options.seed, "network": NETWORK}
+    log |= {"task": options.task, "steps": options.steps, "seed": options.seed, "network": NETWORK, "crop_px": CROP_PX}
     found = results[arm.network]
     entry = {key: found[key] for key in ("miou", "iou", "steps")} | {"flags": arm.flags}
     if arm.network == "student":

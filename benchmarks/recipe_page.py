@@ -45,14 +45,15 @@ def write(logs: pathlib.Path) -> pathlib.Path:
 
 def page(logs: Sequence[Log], notes: str) -> str:
     """The page's Markdown."""
+    sides = " and ".join(f"{px} x {px}" for px in sorted({log["crop_px"] for log in logs}))
     lines = [
         "# When do pseudo labels pay?",
         "",
         "Written by `python -m benchmarks.recipe page` from `logs/recipe-TASK-STEPS-SEED.json`; do not edit. "
         "`python -m benchmarks.recipe run` writes the logs.",
         "",
-        "All networks of a row take the same number of steps of 8 crops of 224 x 224 pixels. A student's teacher is "
-        "the network of *masks alone* in the same row. Scores are mIoU in percent of the last weights; with several "
+        f"All networks of a row take the same number of steps of 8 crops of {sides} pixels. A student's teacher is the "
+        "network of *masks alone* in the same row. Scores are mIoU in percent of the last weights; with several "
         "seeds the mean, and in brackets the number of seeds. *Room* is all masks minus masks alone: no use of pseudo "
         "labels can be expected to gain more.",
         "",

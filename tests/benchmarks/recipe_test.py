@@ -118,7 +118,7 @@ def test_arms_run_one_after_another_and_their_scores_are_noted(tmp_path, monkeyp
 
 def log_of(task, steps, seed, **scores):
     arms = {arm: {"miou": value, "iou": {"road": value, "pole": value / 2}} for arm, value in scores.items()}
-    return {"task": task, "steps": steps, "seed": seed, **arms}
+    return {"task": task, "steps": steps, "seed": seed, "crop_px": 160, **arms}
 
 
 def test_page_pairs_seeds_and_shows_the_room():
