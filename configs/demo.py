@@ -9,7 +9,7 @@ def get_config() -> ConfigDict:
     """12 masks, 150 unlabelled images, 40 for validation; teacher and student take as many steps."""
     c = base.get_config()
     c.data.dir = "data/synthetic"
-    base.few_masks(c, pretrained="imagenet")
+    base.few_masks(c)
     for stage in (c.teacher, c.student):
         stage.crop_px = 192
         stage.batch_size = 8
