@@ -92,7 +92,8 @@ PAGES = (
         "CamVid with 46 of 367 masks, from ImageNet weights: val mIoU",
         "The configuration was `configs/camvid.py:net=deeplab_v3_plus_efficientnet_lite0,pretrained=…` (fraction 1/8), "
         "before it had the recipe for few masks, with one seed and all 101 val images. Each run had one core of two, "
-        'beside other work, which is included in the minutes. The network is DeepLabV3+ on EfficientNet-Lite0 in lineage "smp" at output stride 16. Its trunk '
+        "beside other work, which is included in the minutes. The network is DeepLabV3+ on EfficientNet-Lite0 in "
+        'lineage "smp" at output stride 16. Its trunk '
         "comes from the PyPI package. The teacher takes 30 epochs and the student 40.\n\n"
         "* **Lite0** trains this network as its own student, with the control of equal steps "
         f"({_CONTROL}).\n"
