@@ -143,8 +143,8 @@ def page_of(logs: pathlib.Path) -> str:
         "",
         "A teacher's predictions for a pool, compared with the pool's masks, which no network has seen. Each rule "
         "makes some pixels void. *Kept* is the share of pixels that keep a label, *right* the share of these that is "
-        "right. For each class the table shows how many of its pixels in the masks keep a right label, and how many a wrong "
-        "one, in percent. A student forgets a class whose pixels have more wrong labels than right ones.",
+        "right. For each class the table shows how many of its pixels in the masks keep a right label, and how many a "
+        "wrong one, in percent. A student forgets a class whose pixels have more wrong labels than right ones.",
     ]
     for path in paths:
         log = json.loads(path.read_text(encoding="utf-8"))
