@@ -235,53 +235,6 @@ def one_of(name: str, value: str, known: Mapping[str, str]) -> str:
     return known[value]
 
 
-def expect_weak_teacher(c: ConfigDict) -> None:
-    """For a teacher that starts from random weights on few masks (measured: docs/adr/0006-unsure-pixels-are-void.md).
-
-    It misses most thin and rare things, and is unsure where it does. Labelled as what is behind them, they would teach
-    the student not to see them: void is better, and half of each class's crops from real masks.
-    """
-    c.label.flip = True
-    c.label.confidence_threshold = 0.5
-    c.student.sampler.real_share = 0.5
-
-
-FEW_MASKS_NETWORK = "light_fpn_efficientnet_lite0"
-"""Of the networks that two cores train in minutes, the best one on few masks (docs/results/recipe.md)."""
-
-
-def few_masks(c: ConfigDict, net: str = "", student: str = "", pretrained: str = "") -> None:
-    """Networks and recipe for few masks: light FPN with ImageNet weights, or what the user chose.
-
-    With pretrained weights, half of the student's crops are real ones. The others have pseudo labels and are strongly
-    augmented. The surest half of each class keeps its label: one threshold for all classes teaches away the classes of
-    which the teacher is seldom sure. From random weights, `expect_weak_teacher` holds.
-
-    Args:
-      c: to be changed.
-      net: of the teacher; `FEW_MASKS_NETWORK` if empty.
-      student: its network; the teacher's if empty.
-      pretrained: weights for `net`; if both are empty, those of ImageNet.
-    """
-    if not net:
-        net, pretrained = FEW_MASKS_NETWORK, pretrained or "imagenet"
-    choose_networks(c, net, student, pretrained)
-    for stage in (c.teacher, c.student):
-        if not stage.pretrained:
-            stage.lr.base = 0.05
-            continue
-        stage.schedule.kind = "constant"
-        stage.lr.base, stage.lr.per = 0.02, "step"
-        stage.loss.ohem = False
-        stage.augment.blur = 0.0
-    if c.teacher.pretrained:
-        c.student.method.name = "real_and_pseudo"
-        c.label.flip = True
-        c.label.class_portion = 0.5
-    else:
-        expect_weak_teacher(c)
-
-
 def choose_networks(c: ConfigDict, net: str, student: str, pretrained: str) -> None:
     """Sets the teacher's network, the student's (empty: the same), and weights for whichever of them is `net`."""
     c.teacher.network, c.student.network = net, student or net

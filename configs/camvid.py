@@ -12,6 +12,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from configs import base
+from configs._few_masks import few_masks
 
 _SPLITS = pathlib.Path(__file__).resolve().parent.parent / "data_prep" / "splits" / "camvid"
 
@@ -28,7 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.data.dir = "data/camvid"
     if options["fraction"] != "full":
         c.data.labelled_ids = str(_SPLITS / f"{options['fraction']}.txt")
-    base.few_masks(c, options["net"], options["student"], options["pretrained"])
+    few_masks(c, options["net"], options["student"], options["pretrained"])
     for stage in (c.teacher, c.student):
         stage.sampler.name = options["sampler"]
         stage.crop_px = 224

@@ -3,13 +3,14 @@
 from ml_collections import ConfigDict
 
 from configs import base
+from configs._few_masks import few_masks
 
 
 def get_config() -> ConfigDict:
     """12 masks, 150 unlabelled images, 40 for validation; teacher and student take as many steps."""
     c = base.get_config()
     c.data.dir = "data/synthetic"
-    base.few_masks(c)
+    few_masks(c)
     for stage in (c.teacher, c.student):
         stage.crop_px = 192
         stage.batch_size = 8

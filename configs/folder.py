@@ -11,6 +11,7 @@ chosen. For a better result train longer (`--config.teacher.epochs=180 --config.
 from ml_collections import ConfigDict
 
 from configs import base
+from configs._few_masks import few_masks
 from csst_jax.settings.sizes import OPEN
 
 
@@ -18,7 +19,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """Options: `net` (of the teacher), `student` (its network; `net` by default), `pretrained` (weights for `net`)."""
     options = base.options(arg, net="", student="", pretrained="")
     c = base.get_config()
-    base.few_masks(c, **options)
+    few_masks(c, **options)
     for stage in (c.teacher, c.student):
         stage.epochs = 90
         stage.crop_px = stage.batch_size = stage.samples_per_epoch = OPEN
