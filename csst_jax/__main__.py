@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Prepare images": {
         "prepare": ("data_prep.folder", "your own images, and masks for some of them"),
+        "annotations": (
+            "data_prep.annotations",
+            "masks from COCO, CVAT, LabelMe, Label Studio, Roboflow",
+        ),
         "prepare demo": ("data_prep.synthetic", "made-up street scenes, to try everything with"),
         "prepare camvid": ("data_prep.camvid", "CamVid"),
         "prepare cityscapes": ("data_prep.cityscapes", "Cityscapes"),

@@ -1,7 +1,8 @@
-"""Class names, colours and mask values that the user gives: a list with commas, or a YAML or JSON file."""
+"""Class names, colours and mask values that the user gives: a list with commas, or a YAML, JSON or CSV file."""
 
 from __future__ import annotations
 
+import csv
 import os
 import pathlib
 from collections.abc import Collection, Sequence
@@ -70,10 +71,20 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
 
 
 def _load(path: pathlib.Path) -> Any:
+    if path.suffix.lower() == ".csv":
+        return _load_csv(path)
     try:
         return yaml.safe_load(read_text(path, "classes (YAML or JSON)"))  # JSON is YAML, too
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date that is none
         raise CsstError(f"{path}: unreadable file of classes ({error}); it must be YAML or JSON.") from error
+
+
+def _load_csv(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Roboflow's `_classes.csv`, which lies beside its masks."""
+    rows = [[cell.strip() for cell in row] for row in csv.reader(read_text(path, "classes").splitlines()) if row]
+    if not rows or rows[0] != ["Pixel Value", "Class"] or not all(len(r) == 2 and r[0].isdecimal() for r in rows[1:]):
+        raise CsstError(f"{path}: expected lines such as `Pixel Value, Class` and `0, background`, as of Roboflow.")
+    return [{"name": name, "values": [int(value)]} for value, name in rows[1:]]
 
 
 def _list(where: str, entry: dict[str, Any], key: str) -> list[Any]:

@@ -71,7 +71,7 @@ def find_masks(
     Raises:
       CsstError: the directory is missing.
     """
-    used = {path.resolve() for path in images.values()}
+    used = {path.resolve() for path in (*images.values(), pathlib.Path(flags.classes).expanduser())}
     inner = _inside(flags.masks, flags.images)
 
     def judge(path: pathlib.Path) -> str | None:
