@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LEVELS = (
     ("main", "command_line"),
     ("pipeline",),
+    ("serving",),
     ("prediction",),
     ("stages", "planning", "report"),
     ("build", "settings.resolve"),
