@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from csst_jax.data.picture_file import IMAGE_SUFFIXES
 from csst_jax.types import CsstError
 from data_prep import cli
-from data_prep.annotated import masks, reading, shapes
+from data_prep.annotated import masks, reading, regions, written
 from data_prep.found_files import find_files
 from data_prep.problems import Problems
 
@@ -29,7 +29,7 @@ from data_prep.problems import Problems
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     flags = _arguments().parse_args(argv)
-    shapes.require_pycocotools()
+    regions.require_pycocotools()
     problems = Problems()
     files = reading.read_all(flags.annotations, problems)
     images = find_images(flags.images, flags.masks, problems)
@@ -37,12 +37,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     rule = masks.Rule(flags.outside, flags.overlaps, flags.empty == "background", flags.boxes, void)
     wanted = masks.collect(files, images, rule, problems)
     problems.raise_if_any()
-    made = masks.write(wanted, flags.masks, rule, flags.overwrite, problems)
+    made = written.write(wanted, flags.masks, rule, flags.overwrite, problems)
     problems.raise_if_any()
     tools = ", ".join(sorted({found.tool for _, found in files}))
     print(f"{flags.annotations}: {tools}" + (f", {len(files)} files" if len(files) > 1 else ""))
     print("\n".join(made.lines()))
-    given = {"images": flags.images, "masks": flags.masks, "classes": flags.masks / masks.CLASSES_FILE}
+    given = {"images": flags.images, "masks": flags.masks, "classes": flags.masks / written.CLASSES_FILE}
     arguments = " ".join(f"--{name}={shlex.quote(str(path))}" for name, path in given.items())
     print(f"next: python -m data_prep.folder {arguments} --data_dir=data --name=mine")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import pathlib
 from collections.abc import Collection, Sequence
@@ -13,6 +12,7 @@ import yaml
 from csst_jax.data.descriptions import distinct_palette
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 from csst_jax.user_files import read_text
+from data_prep import roboflow_classes
 from data_prep.label_map import Colour, LabelMap
 
 _VALUES = 2**31  # what a mask can hold
@@ -72,19 +72,11 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
 
 def _load(path: pathlib.Path) -> Any:
     if path.suffix.lower() == ".csv":
-        return _load_csv(path)
+        return roboflow_classes.read(path)
     try:
         return yaml.safe_load(read_text(path, "classes (YAML or JSON)"))  # JSON is YAML, too
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date that is none
         raise CsstError(f"{path}: unreadable file of classes ({error}); it must be YAML or JSON.") from error
-
-
-def _load_csv(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Roboflow's `_classes.csv`, which lies beside its masks."""
-    rows = [[cell.strip() for cell in row] for row in csv.reader(read_text(path, "classes").splitlines()) if row]
-    if not rows or rows[0] != ["Pixel Value", "Class"] or not all(len(r) == 2 and r[0].isdecimal() for r in rows[1:]):
-        raise CsstError(f"{path}: expected lines such as `Pixel Value, Class` and `0, background`, as of Roboflow.")
-    return [{"name": name, "values": [int(value)]} for value, name in rows[1:]]
 
 
 def _list(where: str, entry: dict[str, Any], key: str) -> list[Any]:

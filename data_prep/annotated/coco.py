@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from data_prep.annotated import shapes
-from data_prep.annotated.shapes import Annotated, Annotations, Bad, Shape
+from csst_jax.data.picture_file import Bad
+from data_prep.annotated import packed, regions
+from data_prep.annotated.shapes import Annotated, Annotations, Shape
 from data_prep.annotated.values import Value
 
 
@@ -24,9 +25,9 @@ def read(content: Value) -> Annotations:
         raise Bad(f"{content.where}: COCO panoptic, whose masks are pictures. Export COCO instance segmentation.")
     labels = _labels(content, {entry["category_id"].value for entry in entries})
     found.classes = list(dict.fromkeys(labels.values()))
-    images: dict[object, tuple[str, str, shapes.Size]] = {}
+    images: dict[object, tuple[str, str, regions.Size]] = {}
     for image in content["images"].entries():
-        size = shapes.checked((image["height"].whole(1), image["width"].whole(1)), image.where)
+        size = regions.checked((image["height"].whole(1), image["width"].whole(1)), image.where)
         number = image["id"].value
         if number in images:
             raise Bad(f"{image['id'].where}: {number!r} is another image's id, too. Export the annotations again.")
@@ -66,7 +67,7 @@ def _labels(content: Value, used: set[object]) -> dict[object, str]:
     return labels
 
 
-def _shape(entry: Value, label: str, size: shapes.Size) -> Shape | None:
+def _shape(entry: Value, label: str, size: regions.Size) -> Shape | None:
     outline = entry.get("segmentation")
     if outline is not None and isinstance(outline.value, dict):
         counts = outline["counts"]
@@ -75,16 +76,17 @@ def _shape(entry: Value, label: str, size: shapes.Size) -> Shape | None:
                 f"{outline['size'].where} is {outline['size'].value} and the image has [{size[0]}, {size[1]}]. Export "
                 "the annotations again."
             )
-        runs = counts.value if isinstance(counts.value, str) else [count.whole() for count in counts.entries()]
-        return Shape(label, shapes.of_coco(runs, size, counts.where))
+        is_text = isinstance(counts.value, str)
+        runs = packed.of_text(counts.value, counts.where) if is_text else [run.whole() for run in counts.entries()]
+        return Shape(label, regions.of_runs(runs, size, counts.where))
     if outline is not None and outline.value:
         polygons = [list(zip(*[iter(part.numbers())] * 2, strict=True)) for part in map(_even, outline.entries())]
-        return Shape(label, shapes.of_outlines(polygons, size, outline.where))
+        return Shape(label, regions.of_outlines(polygons, size, outline.where))
     box = entry.get("bbox")
     if box is None or len(box.numbers()) != 4:
         return None
     x, y, width, height = box.numbers()
-    return Shape(label, shapes.of_box(x, y, width, height, 0, size, box.where), is_box=True)
+    return Shape(label, regions.of_box(x, y, width, height, 0, size, box.where), is_box=True)
 
 
 def _even(part: Value) -> Value:

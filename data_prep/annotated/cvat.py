@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from data_prep.annotated import shapes
-from data_prep.annotated.shapes import Annotated, Annotations, Bad, Shape
+from csst_jax.data.picture_file import Bad
+from data_prep.annotated import regions
+from data_prep.annotated.shapes import Annotated, Annotations, Shape
 
 _SHAPES = ("polygon", "mask", "ellipse", "box")
 _OTHERS = ("polyline", "points", "cuboid", "skeleton", "tag")
@@ -33,7 +34,7 @@ def read(path: pathlib.Path) -> Annotations:
     found.classes = [name.text or "" for name in root.findall("./meta//labels/label/name")]
     for image in root.findall("image"):
         where = f"{path}: image {_text(image, 'name', str(path))!r}"
-        size = shapes.checked((_whole(image, "height", where), _whole(image, "width", where)), where)
+        size = regions.checked((_whole(image, "height", where), _whole(image, "width", where)), where)
         drawn = []
         for number, element in enumerate(image):
             place = f"{where}: <{element.tag}> {number + 1}"
@@ -47,19 +48,19 @@ def read(path: pathlib.Path) -> Annotations:
     return found
 
 
-def _shape(element: ElementTree.Element, size: shapes.Size, where: str) -> Shape:
+def _shape(element: ElementTree.Element, size: regions.Size, where: str) -> Shape:
     label, layer = _text(element, "label", where), int(_number(element, "z_order", where, "0"))
     degrees = _number(element, "rotation", where, "0")
     if element.tag == "polygon":
-        return Shape(label, shapes.of_outlines([_points(element, where)], size, where), layer)
+        return Shape(label, regions.of_outlines([_points(element, where)], size, where), layer)
     if element.tag == "mask":
         left, top = _whole(element, "left", where, 0), _whole(element, "top", where, 0)
-        return Shape(label, shapes.of_bitmap(_bitmap(element, where), left, top, size, where), layer)
+        return Shape(label, regions.of_bitmap(_bitmap(element, where), left, top, size, where), layer)
     if element.tag == "ellipse":
         x, y, rx, ry = (_number(element, key, where) for key in ("cx", "cy", "rx", "ry"))
-        return Shape(label, shapes.of_ellipse(x, y, rx, ry, degrees, size, where), layer)
+        return Shape(label, regions.of_ellipse(x, y, rx, ry, degrees, size, where), layer)
     left_x, top_y, right_x, bottom_y = (_number(element, key, where) for key in ("xtl", "ytl", "xbr", "ybr"))
-    region = shapes.of_box(left_x, top_y, right_x - left_x, bottom_y - top_y, degrees, size, where)
+    region = regions.of_box(left_x, top_y, right_x - left_x, bottom_y - top_y, degrees, size, where)
     return Shape(label, region, layer, is_box=True)
 
 
@@ -70,7 +71,7 @@ def _bitmap(element: ElementTree.Element, where: str) -> np.ndarray:
         runs = [int(run) for run in _text(element, "rle", where).split(",")]
     except ValueError as error:
         raise Bad(f"{where}: rle={element.get('rle')!r}: no whole numbers. Export the annotations again.") from error
-    if min(runs) < 0 or sum(runs) != height * width or height * width > shapes.MAX_PIXELS:
+    if min(runs) < 0 or sum(runs) != height * width or height * width > regions.MAX_PIXELS:
         raise Bad(
             f"{where}: rle is of {sum(runs)} pixels, and the mask of {width}x{height}. Export the annotations again."
         )
@@ -78,7 +79,7 @@ def _bitmap(element: ElementTree.Element, where: str) -> np.ndarray:
     return np.repeat(values, runs).reshape(height, width)
 
 
-def _points(element: ElementTree.Element, where: str) -> list[shapes.Point]:
+def _points(element: ElementTree.Element, where: str) -> list[regions.Point]:
     text = _text(element, "points", where)
     try:
         points = [tuple(map(float, pair.split(","))) for pair in text.split(";")]

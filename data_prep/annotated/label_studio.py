@@ -6,11 +6,9 @@ import pathlib
 import re
 import urllib.parse
 
-import numpy as np
-
-from csst_jax.data.picture_file import IMAGE_SUFFIXES
-from data_prep.annotated import shapes
-from data_prep.annotated.shapes import Annotated, Annotations, Bad, Shape
+from csst_jax.data.picture_file import IMAGE_SUFFIXES, Bad
+from data_prep.annotated import packed, regions
+from data_prep.annotated.shapes import Annotated, Annotations, Shape
 from data_prep.annotated.values import Value
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts in front of the names of uploaded files
@@ -55,13 +53,13 @@ def _chosen(task: Value, found: Annotations) -> Value | None:
     return next((one for one in done if one.value.get("ground_truth")), done[-1])
 
 
-def _drawn(annotation: Value, found: Annotations) -> tuple[list[Shape], shapes.Size | None]:
-    regions: dict[str, list[Value]] = {}  # a region and its label can be two entries with one id
+def _drawn(annotation: Value, found: Annotations) -> tuple[list[Shape], regions.Size | None]:
+    found_by_id: dict[str, list[Value]] = {}  # a region and its label can be two entries with one id
     for number, entry in enumerate(annotation["result"].entries()):
         name = entry.get("id")
-        regions.setdefault(str(name.value) if name else f"entry {number}", []).append(entry)
+        found_by_id.setdefault(str(name.value) if name else f"entry {number}", []).append(entry)
     drawn, size = [], None
-    for entries in regions.values():
+    for entries in found_by_id.values():
         entry = next((one for one in entries if "original_width" in one.value), entries[0])
         values = [item for one in entries for item in (one.value.get("value") or {}).items()]
         label = next((value for key, value in values if key.endswith("labels") and value), None)
@@ -69,7 +67,7 @@ def _drawn(annotation: Value, found: Annotations) -> tuple[list[Shape], shapes.S
         if region is None or "original_width" not in entry.value or label is None:
             found.leave_out("results that are no labelled region", entry.where)
             continue
-        size = shapes.checked((entry["original_height"].whole(1), entry["original_width"].whole(1)), entry.where)
+        size = regions.checked((entry["original_height"].whole(1), entry["original_width"].whole(1)), entry.where)
         if (rotation := entry.get("image_rotation")) and rotation.number() % 360:
             raise Bad(f"{rotation.where} is {rotation.value}: the image was turned in the tool. Turn it back.")
         shape = _shape(region, Value(label, entry.where).entries()[0].text(), size)
@@ -80,29 +78,29 @@ def _drawn(annotation: Value, found: Annotations) -> tuple[list[Shape], shapes.S
     return drawn, size
 
 
-def _shape(region: Value, label: str, size: shapes.Size) -> Shape | None:
+def _shape(region: Value, label: str, size: regions.Size) -> Shape | None:
     height, width = size
     if outline := region.get("points"):
         points = [point.numbers() for point in outline.entries()]
         if any(len(point) != 2 for point in points):
             raise Bad(f"{outline.where}: a point is x and y. Draw the polygon again.")
         pixels = [(x * width / 100, y * height / 100) for x, y in points]
-        return Shape(label, shapes.of_outlines([pixels], size, outline.where))
+        return Shape(label, regions.of_outlines([pixels], size, outline.where))
     if runs := region.get("rle"):
-        alpha = unpacked(bytes(_bytes(runs)), runs.where)
+        alpha = packed.of_brush(bytes(_bytes(runs)), runs.where)
         if alpha.size != 4 * height * width:
             raise Bad(f"{runs.where}: {alpha.size} values, not 4 for each of {width}x{height} pixels. Export it again.")
-        return Shape(label, shapes.of_bitmap(alpha[3::4].reshape(size) > 0, 0, 0, size, runs.where))
+        return Shape(label, regions.of_bitmap(alpha[3::4].reshape(size) > 0, 0, 0, size, runs.where))
     degrees = angle.number() if (angle := region.get("rotation")) else 0.0
     if region.get("radiusX"):
         x, rx = (region[key].number() * width / 100 for key in ("x", "radiusX"))
         y, ry = (region[key].number() * height / 100 for key in ("y", "radiusY"))
-        return Shape(label, shapes.of_ellipse(x, y, rx, ry, degrees, size, region.where))
+        return Shape(label, regions.of_ellipse(x, y, rx, ry, degrees, size, region.where))
     if region.get("width") and region.get("height"):
         x, w = (region[key].number() * width / 100 for key in ("x", "width"))
         y, h = (region[key].number() * height / 100 for key in ("y", "height"))
-        corners = shapes.turned([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], (x, y), degrees)
-        return Shape(label, shapes.of_outlines([corners], size, region.where), is_box=True)
+        corners = regions.turned([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], (x, y), degrees)
+        return Shape(label, regions.of_outlines([corners], size, region.where), is_box=True)
     return None
 
 
@@ -111,47 +109,6 @@ def _bytes(runs: Value) -> list[int]:
     if numbers and max(numbers) > 255:
         raise Bad(f"{runs.where}: {max(numbers)} is no byte. Export the annotations again.")
     return numbers
-
-
-def unpacked(data: bytes, where: str) -> np.ndarray:
-    """The values of a brush: red, green, blue and alpha of each pixel, packed as the library thi.ng/rle-pack does.
-
-    32 bits are the number of values, 5 a value's width in bits less one, four times 4 the widths of four kinds of
-    lengths less one. Then come runs: a bit, 2 bits for the kind of the length, the length less one, and one value where
-    the bit is set, else as many values as the length says.
-
-    Args:
-      data: the packed bytes.
-      where: for messages.
-
-    Returns:
-      uint8 [values].
-
-    Raises:
-      Bad: the bytes are cut off or something else.
-    """
-    bits = np.unpackbits(np.frombuffer(data, np.uint8)).astype(np.int64)
-    place = 0
-
-    def take(count: int, width: int) -> np.ndarray:
-        nonlocal place
-        if place + count * width > len(bits):
-            raise Bad(f"{where}: the packed mask is cut off. Export the annotations again.")
-        rows = bits[place : place + count * width].reshape(count, width)
-        place += count * width
-        return rows @ (1 << np.arange(width - 1, -1, -1))
-
-    total, width = int(take(1, 32)[0]), int(take(1, 5)[0]) + 1
-    lengths = [int(length) + 1 for length in take(4, 4)]
-    if total > 4 * shapes.MAX_PIXELS or width > 8:
-        raise Bad(f"{where}: {total} values of {width} bits are no mask. Export the annotations again.")
-    values, done = np.empty(total, np.uint8), 0
-    while done < total:
-        repeated, kind = take(1, 1)[0], int(take(1, 2)[0])
-        count = min(int(take(1, lengths[kind])[0]) + 1, total - done)
-        values[done : done + count] = take(1 if repeated else count, width)
-        done += count
-    return values
 
 
 def _names(task: Value) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from data_prep.annotated import shapes
-from data_prep.annotated.shapes import Annotated, Annotations, Bad, Shape
+from csst_jax.data.picture_file import Bad
+from data_prep.annotated import regions
+from data_prep.annotated.shapes import Annotated, Annotations, Shape
 from data_prep.annotated.values import Value
 
 
@@ -27,7 +28,7 @@ def read(content: Value, path: pathlib.Path) -> Annotations:
       Bad: the file is damaged.
     """
     found = Annotations("LabelMe")
-    size = shapes.checked((content["imageHeight"].whole(1), content["imageWidth"].whole(1)), content.where)
+    size = regions.checked((content["imageHeight"].whole(1), content["imageWidth"].whole(1)), content.where)
     drawn = []
     for entry in content["shapes"].entries():
         kind = entry.get("shape_type")
@@ -43,12 +44,12 @@ def read(content: Value, path: pathlib.Path) -> Annotations:
     return found
 
 
-def _shape(entry: Value, kind: str, size: shapes.Size) -> Shape | None:
+def _shape(entry: Value, kind: str, size: regions.Size) -> Shape | None:
     label = entry["label"].text()
     points = [_point(point) for point in entry["points"].entries()]
     where = entry["points"].where
     if kind == "polygon":
-        return Shape(label, shapes.of_outlines([points], size, where))
+        return Shape(label, regions.of_outlines([points], size, where))
     if kind not in ("rectangle", "circle", "mask"):
         return None
     if len(points) != 2:
@@ -56,15 +57,15 @@ def _shape(entry: Value, kind: str, size: shapes.Size) -> Shape | None:
     (x0, y0), (x1, y1) = points
     if kind == "circle":
         radius = math.hypot(x1 - x0, y1 - y0)
-        return Shape(label, shapes.of_ellipse(x0, y0, radius, radius, 0, size, where))
+        return Shape(label, regions.of_ellipse(x0, y0, radius, radius, 0, size, where))
     if kind == "rectangle":
         left, top = min(x0, x1), min(y0, y1)
-        return Shape(label, shapes.of_box(left, top, abs(x1 - x0), abs(y1 - y0), 0, size, where), is_box=True)
+        return Shape(label, regions.of_box(left, top, abs(x1 - x0), abs(y1 - y0), 0, size, where), is_box=True)
     bitmap = _bitmap(entry["mask"])
-    return Shape(label, shapes.of_bitmap(bitmap, round(x0), round(y0), size, entry["mask"].where))
+    return Shape(label, regions.of_bitmap(bitmap, round(x0), round(y0), size, entry["mask"].where))
 
 
-def _point(point: Value) -> shapes.Point:
+def _point(point: Value) -> regions.Point:
     numbers = point.numbers()
     if len(numbers) != 2:
         raise Bad(f"{point.where}: {len(numbers)} numbers; a point is x and y. Draw the shape again.")

@@ -1,6 +1,7 @@
 """What the page's server answers, and all that it refuses."""
 
 import base64
+import pathlib
 import threading
 import time
 
@@ -9,6 +10,7 @@ import pytest
 
 from csst_jax import serve
 from tests.data_prep.breaking import file, photo, png_of
+from tests.readme_test import problems, python_commands
 from tests.serving.served import NAMES, PALETTE, Striped, ask, serving
 
 PICTURE = file(photo(size=(20, 30)))
@@ -195,6 +197,21 @@ def test_a_port_that_is_taken_is_told(server, capsys, monkeypatch):
     port = server.server_address[1]
     assert serve.main(["--checkpoint=a", f"--port={port}", "--compilation_cache_dir="]) == 2
     assert f"--port={port}: Address already in use. Give another --port" in capsys.readouterr().err
+
+
+def test_the_commands_of_the_page_serve(monkeypatch, capsys):
+    page = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    asked = []
+    monkeypatch.setattr("csst_jax.prediction.loaded.Loaded", lambda path: Striped())
+    monkeypatch.setattr("csst_jax.serving.server.Server.serve_forever", lambda server: asked.append(server))
+    assert problems(page) == []
+    for _, arguments in python_commands(page):
+        assert serve.main([*arguments, "--port=0", "--compilation_cache_dir="]) == 0
+        port = asked[-1].server_address[1]
+        assert f"open http://127.0.0.1:{port} in a browser; Ctrl-C ends it" in capsys.readouterr().out
+    assert [len(server.networks) for server in asked] == [1, 2]
+    assert serve.main(["--checkpoint=a", "--host=0.0.0.0", "--port=0", "--compilation_cache_dir="]) == 0
+    assert "warning: --host=0.0.0.0: everyone who reaches this machine" in capsys.readouterr().err
 
 
 def test_nobody_else_in_the_network_reaches_it_unless_asked():
