@@ -53,9 +53,7 @@ def find_images(flags: argparse.Namespace, problems: Problems) -> dict[str, path
 
 def _no_image(path: pathlib.Path) -> str:
     if path.suffix.lower() in _OF_PHONES:
-        return (
-            f"{path.suffix.lower()[1:].upper()} photos are not read; export them as JPEG, for instance with the phone"
-        )
+        return f"{path.suffix.lower()[1:].upper()} photos are not read; export them as JPEG"
     return f"not {' or '.join(IMAGE_SUFFIXES)}"
 
 
