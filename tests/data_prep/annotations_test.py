@@ -57,13 +57,3 @@ def test_masks_of_roboflow_need_no_conversion(here):
     assert data_set.description.classes == ("background", "square")
     ids = {*data_set.labelled_ids("train"), *data_set.labelled_ids("val")}
     assert ids == {f"{split}/{name}" for split in ("train", "valid") for name in "ab"}
-
-
-def test_photos_of_phones_are_told_how_they_can_be_read(here, capsys):
-    e.images(here / "photos")
-    (here / "photos" / "IMG_1.HEIC").write_bytes(b"x")
-    (here / "annotations.json").write_text(e.coco())
-    (_, first), (_, second), _ = python_commands(PAGE)
-    annotations.main(first)
-    folder.main([*second, "--num_workers=1"])
-    assert "left out 1: HEIC photos are not read; export them as JPEG" in capsys.readouterr().err
