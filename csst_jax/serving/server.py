@@ -1,4 +1,4 @@
-"""The page's server: three addresses, no files, and no requests from other pages (docs/adr/0017-own-page.md)."""
+"""The page's server: three addresses, no files, and no requests from other pages (docs/adr/0018-own-page.md)."""
 
 from __future__ import annotations
 
