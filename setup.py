@@ -10,5 +10,8 @@ setup(
         *(f"csst_jax.bundled.{name}" for top in BUNDLED for name in find_packages(include=[top, f"{top}.*"])),
     ],
     package_dir={f"csst_jax.bundled.{top}": top for top in BUNDLED},
-    package_data={"csst_jax": ["models/counted.jsonl"], "csst_jax.bundled.data_prep": ["splits/**/*.txt"]},
+    package_data={
+        "csst_jax": ["models/counted.jsonl", "serving/page.html"],
+        "csst_jax.bundled.data_prep": ["splits/**/*.txt"],
+    },
 )

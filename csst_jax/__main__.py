@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Prepare images": {
         "prepare": ("data_prep.folder", "your own images, and masks for some of them"),
+        "annotations": (
+            "data_prep.annotations",
+            "masks from COCO, CVAT, LabelMe, Label Studio, Roboflow",
+        ),
         "prepare demo": ("data_prep.synthetic", "made-up street scenes, to try everything with"),
         "prepare camvid": ("data_prep.camvid", "CamVid"),
         "prepare cityscapes": ("data_prep.cityscapes", "Cityscapes"),
@@ -36,6 +40,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Use and judge": {
         "predict": ("csst_jax.predict", "your own photos and videos through a trained network"),
+        "serve": ("csst_jax.serve", "a page in your browser to try one or two networks on your photos"),
         "evaluate": ("csst_jax.evaluate", "score networks on a split, write predictions or a submission"),
         "report": ("csst_jax.report", "write the report of a finished run again"),
         "check-submission": ("csst_jax.check_submission", "check a file for a test server before you upload it"),

@@ -30,7 +30,7 @@ from csst_jax.data.statistics import SPECKS_SHARE, ClassStatistics
 from csst_jax.data.store import DataSet
 from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.types import CsstError
-from data_prep import cli, examination, pictures, workers
+from data_prep import cli, examination, pictures, validation_size, workers
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -113,6 +113,8 @@ def diagnose(
     found.extend(examination.findings(examined))
     if train in reports and val in reports and val in chosen:
         found.extend(readiness.findings(chosen[train], chosen[val]))
+        few = validation_size.warning(len(chosen[val].labelled))
+        found.warnings += [few] if few else []
     elif missing := [split for split in (train, val) if split not in chosen]:
         found.errors.append(
             f"{data_set.directory}: no labelled image in split {' and '.join(map(repr, missing))}; a run needs some to "

@@ -1,4 +1,4 @@
-"""Class names, colours and mask values that the user gives: a list with commas, or a YAML or JSON file."""
+"""Class names, colours and mask values that the user gives: a list with commas, or a YAML, JSON or CSV file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 from csst_jax.data.descriptions import distinct_palette
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 from csst_jax.user_files import read_text
+from data_prep import roboflow_classes
 from data_prep.label_map import Colour, LabelMap
 
 _VALUES = 2**31  # what a mask can hold
@@ -70,6 +71,8 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
 
 
 def _load(path: pathlib.Path) -> Any:
+    if path.suffix.lower() == ".csv":
+        return roboflow_classes.read(path)
     try:
         return yaml.safe_load(read_text(path, "classes (YAML or JSON)"))  # JSON is YAML, too
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date that is none

@@ -16,7 +16,7 @@ from csst_jax.data.store import DataSet
 from csst_jax.data.stored import encoded
 from csst_jax.data.stored.components import require_known_values, runs
 from csst_jax.types import IGNORE_LABEL, CsstError
-from data_prep import workers
+from data_prep import near_duplicates, workers
 
 MAX_TOLD = 10
 """Findings of a kind that are told one by one; of the others the number: nobody reads a thousand lines."""
@@ -47,6 +47,7 @@ class Examined:
       label_sha256: hash of the decoded label; None where it is damaged or the image came without a mask.
       errors: what is wrong.
       warnings: what is odd.
+      look: see `near_duplicates.look`; None where the image is damaged or of nearly one colour.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Examined:
     label_sha256: str | None
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
+    look: bytes | None = None
 
 
 def examine(stored: Stored, num_classes: int) -> Examined:
@@ -86,6 +88,7 @@ def examine(stored: Stored, num_classes: int) -> Examined:
         _sha256(label) if label is not None and stored.labelled else None,
         tuple(errors),
         tuple(warnings),
+        None if image is None else near_duplicates.look(image),
     )
 
 
@@ -146,6 +149,7 @@ def findings(examined: Mapping[str, Sequence[Examined]]) -> Findings:
     within = [group for group in twice if group not in across and group not in disputed]
     if within:
         found.warnings.append(f"{len(within)} images are there more than once: {_told(within)}; they count as often.")
+    found.warnings += near_duplicates.warnings(examined)
     return found
 
 

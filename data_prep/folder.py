@@ -30,7 +30,7 @@ import numpy as np
 from csst_jax.data.id_lists import IdList
 from csst_jax.types import CsstError
 from csst_jax.user_files import read_text
-from data_prep import classes, cli, raw
+from data_prep import classes, cli, raw, validation_size
 from data_prep.folder_files import find_images, find_masks, find_more
 from data_prep.palette import compare_palettes
 from data_prep.problems import Problems
@@ -117,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     problems = Problems()
     splits = read(flags, problems)
     check_contents(splits, problems)
+    validation_size.tell(len(splits["val"]))
     compare_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)
     cli.prepare(raw.RawDataSet(description, labels, splits), flags, problems)
 

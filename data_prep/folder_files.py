@@ -16,6 +16,7 @@ from data_prep.found_files import find_files
 from data_prep.problems import Problems
 
 _OTHER_PICTURES = (".gif", ".jp2", ".ppm", ".pgm", ".tga", ".avif", ".heic")
+_OF_PHONES = (".heic", ".heif", ".avif")
 _ENDINGS = tuple(f"{joint}{word}" for joint in "_-." for word in ("mask", "masks", "label", "labels", "seg", "gt"))
 
 
@@ -29,7 +30,7 @@ def find_images(flags: argparse.Namespace, problems: Problems) -> dict[str, path
 
     def judge(path: pathlib.Path) -> str | None:
         if path.suffix.lower() not in IMAGE_SUFFIXES:
-            return f"not {' or '.join(IMAGE_SUFFIXES)}"
+            return _no_image(path)
         named_as_mask = flags.mask_suffix and same_name(path.stem).endswith(same_name(flags.mask_suffix))
         if named_as_mask and flags.masks.resolve() in path.resolve().parents:
             return None if path.suffix.lower() in MASK_SUFFIXES else _no_mask(path)
@@ -48,6 +49,12 @@ def find_images(flags: argparse.Namespace, problems: Problems) -> dict[str, path
             file=sys.stderr,
         )
     return images
+
+
+def _no_image(path: pathlib.Path) -> str:
+    if path.suffix.lower() in _OF_PHONES:
+        return f"{path.suffix.lower()[1:].upper()} photos are not read; export them as JPEG"
+    return f"not {' or '.join(IMAGE_SUFFIXES)}"
 
 
 def _inside(directory: pathlib.Path, *others: pathlib.Path | None) -> set[pathlib.Path]:
@@ -71,7 +78,7 @@ def find_masks(
     Raises:
       CsstError: the directory is missing.
     """
-    used = {path.resolve() for path in images.values()}
+    used = {path.resolve() for path in (*images.values(), pathlib.Path(flags.classes).expanduser())}
     inner = _inside(flags.masks, flags.images)
 
     def judge(path: pathlib.Path) -> str | None:
@@ -120,7 +127,7 @@ def find_more(flags: argparse.Namespace, used: Collection[pathlib.Path], problem
     def judge(path: pathlib.Path) -> str | None:
         if path.resolve() in known:
             return "in --images or --masks already"
-        return "" if path.suffix.lower() in IMAGE_SUFFIXES else f"not {' or '.join(IMAGE_SUFFIXES)}"
+        return "" if path.suffix.lower() in IMAGE_SUFFIXES else _no_image(path)
 
     more = find_files(flags.unlabelled, "--unlabelled", judge, problems)
     if not more:

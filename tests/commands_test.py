@@ -122,6 +122,7 @@ def test_a_wheel_claims_no_other_name_and_has_all_that_a_command_needs(installed
         ours = {path.relative_to(ROOT) for kind in ("py", "txt") for path in (ROOT / package).rglob(f"*.{kind}")}
         there = installed / "csst_jax" / "bundled"
         assert {path for path in ours if not (there / path).is_file()} == set()
+    assert (installed / "csst_jax" / "serving" / "page.html").is_file()
     scripts = next(installed.glob("*.dist-info")) / "entry_points.txt"
     assert "csst = csst_jax.__main__:main" in scripts.read_text(encoding="utf-8")
 

@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LEVELS = (
     ("main", "command_line"),
     ("pipeline",),
+    ("serving",),
     ("prediction",),
     ("stages", "planning", "report"),
     ("build", "settings.resolve"),
@@ -100,6 +101,7 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
     """And its commands that look at a run: the configuration, what is made of it, and pictures."""
     allowed = ("csst_jax.data.", "csst_jax.runtime.patience", "csst_jax.types", "csst_jax.user_files")
     more = {
+        "data_prep.annotated.written": ("csst_jax.runtime.storage",),
         "data_prep.check": ("csst_jax.command_line",),
         "data_prep.inspect_sampling": tuple(
             f"csst_jax.{room}"

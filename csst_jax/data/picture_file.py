@@ -120,6 +120,25 @@ def read_pixels(path: pathlib.Path) -> UInt8[np.ndarray, "h w 3"]:
     return np.asarray(_upright(path, _read_photo(path)[1]))
 
 
+def pixels_of(data: bytes, name: str, max_pixels: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of a photo that is no file here, as `read_pixels` gives them.
+
+    Args:
+      data: the file's content.
+      name: what messages call it.
+      max_pixels: a larger picture is refused before it is decoded.
+
+    Raises:
+      Bad: as `read_image`, or it is too large.
+    """
+    path, width, height = pathlib.Path(name), 0, 0
+    with contextlib.suppress(Exception), _without_warnings():  # who decodes it will tell
+        width, height = Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS).size
+    if width * height > max_pixels:
+        raise Bad(f"{path}: {width}x{height} pixels; {max_pixels:,} are the most that is taken. Make it smaller.")
+    return np.asarray(_upright(path, _read_photo(path, data)[1]))
+
+
 def upright_size(path: pathlib.Path) -> tuple[int, int] | None:
     """Height and width of a photo once it is turned upright, from its header; None where that cannot be read."""
     try:
@@ -130,9 +149,9 @@ def upright_size(path: pathlib.Path) -> tuple[int, int] | None:
         return None
 
 
-def _read_photo(path: pathlib.Path) -> tuple[bytes, Image.Image, bool]:
+def _read_photo(path: pathlib.Path, data: bytes | None = None) -> tuple[bytes, Image.Image, bool]:
     """A file's content, its picture as it lies there, and whether that is turned."""
-    data = read_bytes(path)
+    data = read_bytes(path) if data is None else data
     picture, orientation = _decode(path, data, "image", _IMAGE_FORMATS)
     if picture.mode not in _MODES:
         raise Bad(f"{path}: image of colour mode {picture.mode}. Convert it to 8-bit RGB.")

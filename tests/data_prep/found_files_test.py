@@ -54,7 +54,8 @@ def test_files_of_other_kinds_are_counted_and_named(own, capsys):
     assert ids(prepare(own)) == ALL
     said = capsys.readouterr().err
     assert f"warning: --images={own / 'images'}: left out 2: hidden: .DS_Store, .ipynb_checkpoints" in said
-    assert "left out 3: not .png or .jpg" in said and ": Thumbs.db, a.heic, b.heic" in said
+    assert "left out 1: not .png or .jpg" in said and ": Thumbs.db" in said
+    assert "left out 2: HEIC photos are not read; export them as JPEG: a.heic, b.heic" in said
     assert f"warning: --masks={own / 'masks'}: left out 1: not .png: notes.txt" in said
 
 

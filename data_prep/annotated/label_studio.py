@@ -1,0 +1,126 @@
+"""Label Studio's JSON export: polygons, brushes, ellipses and rectangles of images."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import urllib.parse
+
+from csst_jax.data.picture_file import IMAGE_SUFFIXES, Bad
+from data_prep.annotated import packed, regions
+from data_prep.annotated.shapes import Annotated, Annotations, Shape
+from data_prep.annotated.values import Value
+
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts in front of the names of uploaded files
+
+
+def is_it(content: Value) -> bool:
+    """Whether a JSON file has this format, or that of JSON-MIN, which is refused."""
+    first = content.value[0] if isinstance(content.value, list) and content.value else None
+    return isinstance(first, dict) and ("data" in first or "annotator" in first or "annotation_id" in first)
+
+
+def read(content: Value) -> Annotations:
+    """Everything that a file holds; its classes are those that are drawn, in the order of the alphabet.
+
+    Raises:
+      Bad: the file is damaged or of another kind.
+    """
+    found = Annotations("Label Studio")
+    for task in content.entries():
+        if task.get("data") is None:
+            raise Bad(f"{task.where}: no 'data'. Is it JSON-MIN? Export JSON in place of it.")
+        annotation = _chosen(task, found)
+        if annotation is not None:
+            drawn, size = _drawn(annotation, found)
+            if size:
+                found.images.append(Annotated(_names(task), task.where, size, tuple(drawn)))
+            else:  # nothing is drawn, so the size is not known either; 0 is any
+                found.images.append(Annotated(_names(task), task.where, (0, 0), ()))
+    found.classes = sorted({shape.label for image in found.images for shape in image.shapes})
+    return found
+
+
+def _chosen(task: Value, found: Annotations) -> Value | None:
+    """Of a task's annotations the one that is marked as ground truth, else the last one."""
+    given = task.get("annotations") or task.get("completions")
+    done = [one for one in given.entries() if not one.value.get("was_cancelled")] if given else []
+    if not done:
+        found.leave_out("tasks without a finished annotation", task.where)
+        return None
+    if len(done) > 1:
+        found.leave_out("tasks with several annotations, of which one counts (ground truth, or the last)", task.where)
+    return next((one for one in done if one.value.get("ground_truth")), done[-1])
+
+
+def _drawn(annotation: Value, found: Annotations) -> tuple[list[Shape], regions.Size | None]:
+    found_by_id: dict[str, list[Value]] = {}  # a region and its label can be two entries with one id
+    for number, entry in enumerate(annotation["result"].entries()):
+        name = entry.get("id")
+        found_by_id.setdefault(str(name.value) if name else f"entry {number}", []).append(entry)
+    drawn, size = [], None
+    for entries in found_by_id.values():
+        entry = next((one for one in entries if "original_width" in one.value), entries[0])
+        values = [item for one in entries for item in (one.value.get("value") or {}).items()]
+        label = next((value for key, value in values if key.endswith("labels") and value), None)
+        region = entry.get("value")
+        if region is None or "original_width" not in entry.value or label is None:
+            found.leave_out("results that are no labelled region", entry.where)
+            continue
+        size = regions.checked((entry["original_height"].whole(1), entry["original_width"].whole(1)), entry.where)
+        if (rotation := entry.get("image_rotation")) and rotation.number() % 360:
+            raise Bad(f"{rotation.where} is {rotation.value}: the image was turned in the tool. Turn it back.")
+        shape = _shape(region, Value(label, entry.where).entries()[0].text(), size)
+        if shape:
+            drawn.append(shape)
+        else:
+            found.leave_out("results without an area", entry.where)
+    return drawn, size
+
+
+def _shape(region: Value, label: str, size: regions.Size) -> Shape | None:
+    height, width = size
+    if outline := region.get("points"):
+        points = [point.numbers() for point in outline.entries()]
+        if any(len(point) != 2 for point in points):
+            raise Bad(f"{outline.where}: a point is x and y. Draw the polygon again.")
+        pixels = [(x * width / 100, y * height / 100) for x, y in points]
+        return Shape(label, regions.of_outlines([pixels], size, outline.where))
+    if runs := region.get("rle"):
+        alpha = packed.of_brush(bytes(_bytes(runs)), runs.where)
+        if alpha.size != 4 * height * width:
+            raise Bad(f"{runs.where}: {alpha.size} values, not 4 for each of {width}x{height} pixels. Export it again.")
+        return Shape(label, regions.of_bitmap(alpha[3::4].reshape(size) > 0, 0, 0, size, runs.where))
+    degrees = angle.number() if (angle := region.get("rotation")) else 0.0
+    if region.get("radiusX"):
+        x, rx = (region[key].number() * width / 100 for key in ("x", "radiusX"))
+        y, ry = (region[key].number() * height / 100 for key in ("y", "radiusY"))
+        return Shape(label, regions.of_ellipse(x, y, rx, ry, degrees, size, region.where))
+    if region.get("width") and region.get("height"):
+        x, w = (region[key].number() * width / 100 for key in ("x", "width"))
+        y, h = (region[key].number() * height / 100 for key in ("y", "height"))
+        corners = regions.turned([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], (x, y), degrees)
+        return Shape(label, regions.of_outlines([corners], size, region.where), is_box=True)
+    return None
+
+
+def _bytes(runs: Value) -> list[int]:
+    numbers = [number.whole() for number in runs.entries()]
+    if numbers and max(numbers) > 255:
+        raise Bad(f"{runs.where}: {max(numbers)} is no byte. Export the annotations again.")
+    return numbers
+
+
+def _names(task: Value) -> tuple[str, ...]:
+    """What a task calls its image: names of files that were uploaded without the tool's own beginning as well."""
+    texts = [value for value in task["data"].value.values() if isinstance(value, str)]
+    paths = []
+    for text in texts:
+        address = urllib.parse.urlsplit(text)
+        local = urllib.parse.parse_qs(address.query).get("d", [])
+        paths += [*local, urllib.parse.unquote(address.path)]
+    found = [path for path in paths if pathlib.PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES]
+    if not found:
+        raise Bad(f"{task.where}.data: no image in {', '.join(texts)[:80] or 'it'}. Is it a task about images?")
+    short = [_UPLOADED.sub("", pathlib.PurePosixPath(path).name) for path in found]
+    return tuple(dict.fromkeys([*found, *short]))

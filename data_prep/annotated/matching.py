@@ -1,0 +1,61 @@
+"""Finds the image that an entry of annotations means."""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+from collections.abc import Mapping
+
+from csst_jax.data.picture_file import IMAGE_SUFFIXES, Bad
+from csst_jax.data.readiness import listed
+from csst_jax.user_files import same_name
+from data_prep.annotated.shapes import Annotated
+
+
+class Images:
+    """Finds images by the paths that tools give them.
+
+    An image is found by the path from the annotations' own directory, else by the end of its path: `photos/a.jpg`,
+    `/data/upload/1/a.jpg` and `a.jpg` all mean the image `a`, as long as one image alone is called so.
+    """
+
+    def __init__(self, paths: Mapping[str, pathlib.Path]) -> None:
+        """Takes the images by id."""
+        self._by_path = {path.resolve(): image_id for image_id, path in paths.items()}
+        self._by_end: dict[str, list[str]] = collections.defaultdict(list)
+        for image_id in paths:
+            parts = image_id.split("/")
+            for start in range(len(parts)):
+                self._by_end["/".join(parts[start:])].append(image_id)
+
+    def find(self, annotated: Annotated, beside: pathlib.Path) -> str | None:
+        """The id of the image; None where there is none.
+
+        Args:
+          annotated: the entry.
+          beside: directory of its file.
+
+        Raises:
+          Bad: several images can be meant.
+        """
+        for name in annotated.names:
+            if found := self._by_path.get((beside / name).resolve()):
+                return found
+        for name in annotated.names:
+            parts = [part for part in same_name(_without_suffix(name)).split("/") if part not in ("", ".", "..")]
+            for start in range(len(parts)):
+                meant = self._by_end.get("/".join(parts[start:]), [])
+                if len(meant) == 1:
+                    return meant[0]
+                if meant:
+                    raise Bad(
+                        f"{annotated.where}: {name!r} can be {listed(meant)}. Put the annotations of each directory "
+                        "beside its images, or give the images different names."
+                    )
+        return None
+
+
+def _without_suffix(name: str) -> str:
+    name = name.replace("\\", "/")
+    suffix = pathlib.PurePosixPath(name).suffix
+    return name[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else name

@@ -1,0 +1,104 @@
+"""Writes masks and the list of classes, and says what they hold."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import io
+import pathlib
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from csst_jax.data.descriptions import distinct_palette
+from csst_jax.runtime.storage import replacing
+from csst_jax.types import IGNORE_LABEL
+from data_prep.annotated import shapes
+from data_prep.annotated.masks import Rule, Wanted
+from data_prep.problems import Problems
+
+CLASSES_FILE = "classes.yaml"
+
+
+@dataclasses.dataclass
+class Made:
+    """What was written.
+
+    Attributes:
+      directory: where.
+      wanted: what for.
+      changed: how many masks are new or other ones than before.
+      pixels: of each value.
+      disputed: pixels that lie in shapes of different classes.
+      overlaps: which of them counts.
+    """
+
+    directory: pathlib.Path
+    wanted: Wanted
+    changed: int
+    pixels: np.ndarray
+    disputed: int
+    overlaps: str
+
+    def lines(self) -> list[str]:
+        """A table of the classes, and what to know of the whole."""
+        all_shapes = [(i, shape) for i, (_, _, drawn) in self.wanted.masks.items() for shape in drawn]
+        number = {name: self.wanted.values[name] for name in self.wanted.values}
+        count = collections.Counter(number[shape.label] for _, shape in all_shapes)
+        column, total = max(map(len, (*self.wanted.classes, "(void)"))), max(int(self.pixels.sum()), 1)
+        lines = [f"{self.directory}: {len(self.wanted.masks)} masks, {self.changed} of them new or changed"]
+        lines.append(f"  {'class':{column}}  number  shapes  pixels %")
+        rows = [*enumerate(self.wanted.classes)] + [(IGNORE_LABEL, "(void)")] * bool(self.pixels[IGNORE_LABEL])
+        for value, name in rows:
+            lines.append(f"  {name:{column}}  {value:6d}  {count[value]:6d}  {100 * self.pixels[value] / total:8.2f}")
+        if self.disputed:
+            rule = {"smaller": "the smallest", "later": "the last in the file"}[self.overlaps]
+            lines.append(
+                f"  {100 * self.disputed / total:.2f} % of the pixels lie in shapes of several classes; {rule} counts"
+            )
+        return lines
+
+
+def write(wanted: Wanted, directory: pathlib.Path, rule: Rule, overwrite: bool, problems: Problems) -> Made:
+    """Writes masks that are not there yet, and the classes; leaves files that hold the same as they are.
+
+    Args:
+      wanted: what to write.
+      directory: where.
+      rule: which shape counts.
+      overwrite: whether masks that differ give way.
+      problems: gets masks that differ, else; nothing is written then.
+    """
+    colours = [channel for colour in distinct_palette(len(wanted.classes)) for channel in colour]
+    colours += [0] * (3 * 256 - len(colours))  # of a shorter palette Pillow would store fewer bits, and void needs 8
+    pixels, disputed, changed = np.zeros(256, np.int64), 0, {}
+    for image_id, (_, size, drawn) in wanted.masks.items():
+        label, count = shapes.draw(drawn, wanted.values, size, wanted.outside, rule.overlaps == "smaller")
+        disputed, pixels = disputed + count, pixels + np.bincount(label.ravel(), minlength=256)
+        path = directory / f"{image_id}.png"
+        if (there := _there(path)) is None or not np.array_equal(there, label):
+            if there is not None and not overwrite:
+                problems.add(f"{path}: another mask is there. Give --overwrite to replace it, or other --masks.")
+            picture, stream = Image.fromarray(label), io.BytesIO()
+            picture.putpalette(colours)
+            picture.save(stream, "PNG")
+            changed[path] = stream.getvalue()
+    problems.raise_if_any()
+    classes = yaml.safe_dump({"classes": list(wanted.classes)}, allow_unicode=True, sort_keys=False)
+    for path, data in {**changed, directory / CLASSES_FILE: classes.encode()}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as made:
+            made.write_bytes(data)
+    return Made(directory, wanted, len(changed), pixels, disputed, rule.overlaps)
+
+
+def _there(path: pathlib.Path) -> np.ndarray | None:
+    """The mask that is there; one that cannot be read is another one."""
+    if not path.exists():
+        return None
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture)
+    except Exception:  # a damaged file can make Pillow raise anything
+        return np.zeros(0)
