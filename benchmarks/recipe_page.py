@@ -35,7 +35,8 @@ def write(logs: pathlib.Path) -> pathlib.Path:
     if not found:
         raise CsstError(f"{logs} has no recipe-TASK-STEPS-SEED.json; `python -m benchmarks.recipe run` writes them.")
     notes = logs / "recipe-notes.md"
-    text = page(found, notes.read_text(encoding="utf-8") if notes.exists() else "")
+    trials = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("recipe_tried-*.json"))]
+    text = page(found, trials, notes.read_text(encoding="utf-8") if notes.exists() else "")
     out = logs.parent / "recipe.md"
     temporary = out.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")
@@ -43,7 +44,7 @@ def write(logs: pathlib.Path) -> pathlib.Path:
     return out
 
 
-def page(logs: Sequence[Log], notes: str) -> str:
+def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
     """The page's Markdown."""
     sides = " and ".join(f"{px} x {px}" for px in sorted({log["crop_px"] for log in logs}))
     lines = [
@@ -64,6 +65,8 @@ def page(logs: Sequence[Log], notes: str) -> str:
     for task in sorted({log["task"] for log in logs}):
         own = [log for log in logs if log["task"] == task]
         lines += ["", f"## Task {task}", "", *curves(own), "", *by_class(own)]
+    if trials:
+        lines += ["", "## What was tried", "", *tried(trials)]
     return "\n".join([*lines, "", *notes.splitlines()]).rstrip() + "\n"
 
 
@@ -99,6 +102,21 @@ def by_class(logs: Sequence[Log]) -> list[str]:
         scores = [log[arm]["iou"] for log in own if arm in log]
         rows.append([TITLES[arm], *(f"{100 * statistics.fmean(s[c] or 0.0 for s in scores):.1f}" for c in classes)])
     return [f"IoU by class at {most:,} steps:", "", *_table(["", *classes], rows)]
+
+
+def tried(trials: Sequence[Log]) -> list[str]:
+    """Single runs of other settings, each with the network that labelled for it, and the classes that moved most."""
+    rows = []
+    for log in sorted(trials, key=lambda log: (log["task"], log["student"]["miou"])):
+        gains = {
+            name: 100 * ((iou or 0) - (log["teacher"]["iou"][name] or 0)) for name, iou in log["student"]["iou"].items()
+        }
+        worst, best = min(gains, key=gains.__getitem__), max(gains, key=gains.__getitem__)
+        scores = [f"{100 * log[arm]['miou']:.1f}" for arm in ("teacher", "student")]
+        moved = [f"{name} {gains[name]:+.1f}" for name in (worst, best)]
+        steps = f"{log['student']['steps']:,}"
+        rows.append([log["task"], log["what"], steps, *scores, *moved])
+    return _table(["task", "student", "steps", "masks alone", "student", "lost most", "gained most"], rows)
 
 
 def _score(logs: Sequence[Log], arm: str) -> str:

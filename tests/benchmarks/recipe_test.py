@@ -127,7 +127,7 @@ def test_page_pairs_seeds_and_shows_the_room():
         log_of("B-0006R0", 500, 1, baseline=0.42, student=0.45),
         log_of("B-0006R0", 1000, 0, baseline=0.44),
     ]
-    text = recipe_page.page(logs, "Tried: nothing.")
+    text = recipe_page.page(logs, [], "Tried: nothing.")
     assert "| 500 | 41.0 (2) | 45.0 (2) | 50.0 | +4.0 | +1.0 | +10.0 |" in text
     assert "| 1,000 | 44.0 | – | – | – | – | – |" in text
     assert "IoU by class at 500 steps:" in text and "| recipe | 45.0 | 22.5 |" in text
@@ -146,3 +146,16 @@ def test_page_is_written_from_logs(tmp_path):
 def test_a_list_that_is_missing_is_named(tmp_path):
     with pytest.raises(CsstError, match=r"cannot read .*train\.txt"):
         recipe_tasks.prepare(tmp_path, tmp_path / "data")
+
+
+def test_a_trial_is_kept_and_shown_with_what_it_cost(tmp_path, capsys):
+    words = ["tried", f"--workdir={tmp_path / 'run'}", "--task=demo", "--name=x", "--what=a threshold"]
+    words.append(f"--logs={tmp_path / 'logs'}")
+    assert recipe.main(words) == 2 and "not finished" in capsys.readouterr().err
+    teacher = {"miou": 0.5, "iou": {"road": 0.9, "pole": 0.1}, "steps": 500}
+    student = {"miou": 0.48, "iou": {"road": 0.95, "pole": 0.01}, "steps": 500}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text(json.dumps({"teacher": teacher, "student": student}))
+    assert recipe.main(words) == 0
+    log = json.loads((tmp_path / "logs" / "recipe_tried-x.json").read_text())
+    assert "| demo | a threshold | 500 | 50.0 | 48.0 | pole -9.0 | road +5.0 |" in recipe_page.tried([log])
