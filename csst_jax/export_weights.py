@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TARGETS = {
     "mmseg": "csst_jax.models.weights.sources.mmseg:config",
     "smp": "csst_jax.models.weights.sources.smp:config",
+    "unimatch_v2": "csst_jax.models.weights.sources.dinov2:config",
 }
 """Target -> "module:function": what to write into its configuration, from the number of classes and the preprocessing.
 """
