@@ -26,7 +26,14 @@ _GAIN = 1 / 3  # of the initial weights, by fan-in: PyTorch's default
 
 
 def _conv(
-    in_channels: int, out_channels: int, size: int, *, rngs: nnx.Rngs, dtype: DTypeLike, bias: bool = True, stride: int = 1
+    in_channels: int,
+    out_channels: int,
+    size: int,
+    *,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+    bias: bool = True,
+    stride: int = 1,
 ) -> Conv:
     return Conv(
         in_channels,
@@ -66,7 +73,9 @@ class ResidualUnit(nnx.Module):
     def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.conv1 = _conv(channels, channels, 3, rngs=rngs, dtype=dtype)
         self.conv2 = _conv(channels, channels, 3, rngs=rngs, dtype=dtype)
+        self.remat = False
 
+    @may_rematerialise
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Of the input's size."""
         return x + self.conv2(jax.nn.relu(self.conv1(jax.nn.relu(x))))
@@ -82,9 +91,7 @@ class Fusion(nnx.Module):
         self.unit1 = None if coarsest else ResidualUnit(channels, rngs=rngs, dtype=dtype)
         self.unit2 = ResidualUnit(channels, rngs=rngs, dtype=dtype)
         self.out_conv = _conv(channels, channels, 1, rngs=rngs, dtype=dtype)
-        self.remat = False
 
-    @may_rematerialise
     def __call__(
         self, coarse: Float[Array, "b h w c"], fine: Float[Array, "b h w c"] | None, size: tuple[int, int]
     ) -> Float[Array, "b p q c"]:
@@ -102,9 +109,7 @@ class DPTHead(nnx.Module):
     channels, `fusions` sum it, each list from the finest; `output` is the convolution before the classifier.
     """
 
-    def __init__(
-        self, in_channels: int, inside: Sequence[int], channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike
-    ):
+    def __init__(self, in_channels: int, inside: Sequence[int], channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.projects = nnx.List([_conv(in_channels, c, 1, rngs=rngs, dtype=dtype) for c in inside])
         self.upsample4 = Upsample(inside[0], 4, rngs=rngs, dtype=dtype)
         self.upsample2 = Upsample(inside[1], 2, rngs=rngs, dtype=dtype)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from csst_jax.models.weights.rules import Source, modules
+from csst_jax.models.weights.rules import BATCH_COUNTER, Source, modules
 
 if TYPE_CHECKING:
     from csst_jax.models.preprocessing import Preprocessing
 
 _Rules = tuple[tuple[str, str, str], ...]
 _BLOCK = r"blocks\.(\d+)\."
+_CLASSIFIER = "ImageNet classifier"
 _MASK = "mask token of the pretraining"
 
 
@@ -37,9 +38,9 @@ def _trunk(prefix: str) -> _Rules:
     )
 
 
-RELEASE = Source("dinov2", _trunk(""), drop=((_MASK, r"mask_token"),), backbone=True)
+RELEASE = Source("dinov2", _trunk(""), drop=(BATCH_COUNTER, (_MASK, r"mask_token")), backbone=True)
 
-TIMM = Source("timm", _trunk(""), drop=(("ImageNet classifier", r"head\.(weight|bias)"),), backbone=True)
+TIMM = Source("timm", _trunk(""), drop=(BATCH_COUNTER, (_CLASSIFIER, r"head\.(weight|bias)")), backbone=True)
 
 _LAYER = r"(?:dinov2\.)?encoder\.layer\.(\d+)\."
 
@@ -72,7 +73,7 @@ def _hugging_face() -> _Rules:
 HUGGING_FACE = Source(
     "hugging_face",
     _hugging_face(),
-    drop=((_MASK, r"(?:dinov2\.)?embeddings\.mask_token"), ("ImageNet classifier", r"classifier\.(weight|bias)")),
+    drop=(BATCH_COUNTER, (_MASK, r"(?:dinov2\.)?embeddings\.mask_token"), (_CLASSIFIER, r"classifier\.(weight|bias)")),
     backbone=True,
 )
 """transformers' `Dinov2Model` and `Dinov2ForImageClassification`, by the names in files and by those of version 5."""
@@ -111,7 +112,7 @@ _UNUSED = "parts of the coarsest fusion that are not used"
 UNIMATCH_V2 = Source(
     "unimatch_v2",
     (*_trunk(r"backbone\."), *_head()),
-    drop=((_MASK, r"backbone\.mask_token"), (_UNUSED, rf"{_SCRATCH}refinenet4\.resConfUnit1\..*")),
+    drop=(BATCH_COUNTER, (_MASK, r"backbone\.mask_token"), (_UNUSED, rf"{_SCRATCH}refinenet4\.resConfUnit1\..*")),
 )
 
 
@@ -122,6 +123,6 @@ def config(num_classes: int, preprocessing: Preprocessing) -> str:
         for values in (preprocessing.mean, preprocessing.std)
     )
     return (
-        f"nclass={num_classes}; load_state_dict(…, strict=False), as backbone.mask_token and refinenet4.resConfUnit1, which "
-        f"are not used, are not in the file; images {preprocessing.channels} from 0 to 1, less mean={mean}, over std={std}"
+        f"nclass={num_classes}; load_state_dict(…, strict=False), as backbone.mask_token and refinenet4.resConfUnit1 "
+        f"are unused and not in the file; images {preprocessing.channels} from 0 to 1, less mean={mean}, over std={std}"
     )
