@@ -117,4 +117,4 @@ def test_devices_along_spatial_share_the_heads_where_they_divide_them(heads, spa
     one, _ = _with_gradients(heads, make_mesh(jax.devices()[:1], 1))
     eight, text = _with_gradients(heads, make_mesh(jax.devices()[:8], spatial))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), eight, one)
-    assert f"f32[{spatial},{own},25,25]" in text and (own == heads or f"{heads},25,25]" not in text)
+    assert f"f32[{spatial},{own},25,25]" in text and (own == heads or f"f32[{spatial},{heads},25,25]" not in text)
