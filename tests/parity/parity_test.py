@@ -25,7 +25,10 @@ WITH_TRUNK = {
     "trunk:efficientnet_lite0": "deeplab_v3_plus_efficientnet_lite0",
     **{f"trunk:{name}": f"dpt_{name}" for name in ARCHITECTURES},
 }
-ONE_NETWORK = pytest.mark.essential("a network that computes what its reference does")
+ESSENTIAL = {
+    "fast_scnn_mmseg": pytest.mark.essential("a network that computes what its reference does"),
+    "dpt_small_unimatch_v2_short": pytest.mark.essential("a vision transformer that computes what its reference does"),
+}
 TRUNKS = {
     "hrnet_w48": HRNet,
     "efficientnet_lite0": EfficientNetLite0,
@@ -108,11 +111,7 @@ def test_the_references_state_dict_fits_entry_by_entry(case):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, id=case.name, marks=[ONE_NETWORK] * (case.name == "fast_scnn_mmseg"))
-        for case in CASES
-        if case.numeric
-    ],
+    [pytest.param(case, id=case.name, marks=ESSENTIAL.get(case.name, ())) for case in CASES if case.numeric],
 )
 def test_logits_statistics_and_gradients_agree(case):
     kept, layout = recorded(case)
