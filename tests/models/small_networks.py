@@ -57,13 +57,15 @@ def recipe(name, devices, spatial=1, dtype="float32"):
 def drawn(network, seed=0):
     """The network with values as after a build, drawn by numpy: compiling the initialisation takes seconds."""
     rng = np.random.default_rng(seed)
+    # Without batch normalisation nothing holds He's weights down, and training diverges; a third is PyTorch's default.
+    gain = 2 if network.batch_stats else 1 / 3
 
     def value(name, shape):
         if name.endswith("encoding.scale"):
             return -rng.random(shape)
         if len(shape) < 2:
             return np.full(shape, name.endswith(("scale", "var", "gamma")))
-        return rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
+        return rng.normal(size=shape) * np.sqrt(gain / np.prod(shape[:-1]))
 
     params, stats = (
         {name: jnp.asarray(value(name, like.shape), jnp.float32) for name, like in arrays.items()}
