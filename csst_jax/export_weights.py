@@ -1,6 +1,7 @@
 """Writes weights for another code base: `python -m csst_jax.export_weights --target=mmseg --weights=… --out=FILE.pth`.
 
-A student trained here then runs in mmsegmentation or segmentation_models_pytorch ("smp"). PyTorch is not needed.
+A student trained here then runs in mmsegmentation, segmentation_models_pytorch ("smp") or UniMatch V2. PyTorch is not
+needed.
 Networks of the target's lineage alone can be exported: in another one the same weights would give other results there.
 """
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 TARGETS = {
     "mmseg": "csst_jax.models.weights.sources.mmseg:config",
     "smp": "csst_jax.models.weights.sources.smp:config",
+    "unimatch_v2": "csst_jax.models.weights.sources.dinov2:config",
 }
 """Target -> "module:function": what to write into its configuration, from the number of classes and the preprocessing.
 """

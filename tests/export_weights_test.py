@@ -131,10 +131,29 @@ def test_smps_names_lead_back(tmp_path, network, capsys):
         np.testing.assert_array_equal(back[name], value)
 
 
+def test_unimatch_v2s_names_lead_back(tmp_path, capsys):
+    options = {"width": 0.125, "depth": 0.1}
+    like = nnx_io.abstract(zoo.builder("dpt_dinov2_small", 5, **options)).params
+    rng = np.random.default_rng(0)
+    values = {name: rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in like.items()}
+    ours = write(tmp_path / "a", values, "dpt_dinov2_small", options)
+    status, said = run(capsys, ours, tmp_path / "theirs.pth", "unimatch_v2")
+    assert status == 0 and "nclass=5; load_state_dict(…, strict=False)" in said
+    theirs = torch_pickle.read(tmp_path / "theirs.pth")
+    assert theirs["head.resize_layers.0.weight"].shape == (8, 8, 4, 4)  # input, output, rows, columns
+    back = rules.apply(
+        catalogue.source("unimatch_v2", "dpt_dinov2_small"),
+        theirs,
+        {name: value.shape for name, value in values.items()},
+    )
+    for name, value in values.items():
+        np.testing.assert_array_equal(back[name], value)
+
+
 def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, arrays, capsys):
     ours, out = write(tmp_path / "ours.safetensors", arrays), tmp_path / "theirs.pth"
     for source, weights, to, message in (
-        ("gluon", ours, out, "cannot export to --target=gluon; known are: mmseg, smp."),
+        ("gluon", ours, out, "cannot export to --target=gluon; known are: mmseg, smp, unimatch_v2."),
         ("mmseg", tmp_path / "none.safetensors", out, "none.safetensors as safetensors"),
         ("mmseg", ours, tmp_path / "theirs.onnx", "theirs.onnx: the file to write must end in .pth or .safetensors."),
         ("mmseg", write(tmp_path / "v2", arrays, "deeplab_v2_resnet101"), out, "has no 'deeplab_v2_resnet101'"),

@@ -1,4 +1,4 @@
-"""The layers whose numbers matter: convolution, batch normalisation, pooling, dropout.
+"""The layers whose numbers matter: convolution, linear layer, normalisations, dropout.
 
 Conventions are PyTorch's where networks' published numbers depend on them (facts: `docs/adr/0002-own-layers.md`):
 explicit integer padding, running statistics with momentum 0.1 and unbiased variance. Layouts are JAX's: images are
@@ -137,6 +137,43 @@ class GroupNorm(nnx.Module):
         var = jnp.mean(jnp.square(y - mean), (1, 2, 4), keepdims=True)
         y = ((y - mean) * jax.lax.rsqrt(var + self.epsilon)).reshape(b, h, w, c)
         return (y * self.scale[...] + self.bias[...]).astype(x.dtype)
+
+
+class LayerNorm(nnx.Module):
+    """Normalisation of each position over its channels (Ba et al., arXiv:1607.06450), as PyTorch's `LayerNorm`.
+
+    Statistics are float32 whatever the dtype. The default of `epsilon` is that of vision transformers.
+    """
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs, epsilon: float = 1e-6):
+        del rngs  # nothing is drawn; kept so that all layers are built alike
+        self.scale = nnx.Param(jnp.ones((channels,), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
+        """Of the input's dtype."""
+        y = x.astype(jnp.float32)
+        y = y - jnp.mean(y, -1, keepdims=True)
+        y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + self.epsilon)
+        return (y * self.scale[...] + self.bias[...]).astype(x.dtype)
+
+
+class Linear(nnx.Module):
+    """Product with a matrix, and a bias that starts at zero; weights are normal of deviation `init_std`."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs, init_std: float, dtype: DTypeLike = jnp.float32
+    ):
+        shape = (in_channels, out_channels)
+        self.kernel = nnx.Param(init_std * jax.random.normal(rngs.params(), shape, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((out_channels,), jnp.float32))
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b o"]:
+        """Input in any float dtype; output in the compute dtype."""
+        y = jnp.matmul(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        return y + self.bias[...].astype(self.dtype)
 
 
 def fan_in_std(in_channels: int, kernel_size: int = 1, gain: float = 2.0) -> float:

@@ -27,11 +27,12 @@ SHARED_CROP = 48
 SHARED_CROPS = {"icnet_resnet50": 128}
 # What ResNet50 stands for at this depth, with its name.
 DEEPER = {name: shorter for name in zoo.NETWORKS if (shorter := f"{name.removesuffix('101')}50") in zoo.NETWORKS}
-# FPN and U-Net on trunks that other networks have: shown once on a ResNet and once on an EfficientNet.
+# FPN and U-Net on trunks that other networks have: shown once on a ResNet and once on an EfficientNet. DPT's trunks
+# differ in their numbers of heads and blocks: shown on the one with two heads at this width.
 IN_PARTS = {
     name
     for name in zoo.NETWORKS
-    if name.startswith(("fpn_", "unet_")) and not name.endswith(("resnet18", "efficientnet_lite0"))
+    if name.startswith(("fpn_", "unet_", "dpt_")) and not name.endswith(("resnet18", "efficientnet_lite0", "base"))
 }
 # Left out where a program is compiled for eight devices: those, and OCR's trunk under FCN's head.
 REPEATED = DEEPER.keys() | IN_PARTS | {"fcn_hrnet_w48"}
@@ -56,13 +57,15 @@ def recipe(name, devices, spatial=1, dtype="float32"):
 def drawn(network, seed=0):
     """The network with values as after a build, drawn by numpy: compiling the initialisation takes seconds."""
     rng = np.random.default_rng(seed)
+    # Without batch normalisation nothing holds He's weights down, and training diverges; a third is PyTorch's default.
+    gain = 2 if network.batch_stats else 1 / 3
 
     def value(name, shape):
         if name.endswith("encoding.scale"):
             return -rng.random(shape)
         if len(shape) < 2:
-            return np.full(shape, name.endswith(("scale", "var")))
-        return rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
+            return np.full(shape, name.endswith(("scale", "var", "gamma")))
+        return rng.normal(size=shape) * np.sqrt(gain / np.prod(shape[:-1]))
 
     params, stats = (
         {name: jnp.asarray(value(name, like.shape), jnp.float32) for name, like in arrays.items()}

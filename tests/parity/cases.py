@@ -68,6 +68,23 @@ CASES = (
         train_size=(64, 96),
     ),
     Case("efficientnet_lite0_timm", "timm", "trunk:efficientnet_lite0"),
+    Case("dinov2_small_timm", "timm", "trunk:dinov2_small", numeric=False),
+    # timm interpolates position embeddings in its own way: at their own size both are the same.
+    Case(
+        "dinov2_small_timm_short",
+        "timm",
+        "trunk:dinov2_small",
+        SHORT | {"width": 1 / 3},
+        sizes=((518, 518),),
+        train_size=(518, 518),
+    ),
+    Case("dinov2_base_timm", "timm", "trunk:dinov2_base", numeric=False),
+    Case("dinov2_large_timm", "timm", "trunk:dinov2_large", numeric=False),
+    Case("dinov2_small_hugging_face", "hugging_face", "trunk:dinov2_small", numeric=False),
+    # One size is a multiple of 14, one is resized.
+    *pair("dpt_small_unimatch_v2", "unimatch_v2", "dpt_dinov2_small", sizes=((70, 98), (65, 97)), train_size=(56, 84)),
+    Case("dpt_base_unimatch_v2", "unimatch_v2", "dpt_dinov2_base", numeric=False),
+    Case("dpt_large_unimatch_v2", "unimatch_v2", "dpt_dinov2_large", numeric=False),
     Case("fast_scnn_mmseg", "mmseg", "fast_scnn", sizes=((321, 449), (769, 769)), train_size=(97, 129)),
     # It normalises pooled features in three places: no images are as well-conditioned as elsewhere.
     Case("bisenet_mmseg", "mmseg", "bisenet_resnet18", sizes=((321, 449),), moved=4e-4),

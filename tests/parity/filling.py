@@ -39,7 +39,11 @@ def _fill(name, shape, norms):
     if leaf == "num_batches_tracked":
         return np.zeros(shape, np.int64)
     after = _after(layer)
-    if leaf == "running_var":
+    if leaf == "pos_embed":  # large enough that its interpolation counts
+        values = 0.5 * rng.standard_normal(shape, np.float32)
+    elif leaf == "gamma":  # layer scale
+        values = rng.uniform(0.2, 0.4, shape)
+    elif leaf == "running_var":
         values = rng.uniform(0.6, 1.4, shape)
     elif leaf == "scale":  # EncNet's: negative, and so small that the nearest code has not all of the weight
         values = rng.uniform(-1.0, 0.0, shape) / 256

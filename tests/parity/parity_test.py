@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from csst_jax.models import nnx_io, zoo
+from csst_jax.models.backbones.dinov2 import ARCHITECTURES, DINOv2
 from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite0
 from csst_jax.models.backbones.hrnet import HRNet
 from csst_jax.models.backbones.resnet import ResNet
@@ -22,9 +23,17 @@ from tests.parity.cases import CASES, LIMITS, NUM_CLASSES
 WITH_TRUNK = {
     "trunk:hrnet_w48": "ocr_hrnet_w48",
     "trunk:efficientnet_lite0": "deeplab_v3_plus_efficientnet_lite0",
+    **{f"trunk:{name}": f"dpt_{name}" for name in ARCHITECTURES},
 }
-ONE_NETWORK = pytest.mark.essential("a network that computes what its reference does")
-TRUNKS = {"hrnet_w48": HRNet, "efficientnet_lite0": EfficientNetLite0}
+ESSENTIAL = {
+    "fast_scnn_mmseg": pytest.mark.essential("a network that computes what its reference does"),
+    "dpt_small_unimatch_v2_short": pytest.mark.essential("a vision transformer that computes what its reference does"),
+}
+TRUNKS = {
+    "hrnet_w48": HRNet,
+    "efficientnet_lite0": EfficientNetLite0,
+    **{name: functools.partial(DINOv2, name) for name in ARCHITECTURES},
+}
 
 
 class Trunk(nnx.Module):
@@ -35,7 +44,8 @@ class Trunk(nnx.Module):
         self.backbone = build(rngs=rngs, **options)
 
     def __call__(self, images):
-        return {"features": list(self.backbone(images).values())[-1]}
+        features = self.backbone(images)
+        return {"features": (list(features.values()) if isinstance(features, dict) else features)[-1]}
 
 
 def source(case):
@@ -101,11 +111,7 @@ def test_the_references_state_dict_fits_entry_by_entry(case):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, id=case.name, marks=[ONE_NETWORK] * (case.name == "fast_scnn_mmseg"))
-        for case in CASES
-        if case.numeric
-    ],
+    [pytest.param(case, id=case.name, marks=ESSENTIAL.get(case.name, ())) for case in CASES if case.numeric],
 )
 def test_logits_statistics_and_gradients_agree(case):
     kept, layout = recorded(case)

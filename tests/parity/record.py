@@ -3,6 +3,8 @@
 In an environment of its own, which the tests do not need:
 
     pip install torch torchvision timm segmentation_models_pytorch mmsegmentation==1.2.2 mmcv-lite==2.1.0 regex ftfy
+    pip install transformers
+    git clone https://github.com/LiheYoung/UniMatch-V2 && export PYTHONPATH=UniMatch-V2
 
 Each fixture holds the layout of the reference's state dict, and for weights, images and labels from filling.py: logits
 in evaluation mode; logits, statistics and gradients of one training step without dropout. Only samples are kept.
@@ -48,8 +50,8 @@ def sample_outputs(prefix, outputs, count=64):
 
 
 def spread(names, count):
-    """`count` of them, from the first to the last."""
-    return sorted({names[i * (len(names) - 1) // (count - 1)] for i in range(count)})
+    """`count` of them, from the first to the last; none of none."""
+    return sorted({names[i * (len(names) - 1) // (count - 1)] for i in range(count if names else 0)})
 
 
 def loss(outputs, size):

@@ -155,6 +155,55 @@ def smp(name, encoder="resnet50"):
     return getattr(segmentation_models_pytorch, name)(encoder, encoder_weights=None, classes=NUM_CLASSES)
 
 
+def timm_dinov2(name, **options):
+    import timm
+
+    return timm.create_model(f"vit_{name}_patch14_dinov2", **options)
+
+
+def timm_vit(model, x):
+    (features,) = model.forward_intermediates(x, 1, norm=True, intermediates_only=True)
+    return {"features": features}
+
+
+def hugging_face_dinov2(heads, layers):
+    """By the names that it saves, which are not those of its modules."""
+    import tempfile
+
+    import safetensors.torch
+    import transformers
+
+    config = transformers.Dinov2Config(
+        hidden_size=64 * heads, num_hidden_layers=layers, num_attention_heads=heads, patch_size=14, image_size=518
+    )
+    model = transformers.Dinov2Model(config)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        saved = safetensors.torch.load_file(pathlib.Path(folder) / "model.safetensors")
+    model.state_dict = lambda: saved
+    model.load_state_dict = lambda entries: None
+    return model
+
+
+def unimatch_v2(size, features, inside, blocks=None):
+    """Of a checkout of LiheYoung/UniMatch-V2 in PYTHONPATH."""
+    from model.semseg.dpt import DPT
+
+    model = DPT(size, NUM_CLASSES, features, list(inside))
+    if blocks is not None:
+        model.backbone.blocks = model.backbone.blocks[:blocks]
+        model.intermediate_layer_idx[size] = list(range(blocks))
+    return model
+
+
+def unimatch_v2_forward(model, x):
+    """As its `evaluate` does it: at the nearest multiples of 14."""
+    size = x.shape[2:]
+    nearest = [int(pixels / 14 + 0.5) * 14 for pixels in size]
+    y = model(F.interpolate(x, nearest, mode="bilinear", align_corners=True))
+    return {"logits": F.interpolate(y, size, mode="bilinear", align_corners=True)}
+
+
 def whole(model, x):
     return {"logits": model(x)}
 
@@ -194,6 +243,15 @@ REFERENCES = {
     **mmseg_pair("encnet", "_base_/models/encnet_r50-d8"),
     **mmseg_pair("ocr", OCR, mmseg_forward(cascade=True)),
     **mmseg_pair("fcn_hrnet", FCN_HRNET, mmseg_forward()),
+    "dinov2_small_timm": (lambda: timm_dinov2("small"), timm_vit),
+    "dinov2_small_timm_short": (lambda: timm_dinov2("small", depth=4, embed_dim=128, num_heads=2), timm_vit),
+    "dinov2_base_timm": (lambda: timm_dinov2("base"), timm_vit),
+    "dinov2_large_timm": (lambda: timm_dinov2("large"), timm_vit),
+    "dinov2_small_hugging_face": (lambda: hugging_face_dinov2(6, 12), None),
+    "dpt_small_unimatch_v2": (lambda: unimatch_v2("small", 64, (48, 96, 192, 384)), unimatch_v2_forward),
+    "dpt_small_unimatch_v2_short": (lambda: unimatch_v2("small", 64, (48, 96, 192, 384), 4), unimatch_v2_forward),
+    "dpt_base_unimatch_v2": (lambda: unimatch_v2("base", 128, (96, 192, 384, 768)), unimatch_v2_forward),
+    "dpt_large_unimatch_v2": (lambda: unimatch_v2("large", 256, (256, 512, 1024, 1024)), unimatch_v2_forward),
     "deeplab_v3_torchvision": (lambda: torchvision("deeplabv3_resnet50"), torchvision_segmentation),
     "fcn_torchvision": (lambda: torchvision("fcn_resnet50"), torchvision_segmentation),
     "deeplab_v3_plus_smp": (lambda: smp("DeepLabV3Plus"), whole),

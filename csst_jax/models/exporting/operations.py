@@ -232,7 +232,7 @@ def _product(graph: Graph, equation: Any, *values: Value) -> Tensor:
 
 _ELEMENTWISE = {
     "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min",
-    "exp": "Exp", "logistic": "Sigmoid",
+    "exp": "Exp", "erf": "Erf", "logistic": "Sigmoid",
 }  # fmt: skip
 OPERATIONS: dict[str, _Operation] = {
     **{name: functools.partial(_by_element, op) for name, op in _ELEMENTWISE.items()},

@@ -1,4 +1,4 @@
-"""Bilinear resizing with both conventions of `align_corners`, as two products with fixed matrices.
+"""Resizing as two products with fixed matrices: bilinear with both conventions of `align_corners`, and bicubic.
 
 `jax.image.resize` knows half-pixel centres only (PyTorch's `align_corners=False`) and, when it shrinks, antialiases,
 which PyTorch's `interpolate` does not. Matrices are made at trace time; a product is what TPUs are built for.
@@ -34,6 +34,28 @@ def bilinear_matrix(size: int, new_size: int, align_corners: bool) -> np.ndarray
     matrix = np.zeros((new_size, size), np.float64)
     np.add.at(matrix, (np.arange(new_size), low), 1.0 - fraction)
     np.add.at(matrix, (np.arange(new_size), high), fraction)
+    return matrix.astype(np.float32)
+
+
+def bicubic_matrix(size: int, new_size: int, scale: float) -> np.ndarray:
+    """float32 [new_size, size]: row i holds the weights of output position i, as PyTorch's bicubic `interpolate`.
+
+    Keys' kernel with a = -0.75, half-pixel centres, no antialiasing; positions beyond the border count as the border.
+
+    Args:
+      size: length of the input.
+      new_size: length of the output.
+      scale: output positions an input position (PyTorch's `scale_factor`), which need not be `new_size / size`.
+    """
+    position = (np.arange(new_size, dtype=np.float64) + 0.5) / scale - 0.5
+    low = np.floor(position).astype(np.int64)
+    matrix = np.zeros((new_size, size), np.float64)
+    for offset in (-1, 0, 1, 2):
+        distance = np.abs(position - (low + offset))
+        near = (1.25 * distance - 2.25) * distance**2 + 1.0
+        far = -0.75 * (((distance - 5.0) * distance + 8.0) * distance - 4.0)
+        weights = np.where(distance <= 1.0, near, far)
+        np.add.at(matrix, (np.arange(new_size), np.clip(low + offset, 0, size - 1)), weights)
     return matrix.astype(np.float32)
 
 

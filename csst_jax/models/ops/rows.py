@@ -27,3 +27,17 @@ def evenly_shared(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     if x.shape[1] % sharing_devices() == 0:
         return x
     return jax.lax.with_sharding_constraint(x, jax.P(_ANY, None, _ANY, _ANY))
+
+
+def shared_along(x: Array, axis: int | None) -> Array:
+    """`x`, and its gradient, with one axis split over the devices along `spatial` instead of the image's rows.
+
+    Every other axis behind the batch is whole on each of them, and so is this one where they do not divide it evenly.
+    For values that are no rows of an image: heads of attention, hidden units. `None` splits no axis.
+    """
+    count = sharing_devices()
+    if count == 1:
+        return x
+    split = axis is not None and x.shape[axis] % count == 0
+    spec = [SPATIAL if split and position == axis else None for position in range(1, x.ndim)]
+    return jax.lax.with_sharding_constraint(x, jax.P(_ANY, *spec))

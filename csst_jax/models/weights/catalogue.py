@@ -24,8 +24,11 @@ SOURCES: dict[str, dict[str, str]] = {
     "timm": {
         "*_hrnet_w48": f"{_HERE}.timm:HRNETS",
         "*_efficientnet_lite?": f"{_HERE}.efficientnet_lite:TIMM",
+        "*_dinov2_*": f"{_HERE}.dinov2:TIMM",
         "*": f"{_HERE}.timm:RESNETS",
     },
+    "dinov2": {"*_dinov2_*": f"{_HERE}.dinov2:RELEASE"},
+    "hugging_face": {"*_dinov2_*": f"{_HERE}.dinov2:HUGGING_FACE"},
     "efficientnet_lite": {"*_efficientnet_lite0": f"{_HERE}.efficientnet_lite:PACKAGE"},
     "mmseg": {
         "fast_scnn": f"{_HERE}.mmseg_fast_scnn:SOURCE",
@@ -63,6 +66,7 @@ SOURCES: dict[str, dict[str, str]] = {
         f"encnet_{_DILATED}": f"{_HERE}.original:ENCODING_ENCNET",
     },
     "torchseg": {"bisenet_*": f"{_HERE}.original:BISENET"},
+    "unimatch_v2": {"dpt_dinov2_*": f"{_HERE}.dinov2:UNIMATCH_V2"},
     "advsemiseg": {"deeplab_v2_*": f"{_HERE}.original:DEEPLAB_V2"},
 }
 """Source -> shell pattern of a network's name in the zoo -> "module:attribute". The first that matches counts."""

@@ -79,6 +79,7 @@ _INVERSES: dict[str, Callable[[str, np.ndarray], _Entry]] = {
     "torch": _torch,
     "identity": lambda name, value: (name, value),
     "conv": _transpose(3, 2, 0, 1),
+    "transposed_conv": _transpose(2, 3, 0, 1),
     "conv1d": lambda name, value: (name, np.transpose(value[0], (2, 1, 0)) if value.ndim == 4 else value),
     "linear": _transpose(1, 0),
     "linear_as_conv": _linear_as_conv,

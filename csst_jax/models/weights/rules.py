@@ -23,7 +23,8 @@ class Source:
     Attributes:
       name: for messages.
       rules: (pattern, replacement, transform): an entry whose whole name matches becomes the replacement, its value
-        transformed. The first rule that matches counts.
+        transformed. The first rule that matches counts. Replacements that end in "[0]", "[1]" and so on are parts of
+        one array, in this order along its last axis.
       drop: (name, pattern): entries that we have no use for; they win over rules.
       preprocessing: what the checkpoint's network expects of its input.
       options: builder's options under which our network is that of the checkpoint.
@@ -58,6 +59,7 @@ TRANSFORMS: dict[str, Callable[[str, np.ndarray], tuple[str, np.ndarray]]] = {
     "torch": _torch,
     "identity": lambda name, value: (name, value),
     "conv": lambda name, value: (name, np.transpose(value, (2, 3, 1, 0))),  # OIHW -> HWIO
+    "transposed_conv": lambda name, value: (name, np.transpose(value, (2, 3, 0, 1))),  # IOHW -> HWIO
     "conv1d": lambda name, value: (name, np.transpose(value, (2, 1, 0))[None]),  # OIW -> 1WIO
     "linear": lambda name, value: (name, np.transpose(value)),
     "linear_as_conv": lambda name, value: (name, np.transpose(value)[None, None]),
@@ -88,6 +90,9 @@ BATCH_COUNTER = ("num_batches_tracked", r".*\.num_batches_tracked")
 """PyTorch's count of training steps in a normalisation layer: unused when its momentum is a constant."""
 
 
+_PART = re.compile(r"(.*)\[(\d)\]")
+
+
 @dataclasses.dataclass
 class _Renamed:
     values: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -115,7 +120,23 @@ def _rename(source: Source, entries: Mapping[str, np.ndarray]) -> _Renamed:
         if name in out.origin:
             out.twice.append(f"{name} from {out.origin[name]} and from {entry}")
         out.values[name], out.origin[name] = new, entry
+    _join(out)
     return out
+
+
+def _join(renamed: _Renamed) -> None:
+    """Parts become the array that they are of, where all from the first to the last are there and fit."""
+    parts: dict[str, dict[int, str]] = collections.defaultdict(dict)
+    for name in renamed.values:
+        if match := _PART.fullmatch(name):
+            parts[match[1]][int(match[2])] = name
+    for whole, names in parts.items():
+        values = [renamed.values[names[n]] for n in range(len(names)) if n in names]
+        if len(values) == len(names) and len({value.shape[:-1] for value in values}) == 1:
+            origins = [renamed.origin.pop(names[n]) for n in range(len(names))]
+            for name in names.values():
+                del renamed.values[name]
+            renamed.values[whole], renamed.origin[whole] = np.concatenate(values, -1), ", ".join(origins)
 
 
 def known(source: Source, names: Iterable[str]) -> int:

@@ -24,6 +24,7 @@ FAMILIES = [
     ("unet_resnet18", None),
     ("ocr_hrnet_w48", "original"),
     ("encnet_resnet50", "encoding"),
+    ("dpt_dinov2_base", None),
 ]
 
 

@@ -1,11 +1,13 @@
 """Bilinear resizing against a loop over PyTorch's formulas, and against numbers worked out by hand."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.models.ops.resize import bilinear_matrix, resize, resize_logits, resize_nearest
+from csst_jax.models.ops.resize import bicubic_matrix, bilinear_matrix, resize, resize_logits, resize_nearest
 
 
 def reference(x, size, align_corners):
@@ -118,3 +120,22 @@ def test_nearest_takes_the_pixel_at_the_floor_of_the_ratio(old, new):
     for i in range(new[0]):
         for j in range(new[1]):
             np.testing.assert_array_equal(y[:, i, j], x[:, i * old[0] // new[0], j * old[1] // new[1]])
+
+
+def keys_kernel(distance, a=-0.75):
+    """The definition (Keys 1981) with PyTorch's a."""
+    d = abs(distance)
+    if d <= 1:
+        return (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0.0
+
+
+@pytest.mark.parametrize(("old", "new", "scale"), [(37, 57, 57.1 / 37), (37, 4, 4.1 / 37), (5, 9, 9 / 5), (3, 3, 1.0)])
+def test_bicubic_weights_are_the_kernels(old, new, scale):
+    matrix = np.zeros((new, old))
+    for i in range(new):
+        place = (i + 0.5) / scale - 0.5
+        for j in range(math.floor(place) - 1, math.floor(place) + 3):
+            matrix[i, min(max(j, 0), old - 1)] += keys_kernel(place - j)
+    np.testing.assert_allclose(bicubic_matrix(old, new, scale), matrix, atol=1e-6)
+    np.testing.assert_allclose(matrix.sum(1), 1.0)

@@ -119,3 +119,20 @@ def test_unknown_sources_and_networks_list_the_known():
         catalogue.source("mmsegmentation", "fast_scnn")
     with pytest.raises(CsstError, match="source 'mmseg' has no 'deeplab_v2_resnet101'; it has: .*fast_scnn"):
         catalogue.source("mmseg", "deeplab_v2_resnet101")
+
+
+PARTS = Source("toy", tuple((rf"{name}\.weight", f"mixed.kernel[{i}]", "linear") for i, name in enumerate("abc")))
+
+
+def test_parts_are_joined_in_the_order_of_their_numbers():
+    theirs = {f"{name}.weight": np.full((2, 3), value, np.float32) for value, name in enumerate("cab")}
+    joined = rules.apply(PARTS, theirs, {"mixed.kernel": (3, 6)})["mixed.kernel"]
+    np.testing.assert_array_equal(joined, np.broadcast_to([1, 1, 2, 2, 0, 0], (3, 6)))
+
+
+@pytest.mark.parametrize(("left_out", "told"), [("a", "nothing fills"), ("b", "nothing fills"), ("c", "3×6 from a.w")])
+def test_a_part_that_is_missing_is_told(left_out, told):
+    theirs = {f"{name}.weight": np.zeros((2, 3)) for name in "abc" if name != left_out}
+    with pytest.raises(CsstError, match=told) as error:
+        rules.apply(PARTS, theirs, {"mixed.kernel": (3, 6)})
+    assert all(name in str(error.value) for name in ("mixed.kernel", *theirs))
