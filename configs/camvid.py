@@ -34,16 +34,10 @@ def get_config(arg: str = "") -> ConfigDict:
         stage.sampler.name = options["sampler"]
         stage.crop_px = 224
         stage.batch_size = 8
-    if not options["net"]:
-        # 1,500 steps each, so that the teacher's score is that of masks alone for as many steps.
-        for stage in (c.teacher, c.student):
-            stage.samples_per_epoch, stage.epochs = 400, 30
-        return c
-    if options["fraction"] != "full":
-        # Four crops of each of 46 images an epoch: 90 epochs of one would be 500 steps, too few from random weights.
-        c.teacher.samples_per_epoch = 184
+    # From random weights: four crops of each of 46 images an epoch, as 90 epochs of one would be 500 steps, too few.
+    c.teacher.samples_per_epoch = 184 if options["fraction"] != "full" else 0
     c.teacher.epochs, c.student.epochs = 90, 120
     for stage in (c.teacher, c.student):
-        if stage.pretrained:  # features that are there already are sooner good for something
-            stage.epochs //= 3
+        if stage.pretrained:  # 1,500 steps each: the teacher's score is that of masks alone for as many steps
+            stage.samples_per_epoch, stage.epochs = 400, 30
     return c

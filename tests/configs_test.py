@@ -152,11 +152,21 @@ def test_cityscapes_has_the_papers_settings_of_each_network():
 
 
 def test_pretrained_weights_shorten_the_training_of_the_network_that_takes_them():
-    plain, camvid = load("camvid"), load("camvid", "pretrained=w.safetensors,student=bisenet_resnet18")
+    plain = load("camvid", "net=fast_scnn")
+    camvid = load("camvid", "net=fast_scnn,pretrained=w.safetensors,student=bisenet_resnet18")
     assert camvid.teacher.pretrained == "w.safetensors" and camvid.teacher.epochs < plain.teacher.epochs
     assert (camvid.teacher.network, camvid.student.network) == ("fast_scnn", "bisenet_resnet18")
     assert camvid.student.pretrained == "" and camvid.student.epochs == plain.student.epochs
-    assert load("camvid", "pretrained=w.safetensors").student.pretrained == "w.safetensors"
+    assert load("camvid", "net=fast_scnn,pretrained=w.safetensors").student.pretrained == "w.safetensors"
+
+
+@pytest.mark.parametrize("name", ["camvid", "folder", "demo"])
+def test_the_recipe_for_few_masks_is_the_default_where_they_are_few(name):
+    config = load(name)
+    assert config.student.method.name == "real_and_pseudo" and config.label.class_portion == 0.5
+    for stage in (config.teacher, config.student):
+        assert (stage.network, stage.pretrained) == ("light_fpn_efficientnet_lite0", "imagenet")
+    assert config.teacher.epochs == config.student.epochs
 
 
 @pytest.mark.slow
