@@ -57,12 +57,12 @@ class Boxes:
 class ThreeBoxes:
     """CutMix's pixels as CPS draws them (TorchSemiSeg 5e0c29c `mask_gen.py`): each of three boxes turns what is inside.
 
-    A box has the same share of each side's product, and any height to width that fits. Of the two crops that are mixed,
-    which is the pasted one makes no difference.
+    Each box covers a third of a share of the crop that is drawn for it, at any height to width that fits. Of the two
+    crops that are mixed, which is the pasted one makes no difference.
 
     Attributes:
-      smallest: share of the crop's area that three boxes of one size would cover side by side.
-      largest: likewise.
+      smallest: least such share.
+      largest: largest such share.
     """
 
     smallest: float = 0.25
