@@ -61,7 +61,8 @@ def features_of(count):
 
 def test_the_clean_stream_comes_first_and_a_channel_is_dropped_whole():
     features = features_of(4)
-    for name, x in beside_clean(jax.random.key(0), 0.25)({k: jnp.asarray(v) for k, v in features.items()}).items():
+    found = jax.jit(beside_clean(jax.random.key(0), 0.25))(features)
+    for name, x in found.items():
         assert x.dtype == jnp.asarray(features[name]).dtype
         np.testing.assert_allclose(x[::2], features[name], rtol=1e-6)
         ratio = np.asarray(x[1::2]) / features[name]
@@ -72,7 +73,7 @@ def test_the_clean_stream_comes_first_and_a_channel_is_dropped_whole():
 
 def test_channels_of_a_pair_are_complementary_and_half_of_the_pairs_keep_all():
     features = features_of(10)
-    found = complementary(jax.random.key(0))({name: jnp.asarray(x) for name, x in features.items()})
+    found = jax.jit(complementary(jax.random.key(0)))(features)
     whole = []
     for name, x in found.items():
         factors = (np.asarray(x, np.float64) / features[name]).round(2)
