@@ -21,6 +21,7 @@ from csst_jax.methods.unimatch_v2 import UniMatchV2
 from csst_jax.models.nnx_io import Network
 from csst_jax.streams import STRONG, STRONG_2, WEAK
 from csst_jax.train import optimizers
+from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.step import step_program
 from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError
@@ -254,10 +255,15 @@ def recipe_of(kind, devices=1, spatial=1, **options):
 
 
 @functools.cache
-def trained(kind, steps, devices=1, spatial=1, same_batch=False, **options):
+def compiled(kind, devices=1, spatial=1, **options):
     recipe = recipe_of(kind, devices, spatial, **options)
     program = step_program(recipe, PHASE)
-    step = program.lower().compile()
+    return recipe, program, program.lower().compile()
+
+
+@functools.cache
+def trained(kind, steps, devices=1, spatial=1, same_batch=False, **options):
+    recipe, program, step = compiled(kind, devices, spatial, **options)
     own = jax.tree.map(jnp.copy, recipe.initial_state(*recipe.method.trained()))
     state, metrics = jax.device_put(own, program.in_shardings[0]), []
     for i in range(steps):
@@ -273,6 +279,21 @@ def test_it_fits_a_batch_of_both_kinds(kind):
     assert metrics[-1]["loss_main"] < 0.6 * metrics[0]["loss_main"] and not any(m["skipped"] for m in metrics)
     sure = "agreement" if kind is CrossPseudoSupervision else "confident"
     assert metrics[-1][sure] > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_restored_state_goes_on_to_the_bit(kind, tmp_path):
+    recipe, program, step = compiled(kind)
+    state, _ = trained(kind, 2)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(jax.device_put(state, program.in_shardings[0]))
+    restored = checkpoints.restore_newest(recipe.abstract_state())
+    checkpoints.close()
+    after, metrics = step(restored, jax.device_put(batch_of(2)[0], program.in_shardings[1]))
+    expected, every = trained(kind, 3)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(after), expected)
+    assert {name: float(value) for name, value in metrics.items()} == every[-1]
 
 
 @pytest.mark.slow
