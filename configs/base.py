@@ -99,8 +99,8 @@ def training() -> ConfigDict:
     # Consistency regularisation (paper §3.1.1, eq. 4). The network learns its own labels of the weak view on the strong
     # one. A threshold of 0 learns all pixels. confidence_threshold=0.95 with cutmix=0.5 is FixMatch.
     c.method.consistency = ConfigDict({"confidence_threshold": 0.0, "weight": 1.0, "cutmix": 0.0})
-    # UniMatch. Two strong views, and features without some channels, learn the labels of the weak view. Real labels weigh
-    # 1, and the sum is halved, as published. The published threshold is 0 for Cityscapes.
+    # UniMatch. Two strong views, and features without some channels, learn the labels of the weak view. Real labels
+    # weigh 1, and the sum is halved, as published. The published threshold is 0 for Cityscapes.
     c.method.unimatch = ConfigDict(
         {"confidence_threshold": 0.95, "strong_weight": 0.25, "feature_weight": 0.5, "dropout": 0.5, "cutmix": 0.5}
     )
