@@ -1,6 +1,6 @@
 """Dropout of whole channels between encoder and decoder: UniMatch's stream beside the clean one, and V2's pairs.
 
-Both are values of `csst_jax.models.perturbation.Perturb`. A feature map's draw depends on the key and its name alone.
+Both are values of `csst_jax.models.perturbation.Perturb`. Draws depend on the key and the feature map's name or channels.
 """
 
 from __future__ import annotations
@@ -42,23 +42,25 @@ def beside_clean(key: Key[Array, ""], rate: float) -> Perturb:
 def complementary(key: Key[Array, ""]) -> Perturb:
     """Of a batch of pairs, crops 2i and 2i + 1, the second keeps the channels that the first loses, doubled.
 
-    Half of the pairs, rounded down, keep all channels (UniMatch V2, f6afb4d `dpt.py`).
+    Half of the pairs, rounded down, keep all channels (UniMatch V2, f6afb4d `dpt.py`). As there, feature maps of as many
+    channels lose the same ones.
 
     Args:
       key: decides which channels, and which pairs.
     """
 
     def perturb(features: Features) -> Features:
-        def paired(name: str, x: Array) -> Array:
+        def paired(x: Array) -> Array:
             pairs = x.reshape(-1, 2, *x.shape[1:])
             count = pairs.shape[0]
-            first = 2.0 * jax.random.bernoulli(_of(key, name), 0.5, (*_flat(x[::2]), x.shape[-1]))
+            drawn = jax.random.fold_in(key, x.shape[-1])
+            first = 2.0 * jax.random.bernoulli(drawn, 0.5, (*_flat(x[::2]), x.shape[-1]))
             factors = jnp.stack([first, 2.0 - first], 1)
             whole = jax.random.permutation(key, count) < count // 2
             factors = jnp.where(whole.reshape(-1, *(1,) * (pairs.ndim - 1)), 1.0, factors)
             return (pairs * factors.astype(x.dtype)).reshape(x.shape)
 
-        return {name: paired(name, x) for name, x in features.items()}
+        return {name: paired(x) for name, x in features.items()}
 
     return perturb
 
