@@ -1,6 +1,6 @@
 """Dropout of whole channels between encoder and decoder: UniMatch's stream beside the clean one, and V2's pairs.
 
-Both are values of `csst_jax.models.perturbation.Perturb`. Draws depend on the key and the feature map's name or channels.
+Both are values of `csst_jax.models.perturbation.Perturb`. A map's draw depends on the key, and its name or channels.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def beside_clean(key: Key[Array, ""], rate: float) -> Perturb:
 def complementary(key: Key[Array, ""]) -> Perturb:
     """Of a batch of pairs, crops 2i and 2i + 1, the second keeps the channels that the first loses, doubled.
 
-    Half of the pairs, rounded down, keep all channels (UniMatch V2, f6afb4d `dpt.py`). As there, feature maps of as many
+    Half of the pairs, rounded down, keep all channels (UniMatch V2, f6afb4d `dpt.py`). As there, maps of as many
     channels lose the same ones.
 
     Args:
