@@ -96,6 +96,20 @@ def training() -> ConfigDict:
     c.method.mean_teacher = ConfigDict(
         {"decay": 0.996, "confidence_threshold": 0.95, "weight": 1.0, "ramp_up_steps": 500}
     )
+    # Consistency regularisation (paper §3.1.1, eq. 4). The network learns its own labels of the weak view on the strong
+    # one. A threshold of 0 learns all pixels. confidence_threshold=0.95 with cutmix=0.5 is FixMatch.
+    c.method.consistency = ConfigDict({"confidence_threshold": 0.0, "weight": 1.0, "cutmix": 0.0})
+    # UniMatch. Two strong views, and features without some channels, learn the labels of the weak view. Real labels
+    # weigh 1, and the sum is halved, as published. The published threshold is 0 for Cityscapes.
+    c.method.unimatch = ConfigDict(
+        {"confidence_threshold": 0.95, "strong_weight": 0.25, "feature_weight": 0.5, "dropout": 0.5, "cutmix": 0.5}
+    )
+    # UniMatch V2. An average of the weights labels. Each of two strong views learns without the other's channels.
+    c.method.unimatch_v2 = ConfigDict(
+        {"decay": 0.996, "confidence_threshold": 0.95, "strong_weight": 0.5, "cutmix": 0.5}
+    )
+    # Cross pseudo supervision. Two networks learn each other's labels. The published weight without CutMix is 6.
+    c.method.cps = ConfigDict({"weight": 5.0, "cutmix": 1.0})
     # The weights that predict are an average over the steps. Each step keeps this share of it, for example 0.996.
     # 0 = the last step's weights.
     c.average_decay = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -217,6 +218,7 @@ def method(training: Training, num_classes: int, seed: int | None) -> Method:
         *((_AUX_WEIGHT, net.aux_weights) if own else (loss.aux_weight, {})),
     )
 
+    @functools.cache
     def another(number: int) -> Network:
         # Away from the seeds that users give: the student's is the teacher's and one.
         return network(training.network, num_classes, None if seed is None else seed ^ (number << 20))

@@ -21,8 +21,8 @@ REAL, PSEUDO, UNLABELLED = "real", "pseudo", "unlabelled"
 ORIGINS = (REAL, PSEUDO, UNLABELLED)
 """What images a stage can train on: with real masks, with pseudo labels, or without labels. The order numbers them."""
 
-WEAK, STRONG = "weak", "strong"
-"""Views of a crop: the same pixels and the same flip, under weak or strong photometry."""
+WEAK, STRONG, STRONG_2 = "weak", "strong", "strong_2"
+"""Views of a crop: the same pixels and the same flip, under weak or strong photometry. The last is another draw."""
 
 STEP = "step"
 """Key of a step's scalars beside the streams' names: the run's `seed`, and the schedule's `learning_rate`."""

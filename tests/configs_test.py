@@ -46,6 +46,11 @@ KNOWN = {
     **dict.fromkeys(("folder", "ade20k", "bdd100k", "mapillary", "voc2012"), PLAIN),
     "cityscapes": PLAIN | {"pool": ("none", "coarse", "mapillary", "bdd100k")},
     "camvid_full": PLAIN | {"pool": ("none", "mapillary")},
+    "one_stage": {
+        "method": ("consistency", "fixmatch", "unimatch", "unimatch_v2", "cps", "mean_teacher"),
+        "net": NETWORKS[1:],
+        "pretrained": (),
+    },
     "camvid": PLAIN
     | {
         "fraction": ("1_8", "1_4", "1_2", "full"),

@@ -51,16 +51,31 @@ def toy_command(data, workdir, *more):
     return [arguments[0], "-c", _WITH_TOY, *arguments[1:], *toys, *more]
 
 
-MEAN_TEACHER = (
+_ONE_STAGE = (
     "--config.stages=student,evaluate",
-    "--config.student.method.name=mean_teacher",
-    "--config.student.method.mean_teacher.confidence_threshold=0.3",
-    "--config.student.method.mean_teacher.ramp_up_steps=4",
     "--config.student.optimizer.name=adamw",
     "--config.student.lr.base=0.001",
     "--config.student.epochs=16",
 )
+MEAN_TEACHER = (
+    *_ONE_STAGE,
+    "--config.student.method.name=mean_teacher",
+    "--config.student.method.mean_teacher.confidence_threshold=0.3",
+    "--config.student.method.mean_teacher.ramp_up_steps=4",
+)
 """A student whose method has two streams, two views and an average of its weights, under AdamW."""
+ONE_STAGE = {
+    "mean_teacher": MEAN_TEACHER,
+    **{
+        name: (
+            *_ONE_STAGE,
+            f"--config.student.method.name={name}",
+            *((f"--config.student.method.{name}.confidence_threshold=0.3",) if name != "cps" else ()),
+        )
+        for name in ("consistency", "unimatch", "unimatch_v2", "cps")
+    },
+}
+"""The same with each method of one stage."""
 
 
 def start(arguments, **environment):

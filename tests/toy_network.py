@@ -5,6 +5,7 @@ from flax import nnx
 
 from csst_jax.models.layers import Conv, ConvBN, Dropout
 from csst_jax.models.ops.resize import resize
+from csst_jax.models.perturbation import perturbed
 
 
 class Toy(nnx.Module):
@@ -18,9 +19,9 @@ class Toy(nnx.Module):
         self.classifier = Conv(8, num_classes, 1, rngs=rngs, bias=True, dtype=dtype)
         self.aux = Conv(8, num_classes, 1, rngs=rngs, bias=True, dtype=dtype)
 
-    def __call__(self, images):
+    def __call__(self, images, perturb=None):
         size = images.shape[1:3]
-        low = self.stem(images)
+        low = perturbed({"low": self.stem(images)}, perturb)["low"]
         main = self.classifier(self.dropout(self.middle(low)))
         logits, aux = (resize(y.astype(jnp.float32), size, True) for y in (main, self.aux(low)))
         return {"logits": logits, "aux": {"early": aux}, "features": {}}

@@ -95,6 +95,9 @@ class Method:
     class Settings:
         """No setting. Override with a dataclass whose `__post_init__` refuses what is out of range."""
 
+    def __post_init__(self) -> None:
+        """Override to refuse a network that the method cannot train."""
+
     @classmethod
     def streams_of(cls, settings: Any) -> tuple[Stream, ...]:
         """`streams` of a method with these settings: known before there is a network."""

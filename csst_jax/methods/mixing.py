@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Numbers that keep these draws apart from the augmentation's, which folds 0 to 2 into the same keys.
-_MIX, _CUT_OUT, _CLASSES = 3, 4, 5
+_MIX, _CUT_OUT, _CLASSES, _SECOND_MIX = 3, 4, 5, 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,36 @@ class Boxes:
         return down[:, None] & across[None] & (u[4] < probability)
 
 
+@dataclasses.dataclass(frozen=True)
+class ThreeBoxes:
+    """CutMix's pixels as CPS draws them (TorchSemiSeg 5e0c29c `mask_gen.py`): each of three boxes turns what is inside.
+
+    Each box covers a third of a share of the crop that is drawn for it, at any height to width that fits. Of the two
+    crops that are mixed, which is the pasted one makes no difference.
+
+    Attributes:
+      smallest: least such share.
+      largest: largest such share.
+    """
+
+    smallest: float = 0.25
+    largest: float = 0.5
+
+    def draw(self, key: Key[Array, ""], height: int, width: int, probability: float) -> Bool[Array, "h w"]:
+        """One crop's pixels: True inside one box or three; nowhere with probability 1 - `probability`."""
+        u = jax.random.uniform(key, (13,))
+        inside = jnp.zeros((height, width), bool)
+        rows, columns = jnp.arange(height), jnp.arange(width)
+        for share, shape, down, across in u[:12].reshape(3, 4):
+            area = self.smallest + (self.largest - self.smallest) * share
+            tall = jnp.round(area**shape * (height / 3**0.5))
+            wide = jnp.round(area ** (1 - shape) * (width / 3**0.5))
+            top, left = jnp.round(down * (height - tall)), jnp.round(across * (width - wide))
+            in_rows, in_columns = (rows >= top) & (rows < top + tall), (columns >= left) & (columns < left + wide)
+            inside ^= in_rows[:, None] & in_columns[None]
+        return inside & (u[12] < probability)
+
+
 def cutmix(crops: Crops, probability: float, boxes: Boxes | None = None) -> Crops:
     """Pastes a box of the next crop of the batch into each crop: all views, and the labels with their void pixels.
 
@@ -63,12 +93,28 @@ def cutmix(crops: Crops, probability: float, boxes: Boxes | None = None) -> Crop
     """
     if not probability:
         return crops
-    inside = _boxes(crops, _MIX, probability, boxes or Boxes())
+    inside = mix_boxes(crops, probability, boxes)
+    images = {view: pasted(inside, x) for view, x in crops.images.items()}
+    return _changed(crops, images, pasted(inside, crops.labels))
 
-    def mixed(x: Array) -> Array:
-        return jnp.where(inside.reshape(inside.shape + (1,) * (x.ndim - 3)), jnp.roll(x, -1, 0), x)
 
-    return _changed(crops, {view: mixed(x) for view, x in crops.images.items()}, mixed(crops.labels))
+def mix_boxes(
+    crops: Crops, probability: float, boxes: Boxes | ThreeBoxes | None = None, second: bool = False
+) -> Bool[Array, "b h w"]:
+    """CutMix's boxes alone, for methods that mix pseudo labels: True where the next crop is to be seen.
+
+    Args:
+      crops: with labels or without; their keys decide the draws.
+      probability: that a crop gets a box.
+      boxes: their sizes; UniMatch's by default.
+      second: whether these are the boxes of a second strong view.
+    """
+    return _boxes(crops, _SECOND_MIX if second else _MIX, probability, boxes or Boxes())
+
+
+def pasted(inside: Bool[Array, "b h w"], x: Array) -> Array:
+    """Each crop with the next one's pixels in its boxes, "b h w ..." of any dtype; the last one's next is the first."""
+    return jnp.where(inside.reshape(inside.shape + (1,) * (x.ndim - 3)), jnp.roll(x, -1, 0), x)
 
 
 def cutout(crops: Crops, probability: float, boxes: Boxes | None = None) -> Crops:
@@ -128,7 +174,7 @@ def require_probability(name: str, value: float) -> None:
         raise CsstError(f"{name} is {value}; give a probability from 0 to 1.")
 
 
-def _boxes(crops: Crops, number: int, probability: float, boxes: Boxes) -> Bool[Array, "b h w"]:
+def _boxes(crops: Crops, number: int, probability: float, boxes: Boxes | ThreeBoxes) -> Bool[Array, "b h w"]:
     _, height, width = crops.labels.shape
     return jax.vmap(lambda k: boxes.draw(jax.random.fold_in(k, number), height, width, probability))(crops.keys)
 

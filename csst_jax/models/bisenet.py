@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
 from csst_jax.models.layers import Classifier, Conv, ConvBN, Dropout
 from csst_jax.models.ops.resize import resize, resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -209,21 +210,21 @@ class BiSeNet(nnx.Module):
         self.align_corners, self.nearest = own.align_corners, own.nearest
         self.deterministic = False
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; the auxiliary heads', "stride16" and "stride8", in training mode only.
 
         `features` holds "spatial" (the spatial path, stride 8), "stride32" (the trunk's end), "stride16" and "stride8"
         (the context path on its way up) and "fused" (stride 8).
         """
         size = (images.shape[1], images.shape[2])
-        trunk = self.context_path(images)
+        trunk = perturbed(self.context_path(images), perturb)
         stride32 = trunk["layer4"]
         # One pixel resized is the same constant under any convention: adding it broadcasts.
         stride16 = self.arms[0](stride32) + self.global_context(_mean(stride32))
         stride16 = self.refines[0](self._enlarge(stride16, trunk["layer3"]))
         stride8 = self.arms[1](trunk["layer3"]) + stride16
         stride8 = self.refines[1](self._enlarge(stride8, trunk["layer2"]))
-        spatial = self.spatial_path(images)
+        spatial = perturbed({"spatial": self.spatial_path(images)}, perturb)["spatial"]
         fused = self.ffm(spatial, stride8)
 
         def logits(head: Head, x: Array) -> Array:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from csst_jax.models.backbones.resnet import ResNet
 from csst_jax.models.layers import Conv
 from csst_jax.models.ops.resize import resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -87,14 +88,14 @@ class DeepLabV2(nnx.Module):
             backbone.channels["layer4"], num_classes, lineage.branches, rngs=rngs, dtype=dtype
         )
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; no auxiliary ones.
 
         `features` holds the backbone's "stem" (stride 2), "layer1" (4), "layer2" (8), and "layer3" and "layer4" (the
         output stride). From the pooling on (`ceil_mode`), a side s has s / stride + 1 positions, rounded up or down as
         its windows fall.
         """
-        features = self.backbone(images)
+        features = perturbed(self.backbone(images), perturb)
         logits = self.layer5(features["layer4"])
         # align_corners=True: AdvSemiSeg's and semisup-semseg's training.
         size = (images.shape[1], images.shape[2])

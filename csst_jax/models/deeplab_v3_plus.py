@@ -21,6 +21,7 @@ from csst_jax.models.heads.aspp import ASPP, SeparableConv
 from csst_jax.models.heads.fcn import FCNHead
 from csst_jax.models.layers import Conv, ConvBN, Dropout
 from csst_jax.models.ops.resize import resize, resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -226,14 +227,14 @@ class DeepLabV3Plus(nnx.Module):
         self.low_first, self.align_corners = variant.low_first, variant.align_corners
         self.deterministic = False
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; those of the auxiliary head, in training mode only, in "layer3".
 
         `features` holds "low" (low-level features, at stride 4; WideResNet38's at stride 2), "high" (the backbone's
         last, at the output stride) and "decoder" (what the classifier sees, at the size of "low").
         """
         size = (images.shape[1], images.shape[2])
-        features = self.backbone(images)
+        features = perturbed(self.backbone(images), perturb)
         low, high = features[self.low], features[self.high]
         y = self.aspp(high)
         if self.bot_aspp is not None:

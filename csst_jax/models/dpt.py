@@ -19,6 +19,7 @@ from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.heads.dpt import DPTHead
 from csst_jax.models.layers import Conv, fan_in_std
 from csst_jax.models.ops.resize import resize, resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class DPT(nnx.Module):
         std = fan_in_std(channels, gain=1 / 3)  # PyTorch's default
         self.classifier = Conv(channels, num_classes, 1, rngs=rngs, bias=True, init_std=std, dtype=dtype)
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; there are no auxiliary heads.
 
         `features` holds the trunk's four maps at stride 14, "block1", "block2", "block3" and "high" (the last), and
@@ -65,13 +66,14 @@ class DPT(nnx.Module):
         """
         size = (images.shape[1], images.shape[2])
         whole = (_nearest(size[0]), _nearest(size[1]))
-        features = self.backbone(resize(images, whole, align_corners=True))
-        y = self.head(features)
+        names = ("block1", "block2", "block3", "high")
+        maps = self.backbone(resize(images, whole, align_corners=True))
+        features = perturbed(dict(zip(names, maps, strict=True)), perturb)
+        y = self.head([features[name] for name in names])
         logits = resize_logits(self.classifier(y), whole, align_corners=True)
         if whole != size:
             logits = resize_logits(logits, size, align_corners=True)
-        names = ("block1", "block2", "block3", "high")
-        return {"logits": logits, "aux": {}, "features": {**dict(zip(names, features, strict=True)), "decoder": y}}
+        return {"logits": logits, "aux": {}, "features": {**features, "decoder": y}}
 
 
 def _nearest(pixels: int) -> int:

@@ -17,6 +17,7 @@ from csst_jax.models.heads.encoding import EncodingModule
 from csst_jax.models.heads.fcn import FCNHead
 from csst_jax.models.layers import Classifier, ConvBN, Dropout
 from csst_jax.models.ops.resize import resize, resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class EncNet(nnx.Module):
         self.align_corners = variant.align_corners
         self.deterministic = False  # True is how NNX marks evaluation mode
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size.
 
         In training mode also `aux["layer3"]`, and under "presence" float32 logits `b c`: whether a class occurs
@@ -110,7 +111,7 @@ class EncNet(nnx.Module):
         "encoded" (what the classifier sees).
         """
         size = (images.shape[1], images.shape[2])
-        trunk = self.backbone(images)
+        trunk = perturbed(self.backbone(images), perturb)
         x = self.conv5(trunk["layer4"])
         if self.connect is not None and self.fusion is not None:
             shape = (x.shape[1], x.shape[2])

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout
 from csst_jax.models.ops.pooling import adaptive_average_pool
 from csst_jax.models.ops.resize import resize, resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class FastSCNN(nnx.Module):
         self.align_corners = line.align_corners
         self.deterministic = False
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; the auxiliary heads' too, in training mode only.
 
         `features` holds "stride8" (learning to downsample), "stride32" (global features) and "fused" (stride 8).
@@ -224,7 +225,8 @@ class FastSCNN(nnx.Module):
         low = high
         for block in self.global_feature_extractor:
             low = block(low)
-        low = self.ppm(low)
+        encoded = perturbed({"stride8": high, "stride32": self.ppm(low)}, perturb)
+        high, low = encoded["stride8"], encoded["stride32"]
         fused = self.feature_fusion(high, low)
         features = {"stride8": high, "stride32": low, "fused": fused}
         y = self.classifier(self.dropout(self.dsconv2(self.dsconv1(fused))))

@@ -19,6 +19,7 @@ from csst_jax.models.backbones.pyramid import pyramid
 from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.layers import Conv, Dropout, GroupNorm, fan_in_std
 from csst_jax.models.ops.resize import resize, resize_logits, resize_nearest
+from csst_jax.models.perturbation import Perturb, perturbed
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -70,14 +71,14 @@ class FPN(nnx.Module):
         self.classifier = Conv(channels, num_classes, 1, rngs=rngs, bias=True, init_std=std, dtype=dtype)
         self.deterministic = False
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; there are no auxiliary heads.
 
         `features` holds "high" (the trunk's last, at stride 32), "low" (the trunk's at stride 4) and "decoder" (what
         the classifier sees, at stride 4).
         """
         size = (images.shape[1], images.shape[2])
-        features = self.backbone(images)
+        features = perturbed(self.backbone(images), perturb)
         levels = [features[name] for name in self.names[:0:-1]]
         sizes = [(level.shape[1], level.shape[2]) for level in levels]
         sums = [self.laterals[0](levels[0])]

@@ -19,6 +19,7 @@ from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
 from csst_jax.models.layers import BatchNorm, Conv, ConvBN, Dropout
 from csst_jax.models.ops.pooling import adaptive_average_pool, max_pool
 from csst_jax.models.ops.resize import resize, resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ class ICNet(nnx.Module):
         self.own, self.aux_weights = own, own.aux_weights
         self.deterministic = False
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; those of the coarse branches ("stride16", "stride8") when training.
 
         The auxiliary logits are enlarged to the input's size, as gluon-cv and mmsegmentation do for their losses. A
@@ -257,6 +258,8 @@ class ICNet(nnx.Module):
         for conv in self.conv_sub1:
             sub1 = conv(sub1)
         sub2, sub4 = self._coarse_branches(images)
+        branches = perturbed({"sub1": sub1, "sub2": sub2, "sub4": sub4}, perturb)
+        sub1, sub2, sub4 = branches["sub1"], branches["sub2"], branches["sub4"]
         if self.conv_sub2 is not None and self.conv_sub4 is not None:
             sub2, sub4 = self.conv_sub2(sub2), self.conv_sub4(sub4)
         cff_24, guide_24 = self.cff_24(sub4, sub2)

@@ -20,6 +20,7 @@ from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.layers import Conv, ConvBN, Dropout, fan_in_std
 from csst_jax.models.ops.pooling import adaptive_average_pool
 from csst_jax.models.ops.resize import resize, resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -65,14 +66,14 @@ class LightFPN(nnx.Module):
         self.classifier = biased(channels, num_classes)
         self.deterministic = False
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; there are no auxiliary heads.
 
         `features` holds "high" (the trunk's last, at stride 32), "low" (the trunk's at stride 4) and "decoder" (what
         the classifier sees, at stride 4).
         """
         size = (images.shape[1], images.shape[2])
-        features = self.backbone(images)
+        features = perturbed(self.backbone(images), perturb)
         high, low = features[_STRIDE32], features[_STRIDE4]
         y = self.lateral32(high) + jax.nn.relu(self.context(adaptive_average_pool(high, 1)))
         for name, lateral in ((_STRIDE16, self.lateral16), (_STRIDE8, self.lateral8)):

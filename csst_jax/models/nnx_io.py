@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,6 +13,8 @@ from jaxtyping import Array, Float
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from csst_jax.models.perturbation import Perturb
 
 
 Arrays = dict[str, jax.Array]
@@ -26,6 +29,7 @@ class Network:
       batch_stats: those of the running statistics.
       aux_weights: of the auxiliary heads' losses, where the network's reference gives its own (pairs in `aux_weights`
         of the module).
+      perturbable: whether the module's `__call__` takes `perturb`.
     """
 
     _train_def: Any
@@ -34,18 +38,31 @@ class Network:
     params: Arrays
     batch_stats: Arrays
     aux_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    perturbable: bool = False
 
     def apply_train(
-        self, params: Arrays, batch_stats: Arrays, images: Float[Array, "b h w 3"], key: Array
+        self,
+        params: Arrays,
+        batch_stats: Arrays,
+        images: Float[Array, "b h w 3"],
+        key: Array,
+        perturb: Perturb | None = None,
     ) -> tuple[dict[str, Any], Arrays]:
         """The network in training mode: batch statistics, dropout drawn from `key`.
+
+        Args:
+          params: by dotted name.
+          batch_stats: likewise.
+          images: normalised.
+          key: for the network's dropout.
+          perturb: of the features between encoder and decoder; outputs have the batch that it gives.
 
         Returns:
           The network's outputs (`logits`, `aux`, `features`) and the new running statistics.
         """
         rng_state = _rekey(self._rng_state, key)
         model = nnx.merge(self._train_def, _nested(params), _nested(batch_stats), rng_state, copy=True)
-        outputs = model(images)
+        outputs = model(images) if perturb is None else model(images, perturb)
         _, _, stats, _ = _split(model)
         return outputs, _flat(stats)
 
@@ -121,7 +138,8 @@ def _described(model: nnx.Module) -> Network:
     with jax.ensure_compile_time_eval():
         rng_state = jax.tree.map(_zero_rng, rng_state)
     own_weights = dict(getattr(model, "aux_weights", ()))
-    return Network(train_def, eval_def, rng_state, _flat(params), _flat(stats), own_weights)
+    perturbable = "perturb" in inspect.signature(type(model).__call__).parameters
+    return Network(train_def, eval_def, rng_state, _flat(params), _flat(stats), own_weights, perturbable)
 
 
 def _split(model: nnx.Module) -> tuple[Any, Any, Any, Any]:

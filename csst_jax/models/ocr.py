@@ -18,6 +18,7 @@ from csst_jax.models.heads.hrnet_v2 import HRNetV2Head
 from csst_jax.models.heads.ocr import SpatialOCR, spatial_gather
 from csst_jax.models.layers import Classifier, ConvBN
 from csst_jax.models.ops.resize import resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class OCR(nnx.Module):
         self.align_corners, self.aux = variant.align_corners, aux
         self.deterministic = False  # True is how NNX marks evaluation mode
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; in training mode `aux["regions"]` too: the coarse classifier's.
 
         HRNet-Semantic-Segmentation returns the two as [regions, logits] and weighs their losses 0.4 and 1.
@@ -100,7 +101,7 @@ class OCR(nnx.Module):
         branches concatenated) and "ocr" (what the classifier sees).
         """
         size = (images.shape[1], images.shape[2])
-        branches = self.backbone(images)
+        branches = perturbed(self.backbone(images), perturb)
         trunk = concatenate_branches(branches, self.align_corners)
         coarse = self.aux_head(trunk)
         features = self.conv3x3_ocr(trunk)

@@ -13,6 +13,7 @@ from csst_jax.models.backbones.resnet import ResNet, scaled
 from csst_jax.models.heads.fcn import FCNHead
 from csst_jax.models.heads.psp import PyramidPooling
 from csst_jax.models.ops.resize import resize_logits
+from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -135,14 +136,14 @@ class PSPNet(nnx.Module):
         self.align_corners = variant.align_corners
         self.deterministic = False  # NNX sets it in evaluation mode, where the auxiliary head does not run
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; the auxiliary head's ("layer3") too, in training mode only.
 
         `features` holds "stem" (stride 2), "layer1" (4), "layer2" (8), "layer3" and "layer4" (the output stride) and
         "ppm" (pyramid and trunk, the output stride); in the lineage "smp" no "layer3" and "layer4".
         """
         size = (images.shape[1], images.shape[2])
-        features = self.backbone(images)
+        features = perturbed(self.backbone(images), perturb)
         if self.last == "layer2":
             del features["layer3"], features["layer4"]
         features["ppm"] = self.ppm(features[self.last])

@@ -17,6 +17,7 @@ from csst_jax.models.backbones.pyramid import pyramid
 from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.layers import Conv, ConvBN, fan_in_std
 from csst_jax.models.ops.resize import resize_logits, resize_nearest
+from csst_jax.models.perturbation import Perturb, perturbed
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -59,14 +60,14 @@ class UNet(nnx.Module):
         self.classifier = Conv(inside, num_classes, 3, rngs=rngs, padding=1, bias=True, init_std=std, dtype=dtype)
         self.deterministic = False
 
-    def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; there are no auxiliary heads.
 
         `features` holds "high" (the trunk's last, at stride 32), "low" (the trunk's at stride 4) and "decoder" (what
         the classifier sees, at the input's size).
         """
         size = (images.shape[1], images.shape[2])
-        features = self.backbone(images)
+        features = perturbed(self.backbone(images), perturb)
         y, *skips = [features[name] for name in reversed(self.names)]
         for block, skip in zip(self.blocks, (*skips, None), strict=True):
             y = block(y, size if skip is None else (skip.shape[1], skip.shape[2]), skip)

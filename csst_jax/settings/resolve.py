@@ -25,7 +25,7 @@ from csst_jax.settings import ranges
 from csst_jax.settings import run as runs
 from csst_jax.settings import training as stages
 from csst_jax.settings.training import RequestedSettings
-from csst_jax.streams import STRONG, WEAK
+from csst_jax.streams import STRONG, STRONG_2, WEAK
 from csst_jax.train import optimizers
 from csst_jax.types import CsstError
 
@@ -124,6 +124,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training
     """
     c, augment, loss = stage, stage.augment, stage.loss
     registry.resolve("loss", LOSSES, loss.name)
+    strong = Photometry(**augment.strong.to_dict())
     schedule = {name: c[name] for name in ("epochs", "samples_per_epoch", "crop_px", "batch_size")}
     return stages.Training(
         network=network(stage, normalisation),
@@ -153,7 +154,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training
             scale_range=(augment.scale_min, augment.scale_max),
         ),
         flip=augment.flip,
-        views={WEAK: Photometry(augment.jitter, augment.blur), STRONG: Photometry(**augment.strong.to_dict())},
+        views={WEAK: Photometry(augment.jitter, augment.blur), STRONG: strong, STRONG_2: strong},
         nonfinite_steps=c.nonfinite_steps,
         # The content of pretrained weights counts, not their place.
         request=requested(_without(c.to_dict(), "pretrained", "nonfinite_steps"), _defaults()["teacher"]),

@@ -7,7 +7,17 @@ import time
 import pytest
 
 from tests.multiprocess.processes_test import assert_close
-from tests.small_runs import MEAN_TEACHER, finish, results, start, start_together, state_of, toy_command, wait_for
+from tests.small_runs import (
+    MEAN_TEACHER,
+    ONE_STAGE,
+    finish,
+    results,
+    start,
+    start_together,
+    state_of,
+    toy_command,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +35,11 @@ def whole(tiny_data, tmp_path_factory):
     return workdir
 
 
-def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(tiny_data, tmp_path):
+@pytest.mark.parametrize("method", ONE_STAGE)
+def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(method, tiny_data, tmp_path):
+    def command(data, workdir):
+        return toy_command(data, workdir, *ONE_STAGE[method])
+
     expected = tmp_path / "expected"
     finish(start(command(tiny_data, expected)))
     rng, killed = random.Random(0), []

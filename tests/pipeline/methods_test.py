@@ -1,5 +1,7 @@
 """Methods and averages from streams to scores."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,45 @@ def test_a_student_of_the_mean_teacher_needs_no_teacher_and_is_its_average(confi
     online_scores = evaluated(config, [online], tmp_path / "b")["online"]
     assert average_scores["confusion"] != online_scores["confusion"], "this test sees no difference"
     assert average_scores["miou"] == results["student"]["miou"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "consistency",
+        pytest.param("unimatch", marks=pytest.mark.essential("a method of three views and perturbed features")),
+        "unimatch_v2",
+        "cps",
+    ],
+)
+def test_a_method_of_one_stage_keeps_the_network_that_predicts_and_nothing_else(name, config, tmp_path):
+    config.stages = "teacher,evaluate"
+    config.teacher.update({"batch_size": 16, "samples_per_epoch": 64})
+    config.teacher.method.name = name
+    if name != "cps":
+        config.teacher.method[name].confidence_threshold = 0.0
+    results = pipeline.run(resolve.run(config), tmp_path)
+    assert results["teacher"]["steps"] == 8 and np.isfinite(results["teacher"]["miou"])
+    arrays, description = files.read(tmp_path / "teacher")
+    state = stored(tmp_path / "teacher")
+    predicting = state["method"]["average"] if name == "unimatch_v2" else state
+    for array, value in arrays.items():
+        part = "params" if array in predicting["params"] else "batch_stats"
+        np.testing.assert_array_equal(value, predicting[part][array], err_msg=array)
+    assert not any(array.startswith("second.") for array in arrays)
+    more = {array for array in {**state["params"], **state["batch_stats"]} if array not in arrays}
+    assert {f"second.{array}" for array in arrays} == more if name == "cps" else not more
+    assert description.method == name
+    losses = {
+        "consistency": {"unlabelled"},
+        "unimatch": {"strong", "strong_2", "feature"},
+        "unimatch_v2": {"strong", "strong_2"},
+        "cps": {"cross", "second_main", "second_early", "second_cross"},
+    }
+    rows = [json.loads(line) for line in (tmp_path / "teacher" / "metrics.jsonl").read_text().splitlines()]
+    told = {key.removeprefix("loss_") for row in rows for key in row if key.startswith("loss_")}
+    assert told == {"main", "early"} | losses[name]
 
 
 def test_any_stage_can_predict_with_an_average_of_its_weights(config, tmp_path):

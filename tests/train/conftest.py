@@ -16,7 +16,7 @@ from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io
 from csst_jax.models.preprocessing import IMAGENET
 from csst_jax.schedules import crops
-from csst_jax.streams import STRONG, WEAK
+from csst_jax.streams import STRONG, STRONG_2, WEAK
 from csst_jax.train import optimizers
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.loop import TrainingRun
@@ -51,7 +51,8 @@ def toy_method(network, kind=Supervised, settings=None, ohem=True):
 def toy_recipe(devices=1, spatial=1, network=None, jitter=0.1, blur=0.5, **options):
     """A whole training step over some devices."""
     method = toy_method(network or toy_network())
-    views = {WEAK: Photometry(jitter, blur), STRONG: Photometry(0.5, 0.5, 0.8, 0.2)}
+    strong = Photometry(0.5, 0.5, 0.8, 0.2)
+    views = {WEAK: Photometry(jitter, blur), STRONG: strong, STRONG_2: strong}
     return Recipe(
         method=method,
         augmentation=Augmentation(0.5, views, IMAGENET),

@@ -1,0 +1,103 @@
+"""Cross pseudo supervision (Chen et al., arXiv:2106.01226): two networks learn each other's labels, with CutMix.
+
+After the authors' code, charlesCXK/TorchSemiSeg 5e0c29c (`exp.city/city8.res50v3+.CPS+CutMix`). There CutMix mixes two
+batches of unlabelled images. Here it mixes each crop with the next one of the same batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from csst_jax.losses.heads import MAIN, Loss
+from csst_jax.methods.answers import answers, require_settings
+from csst_jax.methods.base import Method, Objective
+from csst_jax.methods.mixing import ThreeBoxes, mix_boxes, pasted, require_probability
+from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from csst_jax.methods.base import Crops
+    from csst_jax.models.nnx_io import Arrays
+    from csst_jax.train_state import TrainState
+
+SECOND = "second."
+"""Prefix of the second network's arrays."""
+
+
+class CrossPseudoSupervision(Method):
+    """Half of a step's crops are labelled, half are not; the first network predicts."""
+
+    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,)))
+
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        """The method's numbers.
+
+        Attributes:
+          weight: of each network's loss on the other one's labels.
+          cutmix: probability that an unlabelled crop is mixed with the next one, and so are its labels.
+        """
+
+        weight: float
+        cutmix: float
+
+        def __post_init__(self) -> None:
+            require_settings(0.0, weight=self.weight)
+            require_probability("cutmix", self.cutmix)
+
+    def trained(self) -> tuple[Arrays, Arrays]:
+        """Both networks, the second with initial values of its own, under `SECOND`."""
+        own, other = self.parts.network, self.parts.another(1)
+        return own.params | _prefixed(other.params), own.batch_stats | _prefixed(other.batch_stats)
+
+    def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
+        """As `Method.objective`: the supervised losses and `cross`, and the second network's as `second_<name>`.
+
+        `cross` is the mean over the pixels of the image. Networks label in training mode, as in the authors' code.
+        Metrics: `kept`, and `agreement`, the share of pixels to which both give the same class.
+        """
+        network, settings = self.parts.network, self.settings
+        labelled, unlabelled = (crops[stream.name] for stream in self.streams)
+        images = unlabelled.images[WEAK]
+        inside = mix_boxes(unlabelled, settings.cutmix, ThreeBoxes())
+        losses: dict[str, Loss] = {}
+        stats: Arrays = {}
+        logits, made = [], []
+        for number, prefix in enumerate(("", SECOND)):
+            own = {name: params[prefix + name] for name in network.params}
+            own_stats = {name: state.batch_stats[prefix + name] for name in network.batch_stats}
+            keys = jax.random.split(jax.random.fold_in(key, number), 3)
+            outputs, own_stats = network.apply_train(own, own_stats, labelled.images[WEAK], keys[0])
+            found = self.parts.loss(outputs, labelled.labels)
+            losses |= {prefix.replace(".", "_") + name: loss for name, loss in found.items()}
+            outputs, own_stats = network.apply_train(own, own_stats, images, keys[1])
+            answered = answers(outputs["logits"], 0.0, unlabelled.valid)
+            if settings.cutmix:
+                outputs, own_stats = network.apply_train(own, own_stats, pasted(inside, images), keys[2])
+            logits.append(outputs["logits"])
+            made.append(answered)
+            stats |= {prefix + name: value for name, value in own_stats.items()}
+        same = jnp.sum((made[0].labels == made[1].labels) & unlabelled.valid, dtype=jnp.float32)
+        pixels = jnp.maximum(jnp.sum(unlabelled.valid, dtype=jnp.float32), 1.0)
+        if settings.cutmix:
+            made = [answered.mixed(inside) for answered in made]
+        losses["cross"] = made[1].loss(logits[0], settings.weight)
+        losses["second_cross"] = made[0].loss(logits[1], settings.weight)
+        valid = jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0)
+        return Objective(losses, stats, {"kept": losses[MAIN].count / valid, "agreement": same / pixels})
+
+    def predicting(self, state: TrainState) -> tuple[Arrays, Arrays]:
+        """The first network."""
+        network = self.parts.network
+        params = {name: state.params[name] for name in network.params}
+        return params, {name: state.batch_stats[name] for name in network.batch_stats}
+
+
+def _prefixed(arrays: Arrays) -> Arrays:
+    return {SECOND + name: value for name, value in arrays.items()}
