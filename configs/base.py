@@ -209,6 +209,10 @@ def get_config() -> ConfigDict:
     c.evaluate.boundary_ratio = 0.02  # band of boundary IoU as a share of the diagonal (Cheng et al. 2021); 0 = off
     c.evaluate.batch_size = 4  # images a step, for labelling too; over all devices
     c.evaluate.num_pictures = 8  # rows of the contact sheets
+    # Scores of a few validation images while a stage trains (docs/while_it_trains.md). They choose nothing.
+    # Epochs from one score to the next; 0 = none; -1 = up to five scores a stage, as far as they cost little.
+    c.evaluate.every_epochs = -1
+    c.evaluate.images_while_training = 8  # images that are scored while a stage trains
 
     # Normalisation. Images are RGB in 0 to 1. The defaults are ImageNet's, as pretrained backbones expect.
     c.normalisation = ConfigDict()
@@ -234,6 +238,11 @@ def get_config() -> ConfigDict:
     c.checkpoint.every_s = 300.0  # seconds between two checkpoints
     c.checkpoint.keep = 2  # newest checkpoints that are kept
     c.log_every_steps = 20  # steps between two lines of the log
+    c.profile = ConfigDict()
+    # First and last step, counted from 1, of which each stage writes a trace for TensorBoard or Perfetto; () = none.
+    c.profile.steps = ()
+    c.wandb = ConfigDict()
+    c.wandb.project = ""  # project in Weights & Biases that gets the log as well; empty = none
     c.compilation_cache_dir = "~/.cache/csst_jax"  # JAX's persistent compilation cache; empty = off
     return c
 

@@ -36,13 +36,14 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Train": {
         "train": ("csst_jax.main", "teacher, pseudo labels, student, scores and report; the same command goes on"),
+        "status": ("csst_jax.status", "how far a run is: done, running, stopped or silent, and since when"),
         "plan": ("csst_jax.plan", "what a run needs on devices that are not there, by compiling for them"),
     },
     "Use and judge": {
         "predict": ("csst_jax.predict", "your own photos and videos through a trained network"),
         "serve": ("csst_jax.serve", "a page in your browser to try one or two networks on your photos"),
         "evaluate": ("csst_jax.evaluate", "score networks on a split, write predictions or a submission"),
-        "report": ("csst_jax.report", "write the report of a finished run again"),
+        "report": ("csst_jax.report", "write the report of a run again, or compare several runs"),
         "check-submission": ("csst_jax.check_submission", "check a file for a test server before you upload it"),
     },
     "Networks and weights": {

@@ -8,21 +8,27 @@ where it stopped, and one that was made by other settings or from other inputs i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import jax
 
 from csst_jax import build
 from csst_jax.runtime.patience import told
-from csst_jax.stages import conclude, evaluate, experiment, label, requests, train
-from csst_jax.stages.artifact import Artifact
+from csst_jax.stages import conclude, evaluate, experiment, label, label_quality, record, requests, train
+from csst_jax.stages.artifact import DONE_FILE, Artifact
 from csst_jax.streams import PSEUDO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from csst_jax.runtime.storage import StoragePath
     from csst_jax.settings.run import Run
     from csst_jax.settings.training import Training
     from csst_jax.stages.experiment import Experiment
     from csst_jax.stages.label import PseudoLabels
     from csst_jax.stages.model_file import Trained
+
+Result = TypeVar("Result")
 
 
 def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
@@ -42,6 +48,7 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
     this = experiment.open_data(settings, workdir)
     with told("checking the data and the settings of all stages"):
         experiment.require_sound(this)
+    record.begin(this)
     networks: dict[str, Trained] = {}
     pseudo: PseudoLabels | None = None
 
@@ -76,17 +83,30 @@ def train_network(
     job = train.Job(name, training, images, seed, pseudo.teacher_sha256 if pseudo else None)
     artifact = Artifact(this.workdir / name, requests.train(this, job))
     experiment.require_asked_for(this, name, artifact)
-    return train.run(this, artifact, job)
+    return _reported(this, artifact, lambda: train.run(this, artifact, job))
 
 
 def label_pool(this: Experiment, teacher: Trained) -> PseudoLabels:
     """The label stage in `workdir/pseudo_labels`."""
     artifact = Artifact(this.workdir / label.DIRECTORY, requests.label(this, teacher))
     experiment.require_asked_for(this, "label", artifact)
-    return label.run(this, artifact, teacher)
+    made = label.run(this, artifact, teacher)
+    if jax.process_index() == 0 and not (this.workdir / "student" / DONE_FILE).exists():
+        label_quality.tell(this, made, artifact.directory)
+        record.grown(this)
+    return made
 
 
 def evaluate_network(this: Experiment, name: str, network: Trained) -> dict[str, Any]:
     """One network's evaluation in `workdir/<name>/evaluation`."""
     artifact = Artifact(this.workdir / name / "evaluation", requests.evaluate(this, network))
-    return evaluate.run(this, artifact, network)
+    return _reported(this, artifact, lambda: evaluate.run(this, artifact, network))
+
+
+def _reported(this: Experiment, artifact: Artifact, stage: Callable[[], Result]) -> Result:
+    """What a stage makes; the report grows with it, unless it was finished before."""
+    before = artifact.done
+    made = stage()
+    if not before:
+        record.grown(this)
+    return made

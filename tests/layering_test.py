@@ -14,7 +14,7 @@ LEVELS = (
     ("pipeline",),
     ("serving",),
     ("prediction",),
-    ("stages", "planning", "report"),
+    ("stages", "planning", "report", "reporting"),
     ("build", "settings.resolve"),
     ("settings",),
     ("train", "data", "evaluation", "planning.cost", "planning.topology"),

@@ -1,125 +1,127 @@
-"""The HTML report of a run."""
+"""The page of a run, and the one that compares runs."""
 
 import html.parser
 import json
+import shutil
 
 import pytest
 
 from csst_jax import report
 from csst_jax.types import CsstError
-
-RESULTS = {
-    "teacher": {"miou": 0.45, "iou": {"Sky": 0.9, "Pole": 0.0, "<Bus>": None}, "network": "fast_scnn", "steps": 1200},
-    "student": {
-        "miou": 0.501,
-        "iou": {"Sky": 0.89, "Pole": 0.112, "<Bus>": None},
-        "network": "fast_scnn",
-        "steps": 4800,
-    },
-    "pseudo_labels": {
-        "images": 321,
-        "class_share": {"Sky": 0.6, "Pole": 0.0031, "<Bus>": 0.0},
-        "mean_confidence": {"Sky": 0.97, "Pole": 0.4, "<Bus>": None},
-        "ignored_share": 0.0,
-    },
-    "compilations": {
-        "teacher": {
-            "count": 2,
-            "phases": [
-                {"crop_px": 128, "global_batch": 32, "seconds": 19.46, "flops": 3.5e9, "memory_bytes": 2**20 * 150},
-                {"crop_px": 256, "global_batch": 8, "seconds": 7.0, "flops": None, "memory_bytes": None},
-            ],
-        },
-        "evaluate": {"count": 1, "phases": []},
-    },
-    "wall_s": {"teacher": 100.0, "label": 50.0, "student": 1250.0},
-}
+from tests.reporting import made_workdir
 
 
 class Page(html.parser.HTMLParser):
-    """Tables as lists of rows of cell texts, links, and a check that tags are closed in order."""
+    """Tables by section as lists of rows of cell texts, links, text, and a check that tags are closed in order."""
+
+    VOID = ("meta", "img", "input", "link", "br")
 
     def __init__(self, text):
         super().__init__()
-        self.tables, self.links, self.open = [], [], []
+        self.tables, self.links, self.open, self.text, self.sections = [], [], [], "", []
         self.feed(text)
         assert not self.open
 
     def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
         if tag == "table":
             self.tables.append([])
         elif tag == "tr":
             self.tables[-1].append([])
         elif tag in ("td", "th"):
             self.tables[-1][-1].append("")
-        self.links += [value for name, value in attributes if name in ("src", "href")]
-        if tag not in ("meta", "img"):
+        elif tag == "section":
+            self.sections.append(found["id"])
+        self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+        if tag not in self.VOID:
             self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        if "script" in self.open or "style" in self.open:
+            return
+        self.text += data
         if {"td", "th"} & set(self.open):
             self.tables[-1][-1][-1] += data
 
 
-def write(workdir, results):
-    workdir.mkdir(exist_ok=True)
-    (workdir / "results.json").write_text(json.dumps(results))
-    return report.write_report(workdir)
+def read(path):
+    return Page(path.read_text(encoding="utf-8"))
 
 
-def test_report(tmp_path):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return made_workdir.whole(tmp_path_factory.mktemp("runs") / "mine")
+
+
+@pytest.fixture(scope="module")
+def page(finished):
+    return read(report.write_report(finished))
+
+
+def test_it_is_one_file_and_loads_nothing(finished, page):
+    assert page.links and all(link.startswith("data:") for link in page.links)
+    text = (finished / "report.html").read_text()
+    assert "url(" not in text and "@import" not in text and "pygal.js" not in text
+    assert str(finished.parent) not in text, "a path of this machine"
+    assert "<Bus>" not in text and "&lt;Bus&gt;" in text
+
+
+def test_it_begins_with_what_was_found_and_how_sure_that_is(page):
+    words = " ".join(page.text.split())
+    assert "The student reaches 65.6 % mIoU on 12 validation images; the teacher, trained on 3 masks alone" in words
+    assert "points (95 % interval +" in words and "pseudo labels helped here." in words
+    assert "Surely better: " in words and "Surely worse" not in words
+    assert "Only 12 validation images" in words
+    assert "Pseudo labels: The teacher never predicts <Bus>, which the masks show." in words
+
+
+def test_sections(page):
+    assert page.sections == ["stages", "scores", "gallery", "worst", "confusion", "curves", "labels", "draws", "data"]
+    for words in (
+        "trained on 3 masks",
+        "in percent",
+        "python -m csst_jax.main --workdir=<there>",
+        "image2: Pole IoU 3 %",
+    ):
+        assert words in page.text
+    scores, matrix, labels, wall, compilations = page.tables
+    assert scores[0] == ["class", "0 to 100 %", "teacher", "student", "gain over teacher", "95 % interval"]
+    assert [row[0] for row in scores[1:]] == ["Sky", "Pole", "<Bus>", "mIoU", "pixel accuracy"]
+    assert scores[3][2:] == ["–", "–", "–", "–"] and scores[1][4].startswith("+")
+    assert len(matrix) == 4 and matrix[1] == ["Sky", "100", "", ""]
+    assert labels[1] == ["Sky", "50.00", "60.00", "60.00", "97.0", "90.0", "70.0"]
+    assert wall[1][:2] == ["teacher", "1 min 40 s"] and wall[-1][:2] == ["total", "22 min 30 s"]
+    assert compilations[1] == ["teacher", "1", "64", "16", "19.5", "3.5", "150.0"]
+
+
+def test_it_grows_with_the_run(tmp_path):
     workdir = tmp_path / "run"
-    for name in ("pictures/a&b.png", "pictures/a.png", "pseudo_labels/contact_sheet.png", "pictures/notes.txt"):
-        (workdir / name).parent.mkdir(parents=True, exist_ok=True)
-        (workdir / name).write_bytes(b"")
-    path = write(workdir, RESULTS)
-    assert path == workdir / "report.html"
-    page = Page(path.read_text(encoding="utf-8"))
-    scores, pseudo, compilations, wall = page.tables
-    assert [row[:4] for row in scores] == [
-        ["class", "teacher", "student", "student − teacher"],
-        ["Sky", "90.0", "89.0", "-1.0"],
-        ["Pole", "0.0", "11.2", "+11.2"],
-        ["<Bus>", "–", "–", "–"],
-        ["mIoU", "45.0", "50.1", "+5.1"],
-    ]
-    assert [row[:3] for row in pseudo[1:]] == [
-        ["Sky", "60.00", "97.0"],
-        ["Pole", "0.31", "40.0"],
-        ["<Bus>", "0.00", "–"],
-    ]
-    assert compilations[1:] == [
-        ["teacher", "2", "128", "32", "19.5", "3.5", "150.0"],
-        ["", "", "256", "8", "7.0", "–", "–"],
-        ["evaluate", "1", "–", "–", "–", "–", "–"],
-    ]
-    assert [row[:2] for row in wall[1:]] == [
-        ["teacher", "100.0"],
-        ["label", "50.0"],
-        ["student", "1,250.0"],
-        ["total", "1,400.0"],
-    ]
-    assert sorted(set(page.links)) == ["pictures/a&b.png", "pictures/a.png", "pseudo_labels/contact_sheet.png"]
-    assert not [p for p in workdir.iterdir() if p.name.endswith(".tmp")]
-    assert str(tmp_path) not in path.read_text()
+    made_workdir.begun(workdir)
+    assert "Nothing is evaluated yet" in read(report.write_report(workdir)).text
+    made_workdir.network(workdir, "teacher", 0.7)
+    shutil.rmtree(workdir / "teacher" / "evaluation")
+    (workdir / "teacher" / "DONE").unlink()
+    found = read(report.write_report(workdir))
+    assert "in training: step 40 of 40" in found.text and "curves" in found.sections
+    made_workdir.network(workdir, "teacher", 0.7)
+    assert "There is no student yet" in read(report.write_report(workdir)).text
 
 
-def test_baseline_and_missing_parts(tmp_path):
-    with_baseline = Page(write(tmp_path / "a", {**RESULTS, "baseline": RESULTS["teacher"]}).read_text())
-    assert with_baseline.tables[0][0][:6] == [
-        "class",
-        "teacher",
-        "baseline",
-        "student",
-        "student − teacher",
-        "student − baseline",
-    ]
-    teacher_only = Page(write(tmp_path / "b", {"teacher": RESULTS["teacher"]}).read_text())
-    assert len(teacher_only.tables) == 1 and teacher_only.tables[0][-1][:2] == ["mIoU", "45.0"]
-    assert not Page(write(tmp_path / "c", {}).read_text()).tables
+def test_a_workdir_of_an_earlier_version(tmp_path):
+    """It has results.json and contact sheets alone."""
+    result = {"miou": 0.45, "iou": {"Sky": 0.9, "Pole": 0.0}, "network": "fast_scnn", "steps": 1200}
+    made_workdir.put(tmp_path / "results.json", {"teacher": result, "student": {**result, "miou": 0.501}})
+    found = read(report.write_report(tmp_path))
+    assert "How sure that is cannot be told" in found.text and "+5.1 points" in found.text
+    assert [row[2:4] for row in found.tables[0][1:]] == [["90.0", "90.0"], ["0.0", "0.0"], ["45.0", "50.1"]]
 
 
 @pytest.mark.parametrize(("content", "message"), [("{", "not valid JSON"), ("[]", "holds a list, not an object")])
@@ -129,18 +131,37 @@ def test_bad_results(tmp_path, content, message):
         report.write_report(tmp_path)
 
 
-def test_command(tmp_path, capsys):
+def test_damaged_counts_are_named(tmp_path):
+    workdir = made_workdir.whole(tmp_path / "run")
+    (workdir / "student" / "evaluation" / "images.npz").write_bytes(b"PK nothing")
+    with pytest.raises(CsstError, match=r"images\.npz is damaged .*; delete the directory"):
+        report.write_report(workdir)
+
+
+def test_command(tmp_path, finished, capsys):
     assert report.main([f"--workdir={tmp_path}"]) == 2
-    assert "results.json does not exist; run the pipeline" in capsys.readouterr().err
-    write(tmp_path, RESULTS)
-    (tmp_path / "report.html").unlink()
-    assert report.main([f"--workdir={tmp_path}"]) == 0
-    assert (tmp_path / "report.html").is_file()
+    assert "is no workdir of a run" in capsys.readouterr().err
+    (finished / "report.html").unlink(missing_ok=True)
+    assert report.main([f"--workdir={finished}"]) == 0
+    assert capsys.readouterr().out.strip() == str(finished / "report.html") and (finished / "report.html").is_file()
 
 
-def test_other_scores_stand_below_the_mean(tmp_path):
-    both = {"pixel_accuracy": 0.9, "boundary_miou": 0.2}
-    results = {name: RESULTS[name] | both for name in ("teacher", "student")}
-    rows = Page(write(tmp_path / "run", results).read_text()).tables[0]
-    assert [row[0] for row in rows[-3:]] == ["mIoU", "boundary mIoU", "pixel accuracy"]
-    assert rows[-1][1:4] == ["90.0", "90.0", "+0.0"] and rows[-2][1] == "20.0"
+def test_several_workdirs_make_one_page(tmp_path, capsys):
+    one = made_workdir.whole(tmp_path / "one")
+    two = made_workdir.whole(tmp_path / "two", student=0.6)
+    made_workdir.put(two / "config.json", {"stages": "teacher,label,student,evaluate", "seed": 1})
+    assert report.main([f"--workdir={one}", f"--workdir={two}"]) == 0
+    path = tmp_path / "comparison.html"
+    assert capsys.readouterr().out.strip() == str(path)
+    found = read(path)
+    assert "one has the highest mIoU" in found.text and "seed: 0 in one, 1 in two" in found.text
+    assert found.tables[0][1][:3] == ["one", "3", "321"] and found.tables[0][2][6].startswith("−")
+    assert all(link.startswith("data:") for link in found.links)
+    assert report.main([f"--workdir={one}", f"--workdir={one}"]) == 2
+    assert "given twice" in capsys.readouterr().err
+    scores = json.loads((two / "student" / "evaluation" / "DONE").read_text())
+    scores["iou"] = {"Sea": 0.5}
+    for name in ("teacher", "student"):
+        made_workdir.put(two / name / "evaluation" / "DONE", scores)
+    assert report.main([f"--workdir={one}", f"--workdir={two}"]) == 2
+    assert "other classes" in capsys.readouterr().err

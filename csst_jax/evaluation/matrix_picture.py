@@ -20,7 +20,12 @@ _WITH_NUMBERS, _CELL_PX, _SMALL_CELL_PX = 24, 34, 17
 def draw_confusion(
     matrix: Integer[np.ndarray, "c c"], class_names: Sequence[str], path: str | os.PathLike[str]
 ) -> None:
-    """Writes a PNG: for each class of the ground truth, a row of what share of its pixels went to which class.
+    """Writes a PNG of `confusion_picture`."""
+    save_png(confusion_picture(matrix, class_names), path)
+
+
+def confusion_picture(matrix: Integer[np.ndarray, "c c"], class_names: Sequence[str]) -> Image.Image:
+    """For each class of the ground truth, a row of what share of its pixels went to which class.
 
     Shares that round to zero have no number; rows of classes that the ground truth does not show are empty.
     """
@@ -48,4 +53,4 @@ def draw_confusion(
         if numbers and round(100 * value):
             ink = _PAPER if value > 0.5 else _INK
             draw.text((x + cell // 2, y + cell // 2), f"{100 * value:.0f}", ink, font, anchor="mm")
-    save_png(picture, path)
+    return picture

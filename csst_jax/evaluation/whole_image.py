@@ -180,9 +180,22 @@ class WholeImagePredictor:
         # BGR preprocessing has its mean in the order of its own channels.
         mean = np.asarray(preprocessing.mean[:: 1 if preprocessing.channels == "RGB" else -1])
         self._padding = (255 * mean / preprocessing.value_range).round().astype(np.uint8)
-        self._state = jax.device_put(jax.tree.map(np.asarray, (params, batch_stats)), replicated(mesh))
+        self._replicated = replicated(mesh)
+        self.take(params, batch_stats)
         self._compiled: dict[tuple[int, ...], tuple[Any, jax.sharding.Sharding]] = {}
         self.compile_s = 0.0
+
+    def take(self, params: Arrays, batch_stats: Arrays) -> None:
+        """Predicts with these values of the network from now on; programs stay. Empty ones free the devices' memory."""
+        self._state = jax.device_put(jax.tree.map(np.asarray, (params, batch_stats)), self._replicated)
+
+    def compile(self, size: tuple[int, int]) -> None:
+        """Compiles the program for images of a size, (height, width), before it is needed.
+
+        Raises:
+          CsstError: the program takes more memory than there is.
+        """
+        self._for_size(tuple(_multiple(side, self._pad_px) for side in size))
 
     def __call__(self, reader: Reader, records: Sequence[int]) -> Iterator[Prediction]:
         """Predictions in the order of `records`. Each image size, padded, is compiled once."""

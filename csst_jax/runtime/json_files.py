@@ -52,3 +52,10 @@ def differences(old: Any, new: Any, now: str = "now", at: str = "") -> list[str]
         return []
     short = [text if len(text) <= 40 else text[:37] + "..." for text in (json.dumps(old), json.dumps(new))]
     return [f"{at[1:]}: {short[0]} there, {short[1]} {now}"]
+
+
+def shared(one: dict[str, Any], other: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both, with the keys that both have: a version may know a key that another does not."""
+    keys = one.keys() & other.keys()
+    nested = {k: shared(one[k], other[k]) for k in keys if isinstance(one[k], dict) and isinstance(other[k], dict)}
+    return tuple({k: nested[k][side] if k in nested else (one, other)[side][k] for k in keys} for side in (0, 1))  # type: ignore[return-value]

@@ -189,3 +189,19 @@ class Rules:
         """See `Kind`."""
         del value
         return "give pairs of a regular expression and a factor of at least 0, such as (('^backbone', 0.1),)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The first and the last of some steps, counted from 1, in brackets; or none."""
+
+    def allows(self, value: Any) -> bool:
+        """See `Kind`."""
+        if not isinstance(value, list | tuple) or not all(whole(1).allows(step) for step in value):
+            return False
+        return not value or (len(value) == 2 and value[0] <= value[1])
+
+    def words(self, value: Any) -> str:
+        """See `Kind`."""
+        del value
+        return "give the first and the last step in brackets, such as (20, 25), or () for none"

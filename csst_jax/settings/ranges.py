@@ -23,6 +23,7 @@ from csst_jax.settings.kinds import (
     Numbers,
     OneOf,
     Rules,
+    Steps,
     Switch,
     Text,
     whole,
@@ -156,6 +157,8 @@ ALL: dict[str, Kind] = {
     "evaluate.boundary_ratio": LESS_THAN_ALL,
     "evaluate.batch_size": whole(1),
     "evaluate.num_pictures": whole(0),
+    "evaluate.every_epochs": whole(0, or_else=-1, meaning="a few scores a stage"),
+    "evaluate.images_while_training": whole(1),
     "normalisation.mean": Numbers(SHARE, count=3),
     "normalisation.std": Numbers(Number(0, 1, above=True), count=3),
     "mesh.data": _DEVICES,
@@ -167,6 +170,8 @@ ALL: dict[str, Kind] = {
     "checkpoint.every_s": Number(0),
     "checkpoint.keep": whole(1),
     "log_every_steps": whole(1),
+    "profile.steps": Steps(),
+    "wandb.project": Text(),
     "compilation_cache_dir": Text(),
 }
 """Every key of a run, but for the blocks of methods, samplers and optimizers whose `Settings` alone look at them."""

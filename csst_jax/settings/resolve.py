@@ -67,6 +67,8 @@ def run(config: ConfigDict) -> runs.Run:
         checkpoint_every_s=config.checkpoint.every_s,
         checkpoints_kept=config.checkpoint.keep,
         log_every_steps=config.log_every_steps,
+        profile_steps=tuple(config.profile.steps),
+        wandb_project=config.wandb.project,
     )
 
 
@@ -87,12 +89,16 @@ def evaluation(config: ConfigDict) -> runs.Evaluation:
       CsstError: a value is out of range.
     """
     block = config.evaluate
-    counts = _without(block.to_dict(), "batch_size", "num_pictures")  # these change no score
+    # These change no score.
+    own = ("batch_size", "num_pictures", "every_epochs", "images_while_training")
+    counts = _without(block.to_dict(), *own)
     return runs.Evaluation(
         _named("evaluate", averaging, block),
         block.boundary_ratio,
         block.batch_size,
         block.num_pictures,
+        block.every_epochs,
+        block.images_while_training,
         requested(counts, _defaults()["evaluate"]),
     )
 

@@ -41,6 +41,8 @@ class Evaluation:
       boundary_ratio: of boundary IoU's band; 0 for none.
       batch_size: images a step, for labelling too.
       num_pictures: rows of the contact sheets.
+      every_epochs: epochs from one score to the next while a stage trains; 0 for none, -1 for a few.
+      images_while_training: images of such a score.
       request: see `RequestedSettings`.
     """
 
@@ -48,6 +50,8 @@ class Evaluation:
     boundary_ratio: float
     batch_size: int
     num_pictures: int
+    every_epochs: int
+    images_while_training: int
     request: RequestedSettings
 
 
@@ -87,6 +91,8 @@ class Run:
       checkpoint_every_s: seconds between two checkpoints.
       checkpoints_kept: how many stay.
       log_every_steps: steps between two lines of the log.
+      profile_steps: first and last step of a trace, from 1; empty for none.
+      wandb_project: of Weights & Biases; empty for none.
     """
 
     seed: int
@@ -102,3 +108,5 @@ class Run:
     checkpoint_every_s: float
     checkpoints_kept: int
     log_every_steps: int
+    profile_steps: tuple[int, ...]
+    wandb_project: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from csst_jax.runtime.json_files import differences, fingerprint, read_json, write_json
+from csst_jax.runtime.json_files import differences, fingerprint, read_json, shared, write_json
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Artifact:
                 f"{self.hash[:12]} now). What differs: {differing}. Use another --workdir for the settings of "
                 f"now, set those of there to continue that work, or delete {self.directory} to make it again."
             )
-        changed = differences(*_shared(found.get("settings", {}), settings))
+        changed = differences(*shared(found.get("settings", {}), settings))
         if changed:
             raise StaleArtifactError(
                 f"{self.directory} was made by a version of csst_jax with other defaults ({', '.join(changed)}). Set "
@@ -114,10 +114,3 @@ def _completed(differing: Mapping[str, Any], whole: Mapping[str, Any], other: Ma
         elif key not in differing and key in whole:
             found[key] = whole[key]
     return found
-
-
-def _shared(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both, with the keys that both have: a version may know a key that another does not."""
-    keys = one.keys() & other.keys()
-    nested = {k: _shared(one[k], other[k]) for k in keys if isinstance(one[k], dict) and isinstance(other[k], dict)}
-    return tuple({k: nested[k][side] if k in nested else (one, other)[side][k] for k in keys} for side in (0, 1))  # type: ignore[return-value]

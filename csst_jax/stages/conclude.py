@@ -10,7 +10,7 @@ from csst_jax.evaluation.table import format_table
 from csst_jax.report import write_report
 from csst_jax.runtime.json_files import fingerprint, read_json, write_json
 from csst_jax.runtime.patience import told
-from csst_jax.stages import label
+from csst_jax.stages import gallery, label
 from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.evaluate import judge
 from csst_jax.types import CsstError
@@ -35,10 +35,8 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
         order = ("teacher", "baseline", "student")
         shown = dict(sorted(networks.items(), key=lambda item: order.index(item[0])))
         last = list(shown)[-1]
-        own = judge(this)
         with told("drawing pictures and writing the report"):
-            own.draw(sheet, shown)
-            own.draw_failures(this.workdir / "pictures" / "failures.png", last, networks[last], scores[last]["worst"])
+            _draw(this, sheet, shown, scores[last]["worst"])
             write_json(path, results)
             write_report(this.workdir)
     print(format_table(results))
@@ -46,6 +44,19 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
     if "pseudo_labels" in results:
         print(f"          {this.workdir / label.DIRECTORY / label.SHEET_FILE}")
     return results
+
+
+def _draw(this: Experiment, sheet: StoragePath, networks: dict[str, Trained], worst: dict[str, Any]) -> None:
+    """The contact sheets, and the report's gallery of the same images."""
+    own = judge(this)
+    captions, evenly = own.captions(worst), own.evenly()
+    # One program's worth of work: the images of both sheets, each once.
+    records = list(dict.fromkeys([*evenly, *captions]))
+    by_record = {example.record: example for example in own.examples(networks, records)}
+    normal, failures = ([by_record[record] for record in chosen] for chosen in (evenly, captions))
+    own.draw_examples(sheet, normal)
+    own.draw_examples(this.workdir / "pictures" / "failures.png", failures, captions)
+    gallery.write(this.workdir, normal, failures, captions, this.description.palette)
 
 
 def _written(path: StoragePath) -> str:

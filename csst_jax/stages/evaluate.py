@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jaxtyping import Int64
 
 from csst_jax import build
 from csst_jax.data.stored.encoded import decode_label
@@ -18,6 +19,7 @@ from csst_jax.evaluation.scores import Scores
 from csst_jax.models.weights.files import add_scores
 from csst_jax.models.weights.locate import MODEL_FILE
 from csst_jax.runtime.patience import told
+from csst_jax.runtime.storage import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from csst_jax.stages.model_file import Trained
 
 log = logging.getLogger(__name__)
+
+COUNTS_FILE = "images.npz"
 
 
 def run(this: Experiment, artifact: Artifact, trained: Trained) -> dict[str, Any]:
@@ -46,13 +50,21 @@ def run(this: Experiment, artifact: Artifact, trained: Trained) -> dict[str, Any
         _note_scores(artifact, this.validation.split, trained)
         return artifact.result
     begin = time.perf_counter()
-    found = judge(this).score(trained, this.validation.labelled)
+    counts: list[np.ndarray] = []
+    found = judge(this).score(trained, this.validation.labelled, keep=counts.append)
     result = {**found, "images": len(this.validation.labelled), "wall_s": time.perf_counter() - begin}
     log.info("%s: mIoU %.2f %% on %d images", name, 100 * result["miou"], result["images"])
     if jax.process_index() == 0:
+        keep_counts(artifact.directory / COUNTS_FILE, counts[0], this.validation.ids(this.validation.labelled))
         artifact.finish(result)
         _note_scores(artifact, this.validation.split, trained)
     return result
+
+
+def keep_counts(path: StoragePath, counts: Int64[np.ndarray, "n 3 c"], ids: Sequence[str]) -> None:
+    """Keeps `Scores.images` with the images' ids: what says how sure a score is (`csst_jax.reporting.certainty`)."""
+    with replacing(path) as made, made.open("wb") as file:
+        np.savez_compressed(file, counts=counts, ids=np.asarray(ids, np.str_))
 
 
 def _note_scores(artifact: Artifact, split: str, trained: Trained) -> None:
@@ -61,6 +73,25 @@ def _note_scores(artifact: Artifact, split: str, trained: Trained) -> None:
     scores = {"split": split, **{key: found[key] for key in ("images", "miou", "iou")}}
     if jax.process_index() == 0 and trained.description.scores != scores:
         add_scores(artifact.directory.parent / MODEL_FILE, scores)
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """An image and what networks make of it.
+
+    Attributes:
+      record: which image.
+      id: its id.
+      image: uint8 [h, w, 3].
+      label: uint8 [h, w], the mask.
+      predictions: by network, uint8 [h, w], the classes.
+    """
+
+    record: int
+    id: str
+    image: np.ndarray
+    label: np.ndarray
+    predictions: dict[str, np.ndarray]
 
 
 def judge(this: Experiment) -> Judge:
@@ -83,7 +114,11 @@ class Judge:
     selection: Selection
 
     def score(
-        self, trained: Trained, records: Sequence[int], writers: Sequence[Callable[[Prediction], None]] = ()
+        self,
+        trained: Trained,
+        records: Sequence[int],
+        writers: Sequence[Callable[[Prediction], None]] = (),
+        keep: Callable[[np.ndarray], None] | None = None,
     ) -> dict[str, Any]:
         """Predicts images and scores those that have a mask.
 
@@ -91,6 +126,7 @@ class Judge:
           trained: the network.
           records: images to predict, all labelled ones among them; every process predicts its share.
           writers: called with each prediction of this process.
+          keep: called with `Scores.images`, of all processes.
 
         Returns:
           See `Scores.result`; the same on any number of devices and processes, as what is added up are integers. Empty
@@ -112,15 +148,13 @@ class Judge:
             # int64 does not cross `process_allgather` while JAX is in 32-bit mode: send it as bytes.
             gathered = multihost_utils.process_allgather(scores.counts.view(np.uint8))
             scores.counts = np.asarray(gathered).view(np.int64).sum(0)
+        if keep is not None:
+            keep(scores.images)
         return scores.result(selection.ids(selection.labelled)) if positions else {}
 
     def draw(self, path: StoragePath, trained: Mapping[str, Trained]) -> None:
         """A contact sheet (Fig. 6): images, their masks, each network's prediction, and where the last one is wrong."""
-        labelled = self.selection.labelled
-        count = min(self.settings.num_pictures, len(labelled))
-        chosen = tuple(labelled[i] for i in np.linspace(0, len(labelled) - 1, count).round().astype(int))
-        rows = self._rows(trained, dict(zip(chosen, self.selection.ids(chosen), strict=True)))
-        contact_sheet(rows, path, description=self.selection.dataset.description)
+        self.draw_examples(path, self.examples(trained, self.evenly()))
 
     def draw_failures(self, path: StoragePath, name: str, trained: Trained, worst: Mapping[str, Any]) -> None:
         """A contact sheet of the image in which each class is worst (Fig. 7).
@@ -131,6 +165,17 @@ class Judge:
           trained: the network.
           worst: `worst` of its scores.
         """
+        captions = self.captions(worst)
+        self.draw_examples(path, self.examples({name: trained}, list(captions)), captions)
+
+    def evenly(self) -> list[int]:
+        """As many labelled images as a contact sheet has rows, evenly from all of them."""
+        labelled = self.selection.labelled
+        count = min(self.settings.num_pictures, len(labelled))
+        return [labelled[i] for i in np.linspace(0, len(labelled) - 1, count).round().astype(int)]
+
+    def captions(self, worst: Mapping[str, Any]) -> dict[int, str]:
+        """The images in which classes are worst, and what to say of them."""
         dataset = self.selection.dataset
         records = {image_id: record for record, image_id in enumerate(dataset.ids(self.selection.split))}
         captions: dict[int, str] = {}
@@ -138,7 +183,32 @@ class Judge:
             record, image_id = records[found["image"]], found["image"]
             said = f"{klass} IoU {100 * found['iou']:.0f} %"
             captions[record] = f"{captions[record]}, {said}" if record in captions else f"{image_id}: {said}"
-        contact_sheet(self._rows({name: trained}, captions), path, description=dataset.description)
+        return captions
+
+    def examples(self, trained: Mapping[str, Trained], records: Sequence[int]) -> list[Example]:
+        """Images with their masks and each network's prediction."""
+        ids = dict(zip(records, self.selection.ids(tuple(records)), strict=True))
+        found: dict[int, Example] = {}
+        for name, network in trained.items():
+            for prediction in self._predict(network, records):
+                record = prediction.record
+                if record not in found:
+                    label = decode_label(self.selection.reader.label_bytes(record))
+                    found[record] = Example(record, ids[record], prediction.image, label, {})
+                found[record].predictions[name] = prediction.classes
+        return list(found.values())
+
+    def draw_examples(
+        self, path: StoragePath, examples: Sequence[Example], captions: Mapping[int, str] | None = None
+    ) -> None:
+        """A contact sheet of examples, with their ids or what else there is to say of them."""
+        palette, rows = self.selection.dataset.description.palette, []
+        for one in examples:
+            row = [((captions or {}).get(one.record, one.id), one.image), ("mask", colour(one.label, palette))]
+            row += [(name, colour(classes, palette)) for name, classes in one.predictions.items()]
+            name, classes = list(one.predictions.items())[-1]
+            rows.append([*row, (f"where {name} is wrong", difference(one.label, classes))])
+        contact_sheet(rows, path, description=self.selection.dataset.description)
 
     def _predict(self, trained: Trained, records: Sequence[int]) -> Iterator[Prediction]:
         predictor = build.predictor(
@@ -150,18 +220,3 @@ class Judge:
             self.mesh,
         )
         return predictor(self.selection.reader, records)
-
-    def _rows(self, trained: Mapping[str, Trained], captions: Mapping[int, str]) -> list[list[tuple[str, np.ndarray]]]:
-        """Image, mask, predictions and the last one's difference of the records that have a caption."""
-        palette = self.selection.dataset.description.palette
-        labels = [decode_label(self.selection.reader.label_bytes(record)) for record in captions]
-        rows: list[list[tuple[str, np.ndarray]]] = [[("mask", colour(label, palette))] for label in labels]
-        for name, network in trained.items():
-            predictions = self._predict(network, list(captions))
-            for row, label, prediction in zip(rows, labels, predictions, strict=True):
-                if len(row) == 1:
-                    row.insert(0, (captions[prediction.record], prediction.image))
-                row.append((name, colour(prediction.classes, palette)))
-                if name == list(trained)[-1]:
-                    row.append((f"where {name} is wrong", difference(label, prediction.classes)))
-        return rows

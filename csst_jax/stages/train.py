@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import json
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,11 @@ from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.kept import kept_in_memory
 from csst_jax.models.weights.files import TRAINED_HERE, Description
 from csst_jax.models.weights.locate import MODEL_FILE
+from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.patience import told
-from csst_jax.stages import model_file
+from csst_jax.settings import ranges
+from csst_jax.stages import model_file, while_training
+from csst_jax.streams import crops_of
 from csst_jax.train import sharding
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.compile import distinct_phases
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARAMETERS_FILE = "parameters.txt"
+PLAN_FILE = "plan.json"
+"""What the stage sets out to do: steps, sizes epoch by epoch, and how often its sampler draws each class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +87,21 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
     classes = this.description.classes
     with told(f"{job.name}: building {job.training.network.name}"):
         recipe = build.recipe(job.training, len(classes), job.seed, this.settings.mesh, this.mesh)
-    feed = Feed(job, build.samplers(job.training, job.images, classes), phases, this.settings.input)
+    samplers = build.samplers(job.training, job.images, classes)
+    feed = Feed(job, samplers, phases, this.settings.input)
     _announce(artifact, recipe, phases, job)
+    if jax.process_index() == 0:
+        write_json(artifact.directory / PLAN_FILE, _plan(job, samplers, phases, classes))
 
     def writer_from(start_step: int) -> MetricWriter:
         from csst_jax.train.metrics import make_writer  # imports TensorFlow; meanwhile the first step is compiled
 
-        return make_writer(artifact.directory, start_step, write=jax.process_index() == 0)
+        first = jax.process_index() == 0
+        project = this.settings.wandb_project
+        writer = make_writer(artifact.directory, start_step, write=first, wandb_project=project)
+        writer.write_texts(start_step, {"config": _as_text(job)})
+        writer.write_hparams(ranges.flattened(job.training.request.differing))
+        return writer
 
     checkpoints = Checkpoints(artifact.directory / "checkpoints", this.settings.checkpoints_kept)
     try:
@@ -106,6 +121,8 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
                 checkpoint_every_s=this.settings.checkpoint_every_s,
                 nonfinite_steps=job.training.nonfinite_steps,
                 samples=feed.described,
+                watch=while_training.watch(this, job.name, recipe, phases),
+                profile_steps=this.settings.profile_steps,
             )
         )
     finally:
@@ -198,6 +215,30 @@ def _keep(this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, state:
         origin=model_file.origin(artifact, data.name),
     )
     return model_file.save(artifact, network, weights, description)
+
+
+def _plan(job: Job, samplers: Mapping[str, Sampler], phases: Sequence[Phase], classes: Sequence[str]) -> dict[str, Any]:
+    """For the report and for `csst_jax.status`."""
+    draws = {}
+    for name, count in crops_of(job.training.streams, sum(p.steps * p.global_batch for p in phases[:1])).items():
+        klass = samplers[name].plan(0, job.seed, count)["klass"] if count else np.zeros(0, np.int64)
+        found = np.bincount(klass[klass >= 0], minlength=len(classes))
+        if found.any():
+            draws[name] = dict(zip(classes, found.tolist(), strict=True))
+    return {
+        "network": job.training.network.name,
+        "method": job.training.method.name,
+        "steps": sum(phase.steps for phase in phases),
+        "epochs": [[phase.steps, phase.crop_px, phase.global_batch] for phase in phases],
+        "images": {origin: len(given.records) for origin, given in job.images.items()},
+        "class_draws": draws,
+        "begun": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def _as_text(job: Job) -> str:
+    """The stage's settings, as TensorBoard shows them: Markdown."""
+    return f"```json\n{json.dumps(job.training.request.whole, indent=2, default=str)}\n```"
 
 
 def _compilations(planned: Sequence[Any], made: Sequence[Any]) -> dict[str, Any]:

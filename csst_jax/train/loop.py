@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import dataclasses
-import itertools
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,8 +19,10 @@ from csst_jax.runtime.signals import StopRequest
 from csst_jax.streams import STEP
 from csst_jax.train.compile import Compilation, StepBank
 from csst_jax.train.nonfinite import NonFiniteSteps, first_not_finite
+from csst_jax.train.profile import PROFILE, Profile
 from csst_jax.train.progress import Progress
 from csst_jax.train.sharding import input_shardings
+from csst_jax.train.timetable import Timetable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from csst_jax.models.nnx_io import Arrays
     from csst_jax.train.checkpoint import Checkpoints
     from csst_jax.train.step import Recipe, StepArrays
+    from csst_jax.train.watch import Watch
     from csst_jax.train_state import TrainState
     from csst_jax.types import Phase
 
@@ -60,6 +61,8 @@ class TrainingRun:
       checkpoint_every_s: seconds between two checkpoints.
       nonfinite_steps: steps that may be left out because their loss or gradient is not finite.
       samples: from a step to what its crops are of, one process's share.
+      watch: what looks at the state now and then; None for nothing.
+      profile_steps: first and last step of a trace, counted from 1; empty for none.
     """
 
     name: str
@@ -74,6 +77,8 @@ class TrainingRun:
     checkpoint_every_s: float
     nonfinite_steps: int
     samples: Callable[[int], list[str]]
+    watch: Watch | None = None
+    profile_steps: tuple[int, ...] = ()
 
 
 def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
@@ -103,10 +108,13 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
     with told(f"{run.name}: importing TensorFlow, which reads the images"):
         writer = run.make_writer(start)
     monitor = _Monitor(run, timetable, writer, start)
+    profile = Profile(run.checkpoints.directory.parent / PROFILE, run.profile_steps)
     last_save = time.monotonic()
     try:
         with StopRequest() as stop:
             batches = run.batches(start)
+            if start < timetable.total:
+                monitor.look(start, state, stop)  # where a stop came between
             for step in range(start, timetable.total):
                 phase = run.phases[timetable.epoch(step)]
                 before = time.perf_counter()
@@ -127,11 +135,16 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                 compiled = bank[phase]
                 monitor.progress.paused(time.perf_counter() - before)
                 batch = device_batch(run.recipe, crops, run.seed, run.learning_rates[step])
-                state, metrics = compiled(state, batch)
+                with profile.step(step + 1) as watched:
+                    state, metrics = compiled(state, batch)
+                    watched(metrics)
                 monitor.stepped(step, phase, metrics, state)
+                done = step + 1
                 if step == start:
                     bank.compile_rest()
-                done = step + 1
+                    if run.watch is not None:
+                        run.watch.prepare()
+                monitor.look(done, state, stop)
                 stop_now, save_now = _agree(done, stop.requested, _due(last_save, run.checkpoint_every_s))
                 if stop_now or save_now:
                     monitor.save(state)
@@ -145,6 +158,9 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
             if jax.process_count() > 1 and _votes(stop.requested).any():
                 raise stop.preempted(run.name, "saved its last step")
     finally:
+        profile.close()
+        if run.watch is not None:
+            run.watch.close()
         bank.close()
         writer.close()
     return state, bank.compilations
@@ -159,22 +175,6 @@ def _initial_state(recipe: Recipe) -> TrainState:
     layout = jax.tree.map(lambda x: x.sharding, recipe.abstract_state())
     made = jax.jit(first_state, out_shardings=layout)
     return made(*jax.tree.map(np.asarray, recipe.method.trained()))
-
-
-class Timetable:
-    """Which epoch a step is in; as large as there are epochs, however many steps they have."""
-
-    def __init__(self, phases: Sequence[Phase]):
-        self._ends = list(itertools.accumulate(phase.steps for phase in phases))
-
-    @property
-    def total(self) -> int:
-        """Steps of all epochs."""
-        return self._ends[-1] if self._ends else 0
-
-    def epoch(self, step: int) -> int:
-        """The epoch (from 0) of a step (from 0); of the step after the last one, the number of epochs."""
-        return bisect.bisect_right(self._ends, step)
 
 
 def _due(last_save: float, every_s: float) -> bool:
@@ -218,6 +218,8 @@ class _Monitor:
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.progress = Progress(run.name, run.phases, start)
         self._start = self._checked = start
+        if run.watch is not None:
+            run.watch.begin(start)
         directory = run.checkpoints.directory.parent
         self._nonfinite = NonFiniteSteps(run.name, run.nonfinite_steps, directory, self._explain)
 
@@ -233,6 +235,19 @@ class _Monitor:
             jax.block_until_ready(self._pending[-3][1]["loss"])
         if (step + 1) % self._run.log_every_steps == 0 or step + 1 == self._timetable.total:
             self._report(phase, state)
+
+    def look(self, step: int, state: TrainState, stop: StopRequest) -> None:
+        """What looks at the state does so, if it is due; that is no part of any rate."""
+        watch = self._run.watch
+        if watch is None or not watch.due(step):
+            return
+        jax.block_until_ready(state.step)
+        begin = time.perf_counter()
+        # Several processes look together: none leaves the others alone.
+        alone = jax.process_count() == 1 and step < self._timetable.total
+        watch.look(step, state, self._writer, lambda: alone and stop.requested)
+        self._writer.flush()
+        self.progress.paused(time.perf_counter() - begin)
 
     def save(self, state: TrainState) -> None:
         """Begins to write a checkpoint, once all steps before it have been looked at."""

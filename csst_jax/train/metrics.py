@@ -1,22 +1,32 @@
-"""Where metrics go: CLU's TensorBoard writer, and a JSON-lines file that a script can read without any library."""
+"""Where metrics go: CLU's TensorBoard writer, a JSON-lines file that any script can read, Weights & Biases if asked."""
 
 from __future__ import annotations
 
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clu import metric_writers
 
 from csst_jax.runtime.storage import Mirror, as_path, replacing
+from csst_jax.train.metric_groups import grouped
+from csst_jax.train.wandb_writer import WandbWriter
 
 LINES_FILE = "metrics.jsonl"
 
 
+class GroupedSummaryWriter(metric_writers.SummaryWriter):
+    """CLU's TensorBoard writer, which shows scalars in groups (see `grouped`)."""
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Writes each scalar under its group's name."""
+        super().write_scalars(step, grouped(scalars))
+
+
 class JsonLinesWriter(metric_writers.MetricWriter):
-    """CLU metric writer: one JSON object a call, `{"step": …, name: value, …}`; scalars and texts alone.
+    """CLU metric writer: one JSON object a call, `{"step": …, name: value, …}`; scalars alone.
 
     A run that resumes at step k drops the lines after k first: they are about to be written again.
     """
@@ -35,8 +45,7 @@ class JsonLinesWriter(metric_writers.MetricWriter):
         self._write(step, {name: float(value) for name, value in scalars.items()})
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
-        """Appends one line."""
-        self._write(step, texts)
+        """Not kept in this file."""
 
     def write_summaries(self, step: int, values: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Not kept in this file."""
@@ -81,27 +90,40 @@ def _step_of(line: str) -> int | None:
         return None
 
 
-def make_writer(directory: str | os.PathLike[str], resume_step: int, *, write: bool) -> metric_writers.MetricWriter:
-    """TensorBoard events and JSON lines in `directory`; nothing where `write` is false (all processes but one)."""
+def make_writer(
+    directory: str | os.PathLike[str], resume_step: int, *, write: bool, wandb_project: str = ""
+) -> metric_writers.MetricWriter:
+    """TensorBoard events and JSON lines in `directory`; nothing where `write` is false (all processes but one).
+
+    Args:
+      directory: the stage's.
+      resume_step: steps that are over.
+      write: whether this process writes.
+      wandb_project: of Weights & Biases, which gets the same; empty for none.
+
+    Raises:
+      CsstError: Weights & Biases is asked for and not installed, or refuses.
+    """
     if not write:
         return metric_writers.MultiWriter([])
     directory = as_path(directory)
+    more = [WandbWriter(wandb_project, directory)] if wandb_project else []
     if isinstance(directory, pathlib.Path):
-        return metric_writers.MultiWriter(_writers(directory, resume_step))
-    return _MirroredWriter(Mirror(directory), resume_step)
+        return metric_writers.MultiWriter([*_writers(directory, resume_step), *more])
+    return _MirroredWriter(Mirror(directory), resume_step, more)
 
 
 def _writers(directory: pathlib.Path, resume_step: int) -> list[metric_writers.MetricWriter]:
-    return [metric_writers.SummaryWriter(os.fspath(directory)), JsonLinesWriter(directory, resume_step)]
+    return [GroupedSummaryWriter(os.fspath(directory)), JsonLinesWriter(directory, resume_step)]
 
 
 class _MirroredWriter(metric_writers.MultiWriter):
     """Both in a local directory, which is copied to a bucket."""
 
-    def __init__(self, mirror: Mirror, resume_step: int):
+    def __init__(self, mirror: Mirror, resume_step: int, more: Sequence[metric_writers.MetricWriter]):
         mirror.fetch(LINES_FILE)
         self._mirror = mirror
-        super().__init__(_writers(mirror.directory, resume_step))
+        super().__init__([*_writers(mirror.directory, resume_step), *more])
 
     def close(self) -> None:
         super().close()

@@ -137,3 +137,22 @@ def test_a_process_with_another_configuration_is_refused_by_all(tiny_data, tmp_p
     for output in [finish(process, status=2) for process in start_together(commands)]:
         assert "process 1 was not started like process 0: config.teacher.lr.base: 0.02 there, 0.5 here" in output
     assert not (tmp_path / "teacher").exists()
+
+
+def test_scores_while_training_add_up_over_processes(tiny_data, tmp_path):
+    """Each process predicts its share; the state is split over the devices of both."""
+    flags = ("--config.stages=teacher", "--config.evaluate.every_epochs=2", "--config.mesh.split_state=True")
+    for process in together(tiny_data, tmp_path / "two", 2, 2, *flags):
+        finish(process)
+    (process,) = start_together([toy_command(tiny_data, tmp_path / "one", *flags)], 4)
+    finish(process)
+    two, one = (
+        json.loads((tmp_path / name / "teacher" / "while_training" / "scores.json").read_text())
+        for name in ("two", "one")
+    )
+    assert two["images"] == one["images"] and len(one["images"]) == 3 and len(one["shown"]) == 2
+    assert len(two["scores"]) == 2
+    for ours, theirs in zip(two["scores"], one["scores"], strict=True):
+        assert ours["step"] == theirs["step"]
+        assert ours["miou"] == pytest.approx(theirs["miou"], abs=0.01)
+        assert ours["pixel_accuracy"] == pytest.approx(theirs["pixel_accuracy"], abs=0.01)

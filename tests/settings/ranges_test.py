@@ -139,6 +139,8 @@ WRONG = {
     "evaluate.boundary_ratio": LESS,
     "evaluate.batch_size": COUNT,
     "evaluate.num_pictures": SIZE,
+    "evaluate.every_epochs": (-2, 0.5, True),
+    "evaluate.images_while_training": COUNT,
     "normalisation.mean": ((0.5,), (0.5,) * 4, (0.5, 0.5, 124.0), (0.5, 0.5, NAN), 0.5),
     "normalisation.std": ((0.5,), (0.5, 0.5, 0.0), (58.0,) * 3, (0.5, 0.5, "a")),
     "mesh.data": (0, -2, 1.5),
@@ -150,6 +152,8 @@ WRONG = {
     "checkpoint.every_s": NOT_NEGATIVE,
     "checkpoint.keep": COUNT,
     "log_every_steps": COUNT,
+    "profile.steps": ((5,), (0, 4), (5, 4), (1.5, 2), 5),
+    "wandb.project": TEXT,
     "compilation_cache_dir": TEXT,
 }
 KEYS = sorted(ranges.flattened(base.get_config()))
@@ -192,6 +196,8 @@ def test_the_default_is_allowed(key):
         ("teacher.loss.aux_weight", 0),
         ("teacher.sampler.real_share", 1),
         ("label.scales", [0.5, 1, 2]),
+        ("profile.steps", (3, 3)),
+        ("evaluate.every_epochs", 0),
         ("mesh.spatial", -1),
         ("teacher.optimizer.rate_factors", (("^backbone", 0),)),
         ("teacher.lineage", "mmseg"),

@@ -1,0 +1,107 @@
+"""What a run has shown, in a sentence or two, and what to be careful about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from csst_jax.reporting.certainty import Interval, intervals
+from csst_jax.reporting.markup import escaped, percent, points
+
+if TYPE_CHECKING:
+    from csst_jax.reporting.collected import Collected, Network
+
+FEW_IMAGES = 50
+
+
+def gain(student: Network, other: Network) -> tuple[Interval, list[Interval]] | None:
+    """How sure the differences of two networks are; None where their images were not counted one by one."""
+    if student.counts is None or other.counts is None or student.ids != other.ids or len(student.ids) < 2:
+        return None
+    return intervals(student.counts, other.counts)
+
+
+def masks_alone(run: Collected) -> Network | None:
+    """The network that saw masks alone and took as many steps as the student: the control, or such a teacher."""
+    judged = run.judged
+    if "baseline" in judged:
+        return judged["baseline"]
+    teacher, student = judged.get("teacher"), judged.get("student")
+    return teacher if teacher and student and teacher.steps == student.steps else None
+
+
+def conclusion(run: Collected) -> str:
+    """Paragraphs at the head of the page."""
+    judged = run.judged
+    count = run.record.get("data", {}).get("validation") or run.results.get("data", {}).get("validation")
+    parts = []
+    if "student" in judged:
+        parts.append(f'<p class="lead">{_of_student(run, count)}</p>')
+    elif judged:
+        name, network = next(iter(judged.items()))
+        found = f"The {name} reaches <b>{percent(network.scores['miou'])} % mIoU</b>{_on(count)}."
+        parts.append(f'<p class="lead">{found} There is no student yet to compare it with.</p>')
+    else:
+        begun = ", ".join(run.networks) or "nothing"
+        parts.append(
+            f'<p class="lead">Nothing is evaluated yet. Begun: {escaped(begun)}. This page grows with the run.</p>'
+        )
+    parts += [f'<p class="caution">{text}</p>' for text in cautions(run, count)]
+    return "\n".join(parts)
+
+
+def cautions(run: Collected, count: int | None) -> list[str]:
+    """What to be careful about; HTML."""
+    found = []
+    if count is not None and count < FEW_IMAGES:
+        found.append(
+            f"Only {count} validation image{'s' * (count != 1)}: scores of so few change from one set of images to the "
+            "next. Trust differences whose interval leaves out zero, and prepare more validation images to be surer."
+        )
+    if run.quality.get("warnings"):
+        found.append(escaped(" ".join(["Pseudo labels:", *run.quality["warnings"]])))
+    return found
+
+
+def _of_student(run: Collected, count: int | None) -> str:
+    student, other = run.judged["student"], masks_alone(run) or run.judged.get("teacher")
+    own = f"The student reaches <b>{percent(student.scores['miou'])} % mIoU</b>{_on(count)}"
+    if other is None:
+        return f"{own}."
+    difference = student.scores["miou"] - other.scores["miou"]
+    masks = run.record.get("data", {}).get("labelled") or run.results.get("data", {}).get("labelled")
+    trained = (
+        f", trained on {'the masks' if masks is None else f'{masks} masks'} alone" if other is masks_alone(run) else ""
+    )
+    said = (
+        f"{own}; the {other.name}{trained}, {percent(other.scores['miou'])} %. "
+        f"That is <b>{points(difference)} points</b>"
+    )
+    found = gain(student, other)
+    if found is None:
+        return f"{said}. How sure that is cannot be told: this evaluation kept no counts by image."
+    return f"{said} {_how_sure(found[0], difference)}{_classes(run.classes, student, other, found[1])}"
+
+
+def _classes(names: list[str], student: Network, other: Network, sure: list[Interval]) -> str:
+    """The classes whose difference is sure."""
+    found = [
+        (name, student.scores["iou"][name] - other.scores["iou"][name])
+        for name, interval in zip(names, sure, strict=True)
+        if interval.sure and None not in (student.scores["iou"][name], other.scores["iou"][name])
+    ]
+    better = [f"{escaped(n)} {points(d)}" for n, d in sorted(found, key=lambda item: -item[1]) if d > 0]
+    worse = [f"{escaped(n)} {points(d)}" for n, d in sorted(found, key=lambda item: item[1]) if d < 0]
+    text = f" Surely better: {', '.join(better)}." if better else ""
+    return text + (f" Surely worse: {', '.join(worse)}." if worse else "")
+
+
+def _how_sure(found: Interval, difference: float) -> str:
+    low, high = found.low, found.high
+    interval = f"95 % interval {points(low)} to {points(high)}"
+    if not found.sure:
+        return f"({interval}), <b>no sure difference</b>."
+    return f"({interval}): pseudo labels {'helped' if difference > 0 else 'did harm'} here."
+
+
+def _on(count: int | None) -> str:
+    return f" on {count} validation images" if count else ""

@@ -1,0 +1,33 @@
+"""The warning before a student trains."""
+
+import json
+import logging
+
+from csst_jax.stages import label_quality
+
+
+def found(masks, labels, void=0.1, teacher=None):
+    return {"masks_share": masks, "labels_share": labels, "void": void, "teacher": teacher}
+
+
+def test_nothing_is_said_where_nothing_is_odd():
+    shares = {"road": 0.7, "car": 0.3, "bus": 0.0}
+    assert label_quality.warnings(found(shares, shares, teacher={"miou": 0.6, "images": 8}), shares) == []
+
+
+def test_what_will_not_work_is_named():
+    masks = {"road": 0.6, "car": 0.2, "pole": 0.1, "sign": 0.1, "bus": 0.0}
+    predicted = {"road": 0.7, "car": 0.29, "pole": 0.0, "sign": 0.01, "bus": 0.0}
+    labels = {"road": 0.9, "car": 0.099, "pole": 0.0, "sign": 0.001, "bus": 0.0}
+    said = " ".join(label_quality.warnings(found(masks, labels, 0.62, {"miou": 0.21, "images": 8}), predicted))
+    assert "never predicts pole, which" in said and "Few labels of sign are left" in said
+    assert "62 % of the pixels are void" in said and "mIoU 21 % on 8 images" in said
+    assert "bus" not in said and "car" not in said and said.endswith("or train the teacher longer.")
+
+
+def test_it_is_told_once_and_kept(tmp_path, caplog):
+    kept = found({}, {}, 0.25) | {"warnings": ["The teacher never predicts pole."]}
+    (tmp_path / "quality.json").write_text(json.dumps(kept))
+    label_quality.tell(None, None, tmp_path)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert caplog.messages == ["pseudo labels: The teacher never predicts pole."]
