@@ -76,6 +76,7 @@ class Run:
     Attributes:
       seed: of initial values, samples and augmentation; the student's is one more.
       stages: the boxes to run.
+      start_from: the run or the network that the networks train on from; empty for none.
       data: which images.
       teacher: its training.
       student: likewise.
@@ -91,6 +92,7 @@ class Run:
 
     seed: int
     stages: frozenset[str]
+    start_from: str
     data: Data
     teacher: Training
     student: Training
