@@ -22,14 +22,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.recipe import LOGS, NETWORK, TRAINING
+from benchmarks.recipe import CROP_PX, LOGS, NETWORK, TRAINING
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CROP_PX = 160
 Log = dict[str, Any]
 
 
@@ -87,7 +86,7 @@ def _train(options: argparse.Namespace, arm: str, start: Sequence[str], more: Se
         ids = options.workdir / f"{arm}.txt"
         ids.parent.mkdir(parents=True, exist_ok=True)
         ids.write_text("".join(f"{image_id}\n" for image_id in sorted([*start, *more])), encoding="utf-8")
-        flags = {f"teacher.{key}": value for key, value in (TRAINING | {"crop_px": CROP_PX}).items()}
+        flags = {f"teacher.{key}": value for key, value in TRAINING.items()}
         epochs = options.steps * TRAINING["batch_size"] // TRAINING["samples_per_epoch"]
         flags |= {"teacher.epochs": epochs, "teacher.network": NETWORK, "teacher.pretrained": options.pretrained}
         flags |= {"evaluate.pad_px": 32, "evaluate.boundary_ratio": 0.0, "seed": options.seed}
