@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from csst_jax.types import CsstError
 from data_prep import classes, cli, growth, raw, validation_size
@@ -56,19 +56,22 @@ def _arguments() -> argparse.ArgumentParser:
     arguments.add_argument("--val_fraction", type=float, default=0.2, help="share of the labelled images (default 0.2)")
     arguments.add_argument("--seed", type=int, default=0, help="of the hash that chooses validation images (default 0)")
     arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, in place of the hash")
+    arguments.add_argument(
+        "--split_of", type=cli.path, help="a prepared data set of the same images, whose split is kept in this one"
+    )
     cli.add_files_arguments(arguments)
     return arguments
 
 
 def read(
-    flags: argparse.Namespace, problems: Problems, before: growth.Earlier | None = None
+    flags: argparse.Namespace, problems: Problems, earlier: Mapping[str, str] | None = None
 ) -> dict[str, list[raw.RawPair]]:
     """The pairs of train and val.
 
     Args:
       flags: the command's.
       problems: gets what is wrong with files.
-      before: the data set that is there.
+      earlier: the split of each image whose split is kept, by its id.
 
     Raises:
       CsstError: a directory is missing, or too little is labelled.
@@ -76,7 +79,7 @@ def read(
     images = find_images(flags, problems)
     masks = find_masks(flags, images, problems)
     problems.raise_if_any()
-    roles = growth.known(before, images) if before else None
+    roles = growth.known(earlier, images) if earlier else None
     drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed, roles)
     val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
     train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val]
@@ -102,7 +105,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     directory = builder.version_directory(flags.data_dir, flags.name)
     before, problems = growth.earlier(directory, flags.overwrite), Problems()
-    splits = read(flags, problems, before)
+    earlier = growth.splits_of(flags.split_of) if flags.split_of else {}
+    if before:
+        earlier |= before.splits
+    splits = read(flags, problems, earlier)
     check_contents(splits, problems)
     validation_size.tell(len(splits["val"]))
     compare_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)

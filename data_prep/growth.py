@@ -79,12 +79,20 @@ def read(directory: pathlib.Path) -> Earlier:
     return Earlier(found.directory, found.description.classes, splits, labels, images, source)
 
 
-def known(before: Earlier, now: Collection[str]) -> dict[str, str]:
+def splits_of(directory: pathlib.Path) -> dict[str, str]:
+    """The split of each image of a prepared data set by its id.
+
+    Raises:
+      CsstError: nothing prepared is there.
+    """
+    found = DataSet.open(directory)
+    return {image_id: split for split in found.splits for image_id in found.ids(split)}
+
+
+def known(splits: Mapping[str, str], now: Collection[str]) -> dict[str, str]:
     """The earlier split of each image that there is now; an image that moved from --unlabelled to --images keeps it."""
-    moved = {
-        name: before.splits[POOL + name] for name in now if POOL + name in before.splits and POOL + name not in now
-    }
-    return {name: before.splits[name] for name in now if name in before.splits} | moved
+    moved = {name: splits[POOL + name] for name in now if POOL + name in splits and POOL + name not in now}
+    return {name: splits[name] for name in now if name in splits} | moved
 
 
 def require_nothing_lost(before: Earlier, classes: Sequence[str], splits: Mapping[str, Sequence[RawPair]]) -> None:
@@ -112,7 +120,7 @@ def require_nothing_lost(before: Earlier, classes: Sequence[str], splits: Mappin
 
 def tell_kept(name: str, before: Earlier, splits: Mapping[str, Sequence[RawPair]]) -> None:
     """Says that splits are kept, or which images change theirs."""
-    roles = known(before, {pair.id for pairs in splits.values() for pair in pairs})
+    roles = known(before.splits, {pair.id for pairs in splits.values() for pair in pairs})
     moved = {
         split: sorted(pair.id for pair in pairs if roles.get(pair.id, split) != split)
         for split, pairs in splits.items()
@@ -130,7 +138,7 @@ def tell_new(name: str, before: Earlier, after: Earlier) -> None:
     """Says what a finished preparation has changed; nothing where there was nothing to do."""
     if before.source == after.source:
         return
-    ids, roles = set(after.splits), known(before, after.splits)
+    ids, roles = set(after.splits), known(before.splits, after.splits)
     gone_images = {i for i in before.splits if i not in ids and i.removeprefix(POOL) not in ids}
     gone_masks = set(before.labels) - set(after.labels)
     masks = sorted(set(after.labels) - set(before.labels))

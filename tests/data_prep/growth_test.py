@@ -27,14 +27,14 @@ def own(prepared, tmp_path):
     return shutil.copytree(prepared, tmp_path / "own")
 
 
-def prepare(own, *more):
+def prepare(own, *more, name="mine"):
     flags = [f"--images={own / 'images'}", f"--masks={own / 'masks'}", f"--data_dir={own / 'data'}"]
     folder.main([*flags, "--classes=ground,thing,sky", "--name=mine", "--num_workers=1", "--val_fraction=0.4", *more])
-    return splits_of(own)
+    return splits_of(own, name)
 
 
-def splits_of(own):
-    data_set = DataSet.open(own / "data" / "mine")
+def splits_of(own, name="mine"):
+    data_set = DataSet.open(own / "data" / name)
     return {image_id: split for split in data_set.splits for image_id in data_set.ids(split)}
 
 
@@ -111,6 +111,13 @@ def test_an_image_that_moves_out_of_the_pools_folder_is_the_same_image(own, caps
     draw_mask(own, "extra", (20, 30))
     assert prepare(own, more)["extra"] == "train"
     assert "new: 1 mask (1 to train, 0 to validate), 1 image; removed: 0 masks, 0 images" in capsys.readouterr().out
+
+
+def test_another_name_can_keep_the_split(own):
+    (own / "val.txt").write_text("photo 0\nb/photo 1\n")
+    before = prepare(own, f"--val_list={own / 'val.txt'}")
+    after = prepare(own, "--name=other", f"--split_of={own / 'data' / 'mine'}", name="other")
+    assert after == before != prepare(own, "--name=third", name="third")
 
 
 def test_a_damaged_data_set_is_replaced_on_request_alone(own, capsys):
