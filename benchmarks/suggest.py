@@ -103,7 +103,7 @@ def _train(options: argparse.Namespace, arm: str, start: Sequence[str], more: Se
 
 
 def write(logs: pathlib.Path) -> pathlib.Path:
-    """Writes the page beside the directory of logs; notes that people wrote (`suggest-notes.md` there) come last.
+    """Writes the page beside the directory of logs; notes that people wrote (`suggest-notes.txt` there) come last.
 
     Raises:
       CsstError: there is no log.
@@ -111,7 +111,7 @@ def write(logs: pathlib.Path) -> pathlib.Path:
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("suggest-*-*.json"))]
     if not found:
         raise CsstError(f"{logs} has no suggest-STEPS-SEED.json; `python -m benchmarks.suggest run` writes them.")
-    notes = logs / "suggest-notes.md"
+    notes = logs / "suggest-notes.txt"
     out = logs.parent / "suggest.md"
     _write(out, page(found, notes.read_text(encoding="utf-8") if notes.exists() else ""))
     return out

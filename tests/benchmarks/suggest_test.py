@@ -69,5 +69,5 @@ def test_without_logs_there_is_no_page(tmp_path):
 def test_the_page_is_what_its_command_writes():
     results = ROOT / "docs" / "results"
     logs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("logs/suggest-*-*.json"))]
-    notes = (results / "logs" / "suggest-notes.md").read_text(encoding="utf-8")
+    notes = (results / "logs" / "suggest-notes.txt").read_text(encoding="utf-8")
     assert (results / "suggest.md").read_text(encoding="utf-8") == suggest.page(logs, notes)
