@@ -173,6 +173,10 @@ def get_config() -> ConfigDict:
     c.seed = 0  # of initial values, crops and augmentation; the student's is one more
     # Stages to run, separated by commas: teacher, label, student, baseline, evaluate. A finished stage is skipped.
     c.stages = "teacher,label,student,evaluate"
+    # A run to train on from, in a new workdir: its workdir, or a file of one of its networks. Teacher and student both
+    # start from its student; where it has none of their kind, from its teacher. It takes the place of `pretrained`.
+    # Classes keep their part of the classifier by name. Empty = none.
+    c.start_from = ""
 
     # Data. `data_prep` prepares data sets.
     c.data = ConfigDict()

@@ -42,7 +42,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Use and judge": {
         "predict": ("csst_jax.predict", "your own photos and videos through a trained network"),
         "serve": ("csst_jax.serve", "a page in your browser to try one or two networks on your photos"),
-        "evaluate": ("csst_jax.evaluate", "score networks on a split, write predictions or a submission"),
+        "suggest": ("csst_jax.suggest", "the unlabelled images whose masks would help a run most"),
+        "evaluate": ("csst_jax.evaluate", "score networks on a split, compare runs, write predictions or a submission"),
         "report": ("csst_jax.report", "write the report of a run again, or compare several runs"),
         "check-submission": ("csst_jax.check_submission", "check a file for a test server before you upload it"),
     },

@@ -197,7 +197,10 @@ def network(choice: NetworkChoice, num_classes: int, seed: int | None) -> Networ
     if seed is None:
         return nnx_io.abstract(build)
     created = nnx_io.create(build, seed)
-    return pretrained.from_file(created, choice.pretrained) if choice.pretrained else created
+    if choice.start_rows is None:
+        return pretrained.from_file(created, choice.pretrained) if choice.pretrained else created
+    wider = nnx_io.abstract(network_builder(choice, num_classes + 1))
+    return pretrained.by_name(created, wider, choice.pretrained, choice.start_rows)
 
 
 def network_builder(choice: NetworkChoice, num_classes: int) -> Callable[..., nnx.Module]:

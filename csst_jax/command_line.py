@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from ml_collections import config_flags
 
-from csst_jax.settings import config_file, ranges
+from csst_jax.settings import config_file, ranges, recorded
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -31,6 +31,17 @@ _CONFIG_HELP = "Configuration: a file of yours, or the name of one that comes wi
 def define_config() -> flags.FlagHolder[ConfigDict]:
     """Defines `--config`, whose keys can be overridden as `--config.a.b=value`."""
     return config_flags.DEFINE_config_file("config", None, _CONFIG_HELP)
+
+
+def parse_flags_of_workdir(argv: list[str]) -> list[str]:
+    """As `parse_flags`; without `--config` the configuration is the one that the first `--workdir` was made with."""
+    given = [position for position, argument in enumerate(argv) if re.match(r"--?workdir(=|$)", argument)]
+    if given and not any(re.match(r"--?config(=|$)", argument) for argument in argv):
+        _, equals, value = argv[given[0]].partition("=")
+        value = value if equals else "".join(argv[given[0] + 1 : given[0] + 2])
+        # In front, as overrides come behind it.
+        argv = [argv[0], f"--config={recorded.__file__}:{value.partition(',')[0]}", *argv[1:]]
+    return parse_flags(argv)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

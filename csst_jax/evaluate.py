@@ -1,6 +1,7 @@
-"""`python -m csst_jax.evaluate --config=FILE --checkpoint=DIR|FILE[,…] [--config.KEY=VALUE …]`: scores networks.
+"""`python -m csst_jax.evaluate --workdir=DIR[,…] [--config.KEY=VALUE …]`: scores all networks of one run or several.
 
-A checkpoint is a file of weights, a finished stage of a run (WORKDIR/student) or a workdir, whose student is meant.
+Data and settings are those of the first run. `--config=FILE --checkpoint=DIR|FILE[,…]` scores any networks: a
+checkpoint is a file of weights, a finished stage of a run (WORKDIR/student) or a workdir, whose student is meant.
 Predicts `data.val_split` as `evaluate` in the configuration says, prints IoU by class, and writes scores.json, the
 confusion matrix and pictures of predictions and failures; with --submission the file for a test server.
 """
@@ -20,7 +21,8 @@ from csst_jax.runtime.signals import stopped_at_once, tell_interruption
 from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
-_CHECKPOINT = flags.DEFINE_list("checkpoint", None, "Files of weights, finished stages or workdirs.", required=True)
+_WORKDIR = flags.DEFINE_list("workdir", [], "Workdirs of runs, whose networks are all scored; needs no --config.")
+_CHECKPOINT = flags.DEFINE_list("checkpoint", [], "Files of weights, finished stages or workdirs.")
 _OUTPUT = flags.DEFINE_string("output", None, "Directory to write to; default: scores, beside the last stage or file.")
 _PREDICTIONS = flags.DEFINE_bool("predictions", False, "Write predictions as PNGs of class numbers, too.")
 _SUBMISSION = flags.DEFINE_string(
@@ -35,8 +37,11 @@ def main(_: list[str]) -> int:
         from csst_jax.runtime import startup
 
     try:
-        if not _CHECKPOINT.value:
-            raise CsstError("--checkpoint is empty; give files of weights, finished stages or workdirs.")
+        if not _CHECKPOINT.value and not _WORKDIR.value:
+            raise CsstError(
+                "there is nothing to score; give --workdir=DIR, or --checkpoint: files of weights, stages or workdirs."
+            )
+        workdirs = [storage.as_path(path, "--workdir") for path in _WORKDIR.value]
         checkpoints = [storage.as_path(path, "--checkpoint") for path in _CHECKPOINT.value]
         chosen = None if _OUTPUT.value is None else outputs.directory(_OUTPUT.value, "--output")
         startup.quiet_libraries()
@@ -45,10 +50,14 @@ def main(_: list[str]) -> int:
             startup.start_jax(_CONFIG.value)
         with told("importing Flax and the data", to_stderr):  # seconds: not before JAX is set up
             from csst_jax.settings import resolve
-            from csst_jax.stages import scoring
+            from csst_jax.stages import rescored, scoring
 
+        for workdir in workdirs:
+            checkpoints += rescored.networks(workdir)
         output = chosen or scoring.beside(checkpoints[-1])
         parts = (resolve.evaluation(_CONFIG.value), resolve.data(_CONFIG.value), resolve.mesh(_CONFIG.value))
+        rescored.require_same_data(workdirs, parts[1])
+        rescored.tell_changed(workdirs, parts[1])
         with outputs.errors_told(output):
             scoring.score_networks(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
     except CsstError as error:
@@ -60,4 +69,4 @@ def main(_: list[str]) -> int:
 if __name__ == "__main__":
     tell_interruption()
     with stopped_at_once("scores are written at the end; what is written is whole."):
-        app.run(main, flags_parser=command_line.parse_flags)
+        app.run(main, flags_parser=command_line.parse_flags_of_workdir)

@@ -46,6 +46,7 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
       Preempted: SIGTERM or Ctrl-C came; everything so far is saved.
     """
     this = experiment.open_data(settings, workdir)
+    settings = this.settings
     with told("checking the data and the settings of all stages"):
         experiment.require_sound(this)
     record.begin(this)

@@ -16,7 +16,7 @@ from data_prep import roboflow_classes
 from data_prep.label_map import Colour, LabelMap
 
 _VALUES = 2**31  # what a mask can hold
-_KEYS = {"name", "color", "values"}
+_KEYS = {"name", "color", "colors", "values"}
 
 
 def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescription, LabelMap]:
@@ -45,16 +45,20 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
     entries = [{"name": entry} if isinstance(entry, str) else entry for entry in content["classes"]]
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) - _KEYS:
-            raise CsstError(f"{where}: class {entry!r}: give a name, or {{name: …, color: [r, g, b], values: […]}}.")
+            raise CsstError(
+                f"{where}: class {entry!r}: give a name, or {{name: …, color: [r, g, b], values: […]}} "
+                "(`colors: [[r, g, b], …]` for several)."
+            )
     ignored = content.get("void") or {}
     if not isinstance(ignored, dict) or set(ignored) - {"values", "colors"} or set(content) - {"classes", "void"}:
         raise CsstError(f"{where}: beside `classes:` there is `void:` alone, with `values:` and `colors:`.")
 
     names = [entry["name"] for entry in entries]
     _refuse_twice(where, "class name", [*names, ""] if "" in names else names)
-    colours = _all_or_none(where, entries, "color")
-    values = _all_or_none(where, entries, "values")
-    by_colour = [(_colour(where, colour), k) for k, colour in enumerate(colours)]
+    colours = [_colours(where, entry) for entry in entries]
+    _require_all_or_none(where, entries, "color", [bool(own) for own in colours])
+    values = _require_all_or_none(where, entries, "values", ["values" in entry for entry in entries])
+    by_colour = [(colour, k) for k, own in enumerate(colours) for colour in own]
     by_colour += [(_colour(where, colour), IGNORE_LABEL) for colour in _list(where, ignored, "colors")]
     by_value = [
         (value, k) for k in range(len(names)) for value in (_list(where, entries[k], "values") if values else [k])
@@ -66,8 +70,10 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
             raise CsstError(f"{where}: mask value {value!r} is no whole number from 0 to {_VALUES - 1}.")
     for kind, table in (("colour", by_colour), ("mask value", by_value)):
         _refuse_twice(where, kind, [key for key, _ in table])
-    palette = tuple(colour for colour, _ in by_colour[: len(names)]) or distinct_palette(len(names))
-    return DatasetDescription(name, tuple(names), palette), LabelMap(dict(by_value), dict(by_colour) if colours else {})
+    palette = tuple(own[0] for own in colours if own) or distinct_palette(len(names))
+    return DatasetDescription(name, tuple(names), palette), LabelMap(
+        dict(by_value), dict(by_colour) if colours[0] else {}
+    )
 
 
 def _load(path: pathlib.Path) -> Any:
@@ -86,12 +92,22 @@ def _list(where: str, entry: dict[str, Any], key: str) -> list[Any]:
     return found
 
 
-def _all_or_none(where: str, entries: Sequence[dict[str, Any]], key: str) -> list[Any]:
-    given = [entry[key] for entry in entries if key in entry]
-    if given and len(given) != len(entries):
-        odd = next(entry["name"] for entry in entries if key not in entry)
-        raise CsstError(f"{where}: class {odd!r} has no {key} while others have; give all or none.")
-    return given
+def _require_all_or_none(where: str, entries: Sequence[dict[str, Any]], what: str, given: Sequence[bool]) -> bool:
+    """Whether all classes have it; an error where some have and some not."""
+    if any(given) and not all(given):
+        odd = next(entry["name"] for entry, has in zip(entries, given, strict=True) if not has)
+        raise CsstError(f"{where}: class {odd!r} has no {what} while others have; give all or none.")
+    return any(given)
+
+
+def _colours(where: str, entry: dict[str, Any]) -> list[Colour]:
+    """Those of a class, the one for pictures first."""
+    if "color" in entry and "colors" in entry:
+        raise CsstError(f"{where}: class {entry['name']!r} has `color` and `colors`; give one of them.")
+    given = [entry["color"]] if "color" in entry else _list(where, entry, "colors")
+    if "colors" in entry and not given:
+        raise CsstError(f"{where}: class {entry['name']!r}: colors is empty; give [r, g, b] once or more.")
+    return [_colour(where, colour) for colour in given]
 
 
 def _colour(where: str, value: Any) -> Colour:

@@ -1,19 +1,26 @@
 """Prepares your own images: a directory of images and one with masks for some of them.
 
 An image belongs to the mask of the same name (sub-directories count; the suffixes may differ). Images with a mask are
-labelled; the others, and all images of --unlabelled, are the unlabelled pool. Validation images are drawn from the
-labelled ones by --val_fraction and --seed, or listed in --val_list.
+labelled; the others, and all images of --unlabelled, are the unlabelled pool. Validation images are chosen from the
+labelled ones by a hash of their names (--val_fraction, --seed), or listed in --val_list.
+
+With more masks or images later, run the same command again: it says what is new, and every image keeps its split. It
+takes nothing away from a prepared data set without --overwrite.
 
 Images are PNG, JPEG, TIFF, WebP or BMP of any size, and are turned upright as their EXIF tags say. Masks are PNGs, in a
 directory of their own or beside the images: --mask_suffix=_mask pairs IMAGE.jpg with IMAGE_mask.png. They are
 single-channel ones of class numbers (grey, or with a palette, whose colours do not matter), or RGB ones in the colours
 of --classes: a list with commas, or a YAML or JSON file:
 
-  classes:
-    - road                                   # value 0 in masks: its place in the list
-    - {name: car, color: [0, 0, 142]}        # value 1; or this colour
-    - {name: person, values: [24, 25]}       # other values than its place, for every class or none
-  void: {values: [0, 34], colors: [[0, 0, 0]]}
+  classes:                                   # by value: the place in the list, or
+    - {name: road, values: [7]}
+    - {name: plant, values: [21, 22]}        # several values that are one class
+  void: {values: [0, 34]}
+
+  classes:                                   # by colour; pictures show the first one
+    - {name: road, color: [128, 64, 128]}
+    - {name: plant, colors: [[107, 142, 35], [152, 251, 152]]}
+  void: {colors: [[0, 0, 0]]}
 
   python -m data_prep.folder --images=DIR --masks=DIR --classes=road,car,person --data_dir=DIR --name=mine
 """
@@ -21,48 +28,16 @@ of --classes: a list with commas, or a YAML or JSON file:
 from __future__ import annotations
 
 import argparse
-import pathlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from csst_jax.data.id_lists import IdList
 from csst_jax.types import CsstError
-from csst_jax.user_files import read_text
-from data_prep import classes, cli, raw, validation_size
+from data_prep import classes, cli, growth, raw, validation_size
 from data_prep.folder_files import find_images, find_masks, find_more
+from data_prep.held_out import draw_val, listed_val
 from data_prep.palette import compare_palettes
 from data_prep.problems import Problems
 from data_prep.roles import check_contents
-
-
-def draw_val(labelled: Sequence[str], fraction: float, seed: int) -> set[str]:
-    """Validation ids drawn from the labelled ones: at least one, and at least one is left for training.
-
-    Raises:
-      CsstError: fewer than two labelled images, or a fraction outside (0, 1).
-    """
-    if not 0.0 < fraction < 1.0:
-        raise CsstError(f"--val_fraction={fraction} must lie between 0 and 1.")
-    if len(labelled) < 2:
-        raise CsstError(f"{len(labelled)} labelled images; at least 2 are needed, one to train and one to validate.")
-    count = min(max(round(fraction * len(labelled)), 1), len(labelled) - 1)
-    chosen = np.random.default_rng(seed).choice(len(labelled), count, replace=False)
-    return {sorted(labelled)[position] for position in chosen}
-
-
-def listed_val(path: pathlib.Path, images: Collection[str], masks: Collection[str], problems: Problems) -> set[str]:
-    """Validation ids of a list file (see `csst_jax.data.id_lists`); each must have a mask."""
-    try:
-        lines = read_text(path, "one id a line (--val_list)").splitlines()
-        chosen = IdList(images, masks).find(lines, f"--val_list={path}")
-    except CsstError as error:
-        problems.add(str(error))
-        return set()
-    for image_id in sorted(chosen - set(masks)):
-        problems.add(f"--val_list={path}: {image_id!r} has no mask; a validation image needs one.")
-    return chosen & set(masks)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -79,14 +54,24 @@ def _arguments() -> argparse.ArgumentParser:
         "--void", type=int, nargs="*", default=[], help="mask values to ignore, beside 255 and those of the file"
     )
     arguments.add_argument("--val_fraction", type=float, default=0.2, help="share of the labelled images (default 0.2)")
-    arguments.add_argument("--seed", type=int, default=0, help="draws the validation images (default 0)")
-    arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, instead of drawing them")
+    arguments.add_argument("--seed", type=int, default=0, help="of the hash that chooses validation images (default 0)")
+    arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, in place of the hash")
+    arguments.add_argument(
+        "--split_of", type=cli.path, help="a prepared data set of the same images, whose split is kept in this one"
+    )
     cli.add_files_arguments(arguments)
     return arguments
 
 
-def read(flags: argparse.Namespace, problems: Problems) -> dict[str, list[raw.RawPair]]:
+def read(
+    flags: argparse.Namespace, problems: Problems, earlier: Mapping[str, str] | None = None
+) -> dict[str, list[raw.RawPair]]:
     """The pairs of train and val.
+
+    Args:
+      flags: the command's.
+      problems: gets what is wrong with files.
+      earlier: the split of each image whose split is kept, by its id.
 
     Raises:
       CsstError: a directory is missing, or too little is labelled.
@@ -94,7 +79,8 @@ def read(flags: argparse.Namespace, problems: Problems) -> dict[str, list[raw.Ra
     images = find_images(flags, problems)
     masks = find_masks(flags, images, problems)
     problems.raise_if_any()
-    drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed)
+    roles = growth.known(earlier, images) if earlier else None
+    drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed, roles)
     val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
     train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val]
     if not any(pair.mask for pair in train):
@@ -102,7 +88,7 @@ def read(flags: argparse.Namespace, problems: Problems) -> dict[str, list[raw.Ra
     if flags.unlabelled:
         more = find_more(flags, [*images.values(), *masks.values()], problems)
         # Cameras number their files alike: the same name need not be the same image.
-        train += [raw.RawPair(f"unlabelled/{i}", path, None) for i, path in more.items()]
+        train += [raw.RawPair(growth.POOL + i, path, None) for i, path in more.items()]
     return {"train": train, "val": [raw.RawPair(i, images[i], masks[i]) for i in val]}
 
 
@@ -114,12 +100,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     if flags.seed < 0:
         raise CsstError(f"--seed={flags.seed} must be 0 or more.")
     description, labels = classes.read(flags.classes, flags.name, flags.void)
-    problems = Problems()
-    splits = read(flags, problems)
+
+    from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
+
+    directory = builder.version_directory(flags.data_dir, flags.name)
+    before, problems = growth.earlier(directory, flags.overwrite), Problems()
+    earlier = growth.splits_of(flags.split_of) if flags.split_of else {}
+    if before:
+        earlier |= before.splits
+    splits = read(flags, problems, earlier)
     check_contents(splits, problems)
     validation_size.tell(len(splits["val"]))
     compare_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)
+    problems.raise_if_any()
+    if before:
+        if not flags.overwrite:
+            growth.require_nothing_lost(before, description.classes, splits)
+        growth.tell_kept(flags.name, before, splits)
+        flags.overwrite = True
     cli.prepare(raw.RawDataSet(description, labels, splits), flags, problems)
+    if before:
+        growth.tell_new(flags.name, before, growth.read(directory))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ LEVELS = (
     ("main", "command_line"),
     ("pipeline",),
     ("serving",),
-    ("prediction",),
+    ("prediction", "suggestion"),
     ("stages", "planning", "report", "reporting"),
     ("build", "settings.resolve"),
     ("settings",),
@@ -103,6 +103,7 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
     more = {
         "data_prep.annotated.written": ("csst_jax.runtime.storage",),
         "data_prep.check": ("csst_jax.command_line",),
+        "data_prep.growth": ("csst_jax.runtime.json_files",),
         "data_prep.inspect_sampling": tuple(
             f"csst_jax.{room}"
             for room in ("build", "command_line", "methods", "samplers", "settings", "stages", "streams")
@@ -133,6 +134,8 @@ def test_configuration_is_read_at_the_top_alone():
     allowed = {
         "csst_jax.settings.resolve",
         "csst_jax.settings.config_file",
+        "csst_jax.settings.ranges",
+        "csst_jax.settings.recorded",
         "csst_jax.settings.sized",
         "csst_jax.runtime.startup",
         "csst_jax.command_line",

@@ -36,6 +36,8 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ml_collections import ConfigDict
+
 
 def _open(low: int) -> Number:
     return whole(low, or_else=OPEN, meaning="a number that fits the data and the machine")
@@ -141,6 +143,7 @@ _DEVICES = whole(1, or_else=-1, meaning="all that are left")
 ALL: dict[str, Kind] = {
     "seed": whole(0, 2**32 - 2),  # the student's is one more, and the device takes 32 bits
     "stages": Text(empty=False),
+    "start_from": Text(),
     "data.dir": Text(),
     "data.train_split": Text(empty=False),
     "data.val_split": Text(empty=False),
@@ -182,9 +185,14 @@ CHOICES = ("method", "sampler", "optimizer")
 
 def known_keys() -> dict[str, Any]:
     """Every key of configs/base.py, with its default."""
+    return flattened(defaults())
+
+
+def defaults() -> ConfigDict:
+    """The configuration of configs/base.py."""
     from configs import base  # a configuration file starts from it
 
-    return flattened(base.get_config())
+    return base.get_config()
 
 
 def require_sound(config: Mapping[str, Any]) -> None:

@@ -49,9 +49,10 @@ def run(config: ConfigDict) -> runs.Run:
     return runs.Run(
         seed=config.seed,
         stages=frozenset(wanted_stages(config.stages)),
+        start_from=config.start_from,
         data=data(config),
-        teacher=_named("teacher", training, config.teacher, normalisation),
-        student=_named("student", training, config.student, normalisation),
+        teacher=_named("teacher", training, config.teacher, normalisation, _start(config, "teacher")),
+        student=_named("student", training, config.student, normalisation, _start(config, "student")),
         longer_by=config.baseline.longer_by,
         label=runs.Labelling(
             _named("label", averaging, config.label),
@@ -118,12 +119,25 @@ def wanted_stages(text: str) -> set[str]:
     return wanted
 
 
-def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training:
+def _start(config: ConfigDict, stage: str) -> str:
+    """The file that a stage trains on from; "" for none, and for a stage that is not asked for and is of another kind.
+
+    Raises:
+      CsstError: `start_from` has no network of the stage's kind.
+    """
+    if not config.start_from:
+        return ""
+    asked_for = stage in wanted_stages(config.stages)
+    return _named(stage, pretrained.of_run, config.start_from, config[stage].network, asked_for)
+
+
+def training(stage: ConfigDict, normalisation: Preprocessing, start_from: str = "") -> stages.Training:
     """The settings of `config.teacher` or `config.student`.
 
     Args:
       stage: the block.
       normalisation: of networks without pretrained weights.
+      start_from: a file that takes the place of the block's `pretrained`; empty for none.
 
     Raises:
       CsstError: as `run`.
@@ -133,7 +147,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training
     strong = Photometry(**augment.strong.to_dict())
     schedule = {name: c[name] for name in ("epochs", "samples_per_epoch", "crop_px", "batch_size")}
     return stages.Training(
-        network=network(stage, normalisation),
+        network=network(stage, normalisation, start_from),
         crops=stages.CropSchedule(**schedule, **c.schedule.to_dict()),
         accumulate=c.accumulate,
         learning_rate=stages.LearningRate(**c.lr.to_dict()),
@@ -167,8 +181,8 @@ def training(stage: ConfigDict, normalisation: Preprocessing) -> stages.Training
     )
 
 
-def network(stage: ConfigDict, normalisation: Preprocessing) -> stages.NetworkChoice:
-    """Which network a stage trains; its name and options are looked up.
+def network(stage: ConfigDict, normalisation: Preprocessing, start_from: str = "") -> stages.NetworkChoice:
+    """Which network a stage trains; its name and options are looked up. For the arguments see `training`.
 
     Raises:
       CsstError: as `run`; or the pretrained weights are not there, or another network's.
@@ -179,7 +193,7 @@ def network(stage: ConfigDict, normalisation: Preprocessing) -> stages.NetworkCh
     options |= {"output_stride": stage.output_stride} if stage.output_stride else {}
     options |= {"width": stage.width} if stage.width != 1 else {}
     options |= {"depth": stage.depth} if stage.depth != 1 else {}
-    preprocessing, start = normalisation, stage.pretrained
+    preprocessing, start = normalisation, start_from or stage.pretrained
     if start == importing.IMAGENET:
         zoo.builder(stage.network, 2, **options)
         start = importing.imagenet(stage.network, options)

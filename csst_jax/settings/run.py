@@ -80,6 +80,7 @@ class Run:
     Attributes:
       seed: of initial values, samples and augmentation; the student's is one more.
       stages: the boxes to run.
+      start_from: the run or the network that the networks train on from; empty for none.
       data: which images.
       teacher: its training.
       student: likewise.
@@ -97,6 +98,7 @@ class Run:
 
     seed: int
     stages: frozenset[str]
+    start_from: str
     data: Data
     teacher: Training
     student: Training

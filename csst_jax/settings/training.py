@@ -57,6 +57,8 @@ class NetworkChoice:
       remat: whether blocks compute their features again in the backward pass.
       pretrained: file of weights to start from; empty for random ones.
       preprocessing: of the input; with pretrained weights theirs.
+      start_rows: of each class, the class of the file whose part of the classifier it starts from, -1 for initial
+        values; None takes the classifier as it is, or none of it where the numbers of classes differ.
     """
 
     name: str
@@ -65,6 +67,7 @@ class NetworkChoice:
     remat: bool
     pretrained: str
     preprocessing: Preprocessing
+    start_rows: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 STAGE_FILE = "stage.json"
 DONE_FILE = "DONE"
+_DATA = ("labels_sha256.real", "labels_sha256:", "records_sha256.real", "images_sha256")
+"""Inputs of a request that the data set alone decides."""
 
 
 class StaleArtifactError(CsstError):
@@ -76,11 +78,18 @@ class Artifact:
             there, here = found["request"].get("settings", {}), self.request.get("settings", {})
             old = {**found["request"], "settings": _completed(there, found.get("settings", {}), here)}
             new = {**self.request, "settings": _completed(here, settings, there)}
-            differing = ", ".join(differences(old, new)) or "its inputs"
+            lines = differences(old, new)
+            differing = ", ".join(lines) or "its inputs"
+            hint = (
+                " The data set has changed. To train on with it: another --workdir, and "
+                f"--config.start_from={self.directory.parent}."
+                if any(line.startswith(_DATA) for line in lines)
+                else ""
+            )
             raise StaleArtifactError(
                 f"{self.directory} holds the work of other settings or inputs (request {found['hash'][:12]} there, "
                 f"{self.hash[:12]} now). What differs: {differing}. Use another --workdir for the settings of "
-                f"now, set those of there to continue that work, or delete {self.directory} to make it again."
+                f"now, set those of there to continue that work, or delete {self.directory} to make it again.{hint}"
             )
         changed = differences(*shared(found.get("settings", {}), settings))
         if changed:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from csst_jax import build
 from csst_jax.data import readiness
+from csst_jax.models.weights import pretrained
 from csst_jax.runtime.patience import told
 from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.trainable import require_trainable
@@ -16,6 +17,8 @@ from csst_jax.streams import PSEUDO, UNLABELLED
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import jax
 
     from csst_jax.data.selection import Selection
@@ -64,7 +67,7 @@ def open_data(settings: Run, workdir: StoragePath) -> Experiment:
     with told(f"opening the data set {settings.data.dir}"):
         opened = settings.data.open()
         this = Experiment(
-            settings,
+            _by_class_name(settings, opened.description.classes),
             workdir,
             settings.data.training(opened),
             settings.data.validation(opened),
@@ -77,6 +80,28 @@ def open_data(settings: Run, workdir: StoragePath) -> Experiment:
         len(this.validation.labelled),
     )
     return this
+
+
+def _by_class_name(settings: Run, classes: Sequence[str]) -> Run:
+    """The settings, with what networks that train on from others take of their classifiers."""
+    if not settings.start_from:
+        return settings
+
+    told_of: set[str] = set()
+
+    def started(name: str, training: Training) -> Training:
+        choice = training.network
+        if pretrained.of_run(settings.start_from, choice.name, required=False) != choice.pretrained:
+            return training
+        start_rows = pretrained.rows(choice.pretrained, classes)
+        log.info("%s: goes on from %s", name, choice.pretrained)
+        if start_rows is not None and choice.pretrained not in told_of:
+            pretrained.tell_rows(choice.pretrained, classes, start_rows)
+            told_of.add(choice.pretrained)
+        return dataclasses.replace(training, network=dataclasses.replace(choice, start_rows=start_rows))
+
+    teacher, student = started("teacher", settings.teacher), started("student", settings.student)
+    return dataclasses.replace(settings, teacher=teacher, student=student)
 
 
 def has(this: Experiment, name: str) -> bool:

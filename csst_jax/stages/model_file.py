@@ -14,6 +14,7 @@ from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -70,6 +71,21 @@ def load(path: str | os.PathLike[str]) -> Trained:
         description = dataclasses.replace(description, weights_sha256=files.weights_sha256(arrays))
     params, batch_stats = ({name: arrays[name] for name in part} for part in (network.params, network.batch_stats))
     return Trained(network, (params, batch_stats), description)
+
+
+def require_classes(path: str | os.PathLike[str], trained: Trained, classes: Sequence[str]) -> None:
+    """Refuses a network of other classes than a data set's.
+
+    Args:
+      path: of its file, for the message.
+      trained: the network.
+      classes: of the data set.
+
+    Raises:
+      CsstError: they differ, or come in another order.
+    """
+    if differing := files.other_classes(trained.description, classes):
+        raise CsstError(f"{path} {differing}; give a data set with its classes in its order.")
 
 
 def finished(artifact: Artifact) -> Trained:

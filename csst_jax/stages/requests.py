@@ -18,6 +18,7 @@ from csst_jax.streams import PSEUDO
 from csst_jax.train.compile import distinct_phases
 
 if TYPE_CHECKING:
+    from csst_jax.data.selection import Selection
     from csst_jax.settings.training import RequestedSettings
     from csst_jax.stages.experiment import Experiment
     from csst_jax.stages.model_file import Trained
@@ -35,7 +36,7 @@ def train(this: Experiment, job: Job) -> Request:
     """
     training, counts = job.training, {origin: len(given.records) for origin, given in job.images.items()}
     phases = build.phases(training, sum(counts.values()), this.mesh)
-    pretrained = training.network.pretrained
+    pretrained, start_rows = training.network.pretrained, training.network.start_rows
     return _request(
         training.request,
         seed=job.seed,
@@ -45,6 +46,7 @@ def train(this: Experiment, job: Job) -> Request:
         labels_sha256={o: given.index.labels_sha256 for o, given in job.images.items() if given.index is not None},
         records_sha256={origin: fingerprint(list(given.records)) for origin, given in job.images.items()},
         teacher_sha256=job.teacher_sha256 if PSEUDO in job.images else None,
+        **({} if start_rows is None else {"start_rows": list(start_rows)}),
     )
 
 
@@ -60,15 +62,19 @@ def label(this: Experiment, teacher: Trained) -> Request:
 
 def evaluate(this: Experiment, network: Trained) -> Request:
     """Of one network's evaluation."""
-    labels, ids = this.validation.reader, this.validation.ids(this.validation.labelled)
     return _request(
         this.settings.evaluate.request,
         weights_sha256=network.sha256,
         preprocessing=dataclasses.asdict(network.expects),
-        labels_sha256=centroid_index.labels_sha256(
-            (image_id, labels.label_bytes(record))
-            for image_id, record in zip(ids, this.validation.labelled, strict=True)
-        ),
+        labels_sha256=validation_sha256(this.validation),
+    )
+
+
+def validation_sha256(selection: Selection) -> str:
+    """Hash of the masks that networks are judged on."""
+    labels, ids = selection.reader, selection.ids(selection.labelled)
+    return centroid_index.labels_sha256(
+        (image_id, labels.label_bytes(record)) for image_id, record in zip(ids, selection.labelled, strict=True)
     )
 
 

@@ -13,7 +13,6 @@ from csst_jax.evaluation import submission as formats
 from csst_jax.evaluation.matrix_picture import draw_confusion
 from csst_jax.evaluation.pictures import save_png
 from csst_jax.evaluation.table import format_by_method
-from csst_jax.models.weights.files import other_classes
 from csst_jax.models.weights.locate import MODEL_FILE, locate
 from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.storage import is_remote
@@ -89,7 +88,9 @@ def score_networks(
     names = [_name(path, checkpoints) for path in checkpoints]
     if len(set(names)) < len(names):
         raise CsstError(f"checkpoints are told apart by their names, and these are {', '.join(names)}; rename one.")
-    networks = {name: _network(path, classes) for name, path in zip(names, checkpoints, strict=True)}
+    networks = {name: model_file.load(path) for name, path in zip(names, checkpoints, strict=True)}
+    for path, network in zip(checkpoints, networks.values(), strict=True):
+        model_file.require_classes(path, network, classes)
     results: dict[str, Any] = {}
     for name, network in networks.items():
         writers = [_folder_writer(output / PREDICTIONS / name, selection)] if predictions else []
@@ -116,18 +117,6 @@ def _name(path: StoragePath, checkpoints: Sequence[StoragePath]) -> str:
 
 def _owner(path: StoragePath) -> StoragePath:
     return path.parent if path.name == MODEL_FILE else path
-
-
-def _network(path: StoragePath, classes: Sequence[str]) -> Trained:
-    """The network of a file, which predicts a data set's classes.
-
-    Raises:
-      CsstError: as `model_file.load`; or its classes are others.
-    """
-    network = model_file.load(path)
-    if differing := other_classes(network.description, classes):
-        raise CsstError(f"{path} {differing}; evaluate it on a data set with its classes in its order.")
-    return network
 
 
 def _folder_writer(directory: StoragePath, selection: Selection) -> Callable[[Prediction], None]:

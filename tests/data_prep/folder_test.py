@@ -8,7 +8,7 @@ from csst_jax.data.descriptions import distinct_palette
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored import encoded
 from csst_jax.types import CsstError
-from data_prep import classes, folder
+from data_prep import classes, folder, held_out
 from tests.data_prep import replicas
 
 
@@ -49,15 +49,15 @@ def test_val_list_and_void(own):
 
 def test_val_is_drawn_by_seed_and_leaves_something_to_train_on():
     ids = [f"{i:02d}" for i in range(20)]
-    assert folder.draw_val(ids, 0.25, 1) == folder.draw_val(ids[::-1][::-1], 0.25, 1)
-    assert len(folder.draw_val(ids, 0.25, 1)) == 5
-    assert folder.draw_val(ids, 0.25, 1) != folder.draw_val(ids, 0.25, 2)
-    assert len(folder.draw_val(ids, 0.01, 0)) == 1
-    assert len(folder.draw_val(ids, 0.99, 0)) == 19
+    assert held_out.draw_val(ids, 0.25, 1) == held_out.draw_val(ids[::-1][::-1], 0.25, 1)
+    assert len(held_out.draw_val(ids, 0.25, 1)) == 5
+    assert held_out.draw_val(ids, 0.25, 1) != held_out.draw_val(ids, 0.25, 2)
+    assert len(held_out.draw_val(ids, 0.01, 0)) == 1
+    assert len(held_out.draw_val(ids, 0.99, 0)) == 19
     with pytest.raises(CsstError, match="1 labelled images; at least 2"):
-        folder.draw_val(["a"], 0.5, 0)
+        held_out.draw_val(["a"], 0.5, 0)
     with pytest.raises(CsstError, match="--val_fraction=1.5"):
-        folder.draw_val(ids, 1.5, 0)
+        held_out.draw_val(ids, 1.5, 0)
 
 
 def test_more_images_without_masks(own):

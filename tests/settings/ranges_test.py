@@ -123,6 +123,7 @@ PREDICTION = {
 WRONG = {
     "seed": (-1, 2**32 - 1, 0.5, True),
     "stages": (*TEXT, "", "teacher,nonsense", "baseline"),
+    "start_from": TEXT,
     "data.dir": TEXT,
     "data.train_split": (*TEXT, "", " "),
     "data.val_split": (*TEXT, ""),

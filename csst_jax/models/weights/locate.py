@@ -14,6 +14,26 @@ MODEL_FILE = "model.safetensors"
 """The trained network, in the directory of a training stage."""
 
 
+STAGES = ("student", "baseline", "teacher")
+"""The training stages of a workdir; the first that is there is the network that a run is for."""
+
+
+def networks(workdir: str | os.PathLike[str]) -> dict[str, StoragePath]:
+    """The files of a workdir's trained networks by stage, in the order of `STAGES`.
+
+    Raises:
+      CsstError: there is none.
+    """
+    found = as_path(workdir, "--workdir")
+    there = {stage: found / stage / MODEL_FILE for stage in STAGES if (found / stage / MODEL_FILE).is_file()}
+    if not there:
+        raise CsstError(
+            f"{found} has no trained network: no {', '.join(STAGES)} with a {MODEL_FILE}. Give the workdir of a run "
+            "that has finished a stage."
+        )
+    return there
+
+
 def locate(path: str | os.PathLike[str]) -> StoragePath:
     """The file of a network.
 

@@ -7,8 +7,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from csst_jax.models.weights import files
+from csst_jax.models.weights.locate import MODEL_FILE, locate, networks
+from csst_jax.runtime.storage import as_path
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -43,6 +46,47 @@ def options(path: str | os.PathLike[str], network: str, asked: Mapping[str, Any]
     return {**description.options, **asked}
 
 
+def of_run(start_from: str | os.PathLike[str], network: str, required: bool = True) -> str:
+    """The file of a run's network to train on from: its student, or, if that is of another kind, its teacher.
+
+    Args:
+      start_from: the run's workdir, the directory of a finished stage, or a file of ours.
+      network: the name in the zoo that is to be trained.
+      required: whether a run without such a network is an error, and not "".
+
+    Raises:
+      CsstError: nothing is there, or no network of that name; says which ones are.
+    """
+    path = as_path(start_from, "start_from")
+    if not path.is_dir() or (path / MODEL_FILE).is_file():
+        found = {"": locate(path)}
+    else:
+        found = {stage: file for stage, file in networks(path).items() if stage != "baseline"} or networks(path)
+    names = {stage: files.describe(file).network for stage, file in found.items()}
+    for stage, file in found.items():
+        if names[stage] == network:
+            return str(file)
+    if not required:
+        return ""
+    there = ", ".join(f"{stage} {name!r}".strip() for stage, name in names.items())
+    raise CsstError(f"start_from={start_from} has {there}, and network is {network!r}; set network to one of these.")
+
+
+def rows(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[int, ...] | None:
+    """Which class of a file each class starts from, by name; -1 for those that the file does not have.
+
+    Returns:
+      None where the classes are the file's, or where the file does not know their names.
+
+    Raises:
+      CsstError: as `files.describe`.
+    """
+    own = files.describe(path).classes
+    if not own or tuple(own) == tuple(classes):
+        return None
+    return tuple(own.index(name) if name in own else -1 for name in classes)
+
+
 def require_complete(path: str, classes: Sequence[str]) -> None:
     """Refuses to take weights as they are where something in them was never trained, or was for other classes.
 
@@ -75,6 +119,34 @@ def from_file(network: Network, path: str | os.PathLike[str]) -> Network:
       CsstError: the file's arrays are not those of the network.
     """
     arrays, description = files.read(path)
+    return _filled(network, path, arrays, description)
+
+
+def by_name(network: Network, wider: Network, path: str | os.PathLike[str], start_rows: Sequence[int]) -> Network:
+    """As `from_file`, and each class takes its part of the classifiers from the file's class of the same name.
+
+    Args:
+      network: with initial values.
+      wider: the same network for one class more, which tells the classifiers: their last dimension is the class.
+      path: of a file of ours, see `locate`.
+      start_rows: see `rows`.
+
+    Raises:
+      CsstError: as `from_file`.
+    """
+    arrays, description = files.read(path)
+    position = jnp.array(start_rows)
+    for name, own in network.params.items():
+        found = arrays.get(name)
+        if own.shape != wider.params[name].shape and found is not None and found.shape[:-1] == own.shape[:-1]:
+            taken = jnp.take(jnp.asarray(found), jnp.maximum(position, 0), axis=-1)
+            arrays[name] = np.asarray(jnp.where(position < 0, own, taken))
+    return _filled(network, path, arrays, description)
+
+
+def _filled(
+    network: Network, path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], description: files.Description
+) -> Network:
     wrong, kept = [], []
     never_trained = set(description.initial)
 
@@ -101,3 +173,16 @@ def from_file(network: Network, path: str | os.PathLike[str]) -> Network:
     if kept:
         log.info("other classes than the file's %d: new classifiers (%s)", description.num_classes, ", ".join(kept))
     return network
+
+
+def tell_rows(path: str | os.PathLike[str], classes: Sequence[str], start_rows: Sequence[int]) -> None:
+    """One line of the log: which classes go on with their part of the classifier, and which are new."""
+    own = files.describe(path).classes
+    same = [name for name, row in zip(classes, start_rows, strict=True) if row >= 0]
+    new = [name for name, row in zip(classes, start_rows, strict=True) if row < 0]
+    gone = [name for name in own if name not in classes]
+    log.info(
+        "other classes than those of %s: kept in the classifier: %s; new: %s; left out: %s",
+        path,
+        *(", ".join(names) or "none" for names in (same, new, gone)),
+    )

@@ -1,0 +1,59 @@
+"""The configuration of a run, out of its workdir: `--config=csst_jax/settings/recorded.py:WORKDIR`.
+
+Commands that take workdirs alone (`csst_jax.evaluate`, `csst_jax.suggest`) load it in place of a configuration file.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from csst_jax.runtime.json_files import read_json
+from csst_jax.runtime.storage import as_path
+from csst_jax.settings import ranges
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+log = logging.getLogger(__name__)
+
+CONFIG_FILE = "config.json"
+"""In a workdir, beside the stages: the resolved configuration of its last run."""
+
+
+def get_config(workdir: str) -> ConfigDict:
+    """What the last run in a workdir was asked for.
+
+    Keys that this version adds have their defaults. Keys that it no longer has are named in the log and left out. The
+    devices are those of here: `mesh` changes no result.
+
+    Args:
+      workdir: of a run, on a disk or in a bucket.
+
+    Raises:
+      CsstError: it has no config.json, or that is damaged.
+    """
+    path = as_path(workdir, "--workdir") / CONFIG_FILE
+    if not path.exists():
+        raise CsstError(
+            f"--workdir={workdir}: there is no {path}. Give the --workdir of a run of csst_jax.main, or --config=FILE."
+        )
+    found = read_json(path, "Give --config=FILE, the configuration that the run was started with.")
+    if not isinstance(found, dict):
+        raise CsstError(f"{path} is not csst_jax's; give --config=FILE, the configuration of the run.")
+    config = ranges.defaults()
+    known, recorded = ranges.flattened(config), ranges.flattened(found)
+    if gone := sorted(recorded.keys() - known.keys()):
+        log.warning("%s: %s: keys of another version of csst_jax, left out", path, ", ".join(gone))
+    kept = {key: _as_tuples(value) for key, value in recorded.items() if key in known and not key.startswith("mesh.")}
+    try:
+        config.update_from_flattened_dict(kept)
+    except (TypeError, ValueError) as error:
+        raise CsstError(f"{path}: {error}. Give --config=FILE, the configuration of the run.") from error
+    return config
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON has lists for the tuples of a configuration."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value

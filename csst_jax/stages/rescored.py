@@ -1,0 +1,77 @@
+"""Networks of finished runs that are scored again: where they lie, and whether their data is still what it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from csst_jax.models.weights import locate
+from csst_jax.runtime.json_files import read_json
+from csst_jax.settings.recorded import get_config
+from csst_jax.stages.artifact import DONE_FILE, STAGE_FILE
+from csst_jax.stages.requests import validation_sha256
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from csst_jax.data.chosen import Data
+    from csst_jax.runtime.storage import StoragePath
+
+
+def networks(workdir: StoragePath) -> list[StoragePath]:
+    """The directories of a run's finished networks: teacher, control and student, in this order.
+
+    Raises:
+      CsstError: there is none.
+    """
+    return [path.parent for path in reversed(locate.networks(workdir).values())]
+
+
+def require_same_data(workdirs: Sequence[StoragePath], data: Data) -> None:
+    """Refuses to compare runs that were judged on different images.
+
+    Args:
+      workdirs: of the runs.
+      data: what they are scored on now.
+
+    Raises:
+      CsstError: a run's own data set or validation split is another; says which, and how to choose one.
+    """
+    here = data.open()
+    for workdir in workdirs[1:]:  # the first one's is `data`, or what the user set in its place
+        own = get_config(str(workdir)).data
+        if own.dir == data.dir and own.val_split == data.val_split:
+            continue
+        theirs = type(data)(**own.to_dict()).open()
+        if theirs.directory.resolve() != here.directory.resolve() or own.val_split != data.val_split:
+            raise CsstError(
+                f"{workdirs[0]} and {workdir} were judged on different images: {here.directory}, split "
+                f"{data.val_split!r}, and {theirs.directory}, split {own.val_split!r}. Score them one by one, or all "
+                "on one data set: --config=FILE --config.data.dir=DIR --checkpoint=WORKDIR,…"
+            )
+
+
+def tell_changed(workdirs: Sequence[StoragePath], data: Data) -> None:
+    """Says of each run whose validation images have changed since it was scored; all are scored on what is there."""
+    selection = data.evaluation(data.open())
+    if not selection.labelled:
+        return
+    now = validation_sha256(selection)
+    for workdir in workdirs:
+        for stage in networks(workdir):
+            before = _scored(stage / "evaluation")
+            if before and before["labels_sha256"] != now:
+                print(
+                    f"{workdir}: its validation masks have changed since it was scored: {before['images']} then, "
+                    f"{len(selection.labelled)} now. These scores are of those of now; {workdir}/results.json keeps "
+                    "the earlier ones."
+                )
+                break
+
+
+def _scored(directory: StoragePath) -> dict[str, Any] | None:
+    """The labels and the number of images of a finished evaluation; None where there is none."""
+    if not (directory / DONE_FILE).exists():
+        return None
+    request = read_json(directory / STAGE_FILE)["request"]
+    return {"labels_sha256": request["labels_sha256"], "images": read_json(directory / DONE_FILE)["images"]}

@@ -1,0 +1,99 @@
+"""What a suggestion leaves on the disk: a list, copies of the images, and a contact sheet."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from csst_jax.data.stored.encoded import decode_rgb
+from csst_jax.evaluation.pictures import colour, colour_confidence, contact_sheet
+from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.storage import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from csst_jax.data.selection import Selection
+    from csst_jax.runtime.storage import StoragePath
+    from csst_jax.suggestion.look import Looker
+    from csst_jax.suggestion.pool import Suggestion
+
+LIST_FILE = "suggested.txt"
+DETAILS_FILE = "suggested.json"
+SHEET_FILE = "contact_sheet.png"
+IMAGES = "images"
+_SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png"}
+
+
+def write(
+    output: StoragePath, pool: Selection, looker: Looker, suggestions: Sequence[Suggestion], weights_sha256: str
+) -> None:
+    """Writes all of it; copies of an earlier suggestion in the same directory are removed, and no other file.
+
+    Args:
+      output: the directory.
+      pool: the training split.
+      looker: the network that judged, for the pictures.
+      suggestions: the most useful first.
+      weights_sha256: hash of its weights.
+    """
+    details = output / DETAILS_FILE
+    before = {entry["image"] for entry in read_json(details)["suggested"]} if details.exists() else set()
+    entries: list[dict[str, Any]] = []
+    for suggestion in suggestions:
+        suffix, content = _picture(pool.reader.image_bytes(suggestion.record))
+        name = f"{IMAGES}/{suggestion.id}{suffix}"
+        with replacing(output / name) as made:
+            made.write_bytes(content)
+        described = dataclasses.asdict(suggestion)
+        del described["record"]
+        entries.append(described | {"image": name})
+    for name in before - {entry["image"] for entry in entries}:
+        (output / name).unlink(missing_ok=True)
+    _draw(output / SHEET_FILE, pool, looker, suggestions)
+    write_json(details, {"split": pool.split, "weights_sha256": weights_sha256, "suggested": entries})
+    with replacing(output / LIST_FILE) as made:
+        made.write_text("".join(f"{suggestion.id}\n" for suggestion in suggestions), encoding="utf-8")
+
+
+def table(suggestions: Sequence[Suggestion]) -> str:
+    """The suggestions for the terminal, a line each."""
+    width = max(len("image"), *(len(suggestion.id) for suggestion in suggestions))
+    lines = [f"{'':>4}  {'image':<{width}}  unsure  networks differ  unlike the labelled"]
+    for rank, suggestion in enumerate(suggestions, 1):
+        differ = "–" if suggestion.disagreement is None else f"{100 * suggestion.disagreement:.1f} %"
+        lines.append(
+            f"{rank:>4}  {suggestion.id:<{width}}  {suggestion.uncertainty:6.3f}  {differ:>15}  "
+            f"{suggestion.distance:19.2f}"
+        )
+    return "\n".join(lines)
+
+
+def _picture(stored: bytes) -> tuple[str, bytes]:
+    """Suffix and content of a file that any tool opens: a stored JPEG or PNG as it is, tiles as PNG."""
+    if suffix := _SUFFIXES.get(stored[:2]):
+        return suffix, stored
+    buffer = io.BytesIO()
+    Image.fromarray(decode_rgb(stored)).save(buffer, "PNG")
+    return ".png", buffer.getvalue()
+
+
+def _draw(path: StoragePath, pool: Selection, looker: Looker, suggestions: Sequence[Suggestion]) -> None:
+    """A row for each image: itself, what the network sees, and where it is unsure."""
+    description = pool.dataset.description
+    rows = []
+    for rank, suggestion in enumerate(suggestions, 1):
+        image = decode_rgb(pool.reader.image_bytes(suggestion.record))
+        seen = looker(image)
+        unsure = f"unsure {suggestion.uncertainty:.2f} in the mean (yellow: 1)"
+        rows.append(
+            [
+                (f"{rank}. {suggestion.id}", image),
+                ("prediction", colour(seen.classes, description.palette)),
+                (unsure, colour_confidence(seen.entropy)),
+            ]
+        )
+    contact_sheet(rows, path, description=description)

@@ -1,0 +1,147 @@
+"""A folder that is prepared again with more images and masks: nothing moves or is lost, and what is new is told."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from csst_jax.data.store import DataSet
+from csst_jax.types import CsstError
+from data_prep import folder, growth, held_out
+from tests.data_prep import replicas
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with five masks for eight images, prepared once; read-only."""
+    own = tmp_path_factory.mktemp("own")
+    replicas.folder(own)
+    prepare(own)
+    return own
+
+
+@pytest.fixture
+def own(prepared, tmp_path):
+    return shutil.copytree(prepared, tmp_path / "own")
+
+
+def prepare(own, *more, name="mine"):
+    flags = [f"--images={own / 'images'}", f"--masks={own / 'masks'}", f"--data_dir={own / 'data'}"]
+    folder.main([*flags, "--classes=ground,thing,sky", "--name=mine", "--num_workers=1", "--val_fraction=0.4", *more])
+    return splits_of(own, name)
+
+
+def splits_of(own, name="mine"):
+    data_set = DataSet.open(own / "data" / name)
+    return {image_id: split for split in data_set.splits for image_id in data_set.ids(split)}
+
+
+def draw_mask(own, name, size, seed=0):
+    mask = np.random.default_rng(seed).integers(0, 3, size).astype(np.uint8)
+    Image.fromarray(mask).save(own / "masks" / f"{name}.png")
+
+
+def test_more_masks_and_images_move_nothing_and_are_told(own, capsys):
+    before = splits_of(own)
+    draw_mask(own, "b/photo 5", (25, 30))  # of the pool
+    draw_mask(own, "photo 0", (20, 30), seed=9)  # corrected
+    for i in range(6):
+        Image.fromarray(np.full((20, 20, 3), i, np.uint8)).save(own / "images" / f"new {i}.png")
+        draw_mask(own, f"new {i}", (20, 20), seed=i)
+    after = prepare(own)
+    assert {image_id: after[image_id] for image_id in before} == before
+    assert after["b/photo 5"] == "train"
+    validate = {image_id for image_id in after if image_id.startswith("new") and after[image_id] == "val"}
+    assert validate == {f"new {i}" for i in range(6) if held_out.place(f"new {i}", 0) < 0.4}
+    assert 0 < len(validate) < 6, "the test is blind: all new images go one way"
+    said = capsys.readouterr().out
+    assert "every image of the data set that is there keeps its split" in said
+    assert (
+        f"new: 7 masks ({7 - len(validate)} to train, {len(validate)} to validate), 6 images; removed: 0 masks, "
+        "0 images; changed: 1 mask (photo 0), 0 images" in said
+    )
+    assert prepare(own) == after
+    said = capsys.readouterr().out
+    assert "nothing to do" in said and "since the last preparation" not in said
+
+
+def test_a_data_set_that_an_earlier_version_divided_keeps_its_split(own):
+    """By drawing: any division is kept, whatever the hashes say."""
+    (own / "val.txt").write_text("photo 0\nb/photo 1\n")
+    before = prepare(own, f"--val_list={own / 'val.txt'}")
+    assert {i for i in before if before[i] == "val"} == {"photo 0", "b/photo 1"}
+    draw_mask(own, "photo 6", (26, 30))
+    after = prepare(own, "--seed=7")
+    assert after == before
+
+
+def test_a_list_that_moves_images_is_told(own, capsys):
+    before = splits_of(own)
+    train = sorted(i for i in ("photo 0", "b/photo 1", "photo 2") if before[i] == "train")[0]
+    (own / "val.txt").write_text(f"{train}\n")
+    prepare(own, f"--val_list={own / 'val.txt'}")
+    said = capsys.readouterr().out
+    assert "images change their split, so scores cannot be compared: 2 images are now in train" in said
+    assert f"1 image is now in val: {train}" in said
+
+
+def test_nothing_is_taken_away_without_overwrite(own, capsys):
+    before = splits_of(own)
+    (own / "masks" / "photo 0.png").unlink()
+    (own / "images" / "photo 6.png").unlink()
+    with pytest.raises(CsstError, match=r"1 image is gone: photo 6; 1 mask is gone: photo 0.*--overwrite"):
+        prepare(own)
+    assert splits_of(own) == before
+    with pytest.raises(CsstError, match="its classes are ground, thing, sky, and now a, b, c"):
+        prepare(own, "--classes=a,b,c")
+    capsys.readouterr()
+    prepare(own, "--overwrite")
+    assert "removed: 1 mask, 1 image" in capsys.readouterr().out
+
+
+def test_an_image_that_moves_out_of_the_pools_folder_is_the_same_image(own, capsys):
+    (own / "more").mkdir()
+    Image.new("RGB", (30, 20)).save(own / "more" / "extra.png")
+    more = f"--unlabelled={own / 'more'}"
+    assert prepare(own, more)["unlabelled/extra"] == "train"
+    shutil.move(own / "more" / "extra.png", own / "images" / "extra.png")
+    Image.new("RGB", (31, 20)).save(own / "more" / "other.png")
+    draw_mask(own, "extra", (20, 30))
+    assert prepare(own, more)["extra"] == "train"
+    assert "new: 1 mask (1 to train, 0 to validate), 1 image; removed: 0 masks, 0 images" in capsys.readouterr().out
+
+
+def test_another_name_can_keep_the_split(own):
+    (own / "val.txt").write_text("photo 0\nb/photo 1\n")
+    before = prepare(own, f"--val_list={own / 'val.txt'}")
+    after = prepare(own, "--name=other", f"--split_of={own / 'data' / 'mine'}", name="other")
+    assert after == before != prepare(own, "--name=third", name="third")
+
+
+def test_a_damaged_data_set_is_replaced_on_request_alone(own, capsys):
+    directory = DataSet.open(own / "data" / "mine").directory
+    (directory / "dataset.json").write_text("{")
+    with pytest.raises(CsstError, match="made from another source"):
+        prepare(own)
+    prepare(own, "--overwrite")
+    assert "the split of the data set that is there is lost" in capsys.readouterr().err
+
+
+def test_without_any_validation_image_left_a_list_is_asked_for():
+    with pytest.raises(CsstError, match="--val_list=FILE"):
+        held_out.draw_val(["a", "b"], 0.5, 0, {"a": "train", "b": "train", "c": "val"})
+    assert held_out.draw_val(["a", "b", "c"], 1e-9, 0, {"a": "train", "b": "train"}) == {"c"}
+
+
+def test_hashes_are_spread_evenly():
+    places = [held_out.place(f"photo {i}", 0) for i in range(2000)]
+    np.testing.assert_allclose(np.histogram(places, 4, (0, 1))[0], 500, atol=80)
+
+
+def test_what_is_there_is_read_whole(prepared):
+    found = growth.read(DataSet.open(prepared / "data" / "mine").directory)
+    assert set(found.labels) == {"photo 0", "b/photo 1", "photo 2", "b/photo 3", "photo 4"}
+    assert len(set(found.labels.values())) == 5 and len(found.splits) == 8
+    assert found.source == json.loads((found.directory / "dataset.json").read_text())["source_sha256"]
