@@ -26,7 +26,7 @@ Log = dict[str, Any]
 
 
 def write(logs: pathlib.Path) -> pathlib.Path:
-    """Writes the page beside the directory of logs; notes that people wrote (`recipe-notes.md` there) come last.
+    """Writes the page beside the directory of logs; notes that people wrote (`recipe-notes.txt` there) come last.
 
     Raises:
       CsstError: there is no log.
@@ -34,7 +34,7 @@ def write(logs: pathlib.Path) -> pathlib.Path:
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("recipe-*-*.json"))]
     if not found:
         raise CsstError(f"{logs} has no recipe-TASK-STEPS-SEED.json; `python -m benchmarks.recipe run` writes them.")
-    notes = logs / "recipe-notes.md"
+    notes = logs / "recipe-notes.txt"
     trials = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("recipe_tried-*.json"))]
     text = page(found, trials, notes.read_text(encoding="utf-8") if notes.exists() else "")
     out = logs.parent / "recipe.md"

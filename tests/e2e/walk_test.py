@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,7 +78,7 @@ def train(csst, workdir, *more):
     small = [f"--config.{stage}.{key}={value}" for stage in ("teacher", "student") for key, value in SMALL.items()]
     cache = "--config.compilation_cache_dir="  # the tests' own is set in the environment
     return csst(
-        "csst_jax.main", "--config=configs/folder.py", "--config.data.dir=data/mine", workdir, cache, *small, *more
+        "csst_jax.main", "--config=folder", "--config.data.dir=data/mine", workdir, cache, *small, *more
     )
 
 
@@ -96,7 +97,7 @@ def test_from_photos_to_an_exported_network(tmp_path, photos, csst):
     csst("csst_jax.predict", "--checkpoint=runs/mine", "--input=new_photos", "--output=predicted")
     masks = sorted((tmp_path / "predicted").rglob("NEW_*.png"))
     assert {re.search(r"NEW_\d", path.name)[0] for path in masks} == {f"NEW_{i}" for i in range(5)}
-    assert all(Image.open(path).size == (128, 96) for path in masks), "upright, as a viewer shows the photo"
+    assert all(cv2.imread(str(path)).shape[:2] == (96, 128) for path in masks), "upright, as a viewer shows the photo"
 
     csst("csst_jax.suggest", "--workdir=runs/mine", "--count=4")
     suggested = (tmp_path / "runs/mine/suggested/suggested.txt").read_text().split()
