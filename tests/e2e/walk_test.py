@@ -77,9 +77,7 @@ def csst(tmp_path):
 def train(csst, workdir, *more):
     small = [f"--config.{stage}.{key}={value}" for stage in ("teacher", "student") for key, value in SMALL.items()]
     cache = "--config.compilation_cache_dir="  # the tests' own is set in the environment
-    return csst(
-        "csst_jax.main", "--config=folder", "--config.data.dir=data/mine", workdir, cache, *small, *more
-    )
+    return csst("csst_jax.main", "--config=folder", "--config.data.dir=data/mine", workdir, cache, *small, *more)
 
 
 @pytest.mark.slow
