@@ -90,7 +90,8 @@ def options(table: str, name: str) -> str:
     if row.finetunes:
         chosen += f",trained=runs/{row.starts}"
     if row.shots:
-        chosen += f",ids={table}/{name.rpartition('_')[0]}.txt"
+        own = pathlib.Path(row.make().data.dir).name
+        chosen += f",ids=shots/{own}/0/{row.shots}.txt"
     return chosen
 
 
@@ -252,8 +253,8 @@ No row has been run where the last column says so. Its chip-hours are an estimat
 * Hours hold for the row alone, with its own teacher if it has one. `trained` saves the teacher's.
 
 The same count can be held against the paper. Its student with constant crops took 9 days (§4.3.5) on a machine of 8
-GPUs (§3.3). That would be {rate:.1f} TFLOP/s for each GPU. coarse2fine+ takes {fewer:.2f} times fewer pixels than constant
-crops, and the paper measured 1.7 times less time.
+GPUs (§3.3). That would be {rate:.1f} TFLOP/s for each GPU. coarse2fine+ takes {fewer:.2f} times fewer pixels, and the
+paper measured 1.7 times less time.
 
 [What a run will cost](cost.md) compiles a row for a slice and says whether it fits.
 """

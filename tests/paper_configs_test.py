@@ -99,7 +99,7 @@ def test_what_tells_rows_apart():
         assert config("table4", "fine2coarse")[stage].schedule.kind == "fine2coarse"
     assert config("table8", "csst").evaluate.scales == (0.5, 1.0, 2.0) and config("table8", "csst").evaluate.flip
     few = config("figure8", "bdd100k_5_csst")
-    assert (few.data.dir, few.data.labelled_ids) == ("data/bdd100k", "figure8/bdd100k_5.txt")
+    assert (few.data.dir, few.data.labelled_ids) == ("data/bdd100k", "shots/bdd100k/0/5.txt")
     assert few.teacher.pretrained == "runs/figure8/bdd100k_source/student"
     assert (few.teacher.lr.base, few.teacher.loss.ohem, few.teacher.schedule.kind) == (0.002, False, "constant")
     assert config("figure8", "bdd100k_source").data.more_unlabelled == "data/bdd100k:train"
