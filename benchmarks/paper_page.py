@@ -41,6 +41,8 @@ UTILISATION = 0.3
 """Assumed share of the chip's peak."""
 BACKWARD = 2
 """Operations of a backward pass, in forward passes: a product for the inputs' gradient and one for the weights'."""
+_OF_ONE_STAGE = {"consistency": 0.5}
+"""Methods whose one stage takes unlabelled images, and the share of their crops that they label in a forward pass."""
 _COUNTED_PX = 1024 * 2048  # the image that counted.jsonl is about
 
 # Images and their pixels (docs/datasets.md). Mapillary's vary; 8 megapixels are assumed.
@@ -134,9 +136,11 @@ def operations(c: ConfigDict, shots: int = 0) -> float:
     total, stages = 0.0, c.stages.split(",")
     for name in {"teacher", "student"} & set(stages):
         stage = c[name]
-        images = real + (sum(count for _, count in unlabelled) if name == "student" else 0)
+        takes_pool = name == "student" or stage.method.name in _OF_ONE_STAGE
+        images = real + (sum(count for _, count in unlabelled) if takes_pool else 0)
         if stage.epochs:
-            total += (1 + BACKWARD) * _per_px(stage.network) * crops.pixels(phases(stage, images))
+            passes = 1 + BACKWARD + _OF_ONE_STAGE.get(stage.method.name, 0.0)
+            total += passes * _per_px(stage.network) * crops.pixels(phases(stage, images))
         judged = _IMAGES[f"{own}:{c.data.val_split}"] * _SIZES[own]
         total += judged * _views(c.evaluate) * _per_px(stage.network)
     if "label" in stages:
@@ -246,7 +250,8 @@ The schedule is coarse2fine+ where a row does not say another. The paper's ablat
 No row has been run where the last column says so. Its chip-hours are an estimate by operations:
 
 * A network's forward pass takes the operations of [the zoo's table](zoo.md), in proportion to its input's pixels.
-* A training step takes {1 + BACKWARD} forward passes. Steps and crops are those of the row's schedule.
+* A training step takes {1 + BACKWARD} forward passes, and half of one more for consistency regularisation. Steps and
+  crops are those of the row's schedule.
 * Labels for the pool and the evaluation take a forward pass for every scale, mirror image and window. Mapillary's
   images are taken as 8 megapixels, VOC's as 375 x 500.
 * The chip is a TPU {CHIP}. Its peak is {peak} TFLOP/s, and a use of {used} is assumed. It was not measured.

@@ -98,6 +98,7 @@ def test_what_tells_rows_apart():
         assert config("table1", "student_40k_uniform")[stage].sampler.name == "uniform"
         assert config("table4", "fine2coarse")[stage].schedule.kind == "fine2coarse"
     assert config("table8", "csst").evaluate.scales == (0.5, 1.0, 2.0) and config("table8", "csst").evaluate.flip
+    assert config("table2", "consistency").teacher.method.name == "consistency"
     few = config("figure8", "bdd100k_5_csst")
     assert (few.data.dir, few.data.labelled_ids) == ("data/bdd100k", "shots/bdd100k/0/5.txt")
     assert few.teacher.pretrained == "runs/figure8/bdd100k_source/student"

@@ -24,6 +24,9 @@ def test_operations_are_those_of_crops_labels_and_evaluation():
     labelled = 19_997 * 1024 * 2048 + 20_000 * 8_000_000
     judged = 2 * 500 * 1024 * 2048
     assert paper_page.operations(c) == pytest.approx(per_px * (3 * trained + labelled + judged))
+    c = paper_page.config("table2", "consistency")
+    trained = 3.5 * paper_page.crops.pixels(paper_page.phases(c.teacher, 2975 + 39_997))
+    assert paper_page.operations(c) == pytest.approx(per_px * (trained + judged / 2))
     # The full chip for an hour.
     assert paper_page.chip_hours(197e12 * 3600 * paper_page.UTILISATION) == pytest.approx(1)
 
