@@ -247,7 +247,8 @@ The schedule is coarse2fine+ where a row does not say another. The paper's ablat
 
 ## What a run needs
 
-No row has been run where the last column says so. Its chip-hours are an estimate by operations:
+The last column says which rows have not been run. Their chip-hours are an estimate by operations, for one chip or as
+many as share the work without loss:
 
 * A network's forward pass takes the operations of [the zoo's table](zoo.md), in proportion to its input's pixels.
 * A training step takes {1 + BACKWARD} forward passes, and half of one more for consistency regularisation. Steps and
