@@ -189,7 +189,9 @@ def get_config() -> ConfigDict:
     # Splits of other prepared data sets with the same classes, whose masks train as well: DIR:SPLIT, separated by
     # commas.
     c.data.more_labelled = ""
-    c.data.more_unlabelled = ""  # the same for images that join the unlabelled pool; classes and masks do not matter
+    # The same for images that join the unlabelled pool; classes and masks do not matter. DIR:SPLIT:COUNT takes so many
+    # of a split's images, at equal distances.
+    c.data.more_unlabelled = ""
 
     c.teacher = training()
     c.student = training()

@@ -32,6 +32,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "check": ("data_prep.check", "what is in a prepared data set, and what is wrong with it"),
         "sampling": ("data_prep.inspect_sampling", "draw what a training epoch would see"),
         "splits": ("data_prep.splits", "draw lists of the training images that keep their masks"),
+        "shots": ("data_prep.shots", "draw lists of a few masks, 1 to 10"),
         "reindex": ("data_prep.reindex", "make a data set's centroid index again"),
     },
     "Train": {

@@ -51,6 +51,9 @@ KNOWN = {
         "net": NETWORKS[1:],
         "pretrained": (),
     },
+    # step=finetuning needs another run's network.
+    "cross_domain": dict.fromkeys(("source", "target", "net", "pretrained", "trained", "ids"), ())
+    | {"step": ("source", "self_training")},
     "camvid": PLAIN
     | {
         "fraction": ("1_8", "1_4", "1_2", "full"),
@@ -154,6 +157,18 @@ def test_cityscapes_has_the_papers_settings_of_each_network():
     ]
     with pytest.raises(CsstError, match="option pool=fine .* give one of none, coarse, mapillary, bdd100k"):
         load("cityscapes", "pool=fine")
+
+
+def test_steps_from_one_data_set_to_another():
+    with pytest.raises(CsstError, match="step=finetuning goes on from a trained network: give trained=DIR"):
+        load("cross_domain", "step=finetuning")
+    tuned = load("cross_domain", "step=finetuning,source=a,target=b,ids=c.txt,trained=d")
+    assert (tuned.data.dir, tuned.data.labelled_ids, tuned.data.more_unlabelled) == ("b", "c.txt", "")
+    assert (tuned.teacher.pretrained, tuned.teacher.lr.base, tuned.stages) == ("d", 0.002, "teacher,evaluate")
+    both = load("cross_domain", "step=self_training,source=a,target=b,trained=d")
+    assert (both.data.dir, both.data.more_unlabelled) == ("a", "b:train")
+    assert (both.teacher.pretrained, both.teacher.epochs, both.student.pretrained) == ("d", 0, "")
+    assert not tuned.teacher.loss.ohem and both.student.schedule.kind == "constant"
 
 
 def test_pretrained_weights_shorten_the_training_of_the_network_that_takes_them():

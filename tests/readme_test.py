@@ -137,9 +137,9 @@ def argument_problems(module, known, argument):
     if name not in known and name.removeprefix("no") not in known:
         return [f"python -m {module} {argument}: no such flag"]
     path, _, options = value.partition(":")
-    if name == "config" and re.fullmatch(r"\w+", path):  # one of ours, by its name
+    if name == "config" and re.fullmatch(r"(paper/)?\w+", path):  # one of ours, by its name
         path = f"configs/{path}.py"
-    if name == "config" and re.fullmatch(r"configs/\w+\.py", path):
+    if name == "config" and re.fullmatch(r"configs/(paper/)?\w+\.py", path):
         if not (ROOT / path).is_file():
             return [f"python -m {module} {argument}: no such file"]
         get_config = importlib.import_module(path.removesuffix(".py").replace("/", ".")).get_config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from csst_jax.data.joined import join, named_splits
+from csst_jax.data.joined import join, labelled_splits, pools
 from csst_jax.data.selection import Selection, images_alone, select
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
@@ -34,8 +34,8 @@ class Data:
     def training(self, opened: DataSet) -> Selection:
         """The training split, divided into labelled and unlabelled images, with what is joined to it."""
         own = select(opened, self.train_split, self.labelled_ids)
-        more = [select(*named, "") for named in named_splits(self.more_labelled, "data.more_labelled")]
-        more += [images_alone(*named) for named in named_splits(self.more_unlabelled, "data.more_unlabelled")]
+        more = labelled_splits(self.more_labelled, "data.more_labelled")
+        more += pools(self.more_unlabelled, "data.more_unlabelled")
         return join([own, *more]) if more else own
 
     def validation(self, opened: DataSet) -> Selection:

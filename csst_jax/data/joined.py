@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csst_jax.data.selection import Selection
+from csst_jax.data.selection import Selection, images_alone, select
 from csst_jax.data.store import DataSet, Reader
 from csst_jax.data.stored import centroid_index
 from csst_jax.types import CsstError
@@ -18,19 +19,47 @@ if TYPE_CHECKING:
     from csst_jax.data.stored.centroid_index import CentroidIndex
 
 
-def named_splits(text: str, key: str) -> list[tuple[DataSet, str]]:
-    """The data sets and splits of a list `DIR:SPLIT,DIR:SPLIT`.
+# A split's name has no slash, so that the colon of gs://… ends no directory.
+_ENTRY = re.compile(r"(.+?):([^:/]+)(?::([1-9][0-9]*))?")
+
+
+def labelled_splits(text: str, key: str) -> list[Selection]:
+    """What a list `DIR:SPLIT,DIR:SPLIT` names, each split divided by which images came with a mask.
 
     Raises:
       CsstError: an entry is not of this form, names `key`; or nothing prepared is there.
     """
-    named = []
-    for entry in filter(None, text.split(",")):
-        directory, colon, split = entry.strip().rpartition(":")
-        if not colon or not directory or not split:
+    found = []
+    for entry in filter(None, map(str.strip, text.split(","))):
+        named = _ENTRY.fullmatch(entry)
+        if named is None or named[3]:
             raise CsstError(f"{key}={text}: {entry!r} is not DIR:SPLIT, like data/cityscapes:train.")
-        named.append((DataSet.open(directory), split))
-    return named
+        found.append(select(DataSet.open(named[1]), named[2], ""))
+    return found
+
+
+def pools(text: str, key: str) -> list[Selection]:
+    """The unlabelled images that a list `DIR:SPLIT,DIR:SPLIT:COUNT` names.
+
+    Raises:
+      CsstError: an entry is not of this form, names `key`; a split has too few images; or nothing prepared is there.
+    """
+    found = []
+    for entry in filter(None, map(str.strip, text.split(","))):
+        named = _ENTRY.fullmatch(entry)
+        if named is None:
+            raise CsstError(
+                f"{key}={text}: {entry!r} is not DIR:SPLIT or DIR:SPLIT:COUNT, like data/cityscapes:train_extra:3000."
+            )
+        dataset, split = DataSet.open(named[1]), named[2]
+        have = len(dataset.ids(split))
+        count = int(named[3] or have)
+        if count > have:
+            raise CsstError(
+                f"{key}={text}: {entry!r} asks for {count} images, and there are {have}. Give at most {have}."
+            )
+        found.append(images_alone(dataset, split, count))
+    return found
 
 
 def join(parts: Sequence[Selection]) -> Selection:

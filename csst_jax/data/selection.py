@@ -73,9 +73,17 @@ def select(dataset: DataSet, split: str, ids_file: str) -> Selection:
     return Selection(dataset, split, labelled, unlabelled)
 
 
-def images_alone(dataset: DataSet, split: str) -> Selection:
-    """All images of a split as unlabelled ones, whether they came with masks or not."""
-    return Selection(dataset, split, (), tuple(range(len(dataset.ids(split)))))
+def images_alone(dataset: DataSet, split: str, count: int | None = None) -> Selection:
+    """Images of a split as unlabelled ones, whether they came with masks or not.
+
+    Args:
+      dataset: the prepared data set.
+      split: name of the split.
+      count: how many, at equal distances in the split's order; None for all.
+    """
+    have = len(dataset.ids(split))
+    chosen = range(have) if count is None else [i * have // count for i in range(count)]
+    return Selection(dataset, split, (), tuple(chosen))
 
 
 def _chosen(dataset: DataSet, path: pathlib.Path) -> set[str]:

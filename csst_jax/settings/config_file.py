@@ -25,13 +25,13 @@ _OURS = home() / "configs"
 
 def names() -> list[str]:
     """Names of the configurations that come with csst_jax."""
-    return sorted(path.stem for path in _OURS.glob("[!_]*.py"))
+    return sorted(path.relative_to(_OURS).with_suffix("").as_posix() for path in _OURS.rglob("[!_]*.py"))
 
 
 def located(chosen: str) -> str:
     """The value of `--config` with a file in it: `folder:net=fast_scnn` names one that comes with csst_jax.
 
-    A name without `.py` and without a directory is never a file of the user's.
+    A name without `.py` is never a file of the user's.
     """
     name, colon, options = chosen.partition(":")
     return f"{_OURS / name}.py{colon}{options}" if name in names() else chosen
@@ -75,7 +75,7 @@ def load(chosen: str) -> ConfigDict:
 def _require_program(path: pathlib.Path) -> None:
     if not path.is_file():
         what = "it is a directory" if path.is_dir() else "no such file"
-        near = difflib.get_close_matches(path.stem, names(), n=1)
+        near = difflib.get_close_matches(str(path.with_suffix("")).removeprefix("configs/"), names(), n=1)
         hint = f" Did you mean --config={near[0]}?" if near else ""
         raise CsstError(f"--config={path}: {what}.{hint} These come with csst_jax: {', '.join(names())}.")
     if path.suffix != ".py":

@@ -102,6 +102,19 @@ def test_validation_images_among_the_joined_ones_are_found(selection, tiny_data)
     assert "3 images of split 'val' are in split 'train', too: image00" in error
 
 
+def test_a_part_of_a_split_joins_the_pool(selection, others):
+    joined = selection(more_unlabelled=f"{others / 'same'}:train:2,{others / 'foreign'}:pool")
+    assert joined.ids(joined.unlabelled)[-4:] == (
+        *("same/train/image00", "same/train/image01"),
+        *("foreign/pool/image00", "foreign/pool/image01"),
+    )
+    assert len(joined.unlabelled) == len(selection().unlabelled) + 4
+    with pytest.raises(CsstError, match="train:4' asks for 4 images, and there are 3. Give at most 3"):
+        selection(more_unlabelled=f"{others / 'same'}:train:4")
+    with pytest.raises(CsstError, match="train:2' is not DIR:SPLIT, like"):
+        selection(more_labelled=f"{others / 'same'}:train:2")
+
+
 def test_what_cannot_join(selection, others, tiny_data):
     foreign, same = f"{others / 'foreign'}:pool", f"{others / 'same'}:train"
     with pytest.raises(CsstError, match="foreign.* has other classes than .*more_unlabelled"):

@@ -79,5 +79,7 @@ def test_nothing_prepared_is_told_as_on_a_disk(bucket):
 
 
 def test_joined_data_sets_may_be_remote(bucket):
-    ((data, split),) = joined.named_splits(f"{ROOT}/data/tiny:train", "data.more_labelled")
-    assert split == "train" and len(data.ids("train")) == 8
+    (part,) = joined.labelled_splits(f"{ROOT}/data/tiny:train", "data.more_labelled")
+    assert part.split == "train" and len(part.dataset.ids("train")) == 8
+    (part,) = joined.pools(f"{ROOT}/data/tiny:train:3", "data.more_unlabelled")
+    assert part.unlabelled == (0, 2, 5)

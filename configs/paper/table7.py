@@ -1,0 +1,45 @@
+"""Table 7. Semi-supervised methods with DeepLabV2 on ResNet101 (§4.3.6, §4.4): `paper/table7:row=csst_camvid`.
+
+3K masks of Cityscapes or 367 of CamVid, and 40K unlabelled images. The paper gives this network no settings of its own:
+§4.2's hold. For CamVid it does not say which split it judges on: here it is test, as is usual. The last row is the text
+of §4.4.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import camvid_full
+from configs.paper import _rows
+from configs.paper._rows import Row, missing
+
+_NETWORK = "deeplab_v2_resnet101"
+_OTHERS = {
+    "crst": ("CRST", "72.7", "67.2"),
+    "hlcon": ("HLCOn", "73.2", "68.1"),
+    "cct": ("CCT", "71.9", "66.5"),
+    "dst_cbc": ("DST-CBC", "72.8", "67.9"),
+    "pseudoseg": ("PseudoSeg", "72.9", "68.9"),
+}
+
+
+def _camvid(network: str = _NETWORK) -> ConfigDict:
+    c = _rows.as_published(camvid_full.get_config(f"net={network},pool=mapillary"))
+    c.data.val_split = "test"
+    return c
+
+
+ROWS = {
+    "baseline_cityscapes": Row("Baseline, Cityscapes", "71.0", lambda: _rows.street_alone(_NETWORK)),
+    "baseline_camvid": Row("Baseline, CamVid", "63.4", lambda: _rows.alone(_camvid())),
+    **{
+        name: missing(what, f"Cityscapes {streets}, CamVid {camvid}", "not implemented")
+        for name, (what, streets, camvid) in _OTHERS.items()
+    },
+    "csst_cityscapes": Row("CSST, Cityscapes", "74.1", lambda: _rows.street(_NETWORK, _NETWORK)),
+    "csst_camvid": Row("CSST, CamVid", "69.6", _camvid),
+    "ocr_camvid": Row("CSST, CamVid, OCR on HRNet-W48 (§4.4)", "80.6", lambda: _camvid("ocr_hrnet_w48")),
+}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Options: `row`, `pretrained`, `trained` (docs/paper.md)."""
+    return _rows.config(ROWS, arg)
