@@ -38,6 +38,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Train": {
         "train": ("csst_jax.main", "teacher, pseudo labels, student, scores and report; the same command goes on"),
         "status": ("csst_jax.status", "how far a run is: done, running, stopped or silent, and since when"),
+        "compare": ("csst_jax.compare", "several methods at equal steps, with seeds: a table and a chart"),
+        "study": ("csst_jax.study", "a grid of settings and seeds from a file: tables and a chart"),
         "plan": ("csst_jax.plan", "what a run needs on devices that are not there, by compiling for them"),
     },
     "Use and judge": {

@@ -79,6 +79,12 @@ def parse_with_config(
     Raises:
       CsstError: a file, key or value of the configuration is wrong.
     """
+    known, overrides = parse_own(parser, argv)
+    return known, None if known.config is None else with_overrides(known.config, overrides)[1]
+
+
+def parse_own(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """Parses flags of argparse that have `--config` among them; returns them, and the `--config.KEY=VALUE` beside."""
     if "--helpfull" in (sys.argv[1:] if argv is None else argv):
         print(f"{parser.format_help()}\n{keys_help()}")
         sys.exit(0)
@@ -86,9 +92,20 @@ def parse_with_config(
     overrides = [argument for argument in rest if argument.startswith("--config.") and known.config is not None]
     if unknown := [argument for argument in rest if argument not in overrides]:
         parser.error(" ".join(_not_a_flag(argument) for argument in unknown))
-    if known.config is None:
-        return known, None
-    arguments = [parser.prog, f"--config={config_file.located(known.config)}", *overrides]
+    return known, overrides
+
+
+def with_overrides(chosen: str, overrides: Sequence[str]) -> tuple[ConfigDict, ConfigDict]:
+    """A configuration alone, and with its overrides.
+
+    Args:
+      chosen: value of `--config`.
+      overrides: `--config.KEY=VALUE` each.
+
+    Raises:
+      CsstError: a file, key or value of the configuration is wrong.
+    """
+    arguments = ["csst", f"--config={config_file.located(chosen)}", *overrides]
     _require_config(arguments)
     own = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "The configuration.", flag_values=own, sys_argv=arguments)
@@ -96,7 +113,7 @@ def parse_with_config(
         own(arguments)
     except flags.Error as error:
         raise CsstError(str(error)) from error
-    return known, _require_sound(own)
+    return config_file.load(chosen), _require_sound(own)
 
 
 def keys_help() -> str:

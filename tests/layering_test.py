@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # A module may import from its own level and from those below. The longest matching prefix counts.
 LEVELS = (
     ("main", "command_line"),
+    ("studying",),
     ("pipeline",),
     ("serving",),
     ("prediction", "suggestion"),
@@ -139,6 +140,9 @@ def test_configuration_is_read_at_the_top_alone():
         "csst_jax.settings.sized",
         "csst_jax.runtime.startup",
         "csst_jax.command_line",
+        "csst_jax.studying.arms",
+        "csst_jax.studying.command",
+        "csst_jax.studying.methods",
         *(f"csst_jax.{c}" for c in COMMANDS),
         "data_prep.check",
         "data_prep.inspect_sampling",

@@ -44,13 +44,13 @@ def claimed(workdir: StoragePath) -> Iterator[None]:
     if jax.process_index() > 0:
         yield
         return
-    held = _locked(workdir) if isinstance(workdir, pathlib.Path) else _renewed(workdir / LOCK_FILE)
+    held = locked(workdir) if isinstance(workdir, pathlib.Path) else _renewed(workdir / LOCK_FILE)
     with held:
         yield
 
 
 @contextlib.contextmanager
-def _locked(workdir: pathlib.Path) -> Iterator[None]:
+def locked(workdir: pathlib.Path) -> Iterator[None]:
     """The operating system drops the lock with the process, however it ends.
 
     Where the file system has no locks, a line on stderr says so.

@@ -1,0 +1,49 @@
+"""`python -m csst_jax.compare --config=FILE --methods=a,b --seeds=0,1,2 --workdir=DIR [--config.KEY=VALUE …]`.
+
+Trains one network by several methods on the same data for the same number of steps, and writes a table and a chart:
+mean and spread over the seeds. Masks alone is always one of the rows, and all masks where the pool has them. What runs
+have in common is made once. The same command goes on where it was stopped (docs/compare.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from csst_jax import command_line
+from csst_jax.runtime import claim
+from csst_jax.runtime.signals import tell_interruption
+from csst_jax.studying import command, methods
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status: 1 when a run failed, 2 when there is something to fix."""
+    parser = argparse.ArgumentParser(
+        prog="python -m csst_jax.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="as for csst_jax.main; --config.KEY=VALUE holds for all runs")
+    parser.add_argument("--methods", type=command.words, required=True, help=f"of {', '.join(methods.known())}")
+    parser.add_argument("--seeds", type=command.seeds, default=(0, 1, 2), help="0,1,2 by default")
+    command.add_flags(parser)
+    return command.finish(lambda: _compare(parser, arguments))
+
+
+def _compare(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    given, overrides = command_line.parse_own(parser, arguments)
+    if stages := [word for word in overrides if word.startswith("--config.stages")]:
+        raise CsstError(f"{stages[0]}: the methods decide which stages there are; leave it out.")
+    plain, config = command_line.with_overrides(given.config, overrides)
+    workdir = command.directory(given.workdir)
+    with claim.locked(workdir):
+        study = methods.study(config, given.config, given.methods, given.seeds, workdir)
+        return command.run(study, workdir, lambda _: (plain, config), given.jobs, given.dry_run)
+
+
+if __name__ == "__main__":
+    tell_interruption()
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""`python -m csst_jax.study --config=configs/studies/NAME.py --workdir=DIR [--config.KEY=VALUE …]`.
+
+Runs a grid of arms and seeds that a file names, and writes tables and a chart: mean and spread over the seeds, wall
+time, commands, versions. What runs have in common is made once. The same command goes on where it was stopped
+(docs/compare.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from csst_jax import command_line
+from csst_jax.runtime import claim
+from csst_jax.runtime.signals import tell_interruption
+from csst_jax.studying import arms, command, study_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ml_collections import ConfigDict
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status: 1 when a run failed, 2 when there is something to fix."""
+    parser = argparse.ArgumentParser(
+        prog="python -m csst_jax.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    ours = ", ".join(study_file.names())
+    parser.add_argument("--config", required=True, help=f"a study's file, or the name of one of ours: {ours}")
+    parser.add_argument("--arms", type=command.words, default=(), help="some of the arms; all by default")
+    parser.add_argument("--seeds", type=command.seeds, default=(), help="the study's own by default")
+    command.add_flags(parser)
+    return command.finish(lambda: _study(parser, arguments))
+
+
+def _study(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    given, overrides = command_line.parse_own(parser, arguments)
+    study = study_file.load(given.config).only(given.arms, given.seeds)
+    workdir = command.directory(given.workdir)
+
+    def load(chosen: str) -> tuple[ConfigDict, ConfigDict]:
+        return command_line.with_overrides(chosen, overrides)
+
+    arms.refuse_overrides(study, load)
+    with claim.locked(workdir):
+        return command.run(study, workdir, load, given.jobs, given.dry_run)
+
+
+if __name__ == "__main__":
+    tell_interruption()
+    sys.exit(main())

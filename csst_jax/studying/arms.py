@@ -1,0 +1,197 @@
+"""What a study runs: named arms, each a configuration with some keys changed, and each with every seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ml_collections import ConfigDict
+
+from csst_jax.settings import ranges
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable, Mapping, Sequence
+
+_NO_RESULT = ("checkpoint.", "input.", "log_every_steps", "compilation_cache_dir", "evaluate.num_pictures")
+"""Keys that change no score."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+      name: in tables.
+      changes: values by key below `config`, such as {"student.method.name": "mean_teacher"}.
+      config: what the changes are made to, as `--config` takes it; the study's where it is empty.
+      networks: whose scores are rows of the table, of teacher, baseline and student; the last of them that the run has
+        where it is empty.
+    """
+
+    name: str
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    config: str = ""
+    networks: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A grid of arms and seeds.
+
+    Attributes:
+      title: of the page.
+      config: what arms change, as `--config` of `csst_jax.main` takes it.
+      arms: in the order of the table.
+      seeds: values of `config.seed`.
+      reference: name of the arm whose scores the others' are compared with, seed by seed; empty for none.
+      about: sentences above the table.
+    """
+
+    title: str
+    config: str
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    reference: str = ""
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if not names or len({directory_name(name) for name in names}) < len(names):
+            raise CsstError(f"study {self.title!r}: give one arm or more, each with another name; there are {names}.")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise CsstError(f"study {self.title!r}: give one seed or more, each once; seeds are {self.seeds}.")
+        if self.reference and self.reference not in names:
+            raise CsstError(f"study {self.title!r}: reference={self.reference!r} is no arm; arms are {names}.")
+
+    def only(self, arms: Sequence[str], seeds: Sequence[int]) -> Study:
+        """With some of the arms and other seeds; empty leaves them as they are.
+
+        Raises:
+          CsstError: an unknown arm.
+        """
+        known = {arm.name: arm for arm in self.arms}
+        if unknown := [name for name in arms if name not in known]:
+            raise CsstError(f"--arms: unknown {', '.join(map(repr, unknown))}; arms are {', '.join(map(repr, known))}.")
+        chosen = tuple(arm for arm in self.arms if not arms or arm.name in arms)
+        reference = self.reference if self.reference in [arm.name for arm in chosen] else ""
+        return dataclasses.replace(self, arms=chosen, seeds=tuple(seeds) or self.seeds, reference=reference)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One arm with one seed.
+
+    Attributes:
+      arm: of the study.
+      seed: of the configuration.
+      config: all keys.
+      command: what trains and scores it.
+      workdir: of its own.
+    """
+
+    arm: Arm
+    seed: int
+    config: ConfigDict
+    command: tuple[str, ...]
+    workdir: pathlib.Path
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.arm.name}, seed {self.seed}"
+
+    @property
+    def stages(self) -> set[str]:
+        """The stages that it is asked for."""
+        return {stage.strip() for stage in self.config.stages.split(",")}
+
+    def asked(self) -> dict[str, Any]:
+        """The values that differ from the defaults and may change a result, by key."""
+        default = ranges.known_keys()
+        values = ranges.flattened(self.config)
+        return {k: v for k, v in values.items() if not k.startswith(_NO_RESULT) and v != default[k]}
+
+
+def runs(study: Study, workdir: pathlib.Path, load: Callable[[str], tuple[ConfigDict, ConfigDict]]) -> list[Run]:
+    """All runs, one seed after another, so that arms can be compared as soon as the first seed is through.
+
+    Args:
+      study: the grid.
+      workdir: each run has a directory `runs/<arm>-<seed>` below it.
+      load: from the value of `--config` to the configuration alone, and with what the command line overrides.
+
+    Raises:
+      CsstError: a key or value of an arm is wrong, or the command line sets the seed.
+    """
+    loaded = {chosen: load(chosen) for chosen in dict.fromkeys(arm.config or study.config for arm in study.arms)}
+    found = []
+    for seed in study.seeds:
+        for arm in study.arms:
+            chosen = arm.config or study.config
+            plain, overridden = loaded[chosen]
+            config = _changed(arm, seed, plain, overridden)
+            directory = workdir / "runs" / f"{directory_name(arm.name)}-{seed}"
+            found.append(Run(arm, seed, config, _command(chosen, plain, config, directory), directory))
+    return found
+
+
+def refuse_overrides(study: Study, load: Callable[[str], tuple[ConfigDict, ConfigDict]]) -> None:
+    """Refuses keys of the command line that arms set to something else.
+
+    Args:
+      study: the grid.
+      load: as for `runs`.
+
+    Raises:
+      CsstError: names the key and the arm.
+    """
+    for arm in study.arms:
+        alone, given = map(ranges.flattened, load(arm.config or study.config))
+        for key, value in arm.changes.items():
+            if key in alone and given[key] not in (alone[key], value):
+                raise CsstError(
+                    f"--config.{key}={given[key]}: arm {arm.name!r} sets this key to {value!r}; leave it out."
+                )
+
+
+def _changed(arm: Arm, seed: int, plain: ConfigDict, overridden: ConfigDict) -> ConfigDict:
+    """The configuration of a run.
+
+    Raises:
+      CsstError: as `runs`.
+    """
+    known = ranges.flattened(plain)
+    if overridden.seed != plain.seed:
+        raise CsstError(f"--config.seed={overridden.seed}: every run has a seed of its own; give --seeds instead.")
+    for key in arm.changes:
+        if key not in known:
+            raise CsstError(f"arm {arm.name!r}: unknown configuration key {key!r}. {ranges.near(key)}")
+    config = overridden.copy_and_resolve_references()
+    try:
+        config.update_from_flattened_dict(dict(arm.changes) | {"seed": seed})
+        ranges.require_sound(config)
+    except (CsstError, TypeError, ValueError) as error:
+        raise CsstError(f"arm {arm.name!r}: {error}") from error
+    return config
+
+
+def _command(chosen: str, plain: ConfigDict, config: ConfigDict, workdir: pathlib.Path) -> tuple[str, ...]:
+    before = ranges.flattened(plain)
+    differing = {key: value for key, value in ranges.flattened(config).items() if value != before[key]}
+    flags = (f"--config.{key}={value}" for key, value in differing.items())
+    return sys.executable, "-m", "csst_jax.main", f"--config={chosen}", f"--workdir={workdir}", *flags
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command as one types it."""
+    return shlex.join(["python", *command[1:]])
+
+
+def directory_name(name: str) -> str:
+    """An arm's name without what directories should not have in theirs."""
+    return re.sub(r"[^\w.+]+", "_", name).strip("_")

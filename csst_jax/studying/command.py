@@ -1,0 +1,117 @@
+"""What `csst_jax.compare` and `csst_jax.study` have in common: flags, the runs, what the terminal shows."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from csst_jax.runtime import outputs, startup
+from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages
+from csst_jax.studying import arms, engine, page
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ml_collections import ConfigDict
+
+    from csst_jax.studying.arms import Study
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of both commands."""
+    parser.add_argument("--workdir", required=True, help="directory for all runs, the tables and the chart")
+    parser.add_argument("--jobs", type=positive, default=1, help="runs at a time; 1 by default")
+    parser.add_argument("--dry_run", action="store_true", help="print the commands of all runs, and run nothing")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number above 0")
+    return int(text)
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Seeds, separated by commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: give whole numbers, separated by commas, each once, such as 0,1,2")
+    return tuple(map(int, parts))
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Names, separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def directory(path: str) -> pathlib.Path:
+    """The workdir, on a disk.
+
+    Raises:
+      CsstError: it cannot be written to, or is on object storage.
+    """
+    found = outputs.directory(path, "--workdir")
+    if not isinstance(found, pathlib.Path):
+        raise CsstError(f"--workdir={path}: runs share files by links, which buckets do not have; give a directory.")
+    return found
+
+
+def finish(make: Callable[[], int]) -> int:
+    """Runs a command and says how it ended.
+
+    Returns:
+      The exit status: what `make` returns, or 2 when there is something for the user to fix. After SIGTERM or Ctrl-C
+      the process ends as that of `csst_jax.main` does.
+    """
+    stop_between_stages()
+    startup.quiet_libraries()
+    try:
+        return make()
+    except Preempted as stopped:
+        name = "Ctrl-C" if stopped.number == signal.SIGINT else "SIGTERM"
+        print(f"{name}: the runs have saved and ended. Run the same command again to go on.", flush=True)
+        leave_at_once(stopped.status)
+    except CsstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(
+    study: Study,
+    workdir: pathlib.Path,
+    load: Callable[[str], tuple[ConfigDict, ConfigDict]],
+    jobs: int = 1,
+    dry_run: bool = False,
+) -> int:
+    """Runs a study, and writes its page after every run.
+
+    Returns:
+      0, or 1 when a run failed.
+
+    Raises:
+      CsstError: something the user can fix; a run that fails is none.
+      Preempted: see `engine.run_all`.
+    """
+    runs = arms.runs(study, workdir, load)
+    if dry_run:
+        print("\n".join(arms.shown(run.command) for run in runs))
+        return 0
+
+    def write() -> None:
+        page.write(study, runs, workdir)
+
+    with outputs.errors_told(workdir):
+        failed = engine.run_all(runs, jobs, write)
+        table = page.write(study, runs, workdir)
+    if table:
+        print(f"\n{page.scores(study, table)}\n")
+    print(f"tables  {workdir / page.PAGE_FILE}")
+    if table:
+        print(f"chart   {workdir / page.CHART_FILE}")
+    for one in failed:
+        print(f"FAILED  {one.name}: {one.workdir / engine.OUTPUT_FILE}", file=sys.stderr)
+    return 1 if failed else 0

@@ -1,0 +1,182 @@
+"""Runs the grid: one run at a time or several, each a process of its own; a study that was stopped goes on.
+
+A finished run has its results.json and is skipped. One that fails is named with its log, and the others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import os
+import platform
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from csst_jax.runtime import claim
+from csst_jax.runtime.json_files import differences, read_json, write_json
+from csst_jax.runtime.signals import Preempted
+from csst_jax.stages.conclude import RESULTS_FILE
+from csst_jax.studying import sharing
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from csst_jax.studying.arms import Run
+
+RUN_FILE = "run.json"
+"""In each run's directory: what it was asked for, its command and the versions of what it ran with."""
+OUTPUT_FILE = "output.txt"
+"""Beside it: all that its processes printed."""
+_LOOK_EVERY_S = 0.5
+_OTHERS_END_S = 120.0
+_PACKAGES = ("csst_jax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def run_all(
+    runs: Sequence[Run],
+    jobs: int,
+    finished: Callable[[], None],
+    *,
+    start: Callable[[Run], subprocess.Popen[bytes]] | None = None,
+    look_every_s: float = _LOOK_EVERY_S,
+) -> list[Run]:
+    """Runs what is not finished.
+
+    Args:
+      runs: in the order in which they begin.
+      jobs: how many at a time.
+      finished: called whenever one has finished, and once at the beginning.
+      start: begins a run; by default its command as a process.
+      look_every_s: seconds between two looks at the processes.
+
+    Returns:
+      The runs that failed.
+
+    Raises:
+      CsstError: a finished run was asked for something else.
+      Preempted: SIGTERM or Ctrl-C came; all processes have saved and ended.
+    """
+    for run in runs:
+        _require_same(run)
+    pending = [run for run in runs if not is_finished(run)]
+    if len(pending) < len(runs):
+        print(f"{len(runs) - len(pending)} of {len(runs)} runs are finished already.", flush=True)
+    finished()
+    running: dict[int, tuple[Run, subprocess.Popen[bytes], float]] = {}
+    failed: list[Run] = []
+    try:
+        while pending or running:
+            for run in list(pending):
+                if len(running) < jobs and not sharing.waits(run, [other for other, _, _ in running.values()]):
+                    pending.remove(run)
+                    _prepare(run, runs, f"[{runs.index(run) + 1}/{len(runs)}] ")
+                    running[runs.index(run)] = (run, (start or _process)(run), time.monotonic())
+            for number, (run, process, began) in list(running.items()):
+                status = process.poll()
+                if status is None:
+                    continue
+                del running[number]
+                minutes = (time.monotonic() - began) / 60
+                if status == 0 and is_finished(run):
+                    print(f"[{number + 1}/{len(runs)}] {run.name}: finished in {minutes:.1f} min", flush=True)
+                    finished()
+                else:
+                    failed.append(run)
+                    print(f"[{number + 1}/{len(runs)}] {run.name}: {failure(run, status)}", flush=True)
+            if running:
+                time.sleep(look_every_s)
+    except Preempted as stopped:
+        _stop([process for _, process, _ in running.values()], stopped.number)
+        raise
+    except BaseException:
+        _stop([process for _, process, _ in running.values()], signal.SIGTERM)
+        raise
+    return failed
+
+
+def is_finished(run: Run) -> bool:
+    """Whether it has its scores."""
+    return (run.workdir / RESULTS_FILE).exists()
+
+
+def failure(run: Run, status: int) -> str:
+    """What to say of a run that ended without scores: the last line that tells why, and where the rest is."""
+    path = run.workdir / OUTPUT_FILE
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    telling = [line for line in lines if line.startswith("error: ")] or [line for line in lines if line.strip()]
+    why = f" ({telling[-1].removeprefix('error: ')})" if telling else ""
+    how = f"by signal {-status}" if status < 0 else f"with status {status}"
+    return f"FAILED, ended {how}{why}; its log is {path}"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed, from a checkout"
+    return found
+
+
+def _require_same(run: Run) -> None:
+    """Refuses to take the scores of other settings for this run's."""
+    path = run.workdir / RUN_FILE
+    if not is_finished(run) or not path.exists():
+        return
+    there, now = read_json(path)["asked"], _jsonable(run.asked())
+    if differing := differences(there, now):
+        raise CsstError(
+            f"{run.name} is finished in {run.workdir} with other settings. What differs: {', '.join(differing)}. Use "
+            f"another --workdir, or delete {run.workdir} to run it again."
+        )
+
+
+def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _prepare(run: Run, runs: Sequence[Run], number: str) -> None:
+    """Waits for the end of a process that has the directory still, notes what is asked for, links what others made."""
+    with contextlib.ExitStack() as stack:
+        until = time.monotonic() + _OTHERS_END_S
+        while True:
+            try:
+                stack.enter_context(claim.locked(run.workdir))
+                break
+            except CsstError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
+        shared = sharing.link(run, runs)
+        asked = {"asked": _jsonable(run.asked()), "command": list(run.command), "versions": versions()}
+        write_json(run.workdir / RUN_FILE, asked)
+    takes = f", takes {' and '.join(shared)}" if shared else ""
+    print(f"{number}{run.name}: started{takes}; log: {run.workdir / OUTPUT_FILE}", flush=True)
+
+
+def _process(run: Run) -> subprocess.Popen[bytes]:
+    """The run's command. It is told by SIGTERM, and saves, when this process is killed."""
+    with (run.workdir / OUTPUT_FILE).open("ab") as output:
+        return subprocess.Popen(
+            run.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
+        )
+
+
+def _end_with_parent() -> None:
+    with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]], number: int) -> None:
+    """Hands a signal on, and waits until all have saved and ended."""
+    for process in processes:
+        with contextlib.suppress(OSError):
+            os.kill(process.pid, number)
+    for process in processes:
+        process.wait()

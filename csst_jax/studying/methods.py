@@ -1,0 +1,117 @@
+"""The arms of a comparison of methods: same data, same network, same number of steps."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+from typing import TYPE_CHECKING, Any
+
+from ml_collections import ConfigDict
+
+from csst_jax import registry
+from csst_jax.methods import METHODS
+from csst_jax.settings import ranges, resolve, sized
+from csst_jax.streams import PSEUDO
+from csst_jax.studying.arms import Arm, Study
+from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Sequence
+
+MASKS_ALONE, ORACLE, CSST = "masks_alone", "oracle", "csst"
+_NAMES = {CSST: "supervised"}
+"""What a method is called beside other methods: the supervised loss on real and pseudo labels is the paper's CSST."""
+
+
+def study(
+    config: ConfigDict, chosen: str, methods: Sequence[str], seeds: Sequence[int], workdir: pathlib.Path
+) -> Study:
+    """Masks alone, each method, and the oracle where the pool has masks.
+
+    Every network that is scored is trained as `config.student` says. Methods that learn pseudo labels have a teacher
+    (`config.teacher`) and labels first; the others are one stage.
+
+    Args:
+      config: with what the command line overrides.
+      chosen: value of `--config`.
+      methods: names of `csst_jax.methods.METHODS`, or `csst` for the paper's.
+      seeds: of the runs.
+      workdir: where sizes that the configuration leaves open are kept, once chosen.
+
+    Raises:
+      CsstError: an unknown method, none, or one twice; the data set is not there.
+    """
+    names = [CSST if name == _NAMES[CSST] else name for name in methods]
+    if not names or len(set(names)) < len(names):
+        raise CsstError(f"--methods={','.join(methods)}: give one method or more, each once: {', '.join(known())}.")
+    for name in names:
+        registry.resolve("method", METHODS, _NAMES.get(name, name))
+    sizes, config = _with_sizes(config, workdir)
+    data = resolve.data(config)
+    opened = data.open()
+    pool = data.training(opened)
+    if not config.student.samples_per_epoch:  # 0 is the number of the stage's images, which methods differ in
+        sizes["student.samples_per_epoch"] = len(pool.labelled) + len(pool.unlabelled)
+    alone = _masks_alone(config, sizes)
+    arms = [Arm(MASKS_ALONE, alone), *(_arm(config, name, sizes) for name in names)]
+    unmasked = f"{len(pool.unlabelled):,} images without"
+    if config.data.labelled_ids and len(opened.labelled_ids(data.train_split)) > len(pool.labelled):
+        arms.append(Arm(ORACLE, alone | {"data.labelled_ids": ""}))
+    about = (
+        f"{config.student.network} on {pool.dataset.description.name}: {len(pool.labelled):,} images with masks and "
+        f"{unmasked}. All rows are trained as `student` of `{chosen}` says, for as many steps and with as many crops a "
+        f"step. `{MASKS_ALONE}` sees the masks alone"
+        + (f", `{ORACLE}` all masks of the split." if arms[-1].name == ORACLE else ".")
+    )
+    return Study("Comparison of methods", chosen, tuple(arms), tuple(seeds), MASKS_ALONE, about)
+
+
+def known() -> list[str]:
+    """Names that `--methods` takes."""
+    names = {method: name for name, method in _NAMES.items()}
+    return [names.get(method, method) for method in METHODS]
+
+
+def two_stages(config: ConfigDict, method: str) -> bool:
+    """Whether the method learns pseudo labels that a teacher made before, by the streams that it takes."""
+    block = config.student.method
+    values = block[method].to_dict() if method in block else {}
+    settings = registry.settings("method", METHODS, method, values)
+    streams = registry.resolve("method", METHODS, method).streams_of(settings)
+    return any(PSEUDO in stream.origins for stream in streams)
+
+
+def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
+    method = _NAMES.get(name, name)
+    stages = "teacher,label,student,evaluate" if two_stages(config, method) else "student,evaluate"
+    return Arm(name, {**sizes, "student.method.name": method, "stages": stages}, networks=("student",))
+
+
+def _masks_alone(config: ConfigDict, sizes: dict[str, Any]) -> dict[str, Any]:
+    """The student's training without pseudo labels: the teacher's stage with the student's settings.
+
+    Where the teacher has these settings anyway, this is the methods' teacher, which is trained once.
+    """
+    wanted = ranges.flattened(config.student) | {
+        key.removeprefix("student."): v for key, v in sizes.items() if key.startswith("student.")
+    }
+    wanted["method.name"] = _NAMES[CSST]
+    there = ranges.flattened(config.teacher)
+    differing = {f"teacher.{key}": value for key, value in wanted.items() if value != there[key]}
+    return {**sizes, **differing, "stages": "teacher,evaluate"}
+
+
+def _with_sizes(config: ConfigDict, workdir: pathlib.Path) -> tuple[dict[str, Any], ConfigDict]:
+    """Sizes that the configuration leaves open, chosen once for all runs, and the configuration with them."""
+    if not sized.is_open(config):
+        return {}, config
+    # A process of its own: the runs need the devices that JAX takes to look at the machine.
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        filled = ConfigDict(pool.submit(_chosen, config.to_dict(), workdir).result())
+    before, now = ranges.flattened(config), ranges.flattened(filled)
+    return {key: value for key, value in now.items() if value != before[key]}, filled
+
+
+def _chosen(config: dict[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
+    return sized.with_sizes(ConfigDict(config), workdir).to_dict()

@@ -1,0 +1,126 @@
+"""A study's page: tables in Markdown, which a terminal shows as well, and the chart beside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.storage import replacing
+from csst_jax.studying import chart, results
+from csst_jax.studying.arms import shown
+from csst_jax.studying.engine import OUTPUT_FILE, RUN_FILE, is_finished
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable, Sequence
+
+    from csst_jax.studying.arms import Run, Study
+    from csst_jax.studying.results import Row, Spread
+
+PAGE_FILE, CHART_FILE, JSON_FILE = "study.md", "study.svg", "study.json"
+_READ = (
+    "mIoU in percent on the validation split, of the weights after the last step. ± is the standard deviation over the "
+    "seeds. Steps are of the network that is scored; `before` counts those of the teacher that labelled for it. "
+    "Minutes are wall time: of that network's training, and of everything that leads to it, as if an arm had shared "
+    "nothing. Labels are the files of pseudo labels, in MiB. Memory is of the largest compiled training step, in MiB."
+)
+
+
+def write(study: Study, runs: Sequence[Run], workdir: pathlib.Path) -> list[Row]:
+    """Writes study.md, study.svg and study.json, each whole.
+
+    Returns:
+      The table's rows.
+
+    Raises:
+      CsstError: a run's results cannot be read.
+    """
+    table = results.rows(study, runs)
+    write_json(workdir / JSON_FILE, results.as_json(study, runs, table))
+    with replacing(workdir / PAGE_FILE) as made:
+        made.write_text(_page(study, runs, table), encoding="utf-8")
+    if table:
+        with replacing(workdir / CHART_FILE) as made:
+            made.write_text(chart.dots(table, study.title), encoding="utf-8")
+    return table
+
+
+def scores(study: Study, table: Sequence[Row]) -> str:
+    """The table of all rows."""
+    against = [f"− {study.reference}", "better in"] if study.reference else []
+    header = ["", "mIoU", "seeds", *against, "steps", "before", "min", "min in all", "labels", "memory"]
+    body = []
+    for row in table:
+        gain = [] if not against else ["", ""]
+        if row.gain is not None:
+            gain = [_percent(row.gain, sign=True), f"{row.better} of {row.gain.count}"]
+        body.append(
+            [
+                row.name,
+                _percent(row.miou),
+                str(row.miou.count),
+                *gain,
+                _number(row.steps),
+                _number(row.steps_before),
+                _number(row.training_s, 60, 1),
+                _number(row.total_s, 60, 1),
+                _number(row.label_bytes, 2**20, 2),
+                _number(row.memory_bytes, 2**20),
+            ]
+        )
+    return _table(header, body)
+
+
+def _page(study: Study, runs: Sequence[Run], table: Sequence[Row]) -> str:
+    parts = [f"# {study.title}", study.about, _READ] if study.about else [f"# {study.title}", _READ]
+    if table:
+        classes = dict.fromkeys(name for row in table for name in row.iou)
+        by_class = [[name, *(_percent(row.iou[name]) if name in row.iou else "" for row in table)] for name in classes]
+        parts += [scores(study, table), f"![mIoU of each arm and seed]({CHART_FILE})"]
+        parts += ["## IoU by class", _table(["", *(row.name for row in table)], by_class)]
+    else:
+        parts.append("No run is finished.")
+    seeds = [[row.name, *(_single(row.by_seed.get(seed)) for seed in study.seeds)] for row in table]
+    parts += ["## mIoU by seed", _table(["", *map(str, study.seeds)], seeds)] if table else []
+    if missing := [run for run in runs if not is_finished(run)]:
+        parts += ["## Not finished", "\n".join(f"* {run.name}: `{run.workdir / OUTPUT_FILE}`" for run in missing)]
+    parts += ["## Commands", "\n".join(f"    {shown(run.command)}" for run in runs)]
+    kept = [read_json(run.workdir / RUN_FILE)["versions"] for run in runs if is_finished(run)]
+    if kept:
+        names = dict.fromkeys(name for each in kept for name in each)
+        lines = [f"* {n}: {', '.join(dict.fromkeys(each[n] for each in kept if n in each))}" for n in names]
+        parts += ["## Versions", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """Markdown with aligned columns; the first one is text."""
+    rows = [list(map(_escaped, row)) for row in body]
+    widths = [max(3, *(len(row[i]) for row in (header, *rows))) for i in range(len(header))]
+    rule = ["-" * widths[0], *(f"{'-' * (width - 1)}:" for width in widths[1:])]
+    lines = [_line(header, widths), _line(rule, widths)]
+    return "\n".join([*lines, *(_line(row, widths) for row in rows)])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    aligned = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
+    return f"| {' | '.join(aligned)} |"
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+def _percent(spread: Spread, sign: bool = False) -> str:
+    if spread.mean is None:
+        return "–"
+    mean = f"{100 * spread.mean:{'+' if sign else ''}.1f}"
+    return mean if spread.deviation is None else f"{mean} ± {100 * spread.deviation:.1f}"
+
+
+def _single(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _number(spread: Spread, unit: float = 1, digits: int = 0) -> str:
+    return "–" if not spread.mean else f"{spread.mean / unit:,.{digits}f}"

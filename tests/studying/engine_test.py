@@ -1,0 +1,161 @@
+"""The grid runs once, goes on, shares, and survives what fails; processes are stood in for, but for one test."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from csst_jax.runtime.signals import Preempted
+from csst_jax.studying import arms, engine, sharing
+from csst_jax.studying.arms import Arm
+from csst_jax.types import CsstError
+from tests.studying import grid
+from tests.studying.grid import Made
+
+
+def run_all(runs, start, jobs=1):
+    written = []
+    failed = engine.run_all(runs, jobs, lambda: written.append(1), start=start, look_every_s=0.0)
+    return [run.name for run in failed], len(written)
+
+
+def test_each_run_once_and_a_second_time_none(tmp_path, capsys):
+    runs, start = grid.runs(tmp_path), Made(lambda run: 0.5)
+    assert run_all(runs, start) == ([], 7) and start.started == [run.name for run in runs]
+    again = Made(lambda run: 0.5)
+    assert run_all(grid.runs(tmp_path), again) == ([], 1) and again.started == []
+    assert "6 of 6 runs are finished already." in capsys.readouterr().out
+
+
+def test_a_failed_run_is_named_with_its_log_the_others_go_on_and_it_is_tried_again(tmp_path, capsys):
+    runs = grid.runs(tmp_path)
+    failed, _ = run_all(runs, Made(lambda run: None if run.name == "student, seed 0" else 0.5))
+    assert failed == ["student, seed 0"]
+    told = capsys.readouterr().out
+    assert f"FAILED, ended with status 2 (the disk is full.); its log is {runs[1].workdir / 'output.txt'}" in told
+    again = Made(lambda run: 0.5)
+    assert run_all(runs, again)[0] == [] and again.started == ["student, seed 0"]
+
+
+def test_a_run_that_was_told_to_stop_is_not_taken_for_finished(tmp_path):
+    process = lambda run: type("Ended", (), {"poll": staticmethod(lambda: 0)})  # noqa: E731
+    assert run_all(grid.runs(tmp_path)[:1], process)[0] == ["alone, seed 0"]
+
+
+def test_a_finished_run_of_other_settings_is_refused(tmp_path):
+    run_all(grid.runs(tmp_path), Made(lambda run: 0.5))
+    other = (Arm("alone", {"stages": "teacher,evaluate", "teacher.epochs": 7, "input.prefetch": 1}),)
+    with pytest.raises(CsstError, match=r"alone, seed 0 is finished .* What differs: .*7 now.* delete"):
+        run_all(grid.runs(tmp_path, grid.study(arms=other)), Made(lambda run: 0.5))
+
+
+def test_what_two_runs_have_in_common_is_made_once(tmp_path):
+    runs = grid.runs(tmp_path)
+    begun = {}
+
+    def start(run):
+        begun[run.name] = sorted(path.name for path in run.workdir.iterdir() if path.is_dir())
+        return Made(lambda run: 0.5)(run)
+
+    run_all(runs, start)
+    assert begun["alone, seed 0"] == [] and begun["student, seed 0"] == ["teacher"] == begun["student, seed 1"]
+    assert begun["one stage, seed 0"] == []
+    alone, student = runs[0].workdir / "teacher" / "DONE", runs[1].workdir / "teacher" / "DONE"
+    assert alone.stat().st_ino == student.stat().st_ino, "a second name of the same bytes"
+
+
+def test_pairs_ask_for_the_same_in_every_key_that_counts(tmp_path):
+    def keys(**changes):
+        own = grid.study(arms=(Arm("a", {k.replace("__", "."): v for k, v in changes.items()}),), reference="")
+        return sharing.keys(grid.runs(tmp_path, own)[0])
+
+    first = keys()
+    assert set(first) == {"teacher", "pseudo_labels", "teacher/evaluation"}
+    assert keys(student__epochs=3, input__prefetch=1) == first
+    assert keys(teacher__method__mean_teacher__weight=3.0) == first, "of a method that is not chosen"
+    assert not set(keys(teacher__epochs=3).values()) & set(first.values())
+    assert not set(keys(data__labelled_ids="x").values()) & set(first.values())
+    assert keys(label__flip=True)["teacher"] == first["teacher"]
+    assert keys(label__flip=True)["pseudo_labels"] != first["pseudo_labels"]
+    assert keys(evaluate__flip=True)["teacher/evaluation"] != first["teacher/evaluation"]
+    assert keys(teacher__crop_px=-1) == {}, "sizes are chosen by each run"
+    assert grid.runs(tmp_path)[3].seed == 1 and sharing.keys(grid.runs(tmp_path)[3]) != sharing.keys(grid.runs(tmp_path)[0])
+
+
+def test_several_at_a_time_wait_for_a_teacher_that_is_being_trained(tmp_path):
+    runs, order, alive = grid.runs(tmp_path), [], []
+
+    class Process:
+        def __init__(self, run):
+            self.run, self.looks = run, 0
+            order.append(run.name)
+            alive.append(run.name)
+            assert len(alive) <= 2
+            self.pid = 0
+
+        def poll(self):
+            self.looks += 1
+            if self.looks < 3:
+                return None
+            if self.run.name in alive:
+                alive.remove(self.run.name)
+                grid.leave(self.run, 0.5)
+            return 0
+
+    assert run_all(runs, Process, jobs=2)[0] == []
+    assert order[:2] == ["alone, seed 0", "one stage, seed 0"] and order[2] == "student, seed 0"
+
+
+SAVES = """
+import signal, sys, time, pathlib
+def leave(number, frame):
+    pathlib.Path(sys.argv[1], "saved").write_text(str(number)); sys.exit(130)
+signal.signal(signal.SIGINT, leave)
+pathlib.Path(sys.argv[1], "up").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_handed_on_and_waits_until_all_have_saved(tmp_path):
+    runs = grid.runs(tmp_path)[:1]
+    seen = []
+
+    def start(run):
+        process = subprocess.Popen([sys.executable, "-S", "-c", SAVES, str(run.workdir)])
+        seen.append(process)
+        return process
+
+    def finished():
+        if seen:
+            return
+
+    def interrupt(number, frame):
+        raise Preempted("Ctrl-C", signal.SIGINT)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+
+        def later():
+            while not (runs[0].workdir / "up").exists():
+                threading.Event().wait(0.02)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        threading.Thread(target=later, daemon=True).start()
+        with pytest.raises(Preempted):
+            engine.run_all(runs, 1, finished, start=start, look_every_s=0.02)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen[0].returncode == 130 and (runs[0].workdir / "saved").read_text() == str(int(signal.SIGINT))
+
+
+def test_run_json_holds_command_and_versions(tmp_path):
+    runs = grid.runs(tmp_path)[:1]
+    run_all(runs, Made(lambda run: 0.5))
+    kept = json.loads((runs[0].workdir / "run.json").read_text(encoding="utf-8"))
+    assert kept["command"] == list(runs[0].command) and kept["versions"]["jax"]
+    assert arms.shown(runs[0].command).startswith("python -m csst_jax.main --config=base")
