@@ -66,8 +66,8 @@ def dots(table: Sequence[Row], title: str) -> str:
 
 def _ticks(low: float, high: float, about: int = 6) -> list[float]:
     """Round values that cover a range, with some room at both ends."""
-    span = max(high - low, 1.0)
-    low, high = max(0.0, low - 0.05 * span), min(100.0, high + 0.05 * span)
+    half, middle = 0.55 * max(high - low, 1.0), (low + high) / 2
+    low, high = max(0.0, middle - half), min(100.0, middle + half)
     power = 10.0 ** math.floor(math.log10((high - low) / about))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if (high - low) / (power * factor) <= about)
     first = math.floor(low / step)

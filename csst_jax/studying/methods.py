@@ -93,9 +93,8 @@ def _masks_alone(config: ConfigDict, sizes: dict[str, Any]) -> dict[str, Any]:
 
     Where the teacher has these settings anyway, this is the methods' teacher, which is trained once.
     """
-    wanted = ranges.flattened(config.student) | {
-        key.removeprefix("student."): v for key, v in sizes.items() if key.startswith("student.")
-    }
+    own = {key.removeprefix("student."): value for key, value in sizes.items() if key.startswith("student.")}
+    wanted = ranges.flattened(config.student) | own
     wanted["method.name"] = _NAMES[CSST]
     there = ranges.flattened(config.teacher)
     differing = {f"teacher.{key}": value for key, value in wanted.items() if value != there[key]}

@@ -34,9 +34,7 @@ def load(chosen: str) -> Study:
     """
     path = _OURS / f"{chosen}.py" if chosen in names() else pathlib.Path(chosen).expanduser()
     if not path.is_file() or path.suffix != ".py":
-        raise CsstError(
-            f"--config={chosen}: no such Python file. These studies come with csst_jax: {', '.join(names())}."
-        )
+        raise CsstError(f"--config={chosen}: no such Python file. These come with csst_jax: {', '.join(names())}.")
     spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
     assert spec is not None and spec.loader is not None  # it ends in .py
     module = importlib.util.module_from_spec(spec)
@@ -54,6 +52,6 @@ def load(chosen: str) -> Study:
         raise CsstError(f"--config={path}{at}: {type(error).__name__}: {error}") from error
     if not isinstance(study, Study):
         raise CsstError(
-            f"--config={path}: get_study returns a {type(study).__name__}. It should look like this:\n\n{_EXAMPLE}"
+            f"--config={path}: get_study returns {type(study).__name__}. It should look like this:\n\n{_EXAMPLE}"
         )
     return study

@@ -83,7 +83,9 @@ def test_pairs_ask_for_the_same_in_every_key_that_counts(tmp_path):
     assert keys(label__flip=True)["pseudo_labels"] != first["pseudo_labels"]
     assert keys(evaluate__flip=True)["teacher/evaluation"] != first["teacher/evaluation"]
     assert keys(teacher__crop_px=-1) == {}, "sizes are chosen by each run"
-    assert grid.runs(tmp_path)[3].seed == 1 and sharing.keys(grid.runs(tmp_path)[3]) != sharing.keys(grid.runs(tmp_path)[0])
+    assert grid.runs(tmp_path)[3].seed == 1 and sharing.keys(grid.runs(tmp_path)[3]) != sharing.keys(
+        grid.runs(tmp_path)[0]
+    )
 
 
 def test_several_at_a_time_wait_for_a_teacher_that_is_being_trained(tmp_path):
@@ -130,10 +132,6 @@ def test_ctrl_c_is_handed_on_and_waits_until_all_have_saved(tmp_path):
         seen.append(process)
         return process
 
-    def finished():
-        if seen:
-            return
-
     def interrupt(number, frame):
         raise Preempted("Ctrl-C", signal.SIGINT)
 
@@ -147,7 +145,7 @@ def test_ctrl_c_is_handed_on_and_waits_until_all_have_saved(tmp_path):
 
         threading.Thread(target=later, daemon=True).start()
         with pytest.raises(Preempted):
-            engine.run_all(runs, 1, finished, start=start, look_every_s=0.02)
+            engine.run_all(runs, 1, lambda: None, start=start, look_every_s=0.02)
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert seen[0].returncode == 130 and (runs[0].workdir / "saved").read_text() == str(int(signal.SIGINT))

@@ -26,7 +26,9 @@ def study(**fields):
         Arm("student"),
         Arm("one stage", {"stages": "student,evaluate", "student.method.name": "mean_teacher"}),
     )
-    return Study(**({"title": "A study", "config": "base", "arms": given, "seeds": (0, 1), "reference": "alone"} | fields))
+    return Study(
+        **({"title": "A study", "config": "base", "arms": given, "seeds": (0, 1), "reference": "alone"} | fields)
+    )
 
 
 def runs(directory, own=None):

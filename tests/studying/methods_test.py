@@ -1,0 +1,75 @@
+"""Which arms a comparison has, and what each of them changes."""
+
+import pytest
+
+from csst_jax.methods import METHODS
+from csst_jax.studying import methods
+from csst_jax.types import CsstError
+
+
+@pytest.fixture
+def config(tiny_config, tiny_data, tmp_path):
+    ids = tmp_path / "ids.txt"
+    ids.write_text("image00\nimage01\n")
+    found = tiny_config(tiny_data)
+    found.data.labelled_ids = str(ids)
+    return found
+
+
+def arms(config, tmp_path, names=("csst",)):
+    return {arm.name: arm for arm in methods.study(config, "base", names, (0,), tmp_path).arms}
+
+
+def test_masks_alone_and_oracle_stand_beside_the_methods(config, tmp_path):
+    found = arms(config, tmp_path, ("supervised", "mean_teacher"))
+    assert list(found) == ["masks_alone", "csst", "mean_teacher", "oracle"]
+    assert found["csst"].changes == {"student.method.name": "supervised", "stages": "teacher,label,student,evaluate"}
+    assert found["mean_teacher"].changes == {"student.method.name": "mean_teacher", "stages": "student,evaluate"}
+    assert found["masks_alone"].changes == {"stages": "teacher,evaluate"}, "the teacher's settings are the student's"
+    assert found["oracle"].changes == {"stages": "teacher,evaluate", "data.labelled_ids": ""}
+    config.data.labelled_ids = ""
+    assert "oracle" not in arms(config, tmp_path), "the pool has no masks"
+
+
+def test_masks_alone_is_trained_as_the_student_is(config, tmp_path):
+    config.student.epochs, config.student.lr.base, config.student.method.name = 7, 0.5, "real_and_pseudo"
+    config.student.samples_per_epoch = 0
+    found = arms(config, tmp_path)
+    assert found["masks_alone"].changes == {
+        "stages": "teacher,evaluate", "teacher.epochs": 7, "teacher.lr.base": 0.5,
+        "teacher.samples_per_epoch": 8, "student.samples_per_epoch": 8,
+    }  # fmt: skip
+    assert found["csst"].changes["student.samples_per_epoch"] == 8, "2 with masks and 6 without"
+
+
+@pytest.mark.parametrize("name,two", [("supervised", True), ("real_and_pseudo", True), ("mean_teacher", False)])
+def test_stages_follow_from_the_streams_of_a_method(config, name, two):
+    assert methods.two_stages(config, name) == two
+
+
+def test_every_method_is_known_and_the_papers_by_its_name():
+    assert set(methods.known()) == {*METHODS, "csst"} - {"supervised"}
+
+
+def test_a_method_without_pseudo_labels_by_its_settings_has_one_stage(config):
+    config.student.method.real_and_pseudo.pseudo_parts = 0
+    assert not methods.two_stages(config, "real_and_pseudo")
+
+
+@pytest.mark.parametrize("names", [(), ("csst", "supervised"), ("mean_techer",)])
+def test_wrong_lists_of_methods_are_refused(config, tmp_path, names):
+    with pytest.raises(CsstError, match=r"mean_teacher"):
+        arms(config, tmp_path, names)
+
+
+@pytest.mark.slow
+def test_open_sizes_are_chosen_once_for_all(config, tmp_path):
+    config.teacher.batch_size = config.student.batch_size = config.student.samples_per_epoch = -1
+    found = arms(config, tmp_path, ("csst", "mean_teacher"))
+    assert (tmp_path / "sizes.json").exists()
+    keys = ("student.batch_size", "student.samples_per_epoch", "teacher.batch_size")
+    sizes = {key: found["csst"].changes[key] for key in keys}
+    assert min(sizes.values()) > 0
+    assert {key: found["mean_teacher"].changes[key] for key in keys} == sizes
+    alone = found["masks_alone"].changes
+    assert alone.get("teacher.samples_per_epoch", 16) == sizes["student.samples_per_epoch"]

@@ -1,0 +1,98 @@
+"""Tables, chart and JSON of made-up scores, whose means and deviations are known."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from csst_jax.studying import chart, engine, page, results
+from csst_jax.studying.arms import Arm
+from csst_jax.studying.results import Spread
+from tests.studying import grid
+from tests.studying.grid import Made
+
+SCORES = {"alone": (0.50, 0.52), "student": (0.54, 0.60), "one stage": (0.51, 0.51)}
+
+
+def made(directory, own=None, skip=()):
+    """The study's runs, of which some were not finished."""
+    own = own or grid.study()
+    runs = grid.runs(directory, own)
+    start = Made(lambda run: None if run.name in skip else SCORES[run.arm.name][run.seed])
+    engine.run_all(runs, 1, lambda: None, start=start, look_every_s=0.0)
+    return own, runs
+
+
+def test_rows_have_mean_deviation_and_gains_seed_by_seed(tmp_path):
+    own, runs = made(tmp_path)
+    alone, student, one = results.rows(own, runs)
+    assert [row.name for row in (alone, student, one)] == ["alone", "student", "one stage"]
+    assert student.miou.mean == pytest.approx(0.57)
+    assert student.miou.deviation == pytest.approx(0.03 * 2**0.5), "of two values: their distance over root two"
+    assert student.gain.mean == pytest.approx(0.06) and (student.better, student.gain.count) == (2, 2)
+    assert one.gain.mean == pytest.approx(0.0) and one.better == 1
+    assert alone.gain is None
+    assert student.iou["pole"].mean == pytest.approx(0.47)
+    assert (student.steps.mean, student.steps_before.mean, one.steps_before.mean) == (500, 500, 0)
+    assert student.training_s.mean == 60 and alone.total_s.mean == 64
+    assert student.total_s.mean == 60 * 3 + 2, "teacher, labels, student, and its half of the evaluation"
+    assert student.label_bytes.mean == 2**20 and alone.label_bytes.mean is None
+    assert student.memory_bytes.mean == 2**23
+
+
+def test_gains_are_of_seeds_that_both_have(tmp_path):
+    own, runs = made(tmp_path, skip=("alone, seed 1", "one stage, seed 0", "one stage, seed 1"))
+    alone, student = results.rows(own, runs)
+    assert student.miou.count == 2 and student.gain == Spread(pytest.approx(0.04), None, 1) and student.better == 1
+    assert alone.miou.deviation is None
+
+
+def test_an_arm_may_show_several_networks(tmp_path):
+    arms = (Arm("alone", networks=("teacher", "student")), Arm("student"))
+    own, runs = made(tmp_path, grid.study(arms=arms, reference=""))
+    assert [row.name for row in results.rows(own, runs)] == ["alone: teacher", "alone: student", "student"]
+
+
+def test_the_page_has_what_a_reader_needs(tmp_path):
+    own, runs = made(tmp_path, skip=("one stage, seed 1",))
+    page.write(own, runs, tmp_path)
+    text = (tmp_path / "study.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    header, rows = cells[0], {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:5]}
+    assert header[1:5] == ["mIoU", "seeds", "− alone", "better in"]
+    assert rows["student"]["mIoU"] == "57.0 ± 4.2" and rows["student"]["− alone"] == "+6.0 ± 2.8"
+    assert rows["student"]["better in"] == "2 of 2" and rows["student"]["labels"] == "1.00"
+    assert rows["one stage"]["mIoU"] == "51.0" and rows["one stage"]["before"] == "–"
+    assert ["pole", "41.0 ± 1.4", "47.0 ± 4.2", "41.0"] in cells
+    assert ["student", "54.0", "60.0"] in cells and ["one stage", "51.0", "–"] in cells
+    assert f"* one stage, seed 1: `{runs[-1].workdir / 'output.txt'}`" in text
+    assert text.count("    python -m csst_jax.main --config=base") == 6 and "* jax: " in text
+    kept = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
+    assert kept["rows"][1]["miou"]["mean"] == pytest.approx(0.57) and kept["missing"] == ["one stage, seed 1"]
+
+
+def test_a_study_of_which_nothing_is_finished_has_a_page(tmp_path):
+    own, runs = grid.study(), grid.runs(tmp_path)
+    assert page.write(own, runs, tmp_path) == []
+    assert "No run is finished." in (tmp_path / "study.md").read_text(encoding="utf-8")
+    assert not (tmp_path / "study.svg").exists()
+
+
+def test_the_chart_has_a_dot_for_each_seed_in_the_order_of_the_scores(tmp_path):
+    own, runs = made(tmp_path)
+    svg = ElementTree.fromstring(chart.dots(results.rows(own, runs), "a < b"))
+    places = {dot[0].text: float(dot.get("cx")) for dot in svg.iter("{http://www.w3.org/2000/svg}circle")}
+    assert len(list(svg.iter("{http://www.w3.org/2000/svg}circle"))) == 6
+    ordered = sorted(places, key=lambda words: float(words.partition(": ")[2]))
+    assert sorted(places.values()) == [places[words] for words in ordered]
+    width = float(svg.get("width"))
+    assert all(0 < x < width for x in places.values())
+    assert svg[0].text == "a < b"
+
+
+@pytest.mark.parametrize("low,high", [(50.0, 50.0), (0.0, 0.1), (99.9, 100.0), (12.0, 73.0), (50.1, 50.4)])
+def test_ticks_are_round_and_cover_the_range(low, high):
+    ticks = chart._ticks(low, high)
+    assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 9
+    assert all(re.fullmatch(r"-?\d+(\.\d{1,2})?", f"{tick:g}") for tick in ticks)
