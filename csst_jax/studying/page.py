@@ -22,7 +22,7 @@ _READ = (
     "mIoU in percent on the validation split, of the weights after the last step. ± is the standard deviation over the "
     "seeds. Steps are of the network that is scored; `before` counts those of the teacher that labelled for it. "
     "Minutes are wall time: of that network's training, and of everything that leads to it, as if an arm had shared "
-    "nothing. Labels are the files of pseudo labels, in MiB. Memory is of the largest compiled training step, in MiB."
+    "nothing. Labels are the files of pseudo labels. Memory is of the largest compiled training step, on one device."
 )
 
 
@@ -48,7 +48,7 @@ def write(study: Study, runs: Sequence[Run], workdir: pathlib.Path) -> list[Row]
 def scores(study: Study, table: Sequence[Row]) -> str:
     """The table of all rows."""
     against = [f"− {study.reference}", "better in"] if study.reference else []
-    header = ["", "mIoU", "seeds", *against, "steps", "before", "min", "min in all", "labels", "memory"]
+    header = ["", "mIoU", "seeds", *against, "steps", "before", "min", "min in all", "labels, MiB", "memory, MiB"]
     body = []
     for row in table:
         gain = [] if not against else ["", ""]
@@ -114,7 +114,7 @@ def _escaped(cell: str) -> str:
 def _percent(spread: Spread, sign: bool = False) -> str:
     if spread.mean is None:
         return "–"
-    mean = f"{100 * spread.mean:{'+' if sign else ''}.1f}"
+    mean = f"{round(100 * spread.mean, 1) + 0.0:{'+' if sign else ''}.1f}".replace("-", "−")  # + 0.0: never −0.0
     return mean if spread.deviation is None else f"{mean} ± {100 * spread.deviation:.1f}"
 
 

@@ -24,9 +24,8 @@ def test_runs_are_every_arm_with_every_seed_and_their_commands_hold_what_differs
 
 
 def test_what_changes_no_score_is_not_asked_for(tmp_path):
-    own = grid.study(
-        arms=(Arm("a", {"input.prefetch": 2, "checkpoint.every_s": 1.0, "teacher.epochs": 2}),), reference=""
-    )
+    changes = {"input.prefetch": 2, "checkpoint.every_s": 1.0, "teacher.epochs": 2}
+    own = grid.study(arms=(Arm("a", changes),), reference="")
     assert grid.runs(tmp_path, own)[0].asked() == {"data.dir": "data", "teacher.epochs": 2}
 
 

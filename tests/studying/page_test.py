@@ -62,7 +62,8 @@ def test_the_page_has_what_a_reader_needs(tmp_path):
     header, rows = cells[0], {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:5]}
     assert header[1:5] == ["mIoU", "seeds", "− alone", "better in"]
     assert rows["student"]["mIoU"] == "57.0 ± 4.2" and rows["student"]["− alone"] == "+6.0 ± 2.8"
-    assert rows["student"]["better in"] == "2 of 2" and rows["student"]["labels"] == "1.00"
+    assert rows["one stage"]["− alone"] == "+1.0"
+    assert rows["student"]["better in"] == "2 of 2" and rows["student"]["labels, MiB"] == "1.00"
     assert rows["one stage"]["mIoU"] == "51.0" and rows["one stage"]["before"] == "–"
     assert ["pole", "41.0 ± 1.4", "47.0 ± 4.2", "41.0"] in cells
     assert ["student", "54.0", "60.0"] in cells and ["one stage", "51.0", "–"] in cells
@@ -96,3 +97,9 @@ def test_ticks_are_round_and_cover_the_range(low, high):
     ticks = chart._ticks(low, high)
     assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 9
     assert all(re.fullmatch(r"-?\d+(\.\d{1,2})?", f"{tick:g}") for tick in ticks)
+
+
+def test_percent_has_a_true_minus_and_no_negative_zero():
+    assert page._percent(Spread(-0.0123, 0.01, 2), sign=True) == "−1.2 ± 1.0"
+    assert page._percent(Spread(-0.0001, None, 1), sign=True) == "+0.0"
+    assert page._percent(Spread(None, None, 0)) == "–"
