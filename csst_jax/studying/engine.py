@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 """In each run's directory: what it was asked for, its command and the versions of what it ran with."""
 OUTPUT_FILE = "output.txt"
-"""Beside it: all that its processes printed."""
+"""Beside it: all that its last process printed; log.txt has the lines of the log of all."""
 _LOOK_EVERY_S = 0.5
 _OTHERS_END_S = 120.0
 _PACKAGES = ("csst_jax", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -162,7 +162,7 @@ def _prepare(run: Run, runs: Sequence[Run], number: str) -> None:
 
 def _process(run: Run) -> subprocess.Popen[bytes]:
     """The run's command. It is told by SIGTERM, and saves, when this process is killed."""
-    with (run.workdir / OUTPUT_FILE).open("ab") as output:
+    with (run.workdir / OUTPUT_FILE).open("wb") as output:
         return subprocess.Popen(
             run.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
         )

@@ -1,11 +1,12 @@
 """The grid runs once, goes on, shares, and survives what fails; processes are stood in for, but for one test."""
 
+import dataclasses
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -116,6 +117,7 @@ import signal, sys, time, pathlib
 def leave(number, frame):
     pathlib.Path(sys.argv[1], "saved").write_text(str(number)); sys.exit(130)
 signal.signal(signal.SIGINT, leave)
+print("begun", flush=True)
 pathlib.Path(sys.argv[1], "up").touch()
 time.sleep(60)
 """
@@ -123,31 +125,26 @@ time.sleep(60)
 
 @pytest.mark.slow
 def test_ctrl_c_is_handed_on_and_waits_until_all_have_saved(tmp_path):
-    runs = grid.runs(tmp_path)[:1]
-    seen = []
-
-    def start(run):
-        process = subprocess.Popen([sys.executable, "-S", "-c", SAVES, str(run.workdir)])
-        seen.append(process)
-        return process
+    first = grid.runs(tmp_path)[0]
+    command = (sys.executable, "-S", "-c", SAVES, str(first.workdir))
 
     def interrupt(number, frame):
         raise Preempted("Ctrl-C", signal.SIGINT)
 
+    def later():
+        while not (first.workdir / "up").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
     before = signal.signal(signal.SIGUSR1, interrupt)
     try:
-
-        def later():
-            while not (runs[0].workdir / "up").exists():
-                threading.Event().wait(0.02)
-            os.kill(os.getpid(), signal.SIGUSR1)
-
         threading.Thread(target=later, daemon=True).start()
         with pytest.raises(Preempted):
-            engine.run_all(runs, 1, lambda: None, start=start, look_every_s=0.02)
+            engine.run_all([dataclasses.replace(first, command=command)], 1, lambda: None, look_every_s=0.02)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert seen[0].returncode == 130 and (runs[0].workdir / "saved").read_text() == str(int(signal.SIGINT))
+    assert (first.workdir / "saved").read_text() == str(int(signal.SIGINT))
+    assert (first.workdir / "output.txt").read_text() == "begun\n"
 
 
 def test_run_json_holds_command_and_versions(tmp_path):

@@ -42,7 +42,9 @@ def test_masks_alone_is_trained_as_the_student_is(config, tmp_path):
     assert found["csst"].changes["student.samples_per_epoch"] == 8, "2 with masks and 6 without"
 
 
-@pytest.mark.parametrize("name,two", [("supervised", True), ("real_and_pseudo", True), ("mean_teacher", False)])
+@pytest.mark.parametrize(
+    "name,two", [("supervised", True), ("real_and_pseudo", True), ("mean_teacher", False), ("cps", False)]
+)
 def test_stages_follow_from_the_streams_of_a_method(config, name, two):
     assert methods.two_stages(config, name) == two
 
