@@ -57,7 +57,9 @@ def waits(run: Run, running: Sequence[Run]) -> bool:
 
 
 def link(run: Run, others: Sequence[Run]) -> list[str]:
-    """Gives a run what others have finished, if it has not begun it; each directory appears whole.
+    """Gives a run what others have finished; each directory appears whole.
+
+    What the run has begun of it itself goes: it would come to the same. Call it while nobody else has the workdir.
 
     Returns:
       A line for each stage: whose it is.
@@ -66,12 +68,14 @@ def link(run: Run, others: Sequence[Run]) -> list[str]:
     for stage, key in missing(run).items():
         target = run.workdir / stage
         source = next((o for o in others if o is not run and finished(o, stage) and keys(o).get(stage) == key), None)
-        if source is None or target.exists():
+        if source is None or (stage == SCORES and not finished(run, TEACHER)):
             continue
         partial = target.with_name(f"{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source.workdir / stage, partial, copy_function=_link, ignore=shutil.ignore_patterns(*_OWN))
+        if target.exists():
+            shutil.rmtree(target)
         partial.rename(target)
         told.append(f"{stage} of {source.name}")
     return told

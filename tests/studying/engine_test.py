@@ -69,6 +69,19 @@ def test_what_two_runs_have_in_common_is_made_once(tmp_path):
     assert alone.stat().st_ino == student.stat().st_ino, "a second name of the same bytes"
 
 
+def test_a_stage_that_a_run_has_begun_gives_way_to_a_finished_one(tmp_path):
+    alone, student = grid.runs(tmp_path)[:2]
+    (student.workdir / "teacher" / "checkpoints").mkdir(parents=True)
+    grid.leave(alone, 0.5)
+    (alone.workdir / "teacher" / "evaluation").mkdir()
+    (alone.workdir / "teacher" / "evaluation" / "DONE").touch()
+    told = sharing.link(student, [alone, student])
+    assert told == ["teacher of alone, seed 0", "teacher/evaluation of alone, seed 0"]
+    left = sorted(path.relative_to(student.workdir).as_posix() for path in student.workdir.rglob("*"))
+    assert left == ["teacher", "teacher/DONE", "teacher/evaluation", "teacher/evaluation/DONE"]
+    assert sharing.link(student, [alone, student]) == [], "once"
+
+
 def test_pairs_ask_for_the_same_in_every_key_that_counts(tmp_path):
     def keys(**changes):
         own = grid.study(arms=(Arm("a", {k.replace("__", "."): v for k, v in changes.items()}),), reference="")
