@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Mapping, Sequence
 
-_NO_RESULT = ("checkpoint.", "input.", "log_every_steps", "compilation_cache_dir", "evaluate.num_pictures")
+_NO_RESULT = (
+    "checkpoint.", "input.", "profile.", "wandb.", "log_every_steps", "compilation_cache_dir",
+    "evaluate.num_pictures", "evaluate.every_epochs", "evaluate.images_while_training",
+)  # fmt: skip
 """Keys that change no score."""
 
 

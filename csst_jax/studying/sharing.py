@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from csst_jax.studying.arms import Run
 
 TEACHER, LABELS, SCORES = "teacher", "pseudo_labels", "teacher/evaluation"
+_OF_ONE_STAGE = ("stages", "teacher", "label", "student", "baseline", "evaluate")
 _OWN = ("checkpoints*", "evaluation", "*.partial")
 """What is not linked along: the model file is all that later stages read, and `SCORES` are a stage of their own."""
 
@@ -34,8 +35,8 @@ def keys(run: Run) -> dict[str, str]:
     config, stages = run.config, run.stages
     if sized.is_open(config) or TEACHER not in stages:
         return {}
-    common = {name: config[name].to_dict() for name in ("data", "mesh", "normalisation")}
-    teacher = {**common, "seed": run.seed, "teacher": resolve.requested(config.teacher.to_dict(), {}).whole}
+    common = {key: value for key, value in run.asked().items() if key.partition(".")[0] not in _OF_ONE_STAGE}
+    teacher = {**common, "teacher": resolve.requested(config.teacher.to_dict(), {}).whole}
     found = {TEACHER: fingerprint(teacher)}
     if "label" in stages:
         found[LABELS] = fingerprint([teacher, config.label.to_dict()])

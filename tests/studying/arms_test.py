@@ -2,6 +2,7 @@
 
 import pytest
 
+from csst_jax.settings import ranges
 from csst_jax.studying import arms
 from csst_jax.studying.arms import Arm, Study
 from csst_jax.types import CsstError
@@ -74,3 +75,7 @@ def test_some_of_the_arms_and_other_seeds():
     with pytest.raises(CsstError, match="--arms: unknown 'x'"):
         grid.study().only(("x",), ())
     assert Study("t", "base", (Arm("a/b c"),)).seeds == (0, 1, 2) and arms.directory_name("a/b c+") == "a_b_c+"
+
+
+def test_keys_without_a_result_are_keys():
+    assert [name for name in arms._NO_RESULT if not any(key.startswith(name) for key in ranges.known_keys())] == []
