@@ -53,7 +53,8 @@ def place(image_id: str, seed: int) -> float:
     >>> place("photo 1", 0) == place("photo 1", 0) != place("photo 1", 1)
     True
     """
-    digest = hashlib.sha256(f"{seed}/{image_id}".encode()).digest()
+    # A name that is not UTF-8 is refused later, with all other problems.
+    digest = hashlib.sha256(f"{seed}/{image_id}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

@@ -108,7 +108,10 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, weights, caps
         (("--format=onnx", "--size=0x64", f"--out={out}/a.onnx"), "--size=0x64 is not of the form"),
         (("--format=onnx", "--size=8x8", "--target=smp", f"--out={out}/a.onnx"), "is for --format=pytorch"),
         (("--format=stablehlo", "--size=8x8", "--tolerance=1", f"--out={out}/a.stablehlo"), "is for --format=onnx"),
-        (("--format=pytorch", f"--out={out}/a.pth"), "needs --target, whose code is to load it: mmseg or smp."),
+        (
+            ("--format=pytorch", f"--out={out}/a.pth"),
+            "needs --target, whose code is to load it: mmseg or smp or unimatch_v2.",
+        ),
         (("--format=pytorch", "--target=mmseg", "--argmax", f"--out={out}/a.pth"), "leave out --size, --preprocess"),
         (("--format=pytorch", "--target=smp", f"--out={out}/a.pth"), "has no 'fast_scnn'"),
         (("--format=stablehlo", "--size=8x8", f"--out={weights}/student/model.safetensors/a.stablehlo"), "is a file"),

@@ -121,7 +121,7 @@ CASES = {
     "folder: name of a path": (folder_of(None, name="../mine"), "--name=../mine must be lower-case"),
     "folder: no workers": (folder_of(None, "--num_workers=0"), "--num_workers=0 must be 1 or more"),
     "folder: data directory is a file": (folder_of(put("data", b"")), "cannot store data set 'mine'"),
-    "folder: made from another source": (folder_of(another_source), "was made from another source"),
+    "folder: made from another source": (folder_of(another_source), "and now ground, thing, sky"),
     "folder: being prepared": (folder_of(locked), "another process is preparing"),
     "classes: one word": (folder_of(None, classes="road"), "--classes=road is neither a file nor a list"),
     "classes: one twice": (folder_of(None, classes="a,b,a"), "'a'"),
