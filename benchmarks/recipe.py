@@ -71,16 +71,25 @@ class Arm:
 
 _STRONG_MASKS = {"name": "real_and_pseudo", "real_and_pseudo.pseudo_parts": 0, "real_and_pseudo.real_view": "strong"}
 _LABELS = {"flip": True, "class_portion": 0.5}
-_RECIPE = {f"label.{key}": value for key, value in _LABELS.items()} | {"student.method.name": "real_and_pseudo"}
+_HALF = {f"label.{key}": value for key, value in _LABELS.items()} | {"student.method.name": "real_and_pseudo"}
+_TWICE = {"batch_size": 2 * _BATCH, "samples_per_epoch": 2 * _CROPS_AN_EPOCH}
+_RECIPE = _HALF | {f"student.{key}": value for key, value in _TWICE.items()}
+_RECIPE |= {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind in ("real", "pseudo")}
 ARMS = (
     Arm("baseline", "teacher", "teacher,evaluate", {}),
     Arm("student", "student", "label,student,evaluate", _RECIPE),
+    Arm("student_half", "student", "label,student,evaluate", _HALF),
+    Arm("baseline_twice", "teacher", "teacher,evaluate", {f"teacher.{key}": value for key, value in _TWICE.items()}),
     Arm("oracle", "teacher", "teacher,evaluate", {}, all_masks=True),
     Arm("strong_masks", "teacher", "teacher,evaluate", {f"teacher.method.{k}": v for k, v in _STRONG_MASKS.items()}),
     Arm("csst", "student", "label,student,evaluate", {}),
     Arm("csst_uniform", "student", "label,student,evaluate", {"student.sampler.name": "uniform"}),
 )
-"""`baseline` is masks alone. A student's teacher is the baseline, so both take as many steps."""
+"""`baseline` is masks alone. A student's teacher is the baseline, so both take as many steps.
+
+The recipe's step has the baseline's real crops, and as many pseudo-labelled ones. `student_half` has as many crops in
+all as the baseline, half of them real. `baseline_twice` is masks alone with as many crops as the recipe.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

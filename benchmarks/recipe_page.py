@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 TITLES = {
     "baseline": "masks alone",
+    "baseline_twice": "masks alone, 16 crops",
     "strong_masks": "masks alone, strong augmentation",
     "csst": "CSST (paper)",
     "csst_uniform": "CSST, uniform crops",
+    "student_half": "recipe, 8 crops",
     "student": "recipe",
     "oracle": "all masks",
 }
@@ -53,8 +55,9 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
         "Written by `python -m benchmarks.recipe page` from `logs/recipe-TASK-STEPS-SEED.json`; do not edit. "
         "`python -m benchmarks.recipe run` writes the logs.",
         "",
-        f"All networks of a row take the same number of steps of 8 crops of {sides} pixels. A student's teacher is the "
-        "network of *masks alone* in the same row. Scores are mIoU in percent of the last weights; with several "
+        f"All networks of a row take the same number of steps of 8 crops of {sides} pixels. A step of the *recipe* has "
+        "the 8 real crops of masks alone, and 8 with pseudo labels; *recipe, 8 crops* has 4 of each. A student's "
+        "teacher is the network of *masks alone* in the same row. Scores are mIoU in percent of the last weights; with several "
         "seeds the mean, and in brackets the number of seeds. *Room* is all masks minus masks alone: no use of pseudo "
         "labels can be expected to gain more.",
         "",

@@ -40,4 +40,7 @@ def get_config(arg: str = "") -> ConfigDict:
     for stage in (c.teacher, c.student):
         if stage.pretrained:  # 1,500 steps each: the teacher's score is that of masks alone for as many steps
             stage.samples_per_epoch, stage.epochs = 400, 30
+    if c.student.method.name == "real_and_pseudo":  # a step has the teacher's real crops, and as many of the pool's
+        c.student.batch_size, c.student.samples_per_epoch = 16, 800
+        c.student.method.real_and_pseudo.real_weight = c.student.method.real_and_pseudo.pseudo_weight = 1.0
     return c
