@@ -13,7 +13,6 @@ SMALLER = {"epochs": 1, "samples_per_epoch": 8, "crop_px": 64}
 
 
 @pytest.mark.slow
-@pytest.mark.essential("the demo")
 def test_the_demos_scenes_train_a_teacher_and_a_student(tmp_path):
     def ran(module, *arguments):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
