@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks import whole_file
 from csst_jax import build
 from csst_jax.data.chosen import Data
 from csst_jax.data.statistics import class_statistics
@@ -58,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "run":
             found = measured(options.checkpoint, options.data_dir, options.labelled_ids)
             path = options.logs / f"label_quality-{options.name}.json"
-            _write(path, json.dumps({"name": options.name, **found}, indent=1) + "\n")
+            whole_file.write_json(path, {"name": options.name, **found})
         else:
             path = options.logs.parent / "label_quality.md"
-            _write(path, page_of(options.logs))
+            whole_file.write(path, page_of(options.logs))
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -162,14 +162,6 @@ def _cells(found: np.ndarray) -> list[str]:
         f"{100 * r / t:.0f} / {100 * w / t:.0f}" for r, w, t in zip(right, labels.sum(1) - right, total, strict=True)
     ]
     return [f"{100 * labels.sum() / found.sum():.0f}", f"{100 * right.sum() / max(labels.sum(), 1):.1f}", *shares]
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

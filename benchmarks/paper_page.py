@@ -11,11 +11,11 @@ import argparse
 import functools
 import importlib
 import json
-import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import whole_file
 from csst_jax import own_packages
 from csst_jax.models.__main__ import counted
 from csst_jax.planning.topology import CHIPS
@@ -273,9 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args(arguments)
-    temporary = PAGE.with_suffix(".tmp")
-    temporary.write_text(page(), encoding="utf-8")
-    os.replace(temporary, PAGE)
+    whole_file.write(PAGE, page())
     print(f"wrote {PAGE}")
     return 0
 

@@ -20,6 +20,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from benchmarks import whole_file
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"wrote {record(options.record, options.command)}")
         else:
             text = page(LOGS)
-            _write(DOCUMENT, text)
+            whole_file.write(DOCUMENT, text)
             print(f"wrote {DOCUMENT}")
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -223,7 +224,7 @@ def record(name: str, command: str | None = None, logs: pathlib.Path = LOGS) -> 
     log.parent.mkdir(parents=True, exist_ok=True)
     text = "".join([f"{command}\n", f"{machine()}\n", *printed])
     _parsed(text, log, command)
-    _write(log, text)
+    whole_file.write(log, text)
     return log
 
 
@@ -284,12 +285,6 @@ def _parsed(text: str, log: pathlib.Path, command: str) -> tuple[str, str, list[
     while shown and not shown[-1].strip():
         shown.pop()
     return lines[0], lines[1], shown
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

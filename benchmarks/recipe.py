@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
 import shlex
 import shutil
@@ -23,7 +22,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import recipe_page, recipe_tasks
+from benchmarks import recipe_page, recipe_tasks, whole_file
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -190,7 +189,7 @@ def _note(path: pathlib.Path, options: argparse.Namespace, arm: Arm, workdir: pa
         labels = results["pseudo_labels"]
         entry["pseudo_labels"] = {key: labels[key] for key in ("ignored_share", "class_share")}
     log[arm.name] = entry
-    _write(path, log)
+    whole_file.write_json(path, log)
 
 
 def note_trial(options: argparse.Namespace) -> None:
@@ -204,14 +203,9 @@ def note_trial(options: argparse.Namespace) -> None:
         raise CsstError(f"{path} does not exist: the run is not finished.")
     results = json.loads(path.read_text(encoding="utf-8"))
     scores = {arm: {key: results[arm][key] for key in ("miou", "iou", "steps")} for arm in ("teacher", "student")}
-    _write(options.logs / f"recipe_tried-{options.name}.json", {"task": options.task, "what": options.what, **scores})
-
-
-def _write(path: pathlib.Path, log: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    whole_file.write_json(
+        options.logs / f"recipe_tried-{options.name}.json", {"task": options.task, "what": options.what, **scores}
+    )
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import whole_file
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def write(logs: pathlib.Path) -> pathlib.Path:
     trials = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("recipe_tried-*.json"))]
     text = page(found, trials, notes.read_text(encoding="utf-8") if notes.exists() else "")
     out = logs.parent / "recipe.md"
-    temporary = out.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, out)
+    whole_file.write(out, text)
     return out
 
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import results_table
+from benchmarks import results_table, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,9 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     for page in PAGES:
         path = RESULTS / f"{page.name}.md"
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(page.text(), encoding="utf-8")
-        os.replace(temporary, path)
+        whole_file.write(path, page.text())
         print(f"wrote {path}")
     return 0
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import pathlib
 import re
 import statistics
@@ -16,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks import whole_file
 from csst_jax.types import CsstError
 
 _NETWORKS = ("teacher", "baseline", "student")
@@ -38,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    temporary = options.out.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, options.out)
+    whole_file.write(options.out, text)
     print(f"wrote {options.out}")
     return 0
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import pathlib
 import random
 import shlex
@@ -22,6 +21,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import whole_file
 from benchmarks.recipe import CROP_PX, LOGS, NETWORK, TRAINING
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
@@ -99,7 +99,7 @@ def _train(options: argparse.Namespace, arm: str, start: Sequence[str], more: Se
     log |= {"network": NETWORK, "steps": options.steps, "crop_px": CROP_PX, "seed": options.seed}
     log |= {"start": sorted(start), "val": DataSet.open(options.data_dir).directory.parent.name}
     log["arms"][arm] = {"more": list(more), **{key: found[key] for key in ("miou", "iou")}}
-    _write(path, json.dumps(log, indent=1) + "\n")
+    whole_file.write_json(path, log)
 
 
 def write(logs: pathlib.Path) -> pathlib.Path:
@@ -113,7 +113,7 @@ def write(logs: pathlib.Path) -> pathlib.Path:
         raise CsstError(f"{logs} has no suggest-STEPS-SEED.json; `python -m benchmarks.suggest run` writes them.")
     notes = logs / "suggest-notes.txt"
     out = logs.parent / "suggest.md"
-    _write(out, page(found, notes.read_text(encoding="utf-8") if notes.exists() else ""))
+    whole_file.write(out, page(found, notes.read_text(encoding="utf-8") if notes.exists() else ""))
     return out
 
 
@@ -163,14 +163,6 @@ def _call(command: Sequence[str]) -> None:
     print(shlex.join(command), flush=True)
     if subprocess.run(command, check=False).returncode:
         raise CsstError(f"this failed, and the lines above say why: {shlex.join(command)}")
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":
