@@ -12,9 +12,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from csst_jax import command_line
-from csst_jax.runtime import claim
+from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.runtime.signals import tell_interruption
-from csst_jax.studying import command, methods
+from csst_jax.studying import flags
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -27,14 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m csst_jax.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", required=True, help="as for csst_jax.main; --config.KEY=VALUE holds for all runs")
-    parser.add_argument("--methods", type=command.words, required=True, help=f"of {', '.join(methods.known())}")
-    parser.add_argument("--seeds", type=command.seeds, default=(0, 1, 2), help="0,1,2 by default")
-    command.add_flags(parser)
-    return command.finish(lambda: _compare(parser, arguments))
-
-
-def _compare(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    parser.add_argument("--methods", type=flags.words, required=True, help=f"of {', '.join(flags.known_methods())}")
+    parser.add_argument("--seeds", type=flags.seeds, default=(0, 1, 2), help="0,1,2 by default")
+    flags.add_flags(parser)
     given, overrides = command_line.parse_own(parser, arguments)
+    with told("importing JAX", to_stderr):  # takes a second or more: not before the flags are right
+        from csst_jax.studying import command
+    return command.finish(lambda: _compare(given, overrides))
+
+
+def _compare(given: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from csst_jax.runtime import claim
+    from csst_jax.studying import command, methods
+
     if stages := [word for word in overrides if word.startswith("--config.stages")]:
         raise CsstError(f"{stages[0]}: the methods decide which stages there are; leave it out.")
     plain, config = command_line.with_overrides(given.config, overrides)

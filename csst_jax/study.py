@@ -12,9 +12,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from csst_jax import command_line
-from csst_jax.runtime import claim
+from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.runtime.signals import tell_interruption
-from csst_jax.studying import arms, command, study_file
+from csst_jax.studying import arms, flags, study_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,14 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     ours = ", ".join(study_file.names())
     parser.add_argument("--config", required=True, help=f"a study's file, or the name of one of ours: {ours}")
-    parser.add_argument("--arms", type=command.words, default=(), help="some of the arms; all by default")
-    parser.add_argument("--seeds", type=command.seeds, default=(), help="the study's own by default")
-    command.add_flags(parser)
-    return command.finish(lambda: _study(parser, arguments))
-
-
-def _study(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    parser.add_argument("--arms", type=flags.words, default=(), help="some of the arms; all by default")
+    parser.add_argument("--seeds", type=flags.seeds, default=(), help="the study's own by default")
+    flags.add_flags(parser)
     given, overrides = command_line.parse_own(parser, arguments)
+    with told("importing JAX", to_stderr):  # takes a second or more: not before the flags are right
+        from csst_jax.studying import command
+    return command.finish(lambda: _study(given, overrides))
+
+
+def _study(given: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from csst_jax.runtime import claim
+    from csst_jax.studying import command
+
     study = study_file.load(given.config).only(given.arms, given.seeds)
     workdir = command.directory(given.workdir)
 

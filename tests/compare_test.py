@@ -6,6 +6,7 @@ import pytest
 
 from csst_jax import compare, pipeline
 from csst_jax.models import zoo
+from csst_jax.runtime import claim
 from csst_jax.settings import resolve
 from csst_jax.stages import train
 from csst_jax.studying import command, engine, methods
@@ -61,7 +62,7 @@ def test_wrong_flags_are_refused(tmp_path, more):
 
 def test_two_in_one_workdir_are_refused(tiny_data, tmp_path, capsys):
     words = ["--config=demo", "--methods=csst", f"--workdir={tmp_path}", f"--config.data.dir={tiny_data}"]
-    with compare.claim.locked(tmp_path):
+    with claim.locked(tmp_path):
         assert compare.main([*words, "--dry_run"]) == 2
     assert f"{tmp_path} is in use by another run (process " in capsys.readouterr().err
 

@@ -1,8 +1,7 @@
-"""What `csst_jax.compare` and `csst_jax.study` have in common: flags, the runs, what the terminal shows."""
+"""What `csst_jax.compare` and `csst_jax.study` have in common: the runs, and what the terminal shows."""
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import signal
 import sys
@@ -19,33 +18,6 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from csst_jax.studying.arms import Study
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags of both commands."""
-    parser.add_argument("--workdir", required=True, help="directory for all runs, the tables and the chart")
-    parser.add_argument("--jobs", type=positive, default=1, help="runs at a time; 1 by default")
-    parser.add_argument("--dry_run", action="store_true", help="print the commands of all runs, and run nothing")
-
-
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number above 0")
-    return int(text)
-
-
-def seeds(text: str) -> tuple[int, ...]:
-    """Seeds, separated by commas."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise argparse.ArgumentTypeError(f"{text!r}: give whole numbers, separated by commas, each once, such as 0,1,2")
-    return tuple(map(int, parts))
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Names, separated by commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def directory(path: str) -> pathlib.Path:

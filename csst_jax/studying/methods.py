@@ -13,15 +13,14 @@ from csst_jax.methods import METHODS
 from csst_jax.settings import ranges, resolve, sized
 from csst_jax.streams import PSEUDO
 from csst_jax.studying.arms import Arm, Study
+from csst_jax.studying.flags import CSST, NAMES, known_methods
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Sequence
 
-MASKS_ALONE, ORACLE, CSST = "masks_alone", "oracle", "csst"
-_NAMES = {CSST: "supervised"}
-"""What a method is called beside other methods: the supervised loss on real and pseudo labels is the paper's CSST."""
+MASKS_ALONE, ORACLE = "masks_alone", "oracle"
 
 
 def study(
@@ -42,11 +41,13 @@ def study(
     Raises:
       CsstError: an unknown method, none, or one twice; the data set is not there.
     """
-    names = [CSST if name == _NAMES[CSST] else name for name in methods]
+    names = [CSST if name == NAMES[CSST] else name for name in methods]
     if not names or len(set(names)) < len(names):
-        raise CsstError(f"--methods={','.join(methods)}: give one method or more, each once: {', '.join(known())}.")
+        raise CsstError(
+            f"--methods={','.join(methods)}: give one method or more, each once: {', '.join(known_methods())}."
+        )
     for name in names:
-        registry.resolve("method", METHODS, _NAMES.get(name, name))
+        registry.resolve("method", METHODS, NAMES.get(name, name))
     sizes, config = _with_sizes(config, workdir)
     data = resolve.data(config)
     opened = data.open()
@@ -67,12 +68,6 @@ def study(
     return Study("Comparison of methods", chosen, tuple(arms), tuple(seeds), MASKS_ALONE, about)
 
 
-def known() -> list[str]:
-    """Names that `--methods` takes."""
-    names = {method: name for name, method in _NAMES.items()}
-    return [names.get(method, method) for method in METHODS]
-
-
 def two_stages(config: ConfigDict, method: str) -> bool:
     """Whether the method learns pseudo labels that a teacher made before, by the streams that it takes."""
     block = config.student.method
@@ -83,7 +78,7 @@ def two_stages(config: ConfigDict, method: str) -> bool:
 
 
 def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
-    method = _NAMES.get(name, name)
+    method = NAMES.get(name, name)
     stages = "teacher,label,student,evaluate" if two_stages(config, method) else "student,evaluate"
     return Arm(name, {**sizes, "student.method.name": method, "stages": stages}, networks=("student",))
 
@@ -95,7 +90,7 @@ def _masks_alone(config: ConfigDict, sizes: dict[str, Any]) -> dict[str, Any]:
     """
     own = {key.removeprefix("student."): value for key, value in sizes.items() if key.startswith("student.")}
     wanted = ranges.flattened(config.student) | own
-    wanted["method.name"] = _NAMES[CSST]
+    wanted["method.name"] = NAMES[CSST]
     there = ranges.flattened(config.teacher)
     differing = {f"teacher.{key}": value for key, value in wanted.items() if value != there[key]}
     return {**sizes, **differing, "stages": "teacher,evaluate"}

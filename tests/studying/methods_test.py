@@ -3,7 +3,7 @@
 import pytest
 
 from csst_jax.methods import METHODS
-from csst_jax.studying import methods
+from csst_jax.studying import flags, methods
 from csst_jax.types import CsstError
 
 
@@ -50,7 +50,7 @@ def test_stages_follow_from_the_streams_of_a_method(config, name, two):
 
 
 def test_every_method_is_known_and_the_papers_by_its_name():
-    assert set(methods.known()) == {*METHODS, "csst"} - {"supervised"}
+    assert set(flags.known_methods()) == {*METHODS, "csst"} - {"supervised"}
 
 
 def test_a_method_without_pseudo_labels_by_its_settings_has_one_stage(config):

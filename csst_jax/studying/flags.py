@@ -1,0 +1,44 @@
+"""Flags of `csst_jax.compare` and `csst_jax.study`, read before anything slow is imported."""
+
+from __future__ import annotations
+
+import argparse
+
+from csst_jax.methods import METHODS
+
+CSST = "csst"
+NAMES = {CSST: "supervised"}
+"""What a method is called beside other methods: the supervised loss on real and pseudo labels is the paper's CSST."""
+
+
+def known_methods() -> list[str]:
+    """Names that `--methods` takes."""
+    names = {method: name for name, method in NAMES.items()}
+    return [names.get(method, method) for method in METHODS]
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of both commands."""
+    parser.add_argument("--workdir", required=True, help="directory for all runs, the tables and the chart")
+    parser.add_argument("--jobs", type=positive, default=1, help="runs at a time; 1 by default")
+    parser.add_argument("--dry_run", action="store_true", help="print the commands of all runs, and run nothing")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number above 0")
+    return int(text)
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Seeds, separated by commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: give whole numbers, separated by commas, each once, such as 0,1,2")
+    return tuple(map(int, parts))
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Names, separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
