@@ -67,7 +67,10 @@ OPTIONS = {
     if takes_options(name)
 }
 ARGUMENTS = [(name, "") for name in FILES] + [
-    (name, f"{option}={value}") for name in OPTIONS for option, values in OPTIONS[name].items() for value in values
+    pytest.param(name, f"{option}={value}", marks=pytest.mark.slow)
+    for name in OPTIONS
+    for option, values in OPTIONS[name].items()
+    for value in values
 ]
 NUM_CLASSES, NUM_IMAGES = 11, 367
 # For configurations that leave sizes open.

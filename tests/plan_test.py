@@ -157,11 +157,11 @@ def test_command_plans_for_this_machine():
     "flag,limit",
     [
         ("--num_classes=300", "upper bound of 255|255"),
-        ("--num_classes=1", "2"),
-        ("--num_labelled=0", "positive integer"),
-        ("--num_validation=-1", "non-negative integer"),
+        pytest.param("--num_classes=1", "2", marks=pytest.mark.slow),
+        pytest.param("--num_labelled=0", "positive integer", marks=pytest.mark.slow),
+        pytest.param("--num_validation=-1", "non-negative integer", marks=pytest.mark.slow),
         ("--topology=", "--topology="),
-        ("--image_size=0x0", "HEIGHTxWIDTH"),
+        pytest.param("--image_size=0x0", "HEIGHTxWIDTH", marks=pytest.mark.slow),
     ],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_compiled(flag, limit):

@@ -16,6 +16,8 @@ from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder
 from tests.conftest import tiny_examples
 
+pytestmark = pytest.mark.slow
+
 
 class Caught(Exception):
     pass
@@ -97,7 +99,6 @@ def test_a_data_set_that_has_grown_is_told_with_the_way_on(copy, config, tmp_pat
         pipeline.run(resolve.run(config), copy)
 
 
-@pytest.mark.slow
 @pytest.mark.essential("going on from a run")
 def test_a_run_that_goes_on_is_finished_and_leaves_the_first_one_alone(finished, config, tmp_path):
     before = (finished[0] / "results.json").read_bytes()

@@ -52,6 +52,7 @@ def test_every_image_has_its_outputs_at_its_size_and_upright(run, photos, tmp_pa
     assert "images: 4, sizes: 3, programs to compile: 2" in told and "images: 4 in" in told and "images/s" in told
 
 
+@pytest.mark.slow
 def test_images_of_one_padded_size_share_a_program_whatever_their_order(run, tmp_path, monkeypatch, capsys):
     seen = []
     original = whole_image.predict_program
@@ -67,6 +68,7 @@ def test_images_of_one_padded_size_share_a_program_whatever_their_order(run, tmp
     assert not logging.getLogger("csst_jax").handlers
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
     out = tmp_path / "out"
     predicted(run, photos, out)
@@ -91,6 +93,7 @@ def test_it_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
     assert "already" not in capsys.readouterr().out and (out / "confidence" / "a.png").is_file()
 
 
+@pytest.mark.slow
 def test_what_is_there_of_another_request_is_refused_or_overwritten(run, photos, tmp_path, capsys):
     out = tmp_path / "out"
     predicted(run, photos, out)
@@ -110,6 +113,7 @@ def test_what_is_there_of_another_request_is_refused_or_overwritten(run, photos,
     assert "has outputs of 4 of these names already, made of other files" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_pictures_of_another_state_of_a_file_or_network_do_not_stay(run, photos, tmp_path):
     out = tmp_path / "out"
     predicted(run, photos, out, "--write=overlay,mask")
@@ -129,6 +133,7 @@ def test_a_second_run_in_the_photos_own_folder_takes_the_photos_alone(run, photo
     assert "written by this command" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_video_becomes_a_film_and_a_picture_of_each_frame(run, photos, tmp_path, capsys, monkeypatch):
     pytest.importorskip("av", reason="requirements-video.txt")
     from csst_jax.prediction import video
