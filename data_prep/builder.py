@@ -30,8 +30,6 @@ VERSION = "1.0.0"
 """Version of the stored form; raise it when a reader could not tell the forms apart (how an image or label is encoded,
 its first bytes tell)."""
 
-_PROGRESS_S = 10.0
-
 
 def version_directory(data_dir: str | os.PathLike[str], name: str) -> pathlib.Path:
     """Where the data set `name` is stored."""
@@ -163,7 +161,7 @@ def _write_missing(
         outcomes = distributed.write_all(beam, write, missing)
     else:
         outcomes = workers.ordered_map(write, missing, min(num_workers, max(len(missing), 1)))
-    with told(lambda: f"{name}: {done} of {total} images", to_stderr, every_s=_PROGRESS_S):
+    with told(lambda: f"{name}: {done} of {total} images", to_stderr):
         for part, wrong in zip(missing, outcomes, strict=True):
             for message in wrong:
                 problems.add(message)

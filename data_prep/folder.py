@@ -1,8 +1,9 @@
-"""Prepares your own images: a directory of images and one with masks for some of them.
+r"""Prepares your own images: a directory of images and one with masks for some of them.
 
 An image belongs to the mask of the same name (sub-directories count; the suffixes may differ). Images with a mask are
 labelled; the others, and all images of --unlabelled, are the unlabelled pool. Validation images are chosen from the
-labelled ones by a hash of their names (--val_fraction, --seed), or listed in --val_list.
+labelled ones by a hash of their names (--val_fraction, --seed), or listed in --val_list. Frames of one scene belong in
+one split: --group_by='^(scene\d+)_' keeps all of scene12_…, --group_by='^(.+)/' all images of a sub-directory.
 
 With more masks or images later, run the same command again: it says what is new, and every image keeps its split. It
 takes nothing away from a prepared data set without --overwrite.
@@ -29,12 +30,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from csst_jax.data.readiness import listed
 from csst_jax.types import CsstError
 from data_prep import classes, cli, growth, raw, validation_size
 from data_prep.folder_files import find_images, find_masks, find_more
-from data_prep.held_out import draw_val, listed_val
+from data_prep.held_out import draw_val, groups_of, listed_val
 from data_prep.palette import compare_palettes
 from data_prep.problems import Problems
 from data_prep.roles import check_contents
@@ -59,6 +61,9 @@ def _arguments() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--split_of", type=cli.path, help="a prepared data set of the same images, whose split is kept in this one"
     )
+    arguments.add_argument(
+        "--group_by", default="", help="a regular expression: images in whose names it finds the same stay in one split"
+    )
     cli.add_files_arguments(arguments)
     return arguments
 
@@ -80,9 +85,11 @@ def read(
     masks = find_masks(flags, images, problems)
     problems.raise_if_any()
     roles = growth.known(earlier, images) if earlier else None
-    drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed, roles)
+    groups = groups_of(images, flags.group_by)
+    drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed, roles, groups)
     val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
-    train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val]
+    left_out = _of_validation_scenes(images, masks, groups, val, roles or {}) if flags.group_by else set()
+    train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val | left_out]
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     if flags.unlabelled:
@@ -92,11 +99,31 @@ def read(
     return {"train": train, "val": [raw.RawPair(i, images[i], masks[i]) for i in val]}
 
 
+def _of_validation_scenes(
+    images: Collection[str],
+    masks: Collection[str],
+    groups: Mapping[str, str],
+    val: Collection[str],
+    roles: Mapping[str, str],
+) -> set[str]:
+    """Images without a mask that would show a validation scene to the student; says how many."""
+    scenes = {groups[image_id] for image_id in val}
+    left_out = {i for i in images if i not in masks and groups[i] in scenes and i not in roles}
+    if left_out:
+        print(
+            f"{len(left_out)} images without a mask are left out, as their scenes validate (--group_by): "
+            f"{listed(sorted(left_out))}"
+        )
+    return left_out
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     flags = _arguments().parse_args(argv)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", flags.name):
         raise CsstError(f"--name={flags.name} must be lower-case letters, digits and _, starting with a letter.")
+    if flags.group_by and flags.val_list:
+        raise CsstError("--val_list names the validation images, and --group_by draws them; give one of the two.")
     if flags.seed < 0:
         raise CsstError(f"--seed={flags.seed} must be 0 or more.")
     description, labels = classes.read(flags.classes, flags.name, flags.void)

@@ -1,49 +1,99 @@
-"""Which labelled images validate: by a hash of their names, or as a list says; an image that has a split keeps it."""
+"""Which labelled images validate: by a hash of their names or groups, or as a list says. Who has a split keeps it."""
 
 from __future__ import annotations
 
 import hashlib
 import pathlib
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from csst_jax.data.id_lists import IdList
+from csst_jax.data.readiness import listed
 from csst_jax.types import CsstError
 from csst_jax.user_files import read_text
 from data_prep.problems import Problems
 
 
-def draw_val(labelled: Sequence[str], fraction: float, seed: int, earlier: Mapping[str, str] | None = None) -> set[str]:
+def groups_of(ids: Iterable[str], pattern: str) -> dict[str, str]:
+    """The group of each id: what the pattern finds in it; without a pattern each id is a group of its own.
+
+    Args:
+      ids: of all images.
+      pattern: a regular expression, searched in the id; its first group in brackets if it has one. "" for none.
+
+    Raises:
+      CsstError: the pattern cannot be read, or is not found in some ids.
+    """
+    if not pattern:
+        return {image_id: image_id for image_id in ids}
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise CsstError(
+            f"--group_by={pattern}: {error}; give a regular expression, such as '^(scene\\d+)_'."
+        ) from error
+    found = {image_id: expression.search(image_id) for image_id in ids}
+    if missing := sorted(image_id for image_id, match in found.items() if not match):
+        raise CsstError(
+            f"--group_by={pattern} is not found in {len(missing)} of {len(found)} ids: {listed(missing)}. An id is the "
+            "path of an image below --images, without its suffix."
+        )
+    return {i: match[1 if expression.groups else 0] or "" for i, match in found.items() if match}
+
+
+def draw_val(
+    labelled: Sequence[str],
+    fraction: float,
+    seed: int,
+    earlier: Mapping[str, str] | None = None,
+    groups: Mapping[str, str] | None = None,
+) -> set[str]:
     """Validation ids among the labelled ones: at least one, and at least one is left for training.
 
-    A first preparation takes the ids with the smallest hashes, as many as the fraction says. A later one keeps every
-    image's split; of the images that are new, those whose hash is below the fraction validate.
+    A first preparation takes the groups with the smallest hashes, until they have as many ids as the fraction says. A
+    later one keeps every image's split. A new image goes where its group is; of the groups that are new, those whose
+    hash is below the fraction validate.
 
     Args:
       labelled: ids of all images with a mask.
       fraction: share of them, above 0 and below 1.
       seed: gives other hashes.
       earlier: the split of each image of the data set that is there, with or without a mask; None if there is none.
+      groups: the group of each id, whose images stay in one split; None if each id is its own.
 
     Raises:
-      CsstError: fewer than two labelled images, or a fraction out of range, or no image is left to validate.
+      CsstError: fewer than two labelled images or groups, or a fraction out of range, or no image is left to validate.
     """
     if not 0.0 < fraction < 1.0:
         raise CsstError(f"--val_fraction={fraction} must lie between 0 and 1.")
     if len(labelled) < 2:
         raise CsstError(f"{len(labelled)} labelled images; at least 2 are needed, one to train and one to validate.")
-    ordered = sorted(labelled, key=lambda image_id: place(image_id, seed))
+    group = groups or {image_id: image_id for image_id in labelled}
+    members = {name: [i for i in labelled if group[i] == name] for name in {group[i] for i in labelled}}
+    ordered = sorted(members, key=lambda name: place(name, seed))
+    if len(ordered) < 2:
+        raise CsstError(f"all labelled images are of the group {ordered[0]!r} (--group_by); label images of another.")
     if not earlier:
-        return set(ordered[: min(max(round(fraction * len(labelled)), 1), len(labelled) - 1)])
-    kept = {image_id for image_id in labelled if earlier.get(image_id) == "val"}
-    chosen = kept | {i for i in ordered if i not in earlier and place(i, seed) < fraction}
+        wanted, chosen = max(round(fraction * len(labelled)), 1), set[str]()
+        for name in ordered[:-1]:
+            if len(chosen) < wanted:
+                chosen.update(members[name])
+        return chosen
+    split_of_group = {group[i]: split for i, split in sorted(earlier.items()) if i in group}
+    validates = {
+        name
+        for name in ordered
+        if (split_of_group[name] == "val" if name in split_of_group else place(name, seed) < fraction)
+    }
+    chosen = {i for i in labelled if (earlier[i] == "val" if i in earlier else group[i] in validates)}
     if not chosen:
-        new = [image_id for image_id in ordered if image_id not in earlier]
+        new = [i for name in ordered for i in members[name] if name not in split_of_group]
         if not new:
             raise CsstError(
                 "none of the images that validated has a mask any more, and every other image has been trained on. "
                 "Name the validation images in a file: --val_list=FILE."
             )
-        return {new[0]}
+        return set(members[group[new[0]]])
     return chosen
 
 

@@ -17,7 +17,7 @@ from csst_jax.data.stored.encoded import encode_label
 from csst_jax.data.stored.pseudo_labels import PseudoLabelled, shard_path, write_shard
 from csst_jax.evaluation.pictures import colour, contact_sheet
 from csst_jax.runtime.json_files import read_json, write_json
-from csst_jax.runtime.patience import told
+from csst_jax.runtime.patience import EVERY_S, told
 from csst_jax.runtime.signals import StopRequest
 from csst_jax.stages import thresholds
 from csst_jax.types import IGNORE_LABEL
@@ -41,7 +41,6 @@ DIRECTORY = "pseudo_labels"
 INDEX_FILE = "centroids.tfrecord"
 MANIFEST_FILE = "manifest.json"
 SHEET_FILE = "contact_sheet.png"
-_SAY_EVERY_S = 15.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +149,7 @@ def _write_shards(
                     ignored += int(below.sum())
                     encoded.append(encode_label(label))
                     builder.add(row, ids[positions[row]], label, encoded[-1])
-                    if time.monotonic() - said > _SAY_EVERY_S:
+                    if time.monotonic() - said > EVERY_S:
                         log.info("%s: image %d of %d", directory.name, positions[row] + 1, len(ids))
                         said = time.monotonic()
             write_shard(shard_path(directory, shard, len(shards)), encoded)

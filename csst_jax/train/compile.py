@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.2
-_SAY_AFTER_S = 15.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +124,7 @@ class StepBank:
 
     def _told(self, phase: Phase) -> contextlib.AbstractContextManager[None]:
         known = durations.words(self._key(phase))
-        return told(f"waiting for {self._words(phase)}{known}", first_s=_SAY_AFTER_S)
+        return told(f"waiting for {self._words(phase)}{known}")
 
     def _words(self, phase: Phase) -> str:
         number, size = self._numbers[phase.compile_key], f"{phase.crop_px} x {phase.crop_px} px"

@@ -7,6 +7,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from csst_jax.runtime.patience import EVERY_S
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SILENT_S = 15.0
 _LINES = 6
 """The rate is that of so many lines: it forgets the first steps, beside which later sizes' steps are compiled."""
 
@@ -56,7 +57,7 @@ class Progress:
         self._images += phase.global_batch
         self._done += _pixels(phase)
         self._step += 1
-        if time.perf_counter() - self._said > _SILENT_S:
+        if time.perf_counter() - self._said > EVERY_S:
             self._said = time.perf_counter()
             log.info("%s %d/%d", self._name, self._step, self._total)
 

@@ -60,6 +60,32 @@ def test_val_is_drawn_by_seed_and_leaves_something_to_train_on():
         held_out.draw_val(ids, 1.5, 0)
 
 
+def test_a_group_stays_in_one_split_also_when_it_grows(own, capsys):
+    """Frames of one scene look alike: a score on one says little if its neighbour was trained on."""
+    frames = [f"scene{scene}_{frame}" for scene in range(6) for frame in range(4)]
+    groups = held_out.groups_of(frames, r"^(scene\d+)_")
+    assert groups["scene3_2"] == "scene3" and held_out.groups_of(frames, "")["scene3_2"] == "scene3_2"
+    chosen = held_out.draw_val(frames, 0.3, 0, None, groups)
+    scenes = {groups[i] for i in chosen}
+    assert len(scenes) == 2 and chosen == {i for i in frames if groups[i] in scenes}
+    first = [i for i in frames if not i.endswith("_3")]
+    earlier = {i: "val" if groups[i] in scenes else "train" for i in first}
+    assert held_out.draw_val(frames, 0.3, 1, earlier, groups) == chosen, "another seed would draw other scenes"
+
+    with pytest.raises(CsstError, match=r"--group_by=\^\(b/\) is not found in 4 of 8 ids: .*photo 0"):
+        run(own, "--group_by=^(b/)")
+    with pytest.raises(CsstError, match="--group_by=.: .*give a regular expression"):
+        held_out.groups_of(frames, "(")
+    with pytest.raises(CsstError, match="give one of the two"):
+        run(own, "--group_by=photo", f"--val_list={own / 'val.txt'}")
+    with pytest.raises(CsstError, match="all labelled images are of the group 'photo'"):
+        run(own, "--group_by=photo")
+    data_set = run(own, "--group_by=^(.*)photo", "--val_fraction=0.2")
+    in_b = [i.startswith("b/") for i in data_set.ids("val")]
+    assert len(set(in_b)) == 1 and not any(i.startswith("b/") == in_b[0] for i in data_set.ids("train"))
+    assert "without a mask are left out, as their scenes validate" in capsys.readouterr().out
+
+
 def test_more_images_without_masks(own):
     (own / "more" / "b").mkdir(parents=True)
     for name in ("photo 0.jpg", "b/new.png"):  # the first is another image of the same name

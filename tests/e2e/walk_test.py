@@ -1,10 +1,12 @@
 """A newcomer's way with photos of their own, by README's commands: train, look, predict, add masks, go on, export."""
 
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from tests.small_runs import ROOT
 
 SMALL = {"epochs": 1, "samples_per_epoch": 8, "batch_size": 8, "crop_px": 64}
 CLASSES = ("ground", "wall", "ball")
+SILENCE_S = 10
 TURNED = 6  # EXIF: the camera was held upright; viewers turn the picture by a quarter
 
 
@@ -62,14 +65,22 @@ def photos(tmp_path):
 
 @pytest.fixture
 def csst(tmp_path):
-    """`python -m MODULE …` as a user starts it; returns what it printed. No traceback, whatever happens."""
+    """`python -m MODULE …` as a user starts it; returns what it printed. No traceback and no long silence."""
 
     def run(module, *arguments):
         command = [sys.executable, "-m", module, *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}  # as on a terminal
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, **pipes) as process:
+            lines, times = [f"{module} began"], [time.monotonic()]
+            for line in process.stdout:
+                lines.append(line)
+                times.append(time.monotonic())
+        printed, times = "".join(lines[1:]), [*times, time.monotonic()]
+        assert process.returncode == 0 and "Traceback" not in printed, printed
+        silence, place = max((after - before, i) for i, (before, after) in enumerate(itertools.pairwise(times)))
+        assert silence < SILENCE_S, f"{silence:.1f} s of silence after: {lines[place]}"
+        return printed
 
     return run
 

@@ -26,7 +26,7 @@ def test_slow_steps_are_told_between_two_lines(monkeypatch, caplog):
     phase = Phase(32, 4, 100)
     shown = Progress("teacher", [phase], start_step=4)
     for _ in range(4):
-        now[0] += 10.0
+        now[0] += 4.0
         shown.stepped(phase)
     assert [record.getMessage() for record in caplog.records] == ["teacher 6/100", "teacher 8/100"]
 
