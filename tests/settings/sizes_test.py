@@ -31,7 +31,7 @@ PHOTOS = question(10, False, (3024, 4032))
     "asked,machine,crop_px,batch_size,num_sizes,samples",
     [
         (TWELVE, LAPTOP, 224, 8, 2, 48),
-        (FORTY, LAPTOP, 224, 8, 2, 96),
+        (FORTY, LAPTOP, 224, 8, 2, 48),
         (question(367, True, (360, 480)), LAPTOP, 224, 8, 2, 179),  # ten seconds of it
         (question(367, True, (360, 480)), WORKSTATION, 224, 8, 2, 367),
         (PHOTOS, LAPTOP, 320, 8, 2, 48),
