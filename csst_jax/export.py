@@ -1,15 +1,18 @@
 """Writes a trained network for other programs: `python -m csst_jax.export --checkpoint=… --format=onnx --out=FILE`.
 
-Formats: `onnx` for onnxruntime, TensorRT, OpenVINO and others; `stablehlo` for JAX without csst_jax; `pytorch` for the
-code base whose variant of the network was trained (`python -m csst_jax.export_weights`).
+Formats: `onnx` for onnxruntime, TensorRT, OpenVINO and others, also in 8-bit integers; `stablehlo` for JAX without
+csst_jax; `savedmodel` for TensorFlow; `pytorch` for the code base whose variant of the network was trained
+(`python -m csst_jax.export_weights`).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pathlib
 import re
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 # TensorFlow only feeds here; its start-up notes are noise.
@@ -23,8 +26,14 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FORMATS = {"onnx": (".onnx",), "stablehlo": (".stablehlo",), "pytorch": (".pth", ".safetensors")}
+FORMATS = {
+    "onnx": (".onnx",),
+    "stablehlo": (".stablehlo",),
+    "savedmodel": (".savedmodel",),
+    "pytorch": (".pth", ".safetensors"),
+}
 """Format -> how its files' names end."""
+_MAY_LOSE = 1.0
 
 
 def export(
@@ -36,6 +45,8 @@ def export(
     argmax: bool = False,
     target: str | None = None,
     tolerance: float | None = None,
+    int8: str | None = None,
+    int8_may_lose: float = _MAY_LOSE,
 ) -> list[str]:
     """Writes `out` and returns what there is to say about it, a sentence an entry.
 
@@ -43,30 +54,43 @@ def export(
       checkpoint: a file of ours, the directory of a finished stage, or a workdir, whose student is meant.
       format: a key of `FORMATS`.
       out: file to write; its name must end as the format's do.
-      size: "HEIGHTxWIDTH" of the images in pixels; for "onnx" and "stablehlo", which need it.
+      size: "HEIGHTxWIDTH" of the images in pixels; for all formats but "pytorch", which need it.
       preprocess: whether the file takes uint8 RGB images and prepares them itself; for the same formats.
       argmax: whether it gives numbers of classes in place of logits; for the same formats.
       target: the code base, a key of `export_weights.TARGETS`; for "pytorch", which needs it.
-      tolerance: see `onnx_file.write`; for "onnx".
+      tolerance: see `agreement.require`; for "onnx" and "savedmodel".
+      int8: directory of the prepared data set that gives ranges and score of a file in 8-bit integers; for "onnx".
+      int8_may_lose: points of mIoU that such a file may be worse by than one in float32.
 
     Raises:
       CsstError: an argument is missing, wrong or not for this format; the weights cannot be read; a package is not
         installed; or the written file does not compute what we do, and is removed.
     """
     _check(format, out, size, target, tolerance, preprocess or argmax)
+    if int8 is not None and format != "onnx":
+        raise CsstError(f"--int8={int8} is for --format=onnx; leave it out.")
     if format == "pytorch":
         return export_weights(str(target), checkpoint, out)
     file = outputs.file(out, "--out")
     pixels = _pixels(str(size))
     # JAX takes a second to import: not before the arguments are right.
-    from csst_jax.models.exporting import function, onnx_file, stablehlo
+    from csst_jax.models.exporting import function, onnx_file, saved_model, stablehlo
 
     if format == "onnx":
         onnx_file.require_packages()
     exported = function.load(checkpoint, pixels, preprocess, argmax)
     with outputs.errors_told(file):
-        if format == "onnx":
+        if format == "onnx" and int8 is not None:
+            from csst_jax.prediction import int8 as integers
+
+            with tempfile.TemporaryDirectory(prefix="csst_jax-") as directory:
+                floating = pathlib.Path(directory) / "float32.onnx"
+                said = onnx_file.write(floating, exported, tolerance)
+                said += integers.write(out, floating, exported, int8, int8_may_lose)
+        elif format == "onnx":
             said = onnx_file.write(out, exported, tolerance)
+        elif format == "savedmodel":
+            said = saved_model.write(out, exported, tolerance)
         else:
             said = stablehlo.write(out, exported)
     d, (height, width) = exported.description, pixels
@@ -94,8 +118,8 @@ def _check(format: str, out: str, size: str | None, target: str | None, toleranc
         raise CsstError(f"--target={target} is for --format=pytorch; leave it out.")
     elif size is None:
         raise CsstError(f"--format={format} is of one size of images: give --size=HEIGHTxWIDTH, such as 512x1024.")
-    if tolerance is not None and format != "onnx":
-        raise CsstError(f"--tolerance={tolerance:g} is for --format=onnx; leave it out.")
+    if tolerance is not None and format not in ("onnx", "savedmodel"):
+        raise CsstError(f"--tolerance={tolerance:g} is for --format=onnx or savedmodel; leave it out.")
 
 
 def _pixels(size: str) -> tuple[int, int]:
@@ -113,18 +137,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", required=True, help="a file of csst_jax, a finished stage or a workdir")
     parser.add_argument("--format", required=True, help=f"of the file: {', '.join(FORMATS)}")
-    parser.add_argument("--out", required=True, help="file to write: .onnx, .stablehlo, .pth or .safetensors")
+    parser.add_argument(
+        "--out", required=True, help="what to write: .onnx, .stablehlo, .savedmodel, .pth or .safetensors"
+    )
     parser.add_argument("--size", metavar="HxW", help="height and width of the images, of which any number is taken at "
-                        "once; needed for onnx and stablehlo")  # fmt: skip
+                        "once; needed by all formats but pytorch")  # fmt: skip
     parser.add_argument("--preprocess", action="store_true", help="take uint8 RGB images and prepare them in the graph")
     parser.add_argument("--argmax", action="store_true", help="give numbers of classes in place of logits")
     parser.add_argument("--target", help=f"whose code is to load the weights, for pytorch: {', '.join(TARGETS)}")
-    parser.add_argument("--tolerance", type=float, help="by how much onnxruntime's logits may differ from csst_jax's; "
+    parser.add_argument("--tolerance", type=float, help="by how much the other program's logits may differ; "
                         "default: 0.001, or 0.00001 of the largest if that is more")  # fmt: skip
+    parser.add_argument("--int8", metavar="DATA", help="8-bit integers, for onnx: a prepared data set, whose training "
+                        "images give their ranges and whose validation images are scored")  # fmt: skip
+    parser.add_argument("--int8_may_lose", type=float, default=_MAY_LOSE, help="points of mIoU that int8 may lose; "
+                        "otherwise no file is written (default: %(default)g)")  # fmt: skip
     a = parser.parse_args(arguments)
     os.environ["JAX_PLATFORMS"] = "cpu"  # a training may have the accelerators
     try:
-        for line in export(a.checkpoint, a.format, a.out, a.size, a.preprocess, a.argmax, a.target, a.tolerance):
+        asked = (a.checkpoint, a.format, a.out, a.size, a.preprocess, a.argmax, a.target, a.tolerance)
+        for line in export(*asked, a.int8, a.int8_may_lose):
             print(line)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)

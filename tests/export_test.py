@@ -101,13 +101,21 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, weights, caps
     out = tmp_path / "out"
     out.mkdir()
     for arguments, message in (
-        (("--format=tflite", f"--out={out}/a.tflite"), "--format=tflite is not known; known are: onnx, stablehlo, pyt"),
+        (("--format=tflite", f"--out={out}/a.tflite"), "--format=tflite is not known; known are: onnx, stablehlo, sav"),
         (("--format=onnx", f"--out={out}/a.pth"), "a.pth: a file of format onnx must end in .onnx."),
         (("--format=onnx", f"--out={out}/a.onnx"), "give --size=HEIGHTxWIDTH, such as 512x1024"),
         (("--format=onnx", "--size=64", f"--out={out}/a.onnx"), "--size=64 is not of the form HEIGHTxWIDTH"),
         (("--format=onnx", "--size=0x64", f"--out={out}/a.onnx"), "--size=0x64 is not of the form"),
         (("--format=onnx", "--size=8x8", "--target=smp", f"--out={out}/a.onnx"), "is for --format=pytorch"),
         (("--format=stablehlo", "--size=8x8", "--tolerance=1", f"--out={out}/a.stablehlo"), "is for --format=onnx"),
+        (
+            ("--format=stablehlo", "--size=8x8", "--int8=data", f"--out={out}/a.stablehlo"),
+            "--int8=data is for --format",
+        ),
+        (
+            ("--format=savedmodel", "--size=8x8", f"--out={out}/a"),
+            "a file of format savedmodel must end in .savedmodel",
+        ),
         (
             ("--format=pytorch", f"--out={out}/a.pth"),
             "needs --target, whose code is to load it: mmseg or smp or unimatch_v2.",

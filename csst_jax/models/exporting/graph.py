@@ -148,6 +148,7 @@ class Graph:
         if not any(last in node.outputs for node in self.nodes):  # an argument or a constant
             (last,) = self.add("Identity", last)
         self._fold(last)
+        self._clip(last)
         needed, nodes = {last}, []
         for node in reversed(self.nodes):
             if needed.intersection(node.outputs):
@@ -172,6 +173,19 @@ class Graph:
             if convolution is not None:
                 convolutions[convolution.outputs[0]] = convolution
         self.nodes = kept
+
+    def _clip(self, last: str) -> None:
+        """A ReLU with an upper limit becomes one operation, whose range a quantiser then knows."""
+        uses = Counter([last, *(name for node in self.nodes for name in node.inputs)])
+        rectified = {node.outputs[0]: node.inputs[0] for node in self.nodes if node.op == "Relu"}
+        for node in self.nodes:
+            if node.op != "Min" or len(node.inputs) != 2:
+                continue
+            name, limit = node.inputs
+            value = self.constants.get(limit)
+            if value is not None and value.size == 1 and name in rectified and uses[name] == 1:
+                limits = [self.constant(np.zeros((), value.dtype)), self.constant(value.reshape(()))]
+                node.op, node.inputs = "Clip", [rectified[name], *limits]
 
     def _absorb(self, convolution: Node, node: Node) -> bool:
         """Whether the node could be made part of the convolution, which then has its output's name."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from csst_jax.models.exporting import program
+from csst_jax.models.exporting import agreement, program
 from csst_jax.models.exporting.function import BATCH, Exported
 from csst_jax.models.exporting.graph import Graph, Tensor
 from csst_jax.runtime.storage import replacing
@@ -22,17 +22,10 @@ if TYPE_CHECKING:
 
 OPSET = 18
 """Version of ONNX's operators (December 2022): resizing as `align_corners` has it, sizes and axes as inputs."""
-AGREEMENT = 0.999
-"""Of the pixels, more than this share must get the same class from onnxruntime as from us."""
-TOLERANCE = 1e-3
-"""By how much logits may differ, unless told otherwise."""
 INPUT = "images"
 """Name of what the file takes."""
 
 _IR_VERSION = 8  # that of the file format which belongs to the operators
-_REPORT = "report it, with this line and the network's options."
-_DIGITS = 1e-5  # of the largest logit: float32 has seven, and a deep network loses some in any order of its sums
-_IMAGES = 2  # that an export is tried on, together
 
 
 def write(path: str | os.PathLike[str], exported: Exported, tolerance: float | None = None) -> list[str]:
@@ -41,7 +34,7 @@ def write(path: str | os.PathLike[str], exported: Exported, tolerance: float | N
     Args:
       path: of the file.
       exported: what to export.
-      tolerance: by how much logits may differ; `TOLERANCE` if None, and more where the largest logit is above 100.
+      tolerance: see `agreement.require`.
 
     Returns:
       What there is to say about it, a sentence an entry.
@@ -59,8 +52,8 @@ def write(path: str | os.PathLike[str], exported: Exported, tolerance: float | N
             onnx.save(made, str(temporary))
             onnx.checker.check_model(str(temporary), full_check=True)
             size = temporary.stat().st_size
-            agreement = _compare(str(temporary), exported, tolerance)
-    return [f"{len(made.graph.node)} operations of opset {OPSET}, {size / 1e6:.1f} MB", agreement]
+            agrees = _compare(str(temporary), exported, tolerance)
+    return [f"{len(made.graph.node)} operations of opset {OPSET}, {size / 1e6:.1f} MB", agrees]
 
 
 def require_packages() -> None:
@@ -129,24 +122,5 @@ def _compare(path: str, exported: Exported, tolerance: float | None) -> str:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    images = exported.examples(_IMAGES)
-    (theirs,) = session.run([exported.output], {INPUT: images})
-    compiled = exported.compiled()
-    ours = np.concatenate([compiled(image[None]) for image in images])
-    version = f"onnxruntime {onnxruntime.__version__}"
-    if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
-        raise CsstError(f"{version} gives {theirs.dtype} {theirs.shape} and not {ours.dtype} {ours.shape}; {_REPORT}")
-    classes = [values if exported.argmax else values.argmax(-1) for values in (theirs, ours)]
-    same, difference, limit = float(np.mean(classes[0] == classes[1])), 0.0, 0.0
-    said, wanted = f"{same:.4%} of pixels have the same class", f"more than {AGREEMENT:.1%} of pixels"
-    if not exported.argmax:
-        difference, largest = float(np.abs(theirs - ours).max()), float(np.abs(ours).max())
-        limit = max(TOLERANCE, _DIGITS * largest) if tolerance is None else tolerance
-        said += f", logits differ by {difference:.1e} at most, the largest is {largest:.3g}"
-        wanted += f" and a difference of at most {limit:.2g}"
-    if same > AGREEMENT and difference <= limit:
-        return f"{version} agrees: {said}"
-    raise CsstError(
-        f"{version} computes something else than csst_jax: {said}; wanted are {wanted}. No file was written. If the "
-        f"classes agree, a larger --tolerance may do; otherwise {_REPORT}"
-    )
+    program = f"onnxruntime {onnxruntime.__version__}"
+    return agreement.require(program, lambda x: session.run([exported.output], {INPUT: x})[0], exported, tolerance)

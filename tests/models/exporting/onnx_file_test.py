@@ -86,3 +86,11 @@ def test_a_wrong_graph_is_found(tmp_path, exported, monkeypatch):
     with pytest.raises(CsstError, match="computes something else"):
         onnx_file.write(tmp_path / "net.onnx", exported, 1e9)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_limited_relu_is_one_operation(tmp_path):
+    """As two, its input's range would be that of 8-bit integers, and cost a network of ReLU6 2.6 points of mIoU."""
+    onnx_file.write(tmp_path / "net.onnx", load(tmp_path, "light_fpn_efficientnet_lite0", None))
+    operations = {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
+    assert "Clip" in operations and "Min" not in operations
