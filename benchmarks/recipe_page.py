@@ -63,12 +63,32 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
         "has 46 masks from two drives and is judged on the second half of the third. C has 23 or 12 masks, judged "
         "on val.",
     ]
+    lines += ["", "## In short", "", *gains(logs)]
     for task in sorted({log["task"] for log in logs}):
         own = [log for log in logs if log["task"] == task]
         lines += ["", f"## Task {task}", "", *curves(own), "", *by_class(own)]
     if trials:
         lines += ["", "## What was tried", "", *tried(trials)]
     return "\n".join([*lines, "", *notes.splitlines()]).rstrip() + "\n"
+
+
+def gains(logs: Sequence[Log]) -> list[str]:
+    """What a student gains over its controls, at each task's largest number of steps that has one."""
+    compared = (
+        ("student_half", "baseline"),
+        ("student", "baseline"),
+        ("student", "baseline_twice"),
+        ("oracle", "baseline"),
+    )
+    header = ["task", "steps", *(f"{TITLES[arm]} - {TITLES[control]}" for arm, control in compared)]
+    rows = []
+    for task in sorted({log["task"] for log in logs}):
+        own = [log for log in logs if log["task"] == task and ("student" in log or "student_half" in log)]
+        own = [log for log in own if log["steps"] == max(log["steps"] for log in own)]
+        if own:
+            differences = (_difference(own, arm, own, control) for arm, control in compared)
+            rows.append([task, f"{own[0]['steps']:,}", *differences])
+    return _table(header, rows)
 
 
 def curves(logs: Sequence[Log]) -> list[str]:
