@@ -1,4 +1,7 @@
-"""Files of small networks with drawn weights, to be exported."""
+"""Files of small networks with drawn weights, to be exported, and another process that computes with the export."""
+
+import subprocess
+import sys
 
 import numpy as np
 
@@ -26,3 +29,16 @@ def write(path, network, lineage=None, preprocessing=IMAGENET, **more):
     arrays = {name: value(name, like.shape) for name, like in (built.params | built.batch_stats).items()}
     files.write(path, arrays, files.Description(network, options, 5, "toys", "0" * 64, preprocessing, **more))
     return str(path)
+
+
+def elsewhere(program, exported, path, images):
+    """(words that it printed, what it saved) of a program that gets the files of export, images and result."""
+    given, made = path.parent / "images.npy", path.parent / "out.npy"
+    np.save(given, images)
+    command = [sys.executable, "-c", program, *map(str, (path, given, made))]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    there, here = np.load(made), exported.compiled()(images)
+    assert (there.shape, there.dtype) == (here.shape, here.dtype)
+    np.testing.assert_allclose(there, here, atol=0 if exported.argmax else 1e-4)
+    return done.stdout.split()
