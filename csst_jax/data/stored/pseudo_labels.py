@@ -53,6 +53,7 @@ class PseudoLabelled:
           CsstError: a shard is missing or holds another number of label maps than it should.
         """
         self._directory, self._images, self._records, self._shard_size = directory, images, records, shard_size
+        self.soft = soft
         self._shards = self._opened(soft=False)
         self._soft_shards = self._opened(soft=True) if soft else []
 
@@ -84,7 +85,7 @@ class PseudoLabelled:
 
     def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
         """(image_bytes, label_bytes); with soft labels (image_bytes, soft_bytes)."""
-        label = self.soft_bytes(record) if self._soft_shards else self.label_bytes(record)
+        label = self.soft_bytes(record) if self.soft else self.label_bytes(record)
         return self.image_bytes(record), label
 
     def label_bytes(self, record: int) -> bytes:
