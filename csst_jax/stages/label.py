@@ -26,7 +26,7 @@ from csst_jax.stages import thresholds
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from csst_jax.data.selection import Selection
     from csst_jax.data.stored.centroid_index import CentroidIndex
@@ -215,12 +215,18 @@ def _finish(directory: StoragePath, settings: Labelling, selection: Selection, t
 
 def _of_soft(labelled: PseudoLabelled, ids: Sequence[str], pixels: int) -> dict[str, Any]:
     """The hash of the soft labels, and what a pixel of them and of the hard ones takes."""
-    records = range(len(ids))
-    return {
-        "sha256": centroid_index.labels_sha256((ids[i], labelled.soft_bytes(i)) for i in records),
-        "bytes_a_pixel": sum(len(labelled.soft_bytes(i)) for i in records) / pixels,
-        "hard_bytes_a_pixel": sum(len(labelled.label_bytes(i)) for i in records) / pixels,
-    }
+    size = 0
+
+    def read() -> Iterator[tuple[str, bytes]]:
+        nonlocal size
+        for position, image_id in enumerate(ids):
+            soft = labelled.soft_bytes(position)
+            size += len(soft)
+            yield image_id, soft
+
+    sha256 = centroid_index.labels_sha256(read())
+    hard = sum(len(labelled.label_bytes(position)) for position in range(len(ids)))
+    return {"sha256": sha256, "bytes_a_pixel": size / pixels, "hard_bytes_a_pixel": hard / pixels}
 
 
 def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | None = None) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_a_student_of_soft_labels_with_the_regulariser(config, copy, tmp_path):
     assert asked(workdir, "pseudo_labels")["settings"] == {"shard_size": 2, "soft": {"bits": 4, "k": 3}}
     assert told(workdir) == {"main", "early", "regulariser"} and np.isfinite(results["student"]["miou"])
     config.student.method.name = "supervised"
-    with pytest.raises(CsstError, match=r"student holds the work .*method\.name: model_regulariser there"):
+    with pytest.raises(CsstError, match=r'student holds the work .*method\.name: "model_regulariser" there'):
         pipeline.run(resolve.run(config), workdir)
     config.label.soft.k = 0
     with pytest.raises(CsstError, match=r"pseudo_labels holds the work .*soft"):
