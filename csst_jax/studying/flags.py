@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from csst_jax.methods import METHODS
 
 CSST = "csst"
 NAMES = {CSST: "supervised"}
 """What a method is called beside other methods: the supervised loss on real and pseudo labels is the paper's CSST."""
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "soft": {"label.soft.k": 3},
     "finetuned": {"finetune_teacher": True, "student.lr.base": 0.002},
 }

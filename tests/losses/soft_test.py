@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import HeadLosses
@@ -32,30 +33,47 @@ def probabilities():
     return e / e.sum(-1, keepdims=True)
 
 
-def test_it_is_the_inner_product_of_the_soft_label_and_the_log_of_the_output():
+@jax.jit
+def computed(logits, labels, soft):
+    """Values and gradient, without other classes, and by head."""
+    valid = labels != 255
+    values, back = jax.vjp(lambda z: on_soft_labels(cross_entropy, z, labels, valid, soft), logits)
+    alone = on_soft_labels(cross_entropy, logits, labels, valid, jnp.zeros_like(soft))
+    outputs = {"logits": logits, "aux": {"early": 2 * logits}}
+    plain = HeadLosses(cross_entropy, False, 0.7, 0.0, 0.4)(outputs, labels, soft)
+    return {
+        "values": values,
+        "gradient": back(jnp.ones_like(values))[0],
+        "alone": (alone, cross_entropy(logits, labels, valid)),
+        "heads": (plain["main"].mean, plain["early"].mean),
+    }
+
+
+@pytest.fixture(scope="module")
+def found():
+    return jax.device_get(computed(*map(jnp.asarray, (LOGITS, LABELS, SOFT))))
+
+
+def test_it_is_the_inner_product_of_the_soft_label_and_the_log_of_the_output(found):
     expected = -(target() * np.log(probabilities())).sum(-1) * VALID
-    arguments = (*map(jnp.asarray, (LABELS, VALID, SOFT)),)
-    found, back = jax.vjp(lambda z: on_soft_labels(cross_entropy, z, *arguments), jnp.asarray(LOGITS))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    (gradient,) = back(jnp.ones_like(found))
-    np.testing.assert_allclose(gradient, (probabilities() - target()) * VALID[..., None], atol=1e-6)
+    np.testing.assert_allclose(found["values"], expected, rtol=1e-5)
+    np.testing.assert_allclose(found["gradient"], (probabilities() - target()) * VALID[..., None], atol=1e-6)
 
 
-def test_without_other_classes_it_is_the_loss_on_the_label():
-    arguments = tuple(map(jnp.asarray, (LOGITS, LABELS, VALID)))
-    np.testing.assert_array_equal(
-        on_soft_labels(cross_entropy, *arguments, jnp.zeros_like(SOFT)), cross_entropy(*arguments)
-    )
+def test_without_other_classes_it_is_the_loss_on_the_label(found):
+    np.testing.assert_array_equal(*found["alone"])
 
 
-def test_every_head_learns_the_soft_label_and_hard_pixels_are_those_of_its_loss():
-    heads = HeadLosses(cross_entropy, False, 0.7, 0.0, 0.4)
-    outputs = {"logits": jnp.asarray(LOGITS), "aux": {"early": 2 * jnp.asarray(LOGITS)}}
-    found = heads(outputs, jnp.asarray(LABELS), jnp.asarray(SOFT))
+def test_every_head_learns_the_soft_label(found):
     values = -(target() * np.log(probabilities())).sum(-1)[VALID]
-    np.testing.assert_allclose(found["main"].mean, values.mean(), rtol=1e-5)
-    p = probabilities() ** 2
-    early = -(target() * np.log(p / p.sum(-1, keepdims=True))).sum(-1)[VALID]
-    np.testing.assert_allclose(found["early"].mean, early.mean(), rtol=1e-5)
-    mined = HeadLosses(cross_entropy, True, 0.05, 0.0, 0.4)(outputs, jnp.asarray(LABELS), jnp.asarray(SOFT))["main"]
+    squared = probabilities() ** 2
+    early = -(target() * np.log(squared / squared.sum(-1, keepdims=True))).sum(-1)[VALID]
+    np.testing.assert_allclose(found["heads"], (values.mean(), early.mean()), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_hard_pixels_are_those_of_the_loss_on_the_soft_label():
+    arrays = tuple(map(jnp.asarray, (LOGITS, LABELS, SOFT)))
+    mined = HeadLosses(cross_entropy, True, 0.05, 0.0, 0.4)({"logits": arrays[0], "aux": {}}, *arrays[1:])["main"]
+    values = -(target() * np.log(probabilities())).sum(-1)[VALID]
     assert mined.count == (values >= -np.log(0.05)).sum() < len(values)
