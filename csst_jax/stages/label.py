@@ -202,7 +202,7 @@ def _finish(directory: StoragePath, settings: Labelling, selection: Selection, t
     if soft:
         manifest["soft"] = _of_soft(labelled, ids, int(pixels.sum()))
         log.info(
-            "%s: soft labels of %d classes take %.3f bytes a pixel, hard ones %.3f; all %d probabilities would take %d",
+            "%s: soft labels of %d classes take %.3f bytes a pixel, hard ones %.3f, and all %d as float32 %d",
             directory.name,
             settings.soft_k,
             *(manifest["soft"][name] for name in ("bytes_a_pixel", "hard_bytes_a_pixel")),
