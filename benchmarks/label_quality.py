@@ -83,7 +83,7 @@ def measured(checkpoint: str, data_dir: str, labelled_ids: str) -> dict[str, Any
     teacher = model_file.load(checkpoint)
     averaging = Averaging(flip=True, pad_px=32)
     mesh = Mesh(-1, 1, split_state=False)
-    predictor = build.predictor(averaging, teacher.network, teacher.weights, teacher.expects, 4, mesh, runner_up=True)
+    predictor = build.predictor(averaging, teacher.network, teacher.weights, teacher.expects, 4, mesh, ranks=2)
     predictions = list(predictor(selection.reader, selection.unlabelled))
     masks = {p.record: decode_label(selection.reader.label_bytes(p.record)) for p in predictions}
     classes = selection.dataset.description.classes

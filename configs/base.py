@@ -110,6 +110,9 @@ def training() -> ConfigDict:
     )
     # Cross pseudo supervision. Two networks learn each other's labels. The published weight without CutMix is 6.
     c.method.cps = ConfigDict({"weight": 5.0, "cutmix": 1.0})
+    # Model regulariser (paper eq. 7). On pseudo labels -log p of all classes joins the loss: their mean, with CRST's
+    # weight, or their sum, as the paper writes it without a weight.
+    c.method.model_regulariser = ConfigDict({"weight": 0.1, "over_classes": "mean"})
     # The weights that predict are an average over the steps. Each step keeps this share of it, for example 0.996.
     # 0 = the last step's weights.
     c.average_decay = 0.0
@@ -177,6 +180,9 @@ def get_config() -> ConfigDict:
     # start from its student; where it has none of their kind, from its teacher. It takes the place of `pretrained`.
     # Classes keep their part of the classifier by name. Empty = none.
     c.start_from = ""
+    # The student is the teacher, which goes on with real and pseudo labels (paper eq. 5), and no network of its own.
+    # The paper's learning rate for it is 0.002: set student.lr.base.
+    c.finetune_teacher = False
 
     # Data. `data_prep` prepares data sets.
     c.data = ConfigDict()
@@ -208,6 +214,9 @@ def get_config() -> ConfigDict:
     c.label.class_portion = 0.0
     # Pixels become void that may be of a class which the teacher predicts more rarely than the masks show it.
     c.label.void_missed = False
+    # Soft labels (paper eq. 6). The `k` most probable classes of a pixel are stored, with probabilities of `bits` bits,
+    # and the student learns these. k=0 is hard labels, k=3 is usual.
+    c.label.soft = ConfigDict({"k": 0, "bits": 8})
     c.label.shard_size = 256  # images a file; an interrupted run continues after the last whole file
 
     # Evaluation. It scores val_split at original resolution (paper §4.3.7: scales 0.5, 1 and 2, flip, and tiles).

@@ -255,6 +255,7 @@ def recipe(
         mesh=device_mesh,
         split_state=settings.split_state,
         accumulate=training.accumulate,
+        soft=training.soft_maps,
     )
 
 
@@ -275,7 +276,7 @@ def predictor(
     expects: Preprocessing,
     batch_size: int,
     settings: MeshSettings,
-    runner_up: bool = False,
+    ranks: int = 1,
 ) -> WholeImagePredictor:
     """Whole-image prediction with a trained network.
 
@@ -286,7 +287,7 @@ def predictor(
       expects: what it expects of its input.
       batch_size: images a step.
       settings: how devices share an image.
-      runner_up: whether the second most probable class is told as well.
+      ranks: how many of the most probable classes are told.
     """
     return WholeImagePredictor(
         net,
@@ -295,5 +296,5 @@ def predictor(
         preprocessing=expects,
         batch_size=batch_size,
         spatial=mesh(settings).shape[sharding.SPATIAL],
-        runner_up=runner_up,
+        ranks=ranks,
     )

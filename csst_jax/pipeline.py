@@ -57,13 +57,14 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
     if experiment.needs_teacher(this):
         networks["teacher"] = train_network(this, "teacher", settings.teacher, settings.seed)
 
-    # Stage two: hard pseudo labels for the unlabelled images (eq. 2).
+    # Stage two: hard pseudo labels for the unlabelled images (eq. 2); with label.soft.k soft ones, too (eq. 6).
     if experiment.needs_labels(this):
         pseudo = label_pool(this, networks["teacher"])
 
-    # Stage three: a student of its own initialisation on both (eq. 3).
+    # Stage three: on both, a student of its own initialisation (eq. 3), or the teacher, which goes on (eq. 5).
     if experiment.has(this, "student"):
-        networks["student"] = train_network(this, "student", settings.student, settings.seed + 1, pseudo)
+        student = experiment.teacher_going_on(this) if settings.finetune_teacher else settings.student
+        networks["student"] = train_network(this, "student", student, settings.seed + 1, pseudo)
 
     # The control (Table 1b): the teacher's recipe for as many steps as the student took.
     if experiment.has(this, "baseline"):
@@ -81,7 +82,8 @@ def train_network(
 ) -> Trained:
     """One training stage in `workdir/<name>`."""
     images = build.images(training, this.pool, pseudo.images if pseudo and PSEUDO in training.origins else None)
-    job = train.Job(name, training, images, seed, pseudo.teacher_sha256 if pseudo else None)
+    made_by, soft = (pseudo.teacher_sha256, pseudo.soft_sha256) if pseudo else (None, None)
+    job = train.Job(name, training, images, seed, made_by, soft)
     artifact = Artifact(this.workdir / name, requests.train(this, job))
     experiment.require_asked_for(this, name, artifact)
     return _reported(this, artifact, lambda: train.run(this, artifact, job))

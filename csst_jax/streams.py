@@ -27,8 +27,8 @@ WEAK, STRONG, STRONG_2 = "weak", "strong", "strong_2"
 STEP = "step"
 """Key of a step's scalars beside the streams' names: the run's `seed`, and the schedule's `learning_rate`."""
 
-BATCH, ROWS = "batch", "rows"
-"""Axes that the mesh splits."""
+BATCH, MAPS, ROWS = "batch", "maps", "rows"
+"""Axes of the arrays; the mesh splits crops and rows, not the maps of soft labels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +41,16 @@ class Stream:
         UNLABELLED.
       views: which views of each crop the method wants.
       parts: its share of a step's crops, relative to the other streams' parts.
+      marked: whether each crop tells if its label is a pseudo label.
+      soft: maps of soft pseudo labels beside each label (see `csst_jax.data.stored.soft_labels`); 0 for hard ones.
     """
 
     name: str
     origins: tuple[str, ...]
     views: tuple[str, ...] = (WEAK,)
     parts: int = 1
+    marked: bool = False
+    soft: int = 0
 
     @property
     def labelled(self) -> bool:
@@ -56,6 +60,16 @@ class Stream:
 
 LABELLED = Stream("labelled", (REAL, PSEUDO))
 """The union of real and pseudo labels (paper §3.2)."""
+
+
+def num_maps(k: int) -> int:
+    """Maps of a soft label of k classes beside the hard one: classes and probabilities of the ranks 2 to k."""
+    return 2 * (k - 1)
+
+
+def with_soft_labels(streams: Sequence[Stream], maps: int) -> tuple[Stream, ...]:
+    """The streams, of which those that draw from pseudo labels have so many maps of soft ones; 0 for hard ones."""
+    return tuple(dataclasses.replace(s, soft=maps) if maps and PSEUDO in s.origins else s for s in streams)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,13 +114,18 @@ def crop_entries(stream: Stream, crops: int, crop_px: int) -> dict[str, Entry]:
     Returns:
       `image`: RGB. `sample`: (epoch, position in the epoch) of each crop. With labels `label`: class indices, 255 =
       void or padding. Without labels `padding`: 255 where the crop lies outside the image, else 0; "has no label" is
-      another thing.
+      another thing. With soft labels `soft`: their maps, 0 where the label is a real one. Marked `pseudo`: whether the
+      label is a pseudo label.
     """
     pixels = (crops, crop_px, crop_px)
+    soft = {"soft": Entry((crops, stream.soft, *pixels[1:]), np.uint8, (BATCH, MAPS, ROWS))} if stream.soft else {}
+    marks = {"pseudo": Entry((crops,), np.bool_, (BATCH,))} if stream.marked else {}
     return {
         "image": Entry((*pixels, 3), np.uint8, (BATCH, ROWS)),
         "label" if stream.labelled else "padding": Entry(pixels, np.uint8, (BATCH, ROWS)),
         "sample": Entry((crops, 2), np.int32, (BATCH,)),
+        **soft,
+        **marks,
     }
 
 

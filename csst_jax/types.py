@@ -7,6 +7,9 @@ import dataclasses
 IGNORE_LABEL = 255
 """Label of pixels that no loss and no metric counts (void, padding); every data set is stored with this value."""
 
+SOFT_ONE = 255
+"""A probability of 1 in the maps of soft pseudo labels, which are uint8."""
+
 
 class CsstError(Exception):
     """Something the user can mend: the message names the file, key or value and says how.

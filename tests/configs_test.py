@@ -51,6 +51,12 @@ KNOWN = {
         "net": NETWORKS[1:],
         "pretrained": (),
     },
+    "alternatives": {
+        "method": ("finetuned", "soft", "model_regulariser", "model_regulariser_sum", "csst"),
+        "net": NETWORKS[1:],
+        "pretrained": (),
+        "pool": ("mapillary",),
+    },
     # step=finetuning needs another run's network.
     "cross_domain": dict.fromkeys(("source", "target", "net", "pretrained", "trained", "ids"), ())
     | {"step": ("source", "self_training")},

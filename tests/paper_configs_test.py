@@ -115,9 +115,17 @@ def test_a_trained_teacher_serves_many_rows():
     assert (c.student.pretrained, c.student.epochs) == ("w.safetensors", 180)
     c = paper_page.module("table2").get_config("row=csst,pretrained=w.safetensors")
     assert c.teacher.pretrained == c.student.pretrained == "w.safetensors"
-    c = paper_page.config("table2", "finetuned")
-    assert c.teacher.pretrained == c.student.pretrained == "runs/table1/teacher_cs/teacher"
+    c = module.get_config("row=ocr_csst")
+    assert (c.finetune_teacher, c.label.soft.k, c.student.method.name) == (False, 0, "supervised")
+
+
+def test_table_2_has_the_papers_other_ways():
+    c = paper_page.module("table2").get_config("row=finetuned,trained=runs/t/teacher")
+    assert c.finetune_teacher and c.teacher.pretrained == "runs/t/teacher"
     assert (c.teacher.epochs, c.student.epochs, c.student.lr.base) == (0, 180, 0.002)
+    assert paper_page.config("table2", "soft").label.soft.k == 3
+    c = paper_page.config("table2", "model_regulariser").student.method
+    assert (c.name, c.model_regulariser.weight, c.model_regulariser.over_classes) == ("model_regulariser", 0.1, "mean")
 
 
 @pytest.mark.parametrize(
@@ -125,8 +133,8 @@ def test_a_trained_teacher_serves_many_rows():
     [
         ("paper/table3", "option row= after the config's colon: give one of pspnet, pspnet_csst, "),
         ("paper/table3:row=psp", "option row=psp after"),
-        ("paper/table2:row=finetuned", "fine-tunes a trained network: give trained=DIR, of table1/teacher_cs/teacher"),
-        ("paper/table2:row=finetuned,trained=a,pretrained=b", "leave pretrained out"),
+        ("paper/figure8:row=bdd100k_1_finetuned", "fine-tunes a trained network: give trained=DIR, of "),
+        ("paper/figure8:row=bdd100k_1_finetuned,trained=a,pretrained=b", "leave pretrained out"),
         ("paper/figure8:row=mapillary_2_csst,trained=a", "has few masks: give ids=FILE, with 2 ids"),
         ("paper/tabel3:row=pspnet", "no such file. Did you mean --config=paper/table3"),
     ],

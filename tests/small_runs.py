@@ -76,6 +76,12 @@ ONE_STAGE = {
     },
 }
 """The same with each method of one stage."""
+TWO_STAGES = {
+    "soft": ("--config.label.soft.k=3",),
+    "model_regulariser": ("--config.student.method.name=model_regulariser",),
+    "finetuned": ("--config.finetune_teacher=True", "--config.student.lr.base=0.002"),
+}
+"""The paper's other ways with a teacher (§3.1.1)."""
 
 
 def start(arguments, **environment):

@@ -102,13 +102,16 @@ class Augmentation:
         x = jnp.where(flip[:, None, None, None], x[:, :, ::-1], x)
         plane = arrays["label" if stream.labelled else "padding"]
         plane = jnp.where(flip[:, None, None], plane[:, :, ::-1], plane)
+        soft = jnp.moveaxis(arrays["soft"], 1, -1) if stream.soft else None
+        if soft is not None:
+            soft = jnp.where(flip[:, None, None, None], soft[:, :, ::-1], soft)
         images, own_keys = {}, keys
         for number, view in enumerate(stream.views):
             if number:  # other numbers than the first view's
                 keys = jax.vmap(lambda k: jax.random.fold_in(k, 0))(keys)
                 u = jax.vmap(lambda k: jax.random.uniform(k, (7,)))(keys)
             images[view] = self.preprocessing(self.views[view](x, u, keys))
-        return Crops(images, plane, own_keys)
+        return Crops(images, plane, own_keys, soft, arrays["pseudo"] if stream.marked else None)
 
 
 def _chance(keys: Key[Array, " b"], number: int, probability: float) -> Bool[Array, "b 1 1 1"]:

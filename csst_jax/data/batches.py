@@ -29,7 +29,7 @@ class Reader(Protocol):
     def __len__(self) -> int: ...
 
     def pair_bytes(self, record: int) -> tuple[bytes, bytes | None]:
-        """Image and label (class indices, 255 = void), encoded as `csst_jax.data.stored.encoded` reads them.
+        """Image and label (class indices, 255 = void, or a soft label), as `csst_jax.data.stored.encoded` reads them.
 
         None stands for no label: the crop then tells padding from pixels of the image alone.
         """
@@ -73,6 +73,7 @@ def batches(
     cv2.setNumThreads(1)  # the crops are what runs in parallel
     pool = concurrent.futures.ThreadPoolExecutor(num_cores(), thread_name_prefix="crop")
     damaged: list[CsstError] = []
+    maps = max(stream.soft for stream in streams)
     signature = {
         "crop_px": tf.TensorSpec((), tf.int32),
         "counts": tf.TensorSpec((len(streams),), tf.int32),
@@ -97,30 +98,31 @@ def batches(
                 "sample": spec.samples,
             }
 
-    def crops(crop_px: np.ndarray, *rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def crops(crop_px: np.ndarray, *rows: np.ndarray) -> tuple[np.ndarray, ...]:
         images = np.empty((len(rows[0]), crop_px, crop_px, 3), np.uint8)
         labels = np.empty((len(rows[0]), crop_px, crop_px), np.uint8)
+        soft = np.zeros((len(rows[0]), maps, crop_px, crop_px), np.uint8)
 
         def one(i: int) -> None:
             origin, record, centre, scale, anywhere = (column[i] for column in rows)
             chosen = readers[int(origin)]
             try:
                 image, label = chosen.pair_bytes(int(record))
-                scaled_crop(
-                    image, label, centre, float(scale), bool(anywhere), image_out=images[i], label_out=labels[i]
-                )
+                out = {"image_out": images[i], "label_out": labels[i], "soft_out": soft[i] if maps else None}
+                scaled_crop(image, label, centre, float(scale), bool(anywhere), **out)
             except CsstError as error:
                 damaged.append(CsstError(f"{chosen.describe(int(record))}: {error}"))
                 raise
 
         for _ in pool.map(one, range(len(images))):
             pass  # raises what a crop raised
-        return images, labels
+        return images, labels, soft
 
     def load(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         arguments = [element[name] for name in ("crop_px", "origin", "record", "centre", "scale", "anywhere")]
-        image, label = tf.numpy_function(crops, arguments, (tf.uint8, tf.uint8), stateful=False)
-        return {"image": image, "plane": label, "sample": element["sample"], "counts": element["counts"]}
+        image, label, soft = tf.numpy_function(crops, arguments, (tf.uint8, tf.uint8, tf.uint8), stateful=False)
+        passed = {name: element[name] for name in ("sample", "counts", "origin")}
+        return {"image": image, "plane": label, "soft": soft, **passed}
 
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
     dataset = dataset.map(load, num_parallel_calls=parallel_batches, deterministic=True).prefetch(prefetch)
@@ -152,4 +154,8 @@ def _by_stream(streams: Sequence[Stream], arrays: Mapping[str, np.ndarray]) -> d
             plane: arrays["plane"][mine],
             "sample": arrays["sample"][mine],
         }
+        if stream.soft:
+            found[stream.name]["soft"] = arrays["soft"][mine]
+        if stream.marked:  # readers come in the order of `ORIGINS`: that of real masks is the first
+            found[stream.name]["pseudo"] = arrays["origin"][mine] != 0
     return found

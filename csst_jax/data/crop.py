@@ -53,6 +53,7 @@ def scaled_crop(
     *,
     image_out: np.ndarray,
     label_out: np.ndarray,
+    soft_out: np.ndarray | None = None,
 ) -> None:
     """Cuts a square from the image as if it had been scaled by `scale` first.
 
@@ -62,12 +63,14 @@ def scaled_crop(
 
     Args:
       image: encoded RGB, see `encoded.decode_rgb`.
-      label: encoded class indices, 255 = void; None where the image has none.
+      label: encoded class indices, 255 = void, or a soft label; None where the image has none.
       centre: (y, x) in source pixels.
       scale: magnification.
       anywhere: see `windows`.
       image_out: uint8 [s, s, 3], written.
       label_out: uint8 [s, s], written; without a label 0 inside the image.
+      soft_out: uint8 [n, s, s], written: what a soft label has beside its class indices, each map as the label; 0 where
+        the image does not fill the crop, and all 0 where the label is none. None leaves it out.
 
     Raises:
       CsstError: image or label is damaged, or they differ in size.
@@ -94,5 +97,10 @@ def scaled_crop(
     if label is None:
         label_out[inside] = 0
         return
-    classes = encoded.decode_label(label, source)
-    cv2.resize(classes, (width, height), dst=label_out[inside], interpolation=cv2.INTER_NEAREST_EXACT)
+    maps = encoded.decode_label(label, source)
+    outputs = [label_out]
+    if soft_out is not None:
+        soft_out[:] = 0
+        outputs += [*soft_out] if maps.ndim == 3 else []
+    for own, out in zip(maps if maps.ndim == 3 else [maps], outputs, strict=False):
+        cv2.resize(own, (width, height), dst=out[inside], interpolation=cv2.INTER_NEAREST_EXACT)

@@ -131,7 +131,7 @@ def windows(
 
 
 def make_labeller(
-    probabilities: Callable[..., jax.Array], mesh: jax.sharding.Mesh, runner_up: bool = False
+    probabilities: Callable[..., jax.Array], mesh: jax.sharding.Mesh, ranks: int = 1
 ) -> Callable[..., tuple[jax.Array, ...]]:
     """A jittable function from a batch that is sharded over `data` to each pixel's class and its probability.
 
@@ -142,21 +142,22 @@ def make_labeller(
     Args:
       probabilities: what `make_predictor` returns.
       mesh: the devices; `probabilities` itself may split rows over `spatial`.
-      runner_up: whether the second most probable class is told as well.
+      ranks: how many of the most probable classes are told.
 
     Returns:
-      label(images uint8 "b h w 3", *state) -> classes uint8 "b h w" and confidences float32 "b h w"; with `runner_up`
-      those of the second most probable class, too.
+      label(images uint8 "b h w 3", *state) -> classes uint8 "b h w" and confidences float32 "b h w", of the most
+      probable class first, then those of the second one, and so on.
     """
 
     def one(image: jax.Array, *state: Any) -> tuple[jax.Array, ...]:
         p = probabilities(image[None], *state)[0]
         best = jnp.argmax(p, -1)
-        found = best.astype(jnp.uint8), jnp.max(p, -1)
-        if not runner_up:
-            return found
-        others = jnp.where(jnp.arange(p.shape[-1]) == best[..., None], -1.0, p)
-        return *found, jnp.argmax(others, -1).astype(jnp.uint8), jnp.max(others, -1)
+        found = [best.astype(jnp.uint8), jnp.max(p, -1)]
+        for _ in range(1, ranks):
+            p = jnp.where(jnp.arange(p.shape[-1]) == best[..., None], -1.0, p)
+            best = jnp.argmax(p, -1)
+            found += [best.astype(jnp.uint8), jnp.max(p, -1)]
+        return tuple(found)
 
     def label(images: jax.Array, *state: Any) -> tuple[jax.Array, ...]:
         share, everywhere = jax.sharding.PartitionSpec(DATA), jax.sharding.PartitionSpec()
@@ -164,7 +165,7 @@ def make_labeller(
             lambda images, *state: jax.lax.map(lambda image: one(image, *state), images),
             mesh=mesh,
             in_specs=(share, *[everywhere] * len(state)),
-            out_specs=(share,) * (4 if runner_up else 2),
+            out_specs=(share,) * (2 * ranks),
             axis_names={DATA},
             check_vma=False,  # a check of what is exchanged between devices: nothing is
         )(images, *state)

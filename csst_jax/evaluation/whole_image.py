@@ -41,6 +41,7 @@ class Prediction:
       confidence: float32 [h, w], its probability.
       runner_up: uint8 [h, w], the second most probable class; None where it was not asked for.
       runner_up_confidence: float32 [h, w], its probability; likewise.
+      further: of the third class and so on, as many as were asked for: uint8 and float32 [h, w] in turn.
     """
 
     record: int
@@ -49,6 +50,13 @@ class Prediction:
     confidence: np.ndarray
     runner_up: np.ndarray | None = None
     runner_up_confidence: np.ndarray | None = None
+    further: tuple[np.ndarray, ...] = ()
+
+    def ranked(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 and float32 [k, h, w]: the k most probable classes and their probabilities, as far as asked for."""
+        told = (self.classes, self.confidence, self.runner_up, self.runner_up_confidence, *self.further)
+        known = [array for array in told[: 2 * k] if array is not None]
+        return np.stack(known[::2]), np.stack(known[1::2])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +107,7 @@ def predict_program(
     batch_size: int,
     image_size: tuple[int, ...],
     mesh: jax.sharding.Mesh,
-    runner_up: bool = False,
+    ranks: int = 1,
 ) -> PredictProgram:
     """What predicts a batch of images of one size.
 
@@ -111,11 +119,11 @@ def predict_program(
       image_size: height and width in pixels; padded as `averaging` says.
       mesh: the devices. Those along `spatial` have the whole image, and share the rows of what the network makes of it
         (where they divide these: see `csst_jax.models.ops.rows`).
-      runner_up: whether the second most probable classes are returned as well.
+      ranks: how many of the most probable classes are returned.
 
     Returns:
       A function of (images uint8 [b, h, w, 3], params, batch_stats) that returns the most probable classes, uint8
-      [b, h, w], and their probabilities, float32 [b, h, w]; with `runner_up` those of the second ones, too.
+      [b, h, w], and their probabilities, float32 [b, h, w], then those of the second ones, and so on.
     """
 
     def logits(images: jax.Array, params: Arrays, batch_stats: Arrays) -> jax.Array:
@@ -126,7 +134,7 @@ def predict_program(
     options = dataclasses.asdict(averaging)
     pad_px = options.pop("pad_px")
     size = [_multiple(side, pad_px) for side in image_size]
-    predict = make_labeller(make_predictor(logits, preprocessing, **options), mesh, runner_up)
+    predict = make_labeller(make_predictor(logits, preprocessing, **options), mesh, ranks)
     images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh.shape[DATA]), *size, 3), jnp.uint8)
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (network.params, network.batch_stats))
     by_batch = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DATA))
@@ -150,7 +158,7 @@ class WholeImagePredictor:
         preprocessing: Preprocessing,
         batch_size: int,
         spatial: int = 1,
-        runner_up: bool = False,
+        ranks: int = 1,
     ):
         """Puts the network's state on the devices.
 
@@ -162,7 +170,7 @@ class WholeImagePredictor:
           preprocessing: what the network expects of its input.
           batch_size: images a step; rounded up to a multiple of the devices that share the batch.
           spatial: devices that share an image's rows.
-          runner_up: whether predictions tell the second most probable class as well.
+          ranks: how many of the most probable classes predictions tell.
         """
         mesh = make_mesh(jax.local_devices(), spatial)
         self._program = functools.partial(
@@ -172,7 +180,7 @@ class WholeImagePredictor:
             preprocessing=preprocessing,
             batch_size=batch_size,
             mesh=mesh,
-            runner_up=runner_up,
+            ranks=ranks,
         )
         self._parameters = sum(np.size(value) for value in network.params.values())
         self._batch_size = _multiple(batch_size, mesh.shape[DATA])
@@ -231,7 +239,9 @@ class WholeImagePredictor:
         found = interruptible(lambda: jax.device_get(predict(jax.device_put(full, layout), *self._state)))
         for i, (record, image) in enumerate(zip(records, images, strict=True)):
             height, width, _ = image.shape
-            yield Prediction(record, image, *(array[i, :height, :width] for array in found))
+            classes, confidence, *more = (array[i, :height, :width] for array in found)
+            second, its_confidence = more[:2] or (None, None)
+            yield Prediction(record, image, classes, confidence, second, its_confidence, tuple(more[2:]))
 
     def _padded_size(self, image: np.ndarray) -> tuple[int, ...]:
         return tuple(_multiple(side, self._pad_px) for side in image.shape[:2])

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, UInt8
 
 from csst_jax.losses.cross_entropy import sum_and_count, valid_pixels
 from csst_jax.losses.ohem import ohem_mask
+from csst_jax.losses.soft import on_soft_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,21 +71,31 @@ class HeadLosses:
     aux_weight: float
     aux_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, outputs: Mapping[str, Any], labels: UInt8[Array, "b h w"]) -> dict[str, Loss]:
+    def __call__(
+        self,
+        outputs: Mapping[str, Any],
+        labels: UInt8[Array, "b h w"],
+        soft: UInt8[Array, "b h w n"] | None = None,
+    ) -> dict[str, Loss]:
         """Losses by head: `MAIN` first, then each auxiliary head by name.
 
         Args:
           outputs: of the network in training mode: `logits`, and `aux` by head, each float "b h w c".
           labels: class indices, 255 = not counted.
+          soft: what soft pseudo labels have beside them; see `csst_jax.methods.base.Crops`. A pixel is then hard if its
+            loss on the soft label is.
         """
-        losses = {MAIN: self._head(outputs["logits"], labels, 1.0)}
+        losses = {MAIN: self._head(outputs["logits"], labels, soft, 1.0)}
         for name, logits in outputs["aux"].items():
-            losses[name] = self._head(logits, labels, self.aux_weights.get(name, self.aux_weight))
+            losses[name] = self._head(logits, labels, soft, self.aux_weights.get(name, self.aux_weight))
         return losses
 
-    def _head(self, logits: Float[Array, "b h w c"], labels: UInt8[Array, "b h w"], weight: float) -> Loss:
+    def _head(self, logits: Float[Array, "b h w c"], labels: Array, soft: Array | None, weight: float) -> Loss:
         valid = valid_pixels(labels)
-        values = self.pixel_loss(logits, labels, valid)
+        if soft is None:
+            values = self.pixel_loss(logits, labels, valid)
+        else:
+            values = on_soft_labels(self.pixel_loss, logits, labels, valid, soft)
         if not self.ohem:
             return Loss(*sum_and_count(values, valid), weight)
         kept = ohem_mask(values, valid, threshold=self.ohem_threshold, min_kept_fraction=self.ohem_min_kept)

@@ -8,5 +8,6 @@ METHODS = {
     "unimatch": "csst_jax.methods.unimatch:UniMatch",
     "unimatch_v2": "csst_jax.methods.unimatch_v2:UniMatchV2",
     "cps": "csst_jax.methods.cps:CrossPseudoSupervision",
+    "model_regulariser": "csst_jax.methods.model_regulariser:ModelRegulariser",
 }
 """Each is a subclass of `csst_jax.methods.base.Method`."""

@@ -31,11 +31,17 @@ class Crops:
         where the crop lies outside it.
       keys: each crop's own, by (seed, epoch, position in the epoch) alone: for draws that a resumed run, or one on
         other devices, makes again.
+      soft: uint8 "b h w n", beside each label the other classes of a soft pseudo label (paper eq. 6), n / 2 of them,
+        and behind these their probabilities in 255ths; the label has what is left of 1. All 0 at real labels. None
+        where the run has hard labels, or the stream no pseudo labels.
+      pseudo: whether each crop's label is a pseudo label; None where the stream is not marked.
     """
 
     images: Mapping[str, Float[Array, "b h w 3"]]
     labels: UInt8[Array, "b h w"]
     keys: Key[Array, " b"]
+    soft: UInt8[Array, "b h w n"] | None = None
+    pseudo: Bool[Array, " b"] | None = None
 
     @property
     def valid(self) -> Bool[Array, "b h w"]:

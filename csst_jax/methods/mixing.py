@@ -6,17 +6,13 @@ A crop's draws depend on its own key alone, so a resumed run and a run on other 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key, UInt8
+from jaxtyping import Array, Bool, Key, UInt8
 
 from csst_jax.methods.base import Crops
 from csst_jax.types import IGNORE_LABEL, CsstError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # Numbers that keep these draws apart from the augmentation's, which folds 0 to 2 into the same keys.
 _MIX, _CUT_OUT, _CLASSES, _SECOND_MIX = 3, 4, 5, 6
@@ -95,7 +91,8 @@ def cutmix(crops: Crops, probability: float, boxes: Boxes | None = None) -> Crop
         return crops
     inside = mix_boxes(crops, probability, boxes)
     images = {view: pasted(inside, x) for view, x in crops.images.items()}
-    return _changed(crops, images, pasted(inside, crops.labels))
+    soft = None if crops.soft is None else pasted(inside, crops.soft)
+    return dataclasses.replace(crops, images=images, labels=pasted(inside, crops.labels), soft=soft)
 
 
 def mix_boxes(
@@ -129,7 +126,7 @@ def cutout(crops: Crops, probability: float, boxes: Boxes | None = None) -> Crop
         return crops
     inside = _boxes(crops, _CUT_OUT, probability, boxes or Boxes())
     images = {view: jnp.where(inside[..., None], 0.0, x) for view, x in crops.images.items()}
-    return _changed(crops, images, jnp.where(inside, jnp.uint8(IGNORE_LABEL), crops.labels))
+    return dataclasses.replace(crops, images=images, labels=jnp.where(inside, jnp.uint8(IGNORE_LABEL), crops.labels))
 
 
 def classmix(crops: Crops, onto: Crops, probability: float) -> Crops:
@@ -161,7 +158,9 @@ def classmix(crops: Crops, onto: Crops, probability: float) -> Crops:
     labels = fitted(crops.labels)
     pasted = jax.vmap(chosen)(onto.keys, labels)
     images = {view: jnp.where(pasted[..., None], fitted(crops.images[view]), x) for view, x in onto.images.items()}
-    return _changed(onto, images, jnp.where(pasted, labels, onto.labels))
+    # What is pasted has real labels, whose soft maps are 0.
+    soft = None if onto.soft is None else jnp.where(pasted[..., None], jnp.uint8(0), onto.soft)
+    return dataclasses.replace(onto, images=images, labels=jnp.where(pasted, labels, onto.labels), soft=soft)
 
 
 def require_probability(name: str, value: float) -> None:
@@ -177,7 +176,3 @@ def require_probability(name: str, value: float) -> None:
 def _boxes(crops: Crops, number: int, probability: float, boxes: Boxes | ThreeBoxes) -> Bool[Array, "b h w"]:
     _, height, width = crops.labels.shape
     return jax.vmap(lambda k: boxes.draw(jax.random.fold_in(k, number), height, width, probability))(crops.keys)
-
-
-def _changed(crops: Crops, images: Mapping[str, Float[Array, "b h w 3"]], labels: Array) -> Crops:
-    return dataclasses.replace(crops, images=images, labels=labels)

@@ -111,7 +111,7 @@ class RealAndPseudo(Method):
             prefix = "pseudo_" if stream.name == PSEUDO else ""
             heads = {name: outputs[name] for name in ("logits", "aux")}
             heads = jax.tree.map(lambda x, n=number: taken(x, self._parts, n), heads)
-            found, weight = self._losses(stream)(heads, own.labels), self._weight(stream)
+            found, weight = self._losses(stream)(heads, own.labels, own.soft), self._weight(stream)
             losses |= {prefix + head: dataclasses.replace(x, weight=weight * x.weight) for head, x in found.items()}
             valid = jnp.sum(own.valid, dtype=jnp.float32)
             metrics[prefix + "kept"] = found[MAIN].count / jnp.maximum(valid, 1.0)

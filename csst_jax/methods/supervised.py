@@ -28,6 +28,6 @@ class Supervised(Method):
         """As `Method.objective`; metrics: `kept`, the share of labelled pixels that the main loss counts."""
         labelled = crops[LABELLED.name]
         outputs, stats = self.parts.network.apply_train(params, state.batch_stats, labelled.images[WEAK], key)
-        losses = self.parts.loss(outputs, labelled.labels)
+        losses = self.parts.loss(outputs, labelled.labels, labelled.soft)
         valid = jnp.sum(labelled.valid, dtype=jnp.float32)
         return Objective(losses, stats, {"kept": losses[MAIN].count / jnp.maximum(valid, 1.0)})

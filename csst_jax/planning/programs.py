@@ -194,6 +194,7 @@ def _prediction(
             batch_size=batch,
             image_size=data.image_px,
             mesh=mesh,
+            ranks=run.label.ranks if name == "label" else 1,
         ).lower(),
     )
 

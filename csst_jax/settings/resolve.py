@@ -7,6 +7,7 @@ by what is made of it.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,22 +47,17 @@ def run(config: ConfigDict) -> runs.Run:
     """
     ranges.require_sound(config)
     normalisation = Preprocessing(tuple(config.normalisation.mean), tuple(config.normalisation.std))
+    teacher = _named("teacher", training, config.teacher, normalisation, _start(config, "teacher"))
     return runs.Run(
         seed=config.seed,
         stages=frozenset(wanted_stages(config.stages)),
         start_from=config.start_from,
         data=data(config),
-        teacher=_named("teacher", training, config.teacher, normalisation, _start(config, "teacher")),
-        student=_named("student", training, config.student, normalisation, _start(config, "student")),
+        teacher=teacher,
+        student=_student(config, normalisation, teacher.network),
+        finetune_teacher=config.finetune_teacher,
         longer_by=config.baseline.longer_by,
-        label=runs.Labelling(
-            _named("label", averaging, config.label),
-            config.label.confidence_threshold,
-            config.label.class_portion,
-            config.label.void_missed,
-            config.label.shard_size,
-            requested(config.label.to_dict(), _defaults()["label"]),
-        ),
+        label=labelling(config.label),
         evaluate=evaluation(config),
         mesh=mesh(config),
         input=runs.Input(**config.input.to_dict()),
@@ -81,6 +77,21 @@ def data(config: ConfigDict) -> Data:
 def mesh(config: ConfigDict) -> runs.Mesh:
     """How devices share the work."""
     return runs.Mesh(**config.mesh.to_dict())
+
+
+def labelling(block: ConfigDict) -> runs.Labelling:
+    """How the pool is labelled."""
+    counts = block.to_dict() if block.soft.k else _without(block.to_dict(), "soft")  # bits of nothing have no effect
+    return runs.Labelling(
+        _named("label", averaging, block),
+        block.confidence_threshold,
+        block.class_portion,
+        block.void_missed,
+        block.shard_size,
+        block.soft.k,
+        block.soft.bits,
+        requested(counts, _defaults()["label"]),
+    )
 
 
 def evaluation(config: ConfigDict) -> runs.Evaluation:
@@ -129,6 +140,26 @@ def _start(config: ConfigDict, stage: str) -> str:
         return ""
     asked_for = stage in wanted_stages(config.stages)
     return _named(stage, pretrained.of_run, config.start_from, config[stage].network, asked_for)
+
+
+def _student(config: ConfigDict, normalisation: Preprocessing, teacher: stages.NetworkChoice) -> stages.Training:
+    """The settings of `config.student`, whose labels may be soft, and which may be the teacher that goes on.
+
+    Raises:
+      CsstError: as `training`; or it is to be the teacher, and its network is another one.
+    """
+    found = _named("student", training, config.student, normalisation, _start(config, "student"))
+    found = dataclasses.replace(found, soft_k=config.label.soft.k)
+    if not config.finetune_teacher:
+        return found
+    for key in ("network", "lineage", "output_stride", "width", "depth"):
+        if config.student[key] != config.teacher[key]:
+            raise CsstError(
+                f"student.{key} is {config.student[key]!r}, and teacher.{key} is {config.teacher[key]!r}. With "
+                "finetune_teacher the teacher goes on as the student: give both the same."
+            )
+    own = found.network
+    return dataclasses.replace(found, network=dataclasses.replace(teacher, dtype=own.dtype, remat=own.remat))
 
 
 def training(stage: ConfigDict, normalisation: Preprocessing, start_from: str = "") -> stages.Training:

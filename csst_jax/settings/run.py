@@ -21,6 +21,8 @@ class Labelling:
       class_portion: share of each class's pixels, the surest ones, that keep their label; 0 for all.
       void_missed: whether pixels become void that may be of a class which is predicted too rarely.
       shard_size: images a file.
+      soft_k: classes of a soft pseudo label; 0 for hard ones.
+      soft_bits: of its stored probabilities.
       request: see `RequestedSettings`.
     """
 
@@ -29,7 +31,14 @@ class Labelling:
     class_portion: float
     void_missed: bool
     shard_size: int
+    soft_k: int
+    soft_bits: int
     request: RequestedSettings
+
+    @property
+    def ranks(self) -> int:
+        """How many of a pixel's most probable classes the stage needs."""
+        return max(2 if self.void_missed else 1, self.soft_k)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +93,7 @@ class Run:
       data: which images.
       teacher: its training.
       student: likewise.
+      finetune_teacher: whether the student is the teacher, which goes on.
       longer_by: how the control is lengthened, see `csst_jax.build.lengthened`.
       label: how the pool is labelled.
       evaluate: how networks are scored.
@@ -102,6 +112,7 @@ class Run:
     data: Data
     teacher: Training
     student: Training
+    finetune_teacher: bool
     longer_by: str
     label: Labelling
     evaluate: Evaluation

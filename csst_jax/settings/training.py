@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax import registry
 from csst_jax.methods import METHODS
+from csst_jax.streams import num_maps, with_soft_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,6 +163,7 @@ class Training:
       nonfinite_steps: steps that may be left out because they are not finite.
       request: what of the configuration's block decides the result, as plain values: the whole, and what differs from
         the defaults.
+      soft_k: classes of a soft pseudo label; 0 for hard ones.
     """
 
     network: NetworkChoice
@@ -177,11 +179,18 @@ class Training:
     views: Mapping[str, Photometry]
     nonfinite_steps: int
     request: RequestedSettings
+    soft_k: int = 0
 
     @property
     def streams(self) -> tuple[Stream, ...]:
         """The streams of crops that the method takes."""
-        return registry.resolve("method", METHODS, self.method.name).streams_of(self.method.settings)
+        streams = registry.resolve("method", METHODS, self.method.name).streams_of(self.method.settings)
+        return with_soft_labels(streams, self.soft_maps)
+
+    @property
+    def soft_maps(self) -> int:
+        """Maps of a soft pseudo label beside the hard one; 0 for hard labels."""
+        return num_maps(self.soft_k) if self.soft_k else 0
 
     @property
     def origins(self) -> set[str]:

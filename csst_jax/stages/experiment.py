@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from csst_jax import build
 from csst_jax.data import readiness
 from csst_jax.models.weights import pretrained
+from csst_jax.models.weights.locate import MODEL_FILE
 from csst_jax.runtime.patience import told
 from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.trainable import require_trainable
@@ -116,8 +117,9 @@ def needs_labels(this: Experiment) -> bool:
 
 
 def needs_teacher(this: Experiment) -> bool:
-    """Whether a teacher is asked for, or makes the pseudo labels, or is all that there could be to evaluate."""
-    return has(this, "teacher") or needs_labels(this) or not has(this, "student")
+    """Whether a teacher is asked for, makes the pseudo labels, goes on, or is all that there could be to evaluate."""
+    goes_on = this.settings.finetune_teacher
+    return has(this, "teacher") or needs_labels(this) or goes_on or not has(this, "student")
 
 
 def require_sound(this: Experiment) -> None:
@@ -126,7 +128,12 @@ def require_sound(this: Experiment) -> None:
     Raises:
       CsstError: names the file, key or value and the fix.
     """
-    asked_for = _asked_for(this)
+    asked_for, soft_k = _asked_for(this), this.settings.label.soft_k
+    if soft_k > len(this.description.classes):
+        raise CsstError(
+            f"label.soft.k is {soft_k}, and {this.description.name} has {len(this.description.classes)} classes; give "
+            "as many at most."
+        )
     unlabelled = {name for name, training in asked_for.items() if UNLABELLED in training.origins}
     if needs_labels(this) or unlabelled:
         _require_pool(this.pool)
@@ -143,6 +150,15 @@ def require_sound(this: Experiment) -> None:
             raise CsstError(f"{name}: {error}") from error
     if "baseline" in this.settings.stages:
         lengthened_teacher(this, steps=1)
+
+
+def teacher_going_on(this: Experiment) -> Training:
+    """The student's settings, from the weights of this run's teacher on (paper §3.1.1, eq. 5)."""
+    student = this.settings.student
+    weights = str(this.workdir / "teacher" / MODEL_FILE)
+    return dataclasses.replace(
+        student, network=dataclasses.replace(student.network, pretrained=weights, start_rows=None)
+    )
 
 
 def _asked_for(this: Experiment) -> dict[str, Training]:

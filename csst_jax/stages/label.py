@@ -1,4 +1,7 @@
-"""The label stage: hard pseudo labels for the unlabelled pool (paper §3.1, eq. 2), and their centroid index."""
+"""The label stage: hard pseudo labels for the unlabelled pool (paper §3.1, eq. 2), and their centroid index.
+
+With `label.soft.k` the most probable classes and their probabilities are stored beside them (eq. 6).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax import build
-from csst_jax.data.stored import centroid_index
+from csst_jax.data.stored import centroid_index, soft_labels
 from csst_jax.data.stored.encoded import encode_label
 from csst_jax.data.stored.pseudo_labels import PseudoLabelled, shard_path, write_shard
 from csst_jax.evaluation.pictures import colour, contact_sheet
@@ -23,7 +26,7 @@ from csst_jax.stages import thresholds
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from csst_jax.data.selection import Selection
     from csst_jax.data.stored.centroid_index import CentroidIndex
@@ -50,10 +53,12 @@ class PseudoLabels:
     Attributes:
       images: the unlabelled images with their pseudo labels, and the components of these.
       teacher_sha256: hash of the weights that made them.
+      soft_sha256: hash of the soft labels; None where labels are hard.
     """
 
     images: tuple[PseudoLabelled, CentroidIndex]
     teacher_sha256: str
+    soft_sha256: str | None = None
 
 
 def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
@@ -74,7 +79,7 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
             teacher.expects,
             this.settings.evaluate.batch_size,
             this.settings.mesh,
-            runner_up=settings.void_missed,
+            ranks=settings.ranks,
         )
         _write_shards(directory, settings, this.pool, predictor)
         multihost_utils.sync_global_devices("pseudo labels written")
@@ -87,21 +92,26 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
     else:
         log.info("%s: done, skipped", directory.name)
     with told(f"{directory.name}: reading what was labelled"):
-        return PseudoLabels(read(directory, this.pool, settings.shard_size), teacher.sha256)
+        images = read(directory, this.pool, settings.shard_size, settings.soft_k > 0)
+        soft_sha256 = read_json(directory / MANIFEST_FILE)["soft"]["sha256"] if settings.soft_k else None
+        return PseudoLabels(images, teacher.sha256, soft_sha256)
 
 
-def read(directory: StoragePath, selection: Selection, shard_size: int) -> tuple[PseudoLabelled, CentroidIndex]:
+def read(
+    directory: StoragePath, selection: Selection, shard_size: int, soft: bool = False
+) -> tuple[PseudoLabelled, CentroidIndex]:
     """The pseudo labels of the pool, and their components.
 
     Args:
       directory: the label stage's.
       selection: the split whose unlabelled images were labelled.
       shard_size: images a file.
+      soft: whether there are soft labels.
 
     Raises:
       CsstError: a file is missing, or the index was made from other labels.
     """
-    labelled = PseudoLabelled(directory, selection.reader, selection.unlabelled, shard_size)
+    labelled = PseudoLabelled(directory, selection.reader, selection.unlabelled, shard_size, soft)
     ids = selection.ids(selection.unlabelled)
     sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
     rebuild = f"delete {directory} and run the label stage again"
@@ -133,6 +143,7 @@ def _write_shards(
                 continue
             builder = centroid_index.IndexBuilder(num_classes)
             encoded: list[bytes] = []
+            soft: list[bytes] = []
             counts, confidences, ignored = np.zeros(num_classes, np.int64), np.zeros(num_classes), 0
             records = [selection.unlabelled[i] for i in positions]
             with stop.at_once(directory.name, f"{shard} of {len(shards)} shards are kept"):
@@ -149,10 +160,15 @@ def _write_shards(
                     ignored += int(below.sum())
                     encoded.append(encode_label(label))
                     builder.add(row, ids[positions[row]], label, encoded[-1])
+                    if settings.soft_k:
+                        classes, probabilities = prediction.ranked(settings.soft_k)
+                        soft.append(soft_labels.encode(label, classes, probabilities, settings.soft_bits))
                     if time.monotonic() - said > EVERY_S:
                         log.info("%s: image %d of %d", directory.name, positions[row] + 1, len(ids))
                         said = time.monotonic()
             write_shard(shard_path(directory, shard, len(shards)), encoded)
+            if soft:
+                write_shard(shard_path(directory, shard, len(shards), soft=True), soft)
             centroid_index.write(_part(directory, shard, "tfrecord"), builder.finish())
             statistics = {"pixels": counts.tolist(), "confidence": confidences.tolist(), "ignored": ignored}
             write_json(_part(directory, shard, "json"), statistics)
@@ -163,7 +179,8 @@ def _finish(directory: StoragePath, settings: Labelling, selection: Selection, t
     """Joins the shards' parts into one index and one manifest."""
     description = selection.dataset.description
     shards = _shards(len(selection.unlabelled), settings.shard_size)
-    labelled = PseudoLabelled(directory, selection.reader, selection.unlabelled, settings.shard_size)
+    soft = settings.soft_k > 0
+    labelled = PseudoLabelled(directory, selection.reader, selection.unlabelled, settings.shard_size, soft)
     ids = selection.ids(selection.unlabelled)
     sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
     parts = [centroid_index.read(_part(directory, shard, "tfrecord")) for shard in range(len(shards))]
@@ -182,8 +199,34 @@ def _finish(directory: StoragePath, settings: Labelling, selection: Selection, t
         "ignored_share": ignored / int(pixels.sum()),
         "settings": dict(settings.request.whole),
     }
+    if soft:
+        manifest["soft"] = _of_soft(labelled, ids, int(pixels.sum()))
+        log.info(
+            "%s: soft labels of %d classes take %.3f bytes a pixel, hard ones %.3f, and all %d as float32 %d",
+            directory.name,
+            settings.soft_k,
+            *(manifest["soft"][name] for name in ("bytes_a_pixel", "hard_bytes_a_pixel")),
+            len(description.classes),
+            4 * len(description.classes),
+        )
     write_json(directory / MANIFEST_FILE, manifest)
     return manifest
+
+
+def _of_soft(labelled: PseudoLabelled, ids: Sequence[str], pixels: int) -> dict[str, Any]:
+    """The hash of the soft labels, and what a pixel of them and of the hard ones takes."""
+    size = 0
+
+    def read() -> Iterator[tuple[str, bytes]]:
+        nonlocal size
+        for position, image_id in enumerate(ids):
+            soft = labelled.soft_bytes(position)
+            size += len(soft)
+            yield image_id, soft
+
+    sha256 = centroid_index.labels_sha256(read())
+    hard = sum(len(labelled.label_bytes(position)) for position in range(len(ids)))
+    return {"sha256": sha256, "bytes_a_pixel": size / pixels, "hard_bytes_a_pixel": hard / pixels}
 
 
 def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | None = None) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def train(this: Experiment, job: Job) -> Request:
         records_sha256={origin: fingerprint(list(given.records)) for origin, given in job.images.items()},
         teacher_sha256=job.teacher_sha256 if PSEUDO in job.images else None,
         **({} if start_rows is None else {"start_rows": list(start_rows)}),
+        **({"soft_sha256": job.soft_sha256} if job.soft_sha256 and PSEUDO in job.images else {}),
     )
 
 

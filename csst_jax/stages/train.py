@@ -63,6 +63,7 @@ class Job:
       images: by origin.
       seed: of the initial values, the samples and the augmentation.
       teacher_sha256: hash of the weights that made the pseudo labels; None without any.
+      soft_sha256: hash of the soft pseudo labels; None without any.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Job:
     images: Mapping[str, Images]
     seed: int
     teacher_sha256: str | None = None
+    soft_sha256: str | None = None
 
 
 def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from csst_jax.methods import METHODS
 
 CSST = "csst"
 NAMES = {CSST: "supervised"}
 """What a method is called beside other methods: the supervised loss on real and pseudo labels is the paper's CSST."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "soft": {"label.soft.k": 3},
+    "finetuned": {"finetune_teacher": True, "student.lr.base": 0.002},
+}
+"""Keys that make the paper's other ways of §3.1.1 out of CSST: soft pseudo labels (eq. 6), and the teacher that goes on
+with real and pseudo labels (eq. 5), at the rate of §4.2."""
 
 
 def known_methods() -> list[str]:
     """Names that `--methods` takes."""
     names = {method: name for name, method in NAMES.items()}
-    return [names.get(method, method) for method in METHODS]
+    return [*(names.get(method, method) for method in METHODS), *VARIANTS]
+
+
+def method_of(name: str) -> str:
+    """Which of `csst_jax.methods.METHODS` the student of a name trains by."""
+    return NAMES[CSST] if name in VARIANTS else NAMES.get(name, name)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from csst_jax.methods import METHODS
 from csst_jax.settings import ranges, resolve, sized
 from csst_jax.streams import PSEUDO
 from csst_jax.studying.arms import Arm, Study
-from csst_jax.studying.flags import CSST, NAMES, known_methods
+from csst_jax.studying.flags import CSST, NAMES, VARIANTS, known_methods, method_of
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def study(
     Args:
       config: with what the command line overrides.
       chosen: value of `--config`.
-      methods: names of `csst_jax.methods.METHODS`, or `csst` for the paper's.
+      methods: names of `csst_jax.methods.METHODS`, `csst` for the paper's, or those of `VARIANTS`.
       seeds: of the runs.
       workdir: where sizes that the configuration leaves open are kept, once chosen.
 
@@ -47,7 +47,7 @@ def study(
             f"--methods={','.join(methods)}: give one method or more, each once: {', '.join(known_methods())}."
         )
     for name in names:
-        registry.resolve("method", METHODS, NAMES.get(name, name))
+        registry.resolve("method", METHODS, method_of(name))
     sizes, config = _with_sizes(config, workdir)
     data = resolve.data(config)
     opened = data.open()
@@ -78,9 +78,10 @@ def two_stages(config: ConfigDict, method: str) -> bool:
 
 
 def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
-    method = NAMES.get(name, name)
+    method = method_of(name)
     stages = "teacher,label,student,evaluate" if two_stages(config, method) else "student,evaluate"
-    return Arm(name, {**sizes, "student.method.name": method, "stages": stages}, networks=("student",))
+    changes = {**sizes, "student.method.name": method, "stages": stages, **VARIANTS.get(name, {})}
+    return Arm(name, changes, networks=("student",))
 
 
 def _masks_alone(config: ConfigDict, sizes: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from csst_jax.studying.arms import Run
 
 TEACHER, LABELS, SCORES = "teacher", "pseudo_labels", "teacher/evaluation"
-_OF_ONE_STAGE = ("stages", "teacher", "label", "student", "baseline", "evaluate")
+_OF_ONE_STAGE = ("stages", "teacher", "label", "student", "baseline", "evaluate", "finetune_teacher")
 _OWN = ("checkpoints*", "evaluation", "*.partial")
 """What is not linked along: the model file is all that later stages read, and `SCORES` are a stage of their own."""
 

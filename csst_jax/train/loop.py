@@ -206,7 +206,7 @@ def device_batch(recipe: Recipe, crops: Batch, seed: int, learning_rate: float) 
       learning_rate: of the step.
     """
     scalars = {"seed": np.asarray(seed, np.uint32), "learning_rate": np.asarray(learning_rate, np.float32)}
-    layouts = input_shardings(recipe.method.streams, recipe.mesh)
+    layouts = input_shardings(recipe.streams, recipe.mesh)
     return jax.tree.map(jax.make_array_from_process_local_data, layouts, crops | {STEP: scalars})
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from csst_jax.models.ops.rows import SPATIAL
-from csst_jax.streams import BATCH, ROWS, step_entries, total_parts
+from csst_jax.streams import BATCH, MAPS, ROWS, step_entries, total_parts
 from csst_jax.types import CsstError, Phase
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def state_shardings(state: TrainState, mesh: Mesh, split: bool) -> TrainState:
     return dataclasses.replace(everywhere, params=params, opt_state=opt_state, method=method)
 
 
-_AXES = {BATCH: DATA, ROWS: SPATIAL}
+_AXES = {BATCH: DATA, MAPS: None, ROWS: SPATIAL}
 
 
 def entry_sharding(entry: Entry, mesh: Mesh) -> NamedSharding:

@@ -16,7 +16,7 @@ import optax
 
 from csst_jax.losses.heads import total
 from csst_jax.platforms import traced_for
-from csst_jax.streams import STEP, crops_of, step_entries
+from csst_jax.streams import STEP, crops_of, step_entries, with_soft_labels
 from csst_jax.train.sharding import input_shardings, replicated, require_divisible, state_shardings
 from csst_jax.train_state import TrainState, abstract_state
 from csst_jax.types import IGNORE_LABEL
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from csst_jax.data.augment import Augmentation
     from csst_jax.methods.base import Crops, Method
+    from csst_jax.streams import Stream
     from csst_jax.types import Phase
 
 Arrays = dict[str, jax.Array]
@@ -54,6 +55,7 @@ class Recipe:
       split_state: whether parameters, optimizer state and the method's state are split over the mesh's `data` axis (see
         `state_shardings`).
       accumulate: micro-batches a step (see `train_step`).
+      soft: maps of soft pseudo labels (see `csst_jax.streams.Stream`).
     """
 
     method: Method
@@ -62,6 +64,12 @@ class Recipe:
     mesh: Mesh
     split_state: bool = False
     accumulate: int = 1
+    soft: int = 0
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The method's, with maps of soft labels where there are any."""
+        return with_soft_labels(self.method.streams, self.soft)
 
     def initial_state(self, params: Arrays, batch_stats: Arrays) -> TrainState:
         """Step 0 of what `Method.trained` gave."""
@@ -83,9 +91,9 @@ class Recipe:
         keys = {
             # The first stream's draws are the run's own, those of a method with one stream.
             stream.name: jax.random.fold_in(key, np.uint32(2**32 - number)) if number else key
-            for number, stream in enumerate(self.method.streams)
+            for number, stream in enumerate(self.streams)
         }
-        return {s.name: self.augmentation(s, batch[s.name], keys[s.name]) for s in self.method.streams}
+        return {s.name: self.augmentation(s, batch[s.name], keys[s.name]) for s in self.streams}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +187,7 @@ def _accumulated(
 ) -> tuple[Arrays, Arrays, Metrics]:
     """The same of micro-batches; see `train_step`."""
     count = recipe.accumulate
-    crops = {stream.name: batch[stream.name] for stream in recipe.method.streams}
+    crops = {stream.name: batch[stream.name] for stream in recipe.streams}
     # Neighbours go to different micro-batches: whole groups of them lie on one device, and nothing is exchanged.
     parts = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), crops)
     planes = [arrays["label" if "label" in arrays else "padding"] for arrays in parts.values()]
@@ -200,7 +208,7 @@ def _accumulated(
 
 def abstract_batch(recipe: Recipe, phase: Phase) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
     """Shapes and dtypes of a phase's global batch."""
-    entries = step_entries(recipe.method.streams, phase)
+    entries = step_entries(recipe.streams, phase)
     return {
         key: {name: jax.ShapeDtypeStruct(entry.shape, entry.dtype) for name, entry in arrays.items()}
         for key, arrays in entries.items()
@@ -213,7 +221,7 @@ def step_program(recipe: Recipe, phase: Phase) -> StepProgram:
     Raises:
       CsstError: the mesh cannot split the phase's batch or crop evenly.
     """
-    for crops in crops_of(recipe.method.streams, phase.global_batch).values():
+    for crops in crops_of(recipe.streams, phase.global_batch).values():
         require_divisible(crops, phase.crop_px, recipe.mesh, recipe.accumulate)
 
     def fn(state: TrainState, batch: StepArrays) -> tuple[TrainState, Metrics]:
@@ -225,7 +233,7 @@ def step_program(recipe: Recipe, phase: Phase) -> StepProgram:
     layout = jax.tree.map(lambda x: x.sharding, state)
     return StepProgram(
         fn=fn,
-        in_shardings=(layout, input_shardings(recipe.method.streams, recipe.mesh)),
+        in_shardings=(layout, input_shardings(recipe.streams, recipe.mesh)),
         out_shardings=(layout, replicated(recipe.mesh)),
         abstract_args=(state, abstract_batch(recipe, phase)),
         compiler_options=_OPTIONS.get(recipe.mesh.devices.flat[0].platform, {}),

@@ -48,7 +48,7 @@ def test_a_kept_result_takes_the_place_of_the_estimate(tmp_path, monkeypatch):
     both = {"teacher": {"miou": 0.5}, "student": {"miou": 0.6}}
     (tmp_path / "paper-table3-icnet.json").write_text(json.dumps(both))
     assert paper_page.ours("table3", "icnet") == "60.0"
-    assert paper_page.ours("table2", "soft") == "not implemented"
+    assert paper_page.ours("table8", "pspnet") == "quoted from its own paper"
 
 
 def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """The label stage: what it writes, what it leaves out, and that it goes on where it stopped."""
 
+import dataclasses
 import io
 import json
 import types
@@ -11,12 +12,14 @@ from PIL import Image
 from csst_jax import build
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored import centroid_index
+from csst_jax.data.stored.encoded import decode_label
 from csst_jax.data.stored.pseudo_labels import shard_path
 from csst_jax.evaluation.whole_image import Prediction
 from csst_jax.settings import resolve
 from csst_jax.stages import label
 from csst_jax.stages.artifact import Artifact, Request
 from csst_jax.stages.experiment import Experiment
+from csst_jax.stages.label import MANIFEST_FILE
 from csst_jax.stages.model_file import Trained
 from csst_jax.streams import PSEUDO
 from csst_jax.types import CsstError
@@ -64,6 +67,57 @@ def run(config, selection, tmp_path, monkeypatch):
         return label.run(experiment(config, selection), artifact, TEACHER).images
 
     return run
+
+
+def second_and_third(prediction):
+    """The predictions of `Guesser`, with two more classes of 0.05 and 0.02."""
+    ranked = [((prediction.classes + n) % 4, np.full_like(prediction.confidence, p)) for n, p in ((1, 0.05), (2, 0.02))]
+    return dataclasses.replace(prediction, runner_up=ranked[0][0], runner_up_confidence=ranked[0][1], further=ranked[1])
+
+
+@pytest.fixture
+def run_soft(run, config, monkeypatch):
+    """The stage with three classes a pixel."""
+    config.label.soft.k, config.label.confidence_threshold = 3, 0.5
+    plain = Guesser.__call__
+    monkeypatch.setattr(Guesser, "__call__", lambda *given: map(second_and_third, plain(*given)))
+    return run
+
+
+def test_soft_labels_hold_the_most_probable_classes_beside_the_hard_ones(run_soft, config, tmp_path):
+    labelled, _ = run_soft()
+    for i in range(4):
+        maps = decode_label(labelled.pair_bytes(i)[1])
+        label = decode_label(labelled.label_bytes(i))
+        np.testing.assert_array_equal(maps[0], label)
+        void = label == 255
+        assert void.any() and not maps[1:, void].any()
+        np.testing.assert_array_equal(maps[1][~void], (label[~void] + 1) % 4)
+        sure = maps[3:, 0, 0]
+        np.testing.assert_allclose(sure / 255, np.array([0.05, 0.02]) / 0.97, atol=1 / 255)
+    soft = json.loads((tmp_path / "pseudo_labels" / MANIFEST_FILE).read_text())["soft"]
+    stored = sum(len(labelled.soft_bytes(i)) for i in range(4))
+    assert soft["bytes_a_pixel"] == pytest.approx(stored / (4 * 96 * 128)) and len(soft["sha256"]) == 64
+
+
+def test_interrupted_soft_labels_go_on_after_the_last_whole_shard(run_soft, tmp_path, monkeypatch):
+    run_soft("whole")
+    original, calls = label.write_shard, []
+
+    def fail_at_the_fourth(*arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 4:  # the second shard's soft labels
+            raise KeyboardInterrupt
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(label, "write_shard", fail_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        run_soft("stopped")
+    monkeypatch.setattr(label, "write_shard", original)
+    first = shard_path(tmp_path / "stopped", 0, 2, soft=True).stat().st_mtime_ns
+    run_soft("stopped")
+    assert shard_path(tmp_path / "stopped", 0, 2, soft=True).stat().st_mtime_ns == first, "it was made again"
+    assert files(tmp_path / "stopped") == files(tmp_path / "whole")
 
 
 def decoded(labelled, i):

@@ -50,7 +50,15 @@ def test_stages_follow_from_the_streams_of_a_method(config, name, two):
 
 
 def test_every_method_is_known_and_the_papers_by_its_name():
-    assert set(flags.known_methods()) == {*METHODS, "csst"} - {"supervised"}
+    assert set(flags.known_methods()) == {*METHODS, "csst", "soft", "finetuned"} - {"supervised"}
+
+
+def test_the_papers_other_ways_are_csst_with_a_key_changed(config, tmp_path):
+    found = arms(config, tmp_path, ("csst", "soft", "finetuned", "model_regulariser"))
+    csst = found["csst"].changes
+    assert found["soft"].changes == csst | {"label.soft.k": 3}
+    assert found["finetuned"].changes == csst | {"finetune_teacher": True, "student.lr.base": 0.002}
+    assert found["model_regulariser"].changes == csst | {"student.method.name": "model_regulariser"}
 
 
 def test_a_method_without_pseudo_labels_by_its_settings_has_one_stage(config):

@@ -47,6 +47,8 @@ def decode_rgb(encoded: bytes, window: Window | None = None) -> np.ndarray:
 def decode_label(encoded: bytes, window: Window | None = None) -> np.ndarray:
     """uint8 [h, w] from a stored label: class indices, 255 = void; the pixels of `window`, or all of them.
 
+    From a soft label uint8 [n, h, w]: the class indices first; see `csst_jax.data.stored.soft_labels`.
+
     Raises:
       CsstError: the bytes are damaged.
     """

@@ -1,9 +1,12 @@
-"""Pseudo labels on disk: array_record shards of encoded label maps, read like the real ones."""
+"""Pseudo labels on disk: array_record shards of encoded label maps, read like the real ones.
+
+Soft labels are shards of their own, which hold the hard labels as well: whoever reads these reads one record a crop.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from array_record.python import array_record_module
 
@@ -16,9 +19,9 @@ if TYPE_CHECKING:
     from csst_jax.data.store import Reader
 
 
-def shard_path(directory: StoragePath, shard: int, num_shards: int) -> StoragePath:
-    """Where a shard's label maps lie."""
-    return directory / f"labels-{shard:05d}-of-{num_shards:05d}.array_record"
+def shard_path(directory: StoragePath, shard: int, num_shards: int, soft: bool = False) -> StoragePath:
+    """Where a shard's label maps lie, or its soft labels."""
+    return directory / f"{'soft' if soft else 'labels'}-{shard:05d}-of-{num_shards:05d}.array_record"
 
 
 def write_shard(path: StoragePath, labels: Sequence[bytes]) -> None:
@@ -34,7 +37,9 @@ def write_shard(path: StoragePath, labels: Sequence[bytes]) -> None:
 class PseudoLabelled:
     """Unlabelled images with their pseudo labels; record i is the i-th unlabelled image. Thread-safe."""
 
-    def __init__(self, directory: StoragePath, images: Reader, records: Sequence[int], shard_size: int):
+    def __init__(
+        self, directory: StoragePath, images: Reader, records: Sequence[int], shard_size: int, soft: bool = False
+    ):
         """Opens the shards.
 
         Args:
@@ -42,15 +47,22 @@ class PseudoLabelled:
           images: the data set that holds the images.
           records: record in `images` of each unlabelled image.
           shard_size: images a shard.
+          soft: whether there are soft labels, for `pair_bytes`.
 
         Raises:
           CsstError: a shard is missing or holds another number of label maps than it should.
         """
         self._directory, self._images, self._records, self._shard_size = directory, images, records, shard_size
+        self.soft = soft
+        self._shards = self._opened(soft=False)
+        self._soft_shards = self._opened(soft=True) if soft else []
+
+    def _opened(self, soft: bool) -> list[Any]:
+        directory, records, shard_size = self._directory, self._records, self._shard_size
         num_shards = -(-len(records) // shard_size)
-        self._shards = []
+        opened = []
         for shard in range(num_shards):
-            path = shard_path(directory, shard, num_shards)
+            path = shard_path(directory, shard, num_shards, soft)
             if not path.exists():
                 raise CsstError(f"{path} is missing; delete {directory} and run the label stage again.")
             reader = array_record_module.ArrayRecordReader(os.fspath(local_file(path)), "readahead_buffer_size:0")
@@ -60,7 +72,8 @@ class PseudoLabelled:
                     f"{path} holds {reader.num_records()} label maps, not {expected}; delete {directory} and run the "
                     "label stage again."
                 )
-            self._shards.append(reader)
+            opened.append(reader)
+        return opened
 
     def __len__(self) -> int:
         """Number of images."""
@@ -71,13 +84,19 @@ class PseudoLabelled:
         return self._images.image_bytes(self._records[record])
 
     def pair_bytes(self, record: int) -> tuple[bytes, bytes]:
-        """(image_bytes, label_bytes)."""
-        return self.image_bytes(record), self.label_bytes(record)
+        """(image_bytes, label_bytes); with soft labels (image_bytes, soft_bytes)."""
+        label = self.soft_bytes(record) if self.soft else self.label_bytes(record)
+        return self.image_bytes(record), label
 
     def label_bytes(self, record: int) -> bytes:
         """Encoded uint8 [h, w]: class indices, 255 = below the confidence threshold."""
         shard, row = divmod(record, self._shard_size)
         return self._shards[shard].read([row])[0]
+
+    def soft_bytes(self, record: int) -> bytes:
+        """An encoded soft label; see `csst_jax.data.stored.soft_labels`."""
+        shard, row = divmod(record, self._shard_size)
+        return self._soft_shards[shard].read([row])[0]
 
     def describe(self, record: int) -> str:
         """The pseudo label and its image, for messages."""

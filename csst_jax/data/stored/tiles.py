@@ -2,13 +2,14 @@
 
 A header (`_HEADER`: magic, form, codec, channels, tile side, height, width), the byte length of each tile as uint32,
 the CRC-32 of all this, then the tiles row by row. Numbers are little-endian. Tiles at the right and lower edge are
-filled up with the image's last column and row. Two codecs:
+filled up with the image's last column and row. Three codecs:
 
 * zstd, lossless: of a label as it is; of an image the planes green, red - green, blue - green, each row less the row
   above it, modulo 256, but for every `_ROWS`th. Neighbouring rows and channels of a photograph are alike, so what is
   left are small numbers; zstd's entropy coder is fast, and the differences are undone for many pixels at a time: a few
   calls for a crop, all of which release the interpreter's lock, so that threads do not wait for one another.
-* JPEG, lossy: each tile is a JPEG.
+* JPEG, lossy: each tile is a JPEG;
+* planes, lossless: any number of maps of one size, such as a label and what goes with it, each as it is, by zstd.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ import dataclasses
 import math
 import struct
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import zstandard
 
 from csst_jax.types import CsstError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAGIC = b"CSTL"
 TILE_PX = 128
@@ -34,7 +38,7 @@ _ROWS = 32
 
 _HEADER = struct.Struct("<4sBBBxHxxII")
 _FORM = 1
-_ZSTD, _JPEG = 0, 1
+_ZSTD, _JPEG, _PLANES = 0, 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +74,22 @@ def encode(image: np.ndarray, jpeg_quality: int | None = None) -> bytes:
     """
     channels = 1 if image.ndim == 2 else 3
     codec = _ZSTD if jpeg_quality is None else _JPEG
-    header = _Header(codec, channels, TILE_PX, *image.shape[:2])
+    return _container(
+        _Header(codec, channels, TILE_PX, *image.shape[:2]),
+        image,
+        _compress if jpeg_quality is None else lambda tile: _jpeg(tile, jpeg_quality),
+    )
+
+
+def encode_planes(planes: np.ndarray) -> bytes:
+    """Divides and compresses maps of one size, uint8 [h, w, n] with n from 1 to 255."""
+    height, width, count = planes.shape
+    return _container(
+        _Header(_PLANES, count, TILE_PX, height, width), planes, lambda tile: _zstd(tile.transpose(2, 0, 1))
+    )
+
+
+def _container(header: _Header, image: np.ndarray, compress: Callable[[np.ndarray], bytes]) -> bytes:
     rows, columns = header.grid
     missing = ((0, rows * TILE_PX - header.height), (0, columns * TILE_PX - header.width))
     full = np.pad(image, (*missing, (0, 0))[: image.ndim], mode="edge")
@@ -78,9 +97,8 @@ def encode(image: np.ndarray, jpeg_quality: int | None = None) -> bytes:
     for row in range(rows):
         for column in range(columns):
             top, left = row * TILE_PX, column * TILE_PX
-            tile = full[top : top + TILE_PX, left : left + TILE_PX]
-            tiles.append(_compress(tile) if jpeg_quality is None else _jpeg(tile, jpeg_quality))
-    start = _HEADER.pack(MAGIC, _FORM, codec, channels, TILE_PX, header.height, header.width)
+            tiles.append(compress(full[top : top + TILE_PX, left : left + TILE_PX]))
+    start = _HEADER.pack(MAGIC, _FORM, header.codec, header.channels, TILE_PX, header.height, header.width)
     start += np.array([len(tile) for tile in tiles], "<u4").tobytes()
     return b"".join([start, struct.pack("<I", zlib.crc32(start)), *tiles])
 
@@ -96,7 +114,10 @@ def size(encoded: bytes) -> tuple[int, int]:
 
 
 def decode(encoded: bytes, window: Window | None = None) -> np.ndarray:
-    """uint8 [h, w, 3] RGB or uint8 [h, w] (as it was encoded): the pixels of `window`, or all.
+    """The pixels of `window`, or all, as they were encoded.
+
+    Returns:
+      uint8 [h, w, 3] RGB, or uint8 [h, w]. Of `encode_planes`: uint8 [n, h, w], a map at a time.
 
     Raises:
       CsstError: the bytes are damaged; says where.
@@ -117,6 +138,8 @@ def decode(encoded: bytes, window: Window | None = None) -> np.ndarray:
     if header.codec == _JPEG:
         return _from_jpeg(encoded, segments, side)[inside]
     planes = _decompress(encoded, header, segments)
+    if header.codec == _PLANES:
+        return planes[:, *inside]
     if header.channels == 1:
         return planes[0][inside]
     planes = planes[:, :, inside[1]]
@@ -131,8 +154,10 @@ def _header(encoded: bytes) -> _Header:
         raise CsstError(f"no image in tiles: {len(encoded)} bytes that start with {encoded[:4]!r}, not {MAGIC!r}.")
     _, form, *values = _HEADER.unpack_from(encoded)
     header = _Header(*values)
-    known = form == _FORM and (header.codec, header.channels) in ((_ZSTD, 1), (_ZSTD, 3), (_JPEG, 3))
-    if not known or min(header.tile_px, header.height, header.width) < 1:
+    known = form == _FORM and (
+        header.codec == _PLANES or (header.codec, header.channels) in ((_ZSTD, 1), (_ZSTD, 3), (_JPEG, 3))
+    )
+    if not known or min(header.channels, header.tile_px, header.height, header.width) < 1:
         raise CsstError(f"the header of an image in tiles is damaged: form {form}, {header}.")
     table = _HEADER.size + 4 * math.prod(header.grid)
     if len(encoded) < table + 4 or struct.unpack_from("<I", encoded, table)[0] != zlib.crc32(encoded[:table]):
@@ -164,6 +189,10 @@ def _compress(tile: np.ndarray) -> bytes:
         for k in range(1, min(_ROWS, TILE_PX)):
             tile[:, k::_ROWS] -= planes[:, k - 1 :: _ROWS]
         options = {"min_match": 7, "hash_log": 6}
+    return _zstd(tile, **options)
+
+
+def _zstd(tile: np.ndarray, **options: int) -> bytes:
     parameters = zstandard.ZstdCompressionParameters.from_level(
         1, source_size=tile.size, write_checksum=True, **options
     )
