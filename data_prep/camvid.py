@@ -8,16 +8,23 @@ Original release (960x720 pixels; data set `camvid_full`): 701_StillsRaw_full/*.
 32 colours, which become the same 11 classes (`ORIGINAL`); the splits are the tutorial's 367, 101 and 233 images.
 
   python -m data_prep.camvid --source_dir=DIR --data_dir=DIR
+
+With --part, a data set of its own is made of some drives, without the test split:
+
+  target:0001TP     the first half of this drive's training images; its second half is val
+  source:0001TP     the training images of the other drives; val as it is
+  held_out:0006R0   all training images but the second half of this drive's, which is val: to choose settings
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Sequence
 
 from csst_jax.data.descriptions import CAMVID, CAMVID_FULL
-from csst_jax.types import IGNORE_LABEL
+from csst_jax.types import IGNORE_LABEL, CsstError
 from data_prep import cli, raw
 from data_prep.label_map import LabelMap
 from data_prep.problems import Problems, read_list
@@ -121,12 +128,49 @@ def read(source_dir: pathlib.Path, problems: Problems) -> raw.RawDataSet:
     return raw.RawDataSet(CAMVID, SEGNET, splits)
 
 
+PARTS = ("target", "source", "held_out")
+
+
+def drive_of(image_id: str) -> str:
+    """The drive that a frame is of."""
+    return image_id.partition("_")[0]
+
+
+def part(whole: raw.RawDataSet, chosen: str) -> raw.RawDataSet:
+    """A data set of some drives; see the module's docstring.
+
+    Args:
+      whole: all splits.
+      chosen: KIND:DRIVE, as --part has it.
+
+    Raises:
+      CsstError: an unknown kind or drive.
+    """
+    kind, _, drive = chosen.partition(":")
+    train = sorted(whole.splits["train"], key=lambda pair: pair.id)
+    own = [pair for pair in train if drive_of(pair.id) == drive]
+    if kind not in PARTS or not own:
+        drives = ", ".join(sorted({drive_of(pair.id) for pair in train}))
+        raise CsstError(f"--part={chosen}: give KIND:DRIVE, one of {', '.join(PARTS)} and one of {drives}.")
+    early, late = own[: len(own) // 2], own[len(own) // 2 :]
+    splits = {
+        "target": {"train": early, "val": late},
+        "source": {"train": [pair for pair in train if pair not in own], "val": whole.splits["val"]},
+        "held_out": {"train": [pair for pair in train if pair not in late], "val": late},
+    }[kind]
+    name = f"{whole.description.name}_{kind}_{drive.lower()}"
+    return raw.RawDataSet(dataclasses.replace(whole.description, name=name), whole.labels, splits)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     source_help = "directory with train.txt, val.txt and the images, or with 701_StillsRaw_full/"
-    flags = cli.dataset_parser(__doc__, source_help).parse_args(argv)
+    arguments = cli.dataset_parser(__doc__, source_help)
+    arguments.add_argument("--part", help="KIND:DRIVE, a data set of some drives; all of CamVid by default")
+    flags = arguments.parse_args(argv)
     problems = Problems()
-    cli.prepare(read(pathlib.Path(flags.source_dir), problems), flags, problems)
+    whole = read(pathlib.Path(flags.source_dir), problems)
+    cli.prepare(part(whole, flags.part) if flags.part else whole, flags, problems)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,23 @@ def of_classes(classes: Mapping[str, frozenset[int]], shots: Sequence[int], seed
     return lists
 
 
+def drawn(data_set: DataSet, split: str, shots: Sequence[int], per: str, seed: int) -> dict[int, list[str]]:
+    """The lists of one draw, by number of shots.
+
+    Args:
+      data_set: prepared.
+      split: to draw from.
+      shots: see `of_images` and `of_classes`.
+      per: what a shot is: image or class.
+      seed: of the draw.
+
+    Raises:
+      CsstError: as `of_images`.
+    """
+    classes = classes_by_id(data_set, split)
+    return of_images(tuple(classes), shots, seed) if per == "image" else of_classes(classes, shots, seed)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     arguments = cli.parser(__doc__)
@@ -79,13 +96,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if flags.draws < 1:
         raise CsstError(f"--draws={flags.draws} must be at least 1.")
     data_set = DataSet.open(flags.data_dir)
-    classes = classes_by_id(data_set, flags.split)
+    have = len(data_set.labelled_ids(flags.split))
     for seed in range(flags.draws):
-        lists = of_images(tuple(classes), shots, seed) if flags.per == "image" else of_classes(classes, shots, seed)
-        for count, ids in lists.items():
+        for count, ids in drawn(data_set, flags.split, shots, flags.per, seed).items():
             path = flags.output_dir / data_set.description.name / str(seed) / f"{count}.txt"
             write_list(path, ids)
-            print(f"{path}: {len(ids)} of {len(classes)} images")
+            print(f"{path}: {len(ids)} of {have} images")
 
 
 if __name__ == "__main__":

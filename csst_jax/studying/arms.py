@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from csst_jax.settings import ranges
+from csst_jax.studying import values
+from csst_jax.studying.values import directory_name
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -25,21 +26,41 @@ _NO_RESULT = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Point:
+    """Where an arm's scores are in the charts of curves.
+
+    Attributes:
+      chart: its title.
+      curve: in the chart's legend.
+      x: on its horizontal axis, in the order of the arms.
+    """
+
+    chart: str
+    curve: str
+    x: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Arm:
     """One way to train.
 
     Attributes:
       name: in tables.
-      changes: values by key below `config`, such as {"student.method.name": "mean_teacher"}.
+      changes: values by key below `config`, such as {"student.method.name": "mean_teacher"}. A value may be a network
+        of an arm before this one, or a file that the study makes (`csst_jax.studying.values`).
       config: what the changes are made to, as `--config` takes it; the study's where it is empty.
       networks: whose scores are rows of the table, of teacher, baseline and student; the last of them that the run has
         where it is empty.
+      reference: name of the arm that this one is compared with; the study's where it is empty.
+      point: in the charts of curves; None for an arm that is in none.
     """
 
     name: str
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     config: str = ""
     networks: tuple[str, ...] = ()
+    reference: str = ""
+    point: Point | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +74,9 @@ class Study:
       seeds: values of `config.seed`.
       reference: name of the arm whose scores the others' are compared with, seed by seed; empty for none.
       about: sentences above the table.
+      axis: what the horizontal axis of the charts of curves shows.
+      prepare: takes the study's workdir and its runs before the first begins. It makes the files that arms name, and
+        may leave a file notes.md for the study's page. It is called again when the study goes on.
     """
 
     title: str
@@ -61,6 +85,8 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2)
     reference: str = ""
     about: str = ""
+    axis: str = ""
+    prepare: Callable[[pathlib.Path, Sequence[Run]], None] | None = None
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -68,11 +94,14 @@ class Study:
             raise CsstError(f"study {self.title!r}: give one arm or more, each with another name; there are {names}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise CsstError(f"study {self.title!r}: give one seed or more, each once; seeds are {self.seeds}.")
-        if self.reference and self.reference not in names:
-            raise CsstError(f"study {self.title!r}: reference={self.reference!r} is no arm; arms are {names}.")
+        for reference in {self.reference, *(arm.reference for arm in self.arms)} - {"", *names}:
+            raise CsstError(f"study {self.title!r}: reference={reference!r} is no arm; arms are {names}.")
+        for number, arm in enumerate(self.arms):
+            if later := [name for name in values.arms_needed(arm.changes.values()) if name not in names[:number]]:
+                raise CsstError(f"study {self.title!r}: arm {arm.name!r} needs {later[0]!r}; put that arm before it.")
 
     def only(self, arms: Sequence[str], seeds: Sequence[int]) -> Study:
-        """With some of the arms and other seeds; empty leaves them as they are.
+        """With some of the arms, those whose networks they need, and other seeds; empty leaves them as they are.
 
         Raises:
           CsstError: an unknown arm.
@@ -80,9 +109,18 @@ class Study:
         known = {arm.name: arm for arm in self.arms}
         if unknown := [name for name in arms if name not in known]:
             raise CsstError(f"--arms: unknown {', '.join(map(repr, unknown))}; arms are {', '.join(map(repr, known))}.")
-        chosen = tuple(arm for arm in self.arms if not arms or arm.name in arms)
-        reference = self.reference if self.reference in [arm.name for arm in chosen] else ""
-        return dataclasses.replace(self, arms=chosen, seeds=tuple(seeds) or self.seeds, reference=reference)
+        wanted = set(arms or known)
+        for arm in reversed(self.arms):  # what an arm needs comes before it
+            wanted |= set(values.arms_needed(arm.changes.values())) if arm.name in wanted else set()
+
+        def there(name: str) -> str:
+            return name if name in wanted else ""
+
+        chosen = tuple(
+            dataclasses.replace(arm, reference=there(arm.reference)) for arm in self.arms if arm.name in wanted
+        )
+        own = tuple(seeds) or self.seeds
+        return dataclasses.replace(self, arms=chosen, seeds=own, reference=there(self.reference))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +147,11 @@ class Run:
         return f"{self.arm.name}, seed {self.seed}"
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the runs whose networks it takes."""
+        return tuple(f"{name}, seed {self.seed}" for name in values.arms_needed(self.arm.changes.values()))
+
+    @property
     def stages(self) -> set[str]:
         """The stages that it is asked for."""
         return {stage.strip() for stage in self.config.stages.split(",")}
@@ -116,8 +159,8 @@ class Run:
     def asked(self) -> dict[str, Any]:
         """The values that differ from the defaults and may change a result, by key."""
         default = ranges.known_keys()
-        values = ranges.flattened(self.config)
-        return {k: v for k, v in values.items() if not k.startswith(_NO_RESULT) and v != default[k]}
+        own = ranges.flattened(self.config) | values.wherever(self.arm.changes)
+        return {k: v for k, v in own.items() if not k.startswith(_NO_RESULT) and v != default[k]}
 
 
 def runs(study: Study, workdir: pathlib.Path, load: Callable[[str], tuple[ConfigDict, ConfigDict]]) -> list[Run]:
@@ -137,8 +180,8 @@ def runs(study: Study, workdir: pathlib.Path, load: Callable[[str], tuple[Config
         for arm in study.arms:
             chosen = arm.config or study.config
             plain, overridden = loaded[chosen]
-            config = _changed(arm, seed, plain, overridden)
-            directory = workdir / "runs" / f"{directory_name(arm.name)}-{seed}"
+            config = _changed(arm, seed, workdir, plain, overridden)
+            directory = values.run_directory(workdir, arm.name, seed)
             found.append(Run(arm, seed, config, _command(chosen, plain, config, directory), directory))
     return found
 
@@ -162,7 +205,7 @@ def refuse_overrides(study: Study, load: Callable[[str], tuple[ConfigDict, Confi
                 )
 
 
-def _changed(arm: Arm, seed: int, plain: ConfigDict, overridden: ConfigDict) -> ConfigDict:
+def _changed(arm: Arm, seed: int, workdir: pathlib.Path, plain: ConfigDict, overridden: ConfigDict) -> ConfigDict:
     """The configuration of a run.
 
     Raises:
@@ -176,7 +219,7 @@ def _changed(arm: Arm, seed: int, plain: ConfigDict, overridden: ConfigDict) -> 
             raise CsstError(f"arm {arm.name!r}: unknown configuration key {key!r}. {ranges.near(key)}")
     config = overridden.copy_and_resolve_references()
     try:
-        config.update_from_flattened_dict(dict(arm.changes) | {"seed": seed})
+        config.update_from_flattened_dict(values.found(arm.changes, workdir, seed) | {"seed": seed})
         ranges.require_sound(config)
     except (CsstError, TypeError, ValueError) as error:
         raise CsstError(f"arm {arm.name!r}: {error}") from error
@@ -193,8 +236,3 @@ def _command(chosen: str, plain: ConfigDict, config: ConfigDict, workdir: pathli
 def shown(command: Sequence[str]) -> str:
     """A command as one types it."""
     return shlex.join(["python", *command[1:]])
-
-
-def directory_name(name: str) -> str:
-    """An arm's name without what directories should not have in theirs."""
-    return re.sub(r"[^\w.+]+", "_", name).strip("_")

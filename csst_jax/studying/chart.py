@@ -27,7 +27,7 @@ def dots(table: Sequence[Row], title: str) -> str:
     """
     left = 20 + _LETTER * max(len(row.name) for row in table)
     values = [100 * value for row in table for value in row.by_seed.values()]
-    ticks = _ticks(min(values), max(values))
+    ticks = round_ticks(min(values), max(values))
     low, high = ticks[0], ticks[-1]
     width, height = left + _PLOT + _VALUES, _TOP + _ROW * len(table) + _BOTTOM
     bottom = _TOP + _ROW * len(table)
@@ -64,10 +64,11 @@ def dots(table: Sequence[Row], title: str) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _ticks(low: float, high: float, about: int = 6) -> list[float]:
-    """Round values that cover a range, with some room at both ends."""
+def round_ticks(low: float, high: float, about: int = 6, most: float | None = 100.0) -> list[float]:
+    """Round values that cover a range of values from 0 to `most`, with some room at both ends."""
     half, middle = 0.55 * max(high - low, 1.0), (low + high) / 2
-    low, high = max(0.0, middle - half), min(100.0, middle + half)
+    low, high = max(0.0, middle - half), middle + half
+    high = high if most is None else min(most, high)
     power = 10.0 ** math.floor(math.log10((high - low) / about))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if (high - low) / (power * factor) <= about)
     first = math.floor(low / step)

@@ -77,6 +77,8 @@ def run(
         page.write(study, runs, workdir)
 
     with outputs.errors_told(workdir):
+        if study.prepare:
+            study.prepare(workdir, runs)
         failed = engine.run_all(runs, jobs, write)
         table = page.write(study, runs, workdir)
     if table:
@@ -84,6 +86,9 @@ def run(
     print(f"tables  {workdir / page.PAGE_FILE}")
     if table:
         print(f"chart   {workdir / page.CHART_FILE}")
+        for path in filter(pathlib.Path.exists, [workdir / page.CURVES_FILE]):
+            print(f"curves  {path}")
     for one in failed:
-        print(f"FAILED  {one.name}: {one.workdir / engine.OUTPUT_FILE}", file=sys.stderr)
+        log = one.workdir / engine.OUTPUT_FILE
+        print(f"FAILED  {one.name}: {log if log.exists() else 'not started'}", file=sys.stderr)
     return 1 if failed else 0

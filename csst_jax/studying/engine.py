@@ -54,7 +54,7 @@ def run_all(
       look_every_s: seconds between two looks at the processes.
 
     Returns:
-      The runs that failed.
+      The runs that failed, and those that need one of them.
 
     Raises:
       CsstError: a finished run was asked for something else.
@@ -68,25 +68,35 @@ def run_all(
     finished()
     running: dict[int, tuple[Run, subprocess.Popen[bytes], float]] = {}
     failed: list[Run] = []
+
+    def tell(run: Run, what: str) -> None:
+        print(f"[{runs.index(run) + 1}/{len(runs)}] {run.name}: {what}", flush=True)
+
     try:
         while pending or running:
             for run in list(pending):
-                if len(running) < jobs and not sharing.waits(run, [other for other, _, _ in running.values()]):
+                under_way = [other for other, _, _ in running.values()]
+                if lacking := _needed(run, failed):
                     pending.remove(run)
-                    _prepare(run, runs, f"[{runs.index(run) + 1}/{len(runs)}] ")
+                    failed.append(run)
+                    tell(run, f"not started, as it needs {lacking}")
+                elif _needed(run, [*under_way, *pending]) or len(running) == jobs or sharing.waits(run, under_way):
+                    continue
+                else:
+                    pending.remove(run)
+                    tell(run, f"started{_prepare(run, runs)}; log: {run.workdir / OUTPUT_FILE}")
                     running[runs.index(run)] = (run, (start or _process)(run), time.monotonic())
             for number, (run, process, began) in list(running.items()):
                 status = process.poll()
                 if status is None:
                     continue
                 del running[number]
-                minutes = (time.monotonic() - began) / 60
                 if status == 0 and is_finished(run):
-                    print(f"[{number + 1}/{len(runs)}] {run.name}: finished in {minutes:.1f} min", flush=True)
+                    tell(run, f"finished in {(time.monotonic() - began) / 60:.1f} min")
                     finished()
                 else:
                     failed.append(run)
-                    print(f"[{number + 1}/{len(runs)}] {run.name}: {failure(run, status)}", flush=True)
+                    tell(run, failure(run, status))
             if running:
                 time.sleep(look_every_s)
     except Preempted as stopped:
@@ -137,12 +147,21 @@ def _require_same(run: Run) -> None:
         )
 
 
+def _needed(run: Run, others: Sequence[Run]) -> str:
+    """Names of those of other runs that it needs."""
+    return ", ".join(other.name for other in others if other.name in run.needs)
+
+
 def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def _prepare(run: Run, runs: Sequence[Run], number: str) -> None:
-    """Waits for the end of a process that has the directory still, notes what is asked for, links what others made."""
+def _prepare(run: Run, runs: Sequence[Run]) -> str:
+    """Waits for the end of a process that has the directory still, notes what is asked for, links what others made.
+
+    Returns:
+      What was linked, for people.
+    """
     with contextlib.ExitStack() as stack:
         until = time.monotonic() + _OTHERS_END_S
         while True:
@@ -156,8 +175,7 @@ def _prepare(run: Run, runs: Sequence[Run], number: str) -> None:
         shared = sharing.link(run, runs)
         asked = {"asked": _jsonable(run.asked()), "command": list(run.command), "versions": versions()}
         write_json(run.workdir / RUN_FILE, asked)
-    takes = f", takes {' and '.join(shared)}" if shared else ""
-    print(f"{number}{run.name}: started{takes}; log: {run.workdir / OUTPUT_FILE}", flush=True)
+    return f", takes {' and '.join(shared)}" if shared else ""
 
 
 def _process(run: Run) -> subprocess.Popen[bytes]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.storage import replacing
-from csst_jax.studying import chart, results
+from csst_jax.studying import chart, curves, results
 from csst_jax.studying.arms import shown
 from csst_jax.studying.engine import OUTPUT_FILE, RUN_FILE, is_finished
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from csst_jax.studying.arms import Run, Study
     from csst_jax.studying.results import Row, Spread
 
-PAGE_FILE, CHART_FILE, JSON_FILE = "study.md", "study.svg", "study.json"
+PAGE_FILE, CHART_FILE, CURVES_FILE, JSON_FILE = "study.md", "study.svg", "curves.svg", "study.json"
+NOTES_FILE = "notes.md"
+"""What the study itself has to say, from `Study.prepare`."""
 _READ = (
     "mIoU in percent on the validation split, of the weights after the last step. ± is the standard deviation over the "
     "seeds. Steps are of the network that is scored; `before` counts those of the teacher that labelled for it. "
@@ -27,7 +29,7 @@ _READ = (
 
 
 def write(study: Study, runs: Sequence[Run], workdir: pathlib.Path) -> list[Row]:
-    """Writes study.md, study.svg and study.json, each whole.
+    """Writes study.md, study.svg, study.json and, for a study with points of curves, curves.svg, each whole.
 
     Returns:
       The table's rows.
@@ -37,23 +39,30 @@ def write(study: Study, runs: Sequence[Run], workdir: pathlib.Path) -> list[Row]
     """
     table = results.rows(study, runs)
     write_json(workdir / JSON_FILE, results.as_json(study, runs, table))
-    with replacing(workdir / PAGE_FILE) as made:
-        made.write_text(_page(study, runs, table), encoding="utf-8")
+    files = {}
     if table:
-        with replacing(workdir / CHART_FILE) as made:
-            made.write_text(chart.dots(table, study.title), encoding="utf-8")
+        files[CHART_FILE] = chart.dots(table, study.title)
+    if panels := curves.of_rows(study, table):
+        files[CURVES_FILE] = curves.drawn(panels, study.axis, "mIoU, %")
+    notes = workdir / NOTES_FILE
+    files[PAGE_FILE] = _page(study, runs, table, notes.read_text(encoding="utf-8") if notes.exists() else "")
+    for name, text in files.items():
+        with replacing(workdir / name) as made:
+            made.write_text(text, encoding="utf-8")
     return table
 
 
 def scores(study: Study, table: Sequence[Row]) -> str:
     """The table of all rows."""
-    against = [f"− {study.reference}", "better in"] if study.reference else []
+    own = any(arm.reference for arm in study.arms)
+    against = ["gain", "on", "better in"] if own else [f"− {study.reference}", "better in"] if study.reference else []
     header = ["", "mIoU", "seeds", *against, "steps", "before", "min", "min in all", "labels, MiB", "memory, MiB"]
     body = []
     for row in table:
-        gain = [] if not against else ["", ""]
+        gain = [""] * len(against)
         if row.gain is not None:
-            gain = [_percent(row.gain, sign=True), f"{row.better} of {row.gain.count}"]
+            on = [row.reference] if own else []
+            gain = [_percent(row.gain, sign=True), *on, f"{row.better} of {row.gain.count}"]
         body.append(
             [
                 row.name,
@@ -68,20 +77,22 @@ def scores(study: Study, table: Sequence[Row]) -> str:
                 _number(row.memory_bytes, 2**20),
             ]
         )
-    return _table(header, body)
+    return table_of(header, body)
 
 
-def _page(study: Study, runs: Sequence[Run], table: Sequence[Row]) -> str:
+def _page(study: Study, runs: Sequence[Run], table: Sequence[Row], notes: str) -> str:
     parts = [f"# {study.title}", study.about, _READ] if study.about else [f"# {study.title}", _READ]
     if table:
         classes = dict.fromkeys(name for row in table for name in row.iou)
         by_class = [[name, *(_percent(row.iou[name]) if name in row.iou else "" for row in table)] for name in classes]
         parts += [scores(study, table), f"![mIoU of each arm and seed]({CHART_FILE})"]
-        parts += ["## IoU by class", _table(["", *(row.name for row in table)], by_class)]
+        parts += [f"![{study.title}: curves]({CURVES_FILE})"] if curves.of_rows(study, table) else []
+        parts += ["## IoU by class", table_of(["", *(row.name for row in table)], by_class)]
     else:
         parts.append("No run is finished.")
     seeds = [[row.name, *(_single(row.by_seed.get(seed)) for seed in study.seeds)] for row in table]
-    parts += ["## mIoU by seed", _table(["", *map(str, study.seeds)], seeds)] if table else []
+    parts += ["## mIoU by seed", table_of(["", *map(str, study.seeds)], seeds)] if table else []
+    parts += [notes.strip()] if notes else []
     if missing := [run for run in runs if not is_finished(run)]:
         parts += ["## Not finished", "\n".join(f"* {run.name}: `{run.workdir / OUTPUT_FILE}`" for run in missing)]
     parts += ["## Commands", "\n".join(f"    {shown(run.command)}" for run in runs)]
@@ -93,7 +104,7 @@ def _page(study: Study, runs: Sequence[Run], table: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+def table_of(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Markdown with aligned columns; the first one is text."""
     rows = [list(map(_escaped, row)) for row in body]
     widths = [max(3, *(len(row[i]) for row in (header, *rows))) for i in range(len(header))]

@@ -52,6 +52,7 @@ class Row:
       miou: 0 to 1.
       by_seed: mIoU of each seed, 0 to 1.
       iou: of each class.
+      reference: name of the arm that it is compared with; empty where there is none.
       gain: mIoU minus the reference's of the same seed; None where there is no reference, and of the reference.
       better: in how many of these seeds it is above 0.
       steps: of this network's training.
@@ -67,6 +68,7 @@ class Row:
     miou: Spread
     by_seed: dict[int, float]
     iou: dict[str, Spread]
+    reference: str
     gain: Spread | None
     better: int
     steps: Spread
@@ -104,9 +106,13 @@ def rows(study: Study, runs: Sequence[Run]) -> list[Row]:
             for network in _shown(run, found):
                 scores.setdefault((run.arm.name, network), {})[run.seed] = _score(found, network, run.workdir)
     shown = [arm for arm, _ in scores]
-    reference = next((found for (arm, _), found in scores.items() if arm == study.reference), {})
+    references = {arm.name: arm.reference or study.reference for arm in study.arms}
+
+    def compared_with(name: str) -> dict[int, _Score]:
+        return next((found for (arm, _), found in scores.items() if arm == references[name]), {})
+
     return [
-        _row(arm, arm if shown.count(arm) == 1 else f"{arm}: {network}", own, reference)
+        _row(arm, arm if shown.count(arm) == 1 else f"{arm}: {network}", own, references[arm], compared_with(arm))
         for (arm, network), own in scores.items()
     ]
 
@@ -154,10 +160,10 @@ def _bytes(directory: pathlib.Path) -> int | None:
     return sum(path.stat().st_size for path in kept) or None
 
 
-def _row(arm: str, name: str, found: Mapping[int, _Score], reference: Mapping[int, _Score]) -> Row:
-    gains = [found[seed].miou - reference[seed].miou for seed in found if seed in reference]
+def _row(arm: str, name: str, found: Mapping[int, _Score], reference: str, others: Mapping[int, _Score]) -> Row:
+    gains = [found[seed].miou - others[seed].miou for seed in found if seed in others]
     own = list(found.values())
-    compared = bool(gains) and found is not reference
+    compared = bool(gains) and found is not others
     fields = ("steps", "steps_before", "training_s", "total_s", "label_bytes", "memory_bytes")
     spreads = {field: Spread.of([getattr(score, field) for score in own]) for field in fields}
     classes = dict.fromkeys(name for score in own for name in score.iou)
@@ -167,6 +173,7 @@ def _row(arm: str, name: str, found: Mapping[int, _Score], reference: Mapping[in
         miou=Spread.of([score.miou for score in own]),
         by_seed={seed: score.miou for seed, score in found.items()},
         iou={klass: Spread.of([score.iou.get(klass) for score in own]) for klass in classes},
+        reference=reference if compared else "",
         gain=Spread.of(gains) if compared else None,
         better=sum(gain > 0 for gain in gains) if compared else 0,
         **spreads,

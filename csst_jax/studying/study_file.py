@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import pathlib
 import traceback
 
@@ -27,14 +28,15 @@ def load(chosen: str) -> Study:
     """The study that a file's `get_study` returns.
 
     Args:
-      chosen: the file, or the name of one of ours.
+      chosen: the file, or the name of one of ours; what stands after a colon is handed to `get_study`.
 
     Raises:
-      CsstError: the file is not there, does not define `get_study`, fails, or returns something else.
+      CsstError: the file is not there, does not define `get_study`, takes no options, fails, or returns something else.
     """
-    path = _OURS / f"{chosen}.py" if chosen in names() else pathlib.Path(chosen).expanduser()
+    name, colon, options = chosen.partition(":")
+    path = _OURS / f"{name}.py" if name in names() else pathlib.Path(name).expanduser()
     if not path.is_file() or path.suffix != ".py":
-        raise CsstError(f"--config={chosen}: no such Python file. These come with csst_jax: {', '.join(names())}.")
+        raise CsstError(f"--config={name}: no such Python file. These come with csst_jax: {', '.join(names())}.")
     spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
     assert spec is not None and spec.loader is not None  # it ends in .py
     module = importlib.util.module_from_spec(spec)
@@ -42,7 +44,10 @@ def load(chosen: str) -> Study:
         spec.loader.exec_module(module)
         if not hasattr(module, "get_study"):
             raise CsstError(f"--config={path} does not define get_study. It should look like this:\n\n{_EXAMPLE}")
-        study = module.get_study()
+        takes = bool(inspect.signature(module.get_study).parameters)
+        if colon and not takes:
+            raise CsstError(f"--config={chosen}: this study takes no options; leave out what stands after the colon.")
+        study = module.get_study(options) if takes else module.get_study()
     except CsstError:
         raise
     except Exception as error:  # the user's program may raise anything

@@ -94,7 +94,7 @@ def test_the_chart_has_a_dot_for_each_seed_in_the_order_of_the_scores(tmp_path):
 
 @pytest.mark.parametrize("low,high", [(50.0, 50.0), (0.0, 0.1), (99.9, 100.0), (12.0, 73.0), (50.1, 50.4)])
 def test_ticks_are_round_and_cover_the_range(low, high):
-    ticks = chart._ticks(low, high)
+    ticks = chart.round_ticks(low, high)
     assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 9
     assert all(re.fullmatch(r"-?\d+(\.\d{1,2})?", f"{tick:g}") for tick in ticks)
 
