@@ -153,7 +153,7 @@ def part(whole: raw.RawDataSet, chosen: str) -> raw.RawDataSet:
         drives = ", ".join(sorted({drive_of(pair.id) for pair in train}))
         raise CsstError(f"--part={chosen}: give KIND:DRIVE, one of {', '.join(PARTS)} and one of {drives}.")
     early, late = own[: len(own) // 2], own[len(own) // 2 :]
-    splits = {
+    splits: dict[str, Sequence[raw.RawPair]] = {
         "target": {"train": early, "val": late},
         "source": {"train": [pair for pair in train if pair not in own], "val": whole.splits["val"]},
         "held_out": {"train": [pair for pair in train if pair not in late], "val": late},

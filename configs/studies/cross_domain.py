@@ -48,9 +48,9 @@ def get_study(arg: str = "") -> Study:
     """A seed of the default takes 20 minutes of one core.
 
     Options: `source`, `target` (prepared data sets), `new_target` (one with other classes, for the second chart; none
-    by default), `size` (small, or paper for §4.2's settings), `net`, `pretrained` (weights that source and self-training
-    start from), `shots` (numbers of masks with slashes between them, such as 1/2/5/10/all), `per` (image, or class: a
-    shot is an image for every class).
+    by default), `size` (small, or paper for §4.2's settings), `net`, `pretrained` (weights that source and
+    self-training start from), `shots` (numbers of masks with slashes between them, such as 1/2/5/10/all), `per` (image,
+    or class: a shot is an image for every class).
     """
     options = base.options(
         arg,
@@ -108,7 +108,8 @@ def _arms(kind: str, target: str, chosen: str, wanted: Sequence[str], small: boo
         changes = {"0": {"teacher.epochs": 0}, "all": {}}.get(
             count, {"data.labelled_ids": Made(f"shots/{kind}/{{seed}}/{count}.txt")}
         )
-            for name, curve, start, reference in (
+        alone = f"{prefix}{count} {'mask' if count == '1' else 'masks'}"
+        for name, curve, start, reference in (
             (alone, _ALONE, Network("source", "teacher"), ""),
             (f"{alone} after self-training", _SELF_TRAINED, Network(learned, "student"), alone),
         ):

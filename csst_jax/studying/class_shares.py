@@ -35,8 +35,8 @@ def note(workdir: pathlib.Path, runs: Sequence[Run]) -> None:
     """
     columns: dict[str, list[str]] = {}
     classes: Sequence[str] = ()
-    for run in {run.arm.name: run for run in reversed(runs)}.values():
-        if "teacher" in run.stages and run.config.teacher.epochs:
+    for run in runs:
+        if run.arm.name not in columns and "teacher" in run.stages and run.config.teacher.epochs:
             classes, own, drawn = _of(run)
             columns.setdefault(f"masks of {run.config.data.labelled_ids or 'all'}", own)
             columns[run.arm.name] = drawn

@@ -33,7 +33,7 @@ def of_rows(study: Study, table: Sequence[Row]) -> dict[str, Curves]:
 
 
 def drawn(charts: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], x_name: str, y_name: str) -> str:
-    """The charts side by side.
+    """The charts side by side, with one vertical axis.
 
     Args:
       charts: by title, curve and x, the values there, at least one. Places on the horizontal axis are at equal
@@ -46,6 +46,8 @@ def drawn(charts: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], x_n
     """
     names = list(dict.fromkeys(name for curves in charts.values() for name in curves))
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
+    values = [v for curves in charts.values() for curve in curves.values() for there in curve.values() for v in there]
+    ticks = round_ticks(min(values), max(values), most=None)
     width, height = _WIDTH * len(charts), _TOP + _HEIGHT + _BELOW + _LINE * len(names)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -54,7 +56,10 @@ def drawn(charts: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], x_n
         '<rect width="100%" height="100%" fill="#fff"/>',
     ]
     for number, (title, curves) in enumerate(charts.items()):
-        parts += [f'<g transform="translate({_WIDTH * number} 0)">', *_chart(title, curves, colours, x_name, y_name)]
+        parts += [
+            f'<g transform="translate({_WIDTH * number} 0)">',
+            *_chart(title, curves, colours, ticks, x_name, y_name),
+        ]
         parts.append("</g>")
     for number, (name, colour) in enumerate(colours.items()):
         y = _TOP + _HEIGHT + _BELOW + _LINE * (number + 0.5)
@@ -67,12 +72,11 @@ def _chart(
     title: str,
     curves: Mapping[str, Mapping[str, Sequence[float]]],
     colours: Mapping[str, str],
+    ticks: Sequence[float],
     x_name: str,
     y_name: str,
 ) -> list[str]:
     """One chart, its corner at (0, 0)."""
-    values = [value for curve in curves.values() for there in curve.values() for value in there]
-    ticks = round_ticks(min(values), max(values), most=None)
     places = list(dict.fromkeys(x for curve in curves.values() for x in curve))
     bottom, plot = _TOP + _HEIGHT, _WIDTH - _LEFT - _RIGHT
 

@@ -14,6 +14,7 @@ from csst_jax.data.descriptions import CAMVID
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
 from data_prep import camvid
+from data_prep.raw import RawDataSet, RawPair
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 REAL = REPOSITORY.parent / "shared" / "camvid"
@@ -127,3 +128,31 @@ def test_real_camvid(tmp_path):
     share = [index.area[index.klass == klass].sum() / (367 * 480 * 360) for klass in range(11)]
     published = [0.17, 0.23, 0.01, 0.32, 0.04, 0.10, 0.01, 0.01, 0.06, 0.006, 0.003]
     np.testing.assert_allclose(share, published, atol=0.0051)
+
+
+@pytest.mark.parametrize(
+    "chosen,train,val",
+    [
+        ("target:0001TP", ["0001TP_1", "0001TP_2"], ["0001TP_3", "0001TP_4", "0001TP_5"]),
+        ("source:0001TP", ["0016E5_1", "0016E5_2"], ["0016E5_9"]),
+        ("held_out:0016E5", ["0001TP_1", "0001TP_2", "0001TP_3", "0001TP_4", "0001TP_5", "0016E5_1"], ["0016E5_2"]),
+    ],
+)
+def test_parts_are_of_some_drives(chosen, train, val):
+    listed = {
+        "train": [f"0016E5_{i}" for i in (2, 1)] + [f"0001TP_{i}" for i in (4, 5, 1, 3, 2)],
+        "val": ["0016E5_9"],
+        "test": ["Seq05VD_1"],
+    }
+    splits = {s: [RawPair(i, pathlib.Path(i), pathlib.Path(i)) for i in ids] for s, ids in listed.items()}
+    found = camvid.part(RawDataSet(CAMVID, camvid.SEGNET, splits), chosen)
+    assert {s: [pair.id for pair in pairs] for s, pairs in found.splits.items()} == {"train": train, "val": val}
+    assert found.description.name == f"camvid_{chosen.lower().replace(':', '_')}"
+    assert found.description.classes == CAMVID.classes
+
+
+@pytest.mark.parametrize("chosen", ["target", "target:0006R0", "half:0016E5"])
+def test_a_part_that_there_is_not_is_told_with_those_that_there_are(source, tmp_path, chosen):
+    (source / "train.txt").write_text((source / "train.txt").read_text().replace("0006R0", "0016E5"))
+    with pytest.raises(CsstError, match="give KIND:DRIVE, one of target, source, held_out and one of 0016E5"):
+        camvid.main([f"--source_dir={source}", f"--data_dir={tmp_path}", f"--part={chosen}"])

@@ -74,7 +74,7 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path, text, words):
 
 
 def test_a_file_that_is_not_there_is_told_with_ours(tmp_path):
-    with pytest.raises(CsstError, match="no such Python file. These come with csst_jax: best_of_camvid, cross_domain, "):
+    with pytest.raises(CsstError, match="no such Python file. These come with csst_jax: best_of_camvid, "):
         study_file.load("table5")
 
 
