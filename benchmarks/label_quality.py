@@ -3,20 +3,20 @@
 python -m benchmarks.label_quality run --checkpoint=runs/mine --data_dir=data/mine --labelled_ids=ids.txt --name=mine
 python -m benchmarks.label_quality page
 
-`run` writes docs/results/logs/label_quality-NAME.json. `page` writes docs/results/label_quality.md from these logs.
+`run` writes docs/results/logs/label_quality-NAME.json. With --views=3 it also predicts from one view, and from scales
+and mirror images, and measures calibration. `page` writes docs/results/label_quality.md and its chart from these logs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import whole_file
+from benchmarks import calibration, label_quality_page, whole_file
 from csst_jax import build
 from csst_jax.data.chosen import Data
 from csst_jax.data.statistics import class_statistics
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 LOGS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "results" / "logs"
 THRESHOLDS = (0.0, 0.6, 0.8, 0.9, 0.95)
 PORTIONS = (0.3, 0.5, 0.7)
+VIEWS = {
+    "flip": Averaging(flip=True, pad_px=32),
+    "one view": Averaging(pad_px=32),
+    "flip and scales 0.75, 1, 1.25": Averaging((0.75, 1.0, 1.25), flip=True, pad_px=32),
+}
+"""What probabilities are averaged over; the rules are those of the first."""
 _NEVER = 2.0
 
 
@@ -49,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument(
         "--labelled_ids", required=True, help="the ids that the teacher was trained on; the rest is the pool"
     )
+    run.add_argument("--views", type=int, default=1, choices=(1, 3), help=f"3 for all of: {'; '.join(VIEWS)}")
+    run.add_argument("--every", type=int, default=1, help="every so manieth image of the pool; all by default")
     run.add_argument("--name", required=True, help="of the log")
     run.add_argument("--logs", type=pathlib.Path, default=LOGS)
     page = commands.add_parser("page", help="docs/results/label_quality.md")
@@ -56,12 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.command == "run":
-            found = measured(options.checkpoint, options.data_dir, options.labelled_ids)
+            if options.every < 1:
+                raise CsstError(f"--every={options.every} must be 1 or more.")
+            given = (options.checkpoint, options.data_dir, options.labelled_ids)
+            found = measured(*given, list(VIEWS)[: options.views], options.every)
             path = options.logs / f"label_quality-{options.name}.json"
             whole_file.write_json(path, {"name": options.name, **found})
         else:
-            path = options.logs.parent / "label_quality.md"
-            whole_file.write(path, page_of(options.logs))
+            path = label_quality_page.write(options.logs)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -69,11 +79,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measured(checkpoint: str, data_dir: str, labelled_ids: str) -> dict[str, Any]:
-    """Predicts the pool, flip-averaged, and counts what each rule keeps.
+def measured(
+    checkpoint: str, data_dir: str, labelled_ids: str, views: Sequence[str] = ("flip",), every: int = 1
+) -> dict[str, Any]:
+    """Predicts the pool and counts what each rule keeps.
+
+    Args:
+      checkpoint: the teacher.
+      data_dir: the prepared data set.
+      labelled_ids: file with the ids that have a mask; the others are the pool.
+      views: names of `VIEWS`.
+      every: every so manieth image of the pool counts.
 
     Returns:
-      `classes`; and by rule the table of pixels [C, C + 1], rows the true classes, columns the labels, void last.
+      `classes`; by rule of the first view the table of pixels [C, C + 1], rows the true classes, columns the labels,
+      void last; and by view `calibration`, as `calibration.reliability` has it, and by rule `labels`, pixels of each
+      label with void last, and `right`, those that are right.
 
     Raises:
       CsstError: there is no such network or data set, or an image of the pool has no mask.
@@ -81,20 +102,29 @@ def measured(checkpoint: str, data_dir: str, labelled_ids: str) -> dict[str, Any
     data = Data(data_dir, "train", "val", labelled_ids, "", "")
     selection = data.training(data.open())
     teacher = model_file.load(checkpoint)
-    averaging = Averaging(flip=True, pad_px=32)
     mesh = Mesh(-1, 1, split_state=False)
-    predictor = build.predictor(averaging, teacher.network, teacher.weights, teacher.expects, 4, mesh, ranks=2)
-    predictions = list(predictor(selection.reader, selection.unlabelled))
-    masks = {p.record: decode_label(selection.reader.label_bytes(p.record)) for p in predictions}
     classes = selection.dataset.description.classes
-    if any((mask >= len(classes)).all() for mask in masks.values()):
+    size, pool = len(classes), selection.unlabelled[::every]
+    masks = {record: decode_label(selection.reader.label_bytes(record)) for record in pool}
+    if any((mask >= size).all() for mask in masks.values()):
         raise CsstError(f"{data_dir}: an image of the pool has no mask; this command compares labels with masks.")
-    counts = {name: table(rule, predictions, masks, len(classes)) for name, rule in rules(predictions, selection)}
+    counts: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
+    for view in views:
+        predictor = build.predictor(VIEWS[view], teacher.network, teacher.weights, teacher.expects, 4, mesh, ranks=2)
+        predictions = list(predictor(selection.reader, pool))
+        tables = {name: table(rule, predictions, masks, size) for name, rule in rules(predictions, selection)}
+        counts = counts or {name: found.tolist() for name, found in tables.items()}
+        reliability = calibration.reliability(predictions, masks, size)
+        of_all = {name: found.sum(0).tolist() for name, found in tables.items()}
+        right = {name: np.diag(found[:, :-1]).tolist() for name, found in tables.items()}
+        seen[view] = {"calibration": reliability.round(3).tolist(), "labels": of_all, "right": right}
     return {
         "classes": list(classes),
         "masks": len(selection.labelled),
-        "pool": len(predictions),
-        "rules": {name: found.tolist() for name, found in counts.items()},
+        "pool": len(pool),
+        "rules": counts,
+        "views": seen,
     }
 
 
@@ -125,43 +155,6 @@ def table(
         cells = truth.astype(np.int64) * (size + 1) + label
         found += np.bincount(cells[truth < size], minlength=found.size)
     return found.reshape(size, size + 1)
-
-
-def page_of(logs: pathlib.Path) -> str:
-    """The page's Markdown.
-
-    Raises:
-      CsstError: there is no log.
-    """
-    paths = sorted(logs.glob("label_quality-*.json"))
-    if not paths:
-        raise CsstError(f"{logs} has no label_quality-NAME.json; `python -m benchmarks.label_quality run` writes them.")
-    lines = [
-        "# Which pseudo labels are right?",
-        "",
-        "Written by `python -m benchmarks.label_quality page` from `logs/label_quality-NAME.json`; do not edit.",
-        "",
-        "A teacher's predictions for a pool, compared with the pool's masks, which no network has seen. Each rule "
-        "makes some pixels void. *Kept* is the share of pixels that keep a label, *right* the share of these that is "
-        "right. For each class the table shows how many of its pixels in the masks keep a right label, and how many a "
-        "wrong one, in percent. A student forgets a class whose pixels have more wrong labels than right ones.",
-    ]
-    for path in paths:
-        log = json.loads(path.read_text(encoding="utf-8"))
-        header = ["rule", "kept", "right", *log["classes"]]
-        rows = [[name, *_cells(np.array(found))] for name, found in log["rules"].items()]
-        lines += ["", f"## {log['name']}", "", f"{log['masks']} masks, {log['pool']} images in the pool.", ""]
-        lines += ["| " + " | ".join(row) + " |" for row in (header, ["---", *["--:"] * (len(header) - 1)], *rows)]
-    return "\n".join(lines) + "\n"
-
-
-def _cells(found: np.ndarray) -> list[str]:
-    labels, total = found[:, :-1], np.maximum(found.sum(1), 1)
-    right = np.diag(labels)
-    shares = [
-        f"{100 * r / t:.0f} / {100 * w / t:.0f}" for r, w, t in zip(right, labels.sum(1) - right, total, strict=True)
-    ]
-    return [f"{100 * labels.sum() / found.sum():.0f}", f"{100 * right.sum() / max(labels.sum(), 1):.1f}", *shares]
 
 
 if __name__ == "__main__":

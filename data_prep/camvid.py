@@ -153,13 +153,13 @@ def part(whole: raw.RawDataSet, chosen: str) -> raw.RawDataSet:
         drives = ", ".join(sorted({drive_of(pair.id) for pair in train}))
         raise CsstError(f"--part={chosen}: give KIND:DRIVE, one of {', '.join(PARTS)} and one of {drives}.")
     early, late = own[: len(own) // 2], own[len(own) // 2 :]
-    splits: dict[str, Sequence[raw.RawPair]] = {
+    kinds: dict[str, dict[str, Sequence[raw.RawPair]]] = {
         "target": {"train": early, "val": late},
         "source": {"train": [pair for pair in train if pair not in own], "val": whole.splits["val"]},
         "held_out": {"train": [pair for pair in train if pair not in late], "val": late},
-    }[kind]
+    }
     name = f"{whole.description.name}_{kind}_{drive.lower()}"
-    return raw.RawDataSet(dataclasses.replace(whole.description, name=name), whole.labels, splits)
+    return raw.RawDataSet(dataclasses.replace(whole.description, name=name), whole.labels, kinds[kind])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
