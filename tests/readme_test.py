@@ -13,6 +13,7 @@ import pytest
 
 from csst_jax import __main__ as csst
 from csst_jax.settings import ranges
+from csst_jax.studying import study_file
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -137,6 +138,9 @@ def argument_problems(module, known, argument):
     if name not in known and name.removeprefix("no") not in known:
         return [f"python -m {module} {argument}: no such flag"]
     path, _, options = value.partition(":")
+    if name == "config" and module == "csst_jax.study":
+        study_file.load(str(ROOT / value) if "/" in path else value)
+        return []
     if name == "config" and re.fullmatch(r"(paper/)?\w+", path):  # one of ours, by its name
         path = f"configs/{path}.py"
     if name == "config" and re.fullmatch(r"configs/(paper/)?\w+\.py", path):

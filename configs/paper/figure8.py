@@ -6,7 +6,8 @@ of Cityscapes, or also pseudo labels of the target. It gives figures in its text
 It does not say what a shot is: here it is an image. It does not name the network: here it is the teacher of §4.3.1.
 OHEM is off, and crops keep their size. §4.2's 180 epochs hold, and an epoch of few masks is one step. Mapillary has 65
 classes that are evaluated (the paper counts 66 with the unlabelled one); the last step replaces the classifier.
-`configs/cross_domain.py` does the same with other data sets.
+`configs/cross_domain.py` does the same with other data sets, and the study `cross_domain` runs the whole grid
+(docs/studies.md).
 """
 
 from ml_collections import ConfigDict

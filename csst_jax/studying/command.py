@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from csst_jax.runtime import outputs, startup
+from csst_jax.runtime.patience import told
 from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages
 from csst_jax.studying import arms, engine, page
 from csst_jax.types import CsstError
@@ -78,7 +79,8 @@ def run(
 
     with outputs.errors_told(workdir):
         if study.prepare:
-            study.prepare(workdir, runs)
+            with told("making what the study's runs need"):
+                study.prepare(workdir, runs)
         failed = engine.run_all(runs, jobs, write)
         table = page.write(study, runs, workdir)
     if table:
