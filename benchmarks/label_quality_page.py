@@ -51,12 +51,16 @@ def write(logs: pathlib.Path) -> pathlib.Path:
     lines = list(_HEAD)
     if charts:
         lines += ["", f"![Right pixels by probability]({_CHART})"]
-        whole_file.write(logs.parent / _CHART, curves.drawn(charts, "probability, %", "right, %"))
+        whole_file.write(
+            logs.parent / _CHART, curves.drawn(charts, "probability, middle of a tenth, %", "right, %", 100)
+        )
     for log in found:
         rows = [[name, *_cells(np.array(table))] for name, table in log["rules"].items()]
         lines += ["", f"## {log['name']}", "", f"{log['masks']} masks, {log['pool']} images in the pool.", ""]
         lines += _table(["rule", "kept", "right", *log["classes"]], rows)
         lines += _views(log) if "views" in log else []
+    if (notes := logs / "label_quality-notes.txt").exists():
+        lines += ["", "## What follows", "", notes.read_text(encoding="utf-8").strip()]
     page = logs.parent / "label_quality.md"
     whole_file.write(page, "\n".join(lines) + "\n")
     return page
@@ -84,7 +88,7 @@ def _curves(log: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {}
     for view, seen in log["views"].items():
         pixels, sure, right = np.array(seen["calibration"]).sum(1)
-        bins = [f"{100 * k // calibration.BINS}–{100 * (k + 1) // calibration.BINS}" for k in range(calibration.BINS)]
+        bins = [f"{100 * (k + 0.5) / calibration.BINS:g}" for k in range(calibration.BINS)]
         there = [k for k in range(calibration.BINS) if pixels[k]]
         found[view] = {bins[k]: [100 * right[k] / pixels[k]] for k in there}
         found.setdefault(_PERFECT, {bins[k]: [100 * sure[k] / pixels[k]] for k in there})

@@ -32,7 +32,12 @@ def of_rows(study: Study, table: Sequence[Row]) -> dict[str, Curves]:
     return found
 
 
-def drawn(charts: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], x_name: str, y_name: str) -> str:
+def drawn(
+    charts: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    x_name: str,
+    y_name: str,
+    most: float | None = None,
+) -> str:
     """The charts side by side, with one vertical axis.
 
     Args:
@@ -40,6 +45,7 @@ def drawn(charts: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], x_n
         distances.
       x_name: below each.
       y_name: beside each.
+      most: where the vertical axis ends at the latest; None for anywhere.
 
     Returns:
       An SVG document; dots show their value when one points at them.
@@ -47,7 +53,7 @@ def drawn(charts: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], x_n
     names = list(dict.fromkeys(name for curves in charts.values() for name in curves))
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
     values = [v for curves in charts.values() for curve in curves.values() for there in curve.values() for v in there]
-    ticks = round_ticks(min(values), max(values), most=None)
+    ticks = round_ticks(min(values), max(values), most=most)
     width, height = _WIDTH * len(charts), _TOP + _HEIGHT + _BELOW + _LINE * len(names)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '

@@ -43,7 +43,7 @@ def write(study: Study, runs: Sequence[Run], workdir: pathlib.Path) -> list[Row]
     if table:
         files[CHART_FILE] = chart.dots(table, study.title)
     if panels := curves.of_rows(study, table):
-        files[CURVES_FILE] = curves.drawn(panels, study.axis, "mIoU, %")
+        files[CURVES_FILE] = curves.drawn(panels, study.axis, "mIoU, %", 100.0)
     notes = workdir / NOTES_FILE
     files[PAGE_FILE] = _page(study, runs, table, notes.read_text(encoding="utf-8") if notes.exists() else "")
     for name, text in files.items():

@@ -1,6 +1,7 @@
 """The comparison of pseudo labels with masks: counts, rules and the page."""
 
 import json
+import shutil
 import types
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_page_shows_calibration_and_precision_of_each_view(tmp_path):
     assert "| one view | 8.0 | 0.0 | 5.0 | 20.0 |" in text, "errors of 4 and 4 pixels in 100"
     assert "| one view: probability ≥ 0.9 | 90 | 75 |" in text
     svg = (tmp_path / "label_quality.svg").read_text(encoding="utf-8")
-    assert "one view, 90–100: 90.00" in svg and "as often right as sure, 50–60: 55.00" in svg
+    assert "one view, 95: 90.00" in svg and "as often right as sure, 55: 55.00" in svg
 
 
 def test_what_is_not_there_is_one_line(tmp_path, capsys):
@@ -107,3 +108,11 @@ def test_what_is_not_there_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("error: ") == 2
     with pytest.raises(CsstError, match="benchmarks.label_quality run"):
         label_quality_page.write(tmp_path)
+
+
+def test_the_page_is_what_its_logs_give(tmp_path):
+    ours = label_quality.LOGS
+    shutil.copytree(ours, tmp_path / "logs", ignore=lambda _, names: [n for n in names if "label_quality-" not in n])
+    label_quality_page.write(tmp_path / "logs")
+    for name in ("label_quality.md", "label_quality.svg"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == (ours.parent / name).read_text(encoding="utf-8")

@@ -3,17 +3,24 @@
 import json
 import pathlib
 import re
+import shutil
 from xml.etree import ElementTree
 
 import pytest
 
-from csst_jax import command_line
+from csst_jax import command_line, pipeline
 from csst_jax.data.store import DataSet
+from csst_jax.models import zoo
+from csst_jax.models.weights import files
+from csst_jax.settings import resolve
 from csst_jax.studying import arms, command, curves, engine, page, study_file
 from csst_jax.studying.arms import Arm, Point, Study
 from csst_jax.studying.values import Made, Network
-from csst_jax.types import CsstError
+from csst_jax.types import CsstError, DatasetDescription
+from data_prep import builder
+from tests.conftest import tiny_examples
 from tests.studying import grid
+from tests.toy_network import train_toys
 
 SECOND = {"teacher.pretrained": Network("first", "teacher"), "data.labelled_ids": Made("lists/{seed}.txt")}
 ARMS = (Arm("first", {"stages": "teacher,evaluate"}), Arm("second", SECOND), Arm("third", {"teacher.epochs": 3}))
@@ -112,6 +119,52 @@ def test_a_study_without_points_has_no_curves(tmp_path):
     page.write(grid.study(), runs, tmp_path)
     assert not (tmp_path / "curves.svg").exists()
     assert curves.of_rows(grid.study(), []) == {}
+
+
+def two_classes_more(directory):
+    """The tiny data set with five classes, as a target of other classes."""
+    palette = tuple((40 * k, 0, 0) for k in range(6))
+    description = DatasetDescription("other", tuple("abcdef"), palette)
+    splits = {"train": tiny_examples(0, 8, labelled=4), "val": tiny_examples(100, 3, labelled=3)}
+    return builder.prepare(description, splits, directory, source_sha256="tests")
+
+
+@pytest.mark.slow
+def test_networks_go_from_arm_to_arm(tiny_data, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
+    target = shutil.copytree(tiny_data, tmp_path / "target" / "tiny" / "1.0.0")
+
+    def in_this_process(run):
+        pipeline.run(resolve.run(run.config), run.workdir)
+        return type("Ended", (), {"poll": staticmethod(lambda: 0), "pid": 0})
+
+    def load(chosen):
+        plain = command_line.with_overrides(chosen, [])[0]
+        config = tiny_config(tiny_data)
+        with config.unlocked():
+            for key in ("data", "stages"):
+                config[key] = plain[key]
+        for stage in ("teacher", "student"):
+            config[stage].network, config[stage].pretrained = "toy", plain[stage].pretrained
+            config[stage].lr.base, config[stage].loss.ohem = plain[stage].lr.base, plain[stage].loss.ohem
+        config.evaluate.boundary_ratio = 0.0
+        return plain, train_toys(config)
+
+    monkeypatch.setattr(engine, "_process", in_this_process)
+    other = two_classes_more(tmp_path / "other")
+    options = f"size=paper,source={tiny_data},target={target},new_target={other},net=toy,shots=1"
+    study = study_file.load(f"cross_domain:{options}").only(("1 mask after self-training", "new classes: 1 mask"), (0,))
+    assert command.run(study, tmp_path / "w", load) == 0
+    runs = tmp_path / "w" / "runs"
+    described = {path.parents[1].name: files.describe(path) for path in sorted(runs.glob("*/*/model.safetensors"))}
+    assert set(described) == {"source-0", "self_training-0", "1_mask_after_self_training-0", "new_classes_1_mask-0"}
+    for arm, start in (
+        ("1_mask_after_self_training", "self_training-0/student"),
+        ("new_classes_1_mask", "source-0/teacher"),
+    ):
+        assert described[f"{arm}-0"].origin["pretrained_sha256"] == files.identity(runs / start)
+    assert len(described["new_classes_1_mask-0"].classes) == 6 > len(described["source-0"].classes)
+    assert (tmp_path / "w" / "curves.svg").exists()
 
 
 @pytest.mark.slow
