@@ -12,6 +12,7 @@ Original release (960x720 pixels; data set `camvid_full`): 701_StillsRaw_full/*.
 With --part, a data set of its own is made of some drives, without the test split:
 
   target:0001TP     the first half of this drive's training images; its second half is val
+  other:0001TP      the same with other classes: Cityscapes' seven categories
   source:0001TP     the training images of the other drives; val as it is
   held_out:0006R0   all training images but the second half of this drive's, which is val: to choose settings
 """
@@ -24,7 +25,7 @@ import re
 from collections.abc import Sequence
 
 from csst_jax.data.descriptions import CAMVID, CAMVID_FULL
-from csst_jax.types import IGNORE_LABEL, CsstError
+from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 from data_prep import cli, raw
 from data_prep.label_map import LabelMap
 from data_prep.problems import Problems, read_list
@@ -128,7 +129,18 @@ def read(source_dir: pathlib.Path, problems: Problems) -> raw.RawDataSet:
     return raw.RawDataSet(CAMVID, SEGNET, splits)
 
 
-PARTS = ("target", "source", "held_out")
+PARTS = ("target", "other", "source", "held_out")
+
+_CATEGORIES = {
+    "flat": ("Road", "Pavement"),
+    "construction": ("Building", "Fence"),
+    "object": ("Pole", "SignSymbol"),
+    "nature": ("Tree",),
+    "sky": ("Sky",),
+    "human": ("Pedestrian",),
+    "vehicle": ("Car", "Bicyclist"),
+}
+"""Cityscapes' categories, and the classes that each holds; a bicyclist's bicycle counts here."""
 
 
 def drive_of(image_id: str) -> str:
@@ -153,13 +165,29 @@ def part(whole: raw.RawDataSet, chosen: str) -> raw.RawDataSet:
         drives = ", ".join(sorted({drive_of(pair.id) for pair in train}))
         raise CsstError(f"--part={chosen}: give KIND:DRIVE, one of {', '.join(PARTS)} and one of {drives}.")
     early, late = own[: len(own) // 2], own[len(own) // 2 :]
+    halves: dict[str, Sequence[raw.RawPair]] = {"train": early, "val": late}
     kinds: dict[str, dict[str, Sequence[raw.RawPair]]] = {
-        "target": {"train": early, "val": late},
+        "target": halves,
+        "other": halves,
         "source": {"train": [pair for pair in train if pair not in own], "val": whole.splits["val"]},
         "held_out": {"train": [pair for pair in train if pair not in late], "val": late},
     }
+    description, labels = (whole.description, whole.labels) if kind != "other" else _in_categories(whole)
     name = f"{whole.description.name}_{kind}_{drive.lower()}"
-    return raw.RawDataSet(dataclasses.replace(whole.description, name=name), whole.labels, kinds[kind])
+    return raw.RawDataSet(dataclasses.replace(description, name=name), labels, kinds[kind])
+
+
+def _in_categories(whole: raw.RawDataSet) -> tuple[DatasetDescription, LabelMap]:
+    """The same masks with categories as classes, each in the colour of its first class."""
+    own = whole.description
+    number = {klass: k for k, klasses in enumerate(_CATEGORIES.values()) for klass in klasses}
+    to = {k: number[name] for k, name in enumerate(own.classes)} | {IGNORE_LABEL: IGNORE_LABEL}
+    colours = tuple(own.palette[own.classes.index(klasses[0])] for klasses in _CATEGORIES.values())
+    labels = LabelMap(
+        {value: to[k] for value, k in whole.labels.values.items()},
+        {colour: to[k] for colour, k in whole.labels.colours.items()},
+    )
+    return DatasetDescription(own.name, tuple(_CATEGORIES), colours), labels
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -154,5 +154,17 @@ def test_parts_are_of_some_drives(chosen, train, val):
 @pytest.mark.parametrize("chosen", ["target", "target:0006R0", "half:0016E5"])
 def test_a_part_that_there_is_not_is_told_with_those_that_there_are(source, tmp_path, chosen):
     (source / "train.txt").write_text((source / "train.txt").read_text().replace("0006R0", "0016E5"))
-    with pytest.raises(CsstError, match="give KIND:DRIVE, one of target, source, held_out and one of 0016E5"):
+    with pytest.raises(CsstError, match="give KIND:DRIVE, one of target, other, source, held_out and one of 0016E5"):
         camvid.main([f"--source_dir={source}", f"--data_dir={tmp_path}", f"--part={chosen}"])
+
+
+def test_a_target_of_other_classes_has_categories():
+    pairs = [RawPair(f"0001TP_{i}", pathlib.Path("i"), pathlib.Path("m")) for i in range(2)]
+    splits = {"train": pairs, "val": pairs}
+    values = camvid.part(RawDataSet(CAMVID, camvid.SEGNET, splits), "other:0001TP")
+    assert values.description.classes == ("flat", "construction", "object", "nature", "sky", "human", "vehicle")
+    label, unknown = values.labels.of_values(np.arange(12)[None])
+    assert label.tolist() == [[4, 1, 2, 0, 0, 3, 2, 1, 6, 5, 6, 255]] and not unknown
+    colours = camvid.part(RawDataSet(CAMVID, camvid.ORIGINAL, splits), "other:0001TP").labels.colours
+    assert colours[128, 64, 128] == colours[0, 0, 192] == 0 and colours[0, 0, 0] == 255
+    assert [pair.id for pair in values.splits["val"]] == ["0001TP_1"]
