@@ -92,9 +92,10 @@ def measured(
       every: every so manieth image of the pool counts.
 
     Returns:
-      `classes`; by rule of the first view the table of pixels [C, C + 1], rows the true classes, columns the labels,
-      void last; and by view `calibration`, as `calibration.reliability` has it, and by rule `labels`, pixels of each
-      label with void last, and `right`, those that are right.
+      `classes`, and how many `masks` and images of the `pool`. `rules`, of the first view: for each rule pixels [C,
+      C + 1], rows the true classes, columns the labels, void last. `views`: for each view `calibration`, as
+      `calibration.reliability` has it. By rule it also has `labels`, pixels of each label with void last, and `right`,
+      those that are right.
 
     Raises:
       CsstError: there is no such network or data set, or an image of the pool has no mask.

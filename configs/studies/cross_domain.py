@@ -47,10 +47,10 @@ _SMALL_FINETUNING = {
 def get_study(arg: str = "") -> Study:
     """A seed of the default takes 20 minutes of one core.
 
-    Options: `source`, `target` (prepared data sets), `new_target` (one with other classes, for the second chart; none
-    by default), `size` (small, or paper for §4.2's settings), `net`, `pretrained` (weights that source and
-    self-training start from), `shots` (numbers of masks with slashes between them, such as 1/2/5/10/all), `per` (image,
-    or class: a shot is an image for every class).
+    Options: `source` and `target` are prepared data sets. `new_target` is one with other classes, for the second chart;
+    none by default. `size` is small, or paper for §4.2's settings. `net` is the network, and `pretrained` the weights
+    that source and self-training start from. `shots` has numbers of masks with slashes between them, such as
+    1/2/5/10/all. `per` is image, or class: a shot is then an image for every class.
     """
     options = base.options(
         arg,
