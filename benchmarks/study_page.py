@@ -62,14 +62,15 @@ def keep(workdir: pathlib.Path, name: str, notes: pathlib.Path | None, results: 
         said = notes.read_text(encoding="utf-8").strip() + "\n\n" if notes else ""
     except OSError as error:
         raise CsstError(f"{error.filename} cannot be read ({error.strerror}); run the study first.") from error
+    place, own = str(workdir.absolute()), f"runs/{name}"  # commands have the whole path
     for key, chart in charts.items():
         whole_file.write(results / f"{name}{key}.svg", chart)
         text = text.replace(f"]({kept[key].name})", f"]({name}{key}.svg)")
     for run in found["runs"].values():
         del run["asked"]
-        run["command"] = ["python", *(word.replace(str(workdir), f"runs/{name}") for word in run["command"][1:])]
+        run["command"] = ["python", *(word.replace(place, own) for word in run["command"][1:])]
     whole_file.write_json(results / "logs" / f"study-{name}.json", found)
-    title, _, rest = text.partition(_LEFT_OUT)[0].replace(str(workdir), f"runs/{name}").partition("\n\n")
+    title, _, rest = text.partition(_LEFT_OUT)[0].replace(place, own).partition("\n\n")
     written = f"Written by `python -m benchmarks.study_page`; [log](logs/study-{name}.json) with commands and versions."
     path = results / f"{name}.md"
     whole_file.write(path, f"{title}\n\n{written}\n\n{said}{rest.rstrip()}\n")
