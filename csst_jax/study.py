@@ -1,8 +1,8 @@
 """`python -m csst_jax.study --config=configs/studies/NAME.py --workdir=DIR [--config.KEY=VALUE …]`.
 
 Runs a grid of arms and seeds that a file names, and writes tables and a chart: mean and spread over the seeds, wall
-time, commands, versions. What runs have in common is made once. The same command goes on where it was stopped
-(docs/compare.md).
+time, commands, versions. What runs have in common is made once. The same command goes on where it was stopped. Some
+studies take options behind a colon, NAME.py:OPTION=VALUE,… (docs/studies.md).
 """
 
 from __future__ import annotations
