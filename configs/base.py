@@ -59,6 +59,9 @@ def training() -> ConfigDict:
     # One more than `nonfinite_steps` ends the run. A file nonfinite-STEP.json in the stage's directory describes each.
     c.nonfinite_steps = 0  # steps that may be left out
 
+    # Snapshots. Networks of earlier epochs, at equal distances, are kept in the stage's `snapshots`.
+    c.snapshots = 0  # how many; `label.reliable_share` compares those of the teacher (2 as published)
+
     # Optimizer. Each optimizer has a block of its own numbers.
     c.optimizer = ConfigDict()
     c.optimizer.name = "sgd"  # the optimizer
@@ -176,6 +179,9 @@ def get_config() -> ConfigDict:
     c.seed = 0  # of initial values, crops and augmentation; the student's is one more
     # Stages to run, separated by commas: teacher, label, student, baseline, evaluate. A finished stage is skipped.
     c.stages = "teacher,label,student,evaluate"
+    # Rounds of self-training. The student of a round labels the pool for the next one. The last round's student is the
+    # run's. Earlier rounds lie in WORKDIR/rounds/1, 2, …
+    c.rounds = 1
     # A run to train on from, in a new workdir: its workdir, or a file of one of its networks. Teacher and student both
     # start from its student; where it has none of their kind, from its teacher. It takes the place of `pretrained`.
     # Classes keep their part of the classifier by name. Empty = none.
@@ -212,11 +218,16 @@ def get_config() -> ConfigDict:
     # Share of each class's pixels, the surest ones, that keep their label (CBST's portions); 0 = off. Unlike one
     # threshold for all classes, it keeps the classes' shares as they are.
     c.label.class_portion = 0.0
+    # Added to class_portion in every round after the first. CBST begins with 0.2 and adds 0.05.
+    c.label.class_portion_growth = 0.0
     # Pixels become void that may be of a class which the teacher predicts more rarely than the masks show it.
     c.label.void_missed = False
     # Soft labels (paper eq. 6). The `k` most probable classes of a pixel are stored, with probabilities of `bits` bits,
     # and the student learns these. k=0 is hard labels, k=3 is usual.
     c.label.soft = ConfigDict({"k": 0, "bits": 8})
+    # Share of the pool's images that the first of two rounds trains on, as in ST++ (0.5); 0 = all. They are those whose
+    # labels agree best with the labels of the teacher's snapshots. They keep their labels in the second round.
+    c.label.reliable_share = 0.0
     c.label.shard_size = 256  # images a file; an interrupted run continues after the last whole file
 
     # Evaluation. It scores val_split at original resolution (paper §4.3.7: scales 0.5, 1 and 2, flip, and tiles).

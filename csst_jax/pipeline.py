@@ -1,6 +1,8 @@
 """The paper at a glance: train a teacher, label the pool, train a student on both, evaluate.
 
     labelled images ─▶ teacher ─▶ pseudo labels of the unlabelled images ─▶ student ─▶ results.json
+                          ▲                    rounds=2, 3, …                 │
+                          └───────────────────────────────────────────────────┘
 
 Each box is a stage with a directory of its own in the workdir. A finished one is skipped, an interrupted one goes on
 where it stopped, and one that was made by other settings or from other inputs is refused.
@@ -12,16 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 
-from csst_jax import build
 from csst_jax.runtime.patience import told
-from csst_jax.stages import conclude, evaluate, experiment, label, label_quality, record, requests, train
+from csst_jax.stages import conclude, evaluate, experiment, label, label_quality, record, requests, train, turns
 from csst_jax.stages.artifact import DONE_FILE, Artifact
-from csst_jax.streams import PSEUDO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from csst_jax.runtime.storage import StoragePath
+    from csst_jax.settings.rounds import Round
     from csst_jax.settings.run import Run
     from csst_jax.settings.training import Training
     from csst_jax.stages.experiment import Experiment
@@ -57,14 +58,17 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
     if experiment.needs_teacher(this):
         networks["teacher"] = train_network(this, "teacher", settings.teacher, settings.seed)
 
-    # Stage two: hard pseudo labels for the unlabelled images (eq. 2); with label.soft.k soft ones, too (eq. 6).
-    if experiment.needs_labels(this):
-        pseudo = label_pool(this, networks["teacher"])
+    # Once, or in rounds, in which each student is the next teacher:
+    for turn in experiment.turns(this):
+        # Stage two: hard pseudo labels for the unlabelled images (eq. 2); with label.soft.k soft ones, too (eq. 6).
+        if experiment.needs_labels(this):
+            pseudo = label_pool(this, turn, networks[turn.teacher], pseudo)
 
-    # Stage three: on both, a student of its own initialisation (eq. 3), or the teacher, which goes on (eq. 5).
-    if experiment.has(this, "student"):
-        student = experiment.teacher_going_on(this) if settings.finetune_teacher else settings.student
-        networks["student"] = train_network(this, "student", student, settings.seed + 1, pseudo)
+        # Stage three: on both, a student of its own initialisation (eq. 3), or the teacher, which goes on (eq. 5).
+        if experiment.has(this, "student"):
+            student = experiment.going_on(this, turn) if settings.finetune_teacher else settings.student
+            seed = (settings.seed + turn.number) % 2**32
+            networks[turn.student] = train_network(this, turn.student, student, seed, pseudo)
 
     # The control (Table 1b): the teacher's recipe for as many steps as the student took.
     if experiment.has(this, "baseline"):
@@ -81,7 +85,7 @@ def train_network(
     this: Experiment, name: str, training: Training, seed: int, pseudo: PseudoLabels | None = None
 ) -> Trained:
     """One training stage in `workdir/<name>`."""
-    images = build.images(training, this.pool, pseudo.images if pseudo and PSEUDO in training.origins else None)
+    images = turns.images(this, training, pseudo)
     made_by, soft = (pseudo.teacher_sha256, pseudo.soft_sha256) if pseudo else (None, None)
     job = train.Job(name, training, images, seed, made_by, soft)
     artifact = Artifact(this.workdir / name, requests.train(this, job))
@@ -89,13 +93,15 @@ def train_network(
     return _reported(this, artifact, lambda: train.run(this, artifact, job))
 
 
-def label_pool(this: Experiment, teacher: Trained) -> PseudoLabels:
-    """The label stage in `workdir/pseudo_labels`."""
-    artifact = Artifact(this.workdir / label.DIRECTORY, requests.label(this, teacher))
+def label_pool(this: Experiment, turn: Round, teacher: Trained, before: PseudoLabels | None) -> PseudoLabels:
+    """The label stage of a round; the last round's is in `workdir/pseudo_labels`."""
+    this = turns.in_round(this, turn)
+    artifact = Artifact(this.workdir / turn.labels, requests.label(this, teacher, **turns.inputs(before)))
     experiment.require_asked_for(this, "label", artifact)
-    made = label.run(this, artifact, teacher)
-    if jax.process_index() == 0 and not (this.workdir / "student" / DONE_FILE).exists():
-        label_quality.tell(this, made, artifact.directory)
+    made = label.run(this, artifact, teacher, before)
+    turns.compare(this, turn, before, made)
+    if jax.process_index() == 0 and not (this.workdir / turn.student / DONE_FILE).exists():
+        label_quality.tell(this, made, artifact.directory, turn.teacher)
         record.grown(this)
     return made
 

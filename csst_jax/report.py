@@ -11,7 +11,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from csst_jax.reporting import collected, comparison, costs, curves, gallery, labels, matrix, overview, scores, verdict
+from csst_jax.reporting import (
+    collected,
+    comparison,
+    costs,
+    curves,
+    gallery,
+    labels,
+    matrix,
+    overview,
+    rounds,
+    scores,
+    verdict,
+)
 from csst_jax.reporting.page import page
 from csst_jax.runtime.outputs import errors_told
 from csst_jax.runtime.signals import tell_interruption
@@ -43,6 +55,7 @@ def write_report(workdir: str | os.PathLike[str]) -> StoragePath:
         matrix.confusion(run),
         curves.learning(run),
         labels.quality(run),
+        rounds.changes(run),
         curves.draws(run),
         overview.facts(run),
         costs.costs(run),

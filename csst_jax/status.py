@@ -19,9 +19,9 @@ from typing import Any
 from csst_jax.reporting.collected import LABELS, collect
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.runtime.storage import StoragePath, as_path
+from csst_jax.settings import rounds
 from csst_jax.types import CsstError
 
-_STAGES = ("teacher", LABELS, "student", "baseline")
 _CLAIM_S = 60.0
 """A claim in a bucket is renewed every quarter of a minute; one that is older is nobody's."""
 _SILENT_S = 600.0
@@ -48,7 +48,10 @@ def status(workdir: str | os.PathLike[str], now: float | None = None) -> dict[st
     log = path / "log.txt"
     silent_s = now - _changed(log) if log.exists() else None
     wanted = run.config.get("stages", "teacher,label,student,evaluate").replace("label", LABELS).split(",")
-    stages = {name: _stage(path, name, run.networks) for name in _STAGES if name in wanted or (path / name).exists()}
+    turns = rounds.of(run.config.get("rounds", 1))
+    names = ["teacher", *(name for turn in turns for name in (turn.labels, turn.student)), "baseline"]
+    names = [name for name in names if name.rpartition("/")[2] in wanted or (path / name).exists()]
+    stages = {name: _stage(path, name, run.networks | run.earlier) for name in names}
     if "evaluate" in wanted:
         stages["evaluate"] = _evaluation(path, stages)
     unfinished = [name for name, stage in stages.items() if stage["state"] != "done"]
@@ -107,15 +110,15 @@ def _stage(workdir: StoragePath, name: str, networks: dict[str, Any]) -> dict[st
         network = networks[name]
         line = network.lines[-1] if network.lines else {}
         found |= {"step": line.get("step", 0), "steps": network.steps, "left_s": line.get("left_s")}
-    if name == LABELS and found["state"] != "waiting":
-        found["step"] = sum(1 for _ in (directory / "parts").glob("*.json"))
+    if name.endswith(LABELS) and found["state"] != "waiting":
+        found["step"] = sum(1 for _ in (directory / "parts").glob("[0-9]*.json"))
     if found["state"] == "done":
         found["left_s"] = 0.0
     return found
 
 
 def _evaluation(workdir: StoragePath, stages: dict[str, Any]) -> dict[str, Any]:
-    networks = [name for name in stages if name != LABELS]
+    networks = [name for name in stages if not name.endswith(LABELS)]
     done = [path for name in networks if (path := workdir / name / "evaluation" / "DONE").exists()]
     results = workdir / "results.json"
     finished = results.exists() and len(done) == len(networks)
@@ -144,7 +147,7 @@ def words(found: dict[str, Any]) -> str:
     rows = [("stage", "state", "since", "step", "left")]
     for name, stage in found["stages"].items():
         of = f" of {stage['steps']:,}" if stage["steps"] else ""
-        unit = " shards" if name == LABELS else " networks" if name == "evaluate" else ""
+        unit = " shards" if name.endswith(LABELS) else " networks" if name == "evaluate" else ""
         step = "" if stage["step"] is None else f"{stage['step']:,}{of}{unit}"
         left = _left(stage["left_s"]) if stage["state"] in ("running", "silent") else ""
         rows.append((name, stage["state"], _clock(stage["since"]) if stage["since"] else "", step, left))

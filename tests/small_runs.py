@@ -83,6 +83,15 @@ TWO_STAGES = {
 }
 """The paper's other ways with a teacher (§3.1.1)."""
 
+ST_PLUS_PLUS = (
+    "--config.rounds=2",
+    "--config.label.reliable_share=0.5",
+    "--config.teacher.snapshots=2",
+    "--config.student.method.name=real_and_pseudo",
+    "--config.student.method.real_and_pseudo.cutout=0.5",
+)
+"""Two rounds, of which the first selects images."""
+
 
 def start(arguments, **environment):
     """The process; both its streams go into one pipe."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import time
@@ -82,6 +83,10 @@ class Averaging:
         require_sound(self.scales, self.window_px, self.window_overlap)
         if self.pad_px < 1:
             raise CsstError(f"pad_px={self.pad_px}: give a number of pixels, 1 for images as they are.")
+
+    def plain(self) -> Averaging:
+        """Images at their own size alone, and no mirror images."""
+        return dataclasses.replace(self, scales=(1.0,), flip=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +197,12 @@ class WholeImagePredictor:
         self.take(params, batch_stats)
         self._compiled: dict[tuple[int, ...], tuple[Any, jax.sharding.Sharding]] = {}
         self.compile_s = 0.0
+
+    def of_network(self, params: dict[str, Any], batch_stats: dict[str, Any]) -> WholeImagePredictor:
+        """The same with other values of the network; both share their programs."""
+        other = copy.copy(self)
+        other.take(params, batch_stats)
+        return other
 
     def take(self, params: Arrays, batch_stats: Arrays) -> None:
         """Predicts with these values of the network from now on; programs stay. Empty ones free the devices' memory."""

@@ -16,6 +16,7 @@ from csst_jax.evaluation import inference
 from csst_jax.evaluation.whole_image import predict_program
 from csst_jax.models.layers import OneValueError
 from csst_jax.planning.cost import ProgramCost, needed_bytes, program_cost
+from csst_jax.settings import rounds
 from csst_jax.train import sharding
 from csst_jax.train.compile import distinct_phases
 from csst_jax.train.step import step_program
@@ -112,21 +113,37 @@ def programs(run: Run, data: DataSize, devices: Sequence[jax.Device]) -> list[Wo
     expects = {name: training.network.preprocessing for name, training in trainings.items()}
     networks = functools.cache(lambda name: build.network(trainings[name].network, data.classes, seed=None))
     found: list[Work] = []
-    for name, training in trainings.items():
-        if name in run.stages:
-            count = build.num_images(training, data.labelled, data.unlabelled, pseudo=name == "student")
-            recipe = build.recipe(training, data.classes, None, run.mesh, mesh)
-            found += _training(name, training, recipe, build.phases(training, count, mesh))
-        if name == "teacher" and "label" in run.stages:
-            averaging, count = run.label.averaging, data.unlabelled
-            work = _prediction("label", run, averaging, networks(name), expects[name], count, data, devices)
-            found.append(work)
+
+    def trained(name: str, kind: str, unlabelled: int = data.unlabelled) -> Iterator[Work]:
+        training = trainings[kind]
+        count = build.num_images(training, data.labelled, unlabelled, pseudo=kind == "student")
+        recipe = build.recipe(training, data.classes, None, run.mesh, mesh)
+        return _training(name, training, recipe, build.phases(training, count, mesh))
+
+    def predicted(name: str, kind: str, averaging: Averaging, count: int) -> Work:
+        net = networks("teacher" if kind == "baseline" else kind)
+        return _prediction(name, run, averaging, net, expects[kind], count, data, devices)
+
+    if "teacher" in run.stages:
+        found += trained("teacher", "teacher")
+    turns = rounds.of(run.rounds if "student" in run.stages else 1)
+    for turn in turns:
+        where = f", round {turn.number}" if len(turns) > 1 else ""
+        settings = rounds.labelling(run.label, turn)
+        if "label" in run.stages:
+            kind = turn.teacher.rpartition("/")[2]
+            if settings.reliable_share:
+                plain, networks_compared = settings.averaging.plain(), run.teacher.snapshots + 1
+                found.append(predicted(f"reliability{where}", kind, plain, networks_compared * data.unlabelled))
+            found.append(predicted(f"label{where}", kind, settings.averaging, data.unlabelled))
+        if "student" in run.stages:
+            found += trained(f"student{where}", "student", rounds.num_reliable(settings, data.unlabelled))
+    if "baseline" in run.stages:
+        found += trained("baseline", "baseline")
     if "evaluate" in run.stages:
-        for name in trainings:
-            if name in run.stages:
-                averaging, count, whose = run.evaluate.averaging, data.validation, f"evaluate {name}"
-                net = networks("teacher" if name == "baseline" else name)
-                found.append(_prediction(whose, run, averaging, net, expects[name], count, data, devices))
+        for name in [name for name in trainings if name in run.stages]:
+            count = data.validation * (len(turns) if name == "student" else 1)
+            found.append(predicted(f"evaluate {name}", name, run.evaluate.averaging, count))
     return found
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from csst_jax.reporting import rounds as reporting_rounds
 from csst_jax.runtime.storage import local_file
+from csst_jax.settings import rounds
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class Collected:
       networks: by name, those that have begun.
       labels: what the label stage reported; {} before.
       quality: `quality.json` of the pseudo labels; {} without.
+      rounds: see `csst_jax.reporting.rounds.gathered`; empty in runs of one round.
+      earlier: the students of the rounds before the last one that have begun, by their directory in the workdir.
     """
 
     workdir: StoragePath
@@ -73,6 +77,8 @@ class Collected:
     networks: dict[str, Network]
     labels: dict[str, Any]
     quality: dict[str, Any]
+    rounds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    earlier: dict[str, Network] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -111,14 +117,19 @@ def collect(workdir: StoragePath) -> Collected:
         if found is not None:
             networks[name] = found
     labels = _json(workdir / LABELS / "DONE") or results.get(LABELS, {})
+    config = _json(workdir / "config.json")
+    total = config.get("rounds", 1)
+    students = {turn.student: _network(workdir / turn.student, {}) for turn in rounds.of(total)[:-1]}
     return Collected(
         workdir,
-        _json(workdir / "config.json"),
+        config,
         _json(workdir / "run.json"),
         results,
         networks,
         labels,
         _json(workdir / LABELS / "quality.json"),
+        reporting_rounds.gathered(workdir, total) or results.get("rounds", []),
+        {name: network for name, network in students.items() if network is not None},
     )
 
 

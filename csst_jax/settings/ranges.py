@@ -67,6 +67,7 @@ TRAINING: dict[str, Kind] = {
     "lr.batch_rule": OneOf(("none", "sqrt", "linear")),
     "lr.warmup_steps": whole(0),
     "nonfinite_steps": whole(0),
+    "snapshots": whole(0),
     "optimizer.name": OneOf(OPTIMIZERS),
     "optimizer.sgd.momentum": LESS_THAN_ALL,
     "optimizer.sgd.weight_decay": Number(0),
@@ -145,6 +146,7 @@ _DEVICES = whole(1, or_else=-1, meaning="all that are left")
 ALL: dict[str, Kind] = {
     "seed": whole(0, 2**32 - 2),  # the student's is one more, and the device takes 32 bits
     "stages": Text(empty=False),
+    "rounds": whole(1),
     "start_from": Text(),
     "finetune_teacher": Switch(),
     "data.dir": Text(),
@@ -158,9 +160,11 @@ ALL: dict[str, Kind] = {
     **{f"{section}.{key}": kind for section in ("label", "evaluate") for key, kind in PREDICTION.items()},
     "label.confidence_threshold": LESS_THAN_ALL,
     "label.class_portion": SHARE,
+    "label.class_portion_growth": SHARE,
     "label.void_missed": Switch(),
     "label.soft.k": whole(2, or_else=0, meaning="hard labels"),
     "label.soft.bits": OneOf((2, 4, 8)),
+    "label.reliable_share": LESS_THAN_ALL,
     "label.shard_size": whole(1),
     "evaluate.boundary_ratio": LESS_THAN_ALL,
     "evaluate.batch_size": whole(1),

@@ -22,7 +22,7 @@ from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import files, importing, pretrained
 from csst_jax.precision import compute_dtype
 from csst_jax.samplers import SAMPLERS
-from csst_jax.settings import ranges
+from csst_jax.settings import ranges, rounds
 from csst_jax.settings import run as runs
 from csst_jax.settings import training as stages
 from csst_jax.settings.training import RequestedSettings
@@ -48,9 +48,10 @@ def run(config: ConfigDict) -> runs.Run:
     ranges.require_sound(config)
     normalisation = Preprocessing(tuple(config.normalisation.mean), tuple(config.normalisation.std))
     teacher = _named("teacher", training, config.teacher, normalisation, _start(config, "teacher"))
-    return runs.Run(
+    found = runs.Run(
         seed=config.seed,
         stages=frozenset(wanted_stages(config.stages)),
+        rounds=config.rounds,
         start_from=config.start_from,
         data=data(config),
         teacher=teacher,
@@ -67,6 +68,8 @@ def run(config: ConfigDict) -> runs.Run:
         profile_steps=tuple(config.profile.steps),
         wandb_project=config.wandb.project,
     )
+    rounds.require_sound(found)
+    return found
 
 
 def data(config: ConfigDict) -> Data:
@@ -86,7 +89,9 @@ def labelling(block: ConfigDict) -> runs.Labelling:
         _named("label", averaging, block),
         block.confidence_threshold,
         block.class_portion,
+        block.class_portion_growth,
         block.void_missed,
+        block.reliable_share,
         block.shard_size,
         block.soft.k,
         block.soft.bits,
@@ -207,6 +212,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing, start_from: str = 
         flip=augment.flip,
         views={WEAK: Photometry(augment.jitter, augment.blur), STRONG: strong, STRONG_2: strong},
         nonfinite_steps=c.nonfinite_steps,
+        snapshots=c.snapshots,
         # The content of pretrained weights counts, not their place.
         request=requested(_without(c.to_dict(), "pretrained", "nonfinite_steps"), _defaults()["teacher"]),
     )

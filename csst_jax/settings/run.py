@@ -19,7 +19,9 @@ class Labelling:
       averaging: over what probabilities are averaged.
       confidence_threshold: pixels below become void.
       class_portion: share of each class's pixels, the surest ones, that keep their label; 0 for all.
+      class_portion_growth: what is added to it in every round after the first.
       void_missed: whether pixels become void that may be of a class which is predicted too rarely.
+      reliable_share: share of the pool's images, the most reliable ones, that the first round trains on; 0 for all.
       shard_size: images a file.
       soft_k: classes of a soft pseudo label; 0 for hard ones.
       soft_bits: of its stored probabilities.
@@ -29,7 +31,9 @@ class Labelling:
     averaging: Averaging
     confidence_threshold: float
     class_portion: float
+    class_portion_growth: float
     void_missed: bool
+    reliable_share: float
     shard_size: int
     soft_k: int
     soft_bits: int
@@ -89,6 +93,7 @@ class Run:
     Attributes:
       seed: of initial values, samples and augmentation; the student's is one more.
       stages: the boxes to run.
+      rounds: how often the pool is labelled and a student trained; each student is the next round's teacher.
       start_from: the run or the network that the networks train on from; empty for none.
       data: which images.
       teacher: its training.
@@ -108,6 +113,7 @@ class Run:
 
     seed: int
     stages: frozenset[str]
+    rounds: int
     start_from: str
     data: Data
     teacher: Training

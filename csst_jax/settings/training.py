@@ -161,6 +161,7 @@ class Training:
       flip: probability of a mirrored crop.
       views: photometry by view.
       nonfinite_steps: steps that may be left out because they are not finite.
+      snapshots: networks of earlier epochs that are kept.
       request: what of the configuration's block decides the result, as plain values: the whole, and what differs from
         the defaults.
       soft_k: classes of a soft pseudo label; 0 for hard ones.
@@ -178,6 +179,7 @@ class Training:
     flip: float
     views: Mapping[str, Photometry]
     nonfinite_steps: int
+    snapshots: int
     request: RequestedSettings
     soft_k: int = 0
 

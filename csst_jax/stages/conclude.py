@@ -8,8 +8,10 @@ import jax
 
 from csst_jax.evaluation.table import format_table
 from csst_jax.report import write_report
+from csst_jax.reporting.rounds import gathered, lines
 from csst_jax.runtime.json_files import fingerprint, read_json, write_json
 from csst_jax.runtime.patience import told
+from csst_jax.settings import rounds
 from csst_jax.stages import gallery, label
 from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.evaluate import judge
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from csst_jax.stages.experiment import Experiment
     from csst_jax.stages.model_file import Trained
 
+_SHOWN = ("teacher", "baseline", "student")
 RESULTS_FILE = "results.json"
 SCORES = ("miou", "iou", "pixel_accuracy", "frequency_weighted_iou", "boundary_miou", "boundary_iou")
 """What results.json has of `Scores.result`; the rest is in each network's `evaluation`."""
@@ -32,14 +35,15 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
         return results
     sheet, path = this.workdir / "pictures" / "validation.png", this.workdir / RESULTS_FILE
     if not sheet.exists() or _written(path) != fingerprint(results):
-        order = ("teacher", "baseline", "student")
-        shown = dict(sorted(networks.items(), key=lambda item: order.index(item[0])))
+        shown = {name: networks[name] for name in _SHOWN if name in networks}
         last = list(shown)[-1]
         with told("drawing pictures and writing the report"):
             _draw(this, sheet, shown, scores[last]["worst"])
             write_json(path, results)
             write_report(this.workdir)
     print(format_table(results))
+    for line in lines(results.get("rounds", [])):
+        print(line)
     print(f"\nresults   {path}\nreport    {this.workdir / 'report.html'}\npictures  {sheet}")
     if "pseudo_labels" in results:
         print(f"          {this.workdir / label.DIRECTORY / label.SHEET_FILE}")
@@ -69,9 +73,10 @@ def _written(path: StoragePath) -> str:
 
 def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What results.json holds."""
+    earlier = [turn.labels for turn in rounds.of(this.settings.rounds)[:-1]]
     stages = {name: _result(this.workdir / name) for name in (*networks, label.DIRECTORY)}
     results: dict[str, Any] = {}
-    for name in networks:
+    for name in [name for name in networks if name in _SHOWN]:
         done = stages[name] or {}
         results[name] = {
             **{key: scores[name][key] for key in SCORES if key in scores[name]},
@@ -82,6 +87,8 @@ def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, di
     manifest = stages.pop(label.DIRECTORY)
     if manifest is not None and "student" in networks:
         results["pseudo_labels"] = {key: value for key, value in manifest.items() if key != "wall_s"}
+    if "student" in networks and this.settings.rounds > 1:
+        results["rounds"] = gathered(this.workdir, this.settings.rounds)
     results["data"] = {
         "name": this.pool.dataset.description.name,
         "labelled": len(this.pool.labelled),
@@ -92,6 +99,7 @@ def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, di
     results["wall_s"] = {name: done["wall_s"] for name, done in stages.items() if done}
     if manifest is not None and "student" in networks:
         results["wall_s"]["pseudo_labels"] = manifest["wall_s"]
+        results["wall_s"] |= {name: found["wall_s"] for name in earlier if (found := _result(this.workdir / name))}
     results["wall_s"]["evaluate"] = sum(score["wall_s"] for score in scores.values())
     return results
 

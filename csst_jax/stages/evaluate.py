@@ -45,7 +45,7 @@ def run(this: Experiment, artifact: Artifact, trained: Trained) -> dict[str, Any
       artifact: in the directory of the network's training stage.
       trained: the network.
     """
-    name = artifact.directory.parent.name
+    name = str(artifact.directory.parent).removeprefix(f"{this.workdir}/")
     if artifact.done:
         _note_scores(artifact, this.validation.split, trained)
         return artifact.result

@@ -12,6 +12,7 @@ from csst_jax.data import readiness
 from csst_jax.models.weights import pretrained
 from csst_jax.models.weights.locate import MODEL_FILE
 from csst_jax.runtime.patience import told
+from csst_jax.settings import rounds
 from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.trainable import require_trainable
 from csst_jax.streams import PSEUDO, UNLABELLED
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from csst_jax.data.selection import Selection
     from csst_jax.runtime.storage import StoragePath
+    from csst_jax.settings.rounds import Round
     from csst_jax.settings.run import Run
     from csst_jax.settings.training import Training
     from csst_jax.stages.artifact import Artifact
@@ -122,12 +124,19 @@ def needs_teacher(this: Experiment) -> bool:
     return has(this, "teacher") or needs_labels(this) or goes_on or not has(this, "student")
 
 
+def turns(this: Experiment) -> tuple[Round, ...]:
+    """The rounds that this run may come to: without a student it ends with the first labels."""
+    found = rounds.of(this.settings.rounds)
+    return found if has(this, "student") else found[:1]
+
+
 def require_sound(this: Experiment) -> None:
     """Says what is odd about the data, and refuses what a later stage would stumble over.
 
     Raises:
       CsstError: names the file, key or value and the fix.
     """
+    _require_as_many_rounds(this)
     asked_for, soft_k = _asked_for(this), this.settings.label.soft_k
     if soft_k > len(this.description.classes):
         raise CsstError(
@@ -144,6 +153,7 @@ def require_sound(this: Experiment) -> None:
         raise CsstError("\n".join([*found.errors, "`python -m csst_jax check` with the same --config looks closer."]))
     for name, training in asked_for.items():
         pseudo = name == "student" and PSEUDO in training.origins
+        # In the last round; one on fewer images has the same batches.
         try:
             require_trainable(training, this.pool, this.mesh, pseudo)
         except CsstError as error:
@@ -152,10 +162,10 @@ def require_sound(this: Experiment) -> None:
         lengthened_teacher(this, steps=1)
 
 
-def teacher_going_on(this: Experiment) -> Training:
-    """The student's settings, from the weights of this run's teacher on (paper §3.1.1, eq. 5)."""
+def going_on(this: Experiment, turn: Round) -> Training:
+    """The student's settings, from the weights of its round's teacher on (paper §3.1.1, eq. 5)."""
     student = this.settings.student
-    weights = str(this.workdir / "teacher" / MODEL_FILE)
+    weights = str(this.workdir / turn.teacher / MODEL_FILE)
     return dataclasses.replace(
         student, network=dataclasses.replace(student.network, pretrained=weights, start_rows=None)
     )
@@ -166,6 +176,20 @@ def _asked_for(this: Experiment) -> dict[str, Training]:
     settings = this.settings
     found = {"teacher": settings.teacher} if needs_teacher(this) else {}
     return found | ({"student": settings.student} if "student" in settings.stages else {})
+
+
+def _require_as_many_rounds(this: Experiment) -> None:
+    """Refuses the workdir of a run of fewer rounds, before more of them are trained in vain."""
+    if this.settings.rounds == 1:
+        return
+    *_, earlier, last = rounds.of(this.settings.rounds)
+    labels, before = this.workdir / last.labels, this.workdir / earlier.student
+    begun = (labels / DONE_FILE).exists() or any(True for _ in (labels / "parts").glob("*.json"))
+    if begun and not (before / DONE_FILE).exists():
+        raise CsstError(
+            f"{this.workdir} holds a run of fewer rounds than rounds={last.number}. Use another --workdir. If that run "
+            f"had {earlier.number}, it can go on: move its pseudo_labels and student to {before.parent}."
+        )
 
 
 def _require_pool(pool: Selection) -> None:
@@ -187,9 +211,15 @@ def lengthened_teacher(this: Experiment, steps: int) -> Training:
 def require_asked_for(this: Experiment, stage: str, artifact: Artifact) -> None:
     """Refuses to make in passing what `config.stages` does not ask for.
 
+    Args:
+      this: the run.
+      stage: its name, or the directory of a round's.
+      artifact: of it.
+
     Raises:
       CsstError: the stage is needed, is not finished, and was not asked for.
     """
+    stage = stage.rpartition("/")[2]
     if stage not in this.settings.stages and not artifact.done:
         raise CsstError(
             f"stages={','.join(sorted(this.settings.stages))} needs the {stage} stage, and {artifact.directory} is not "

@@ -16,13 +16,13 @@ from jax.experimental import multihost_utils
 
 from csst_jax import build
 from csst_jax.data.stored import centroid_index, soft_labels
-from csst_jax.data.stored.encoded import encode_label
+from csst_jax.data.stored.encoded import decode_label, encode_label
 from csst_jax.data.stored.pseudo_labels import PseudoLabelled, shard_path, write_shard
 from csst_jax.evaluation.pictures import colour, contact_sheet
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.patience import EVERY_S, told
 from csst_jax.runtime.signals import StopRequest
-from csst_jax.stages import thresholds
+from csst_jax.stages import reliability, thresholds
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
@@ -53,18 +53,26 @@ class PseudoLabels:
     Attributes:
       images: the unlabelled images with their pseudo labels, and the components of these.
       teacher_sha256: hash of the weights that made them.
+      records: positions in the pool of the images that the student trains on; None for all.
       soft_sha256: hash of the soft labels; None where labels are hard.
     """
 
     images: tuple[PseudoLabelled, CentroidIndex]
     teacher_sha256: str
+    records: Sequence[int] | None = None
     soft_sha256: str | None = None
 
 
-def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
+def run(this: Experiment, artifact: Artifact, teacher: Trained, before: PseudoLabels | None = None) -> PseudoLabels:
     """Labels the pool, or goes on after the last whole shard, or opens what is labelled.
 
     Processes take turns at shards; the first one writes the index and the manifest at the end.
+
+    Args:
+      this: the run, with the settings of the round.
+      artifact: of the stage.
+      teacher: what predicts.
+      before: of the round before; where that one selected images, these keep their labels.
 
     Raises:
       Preempted: SIGTERM or Ctrl-C came; whole shards are kept.
@@ -72,6 +80,8 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
     settings, directory = this.settings.label, artifact.directory
     if not artifact.done:
         begin = time.perf_counter()
+        if settings.reliable_share:
+            reliability.rank(this, directory, teacher, this.workdir / "teacher")
         predictor = build.predictor(
             settings.averaging,
             teacher.network,
@@ -81,7 +91,7 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
             this.settings.mesh,
             ranks=settings.ranks,
         )
-        _write_shards(directory, settings, this.pool, predictor)
+        _write_shards(directory, settings, this.pool, predictor, before)
         multihost_utils.sync_global_devices("pseudo labels written")
         if jax.process_index() == 0:
             with told(f"{directory.name}: joining the index of components, drawing the contact sheet"):
@@ -94,7 +104,7 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained) -> PseudoLabels:
     with told(f"{directory.name}: reading what was labelled"):
         images = read(directory, this.pool, settings.shard_size, settings.soft_k > 0)
         soft_sha256 = read_json(directory / MANIFEST_FILE)["soft"]["sha256"] if settings.soft_k else None
-        return PseudoLabels(images, teacher.sha256, soft_sha256)
+        return PseudoLabels(images, teacher.sha256, reliability.chosen(this, directory), soft_sha256)
 
 
 def read(
@@ -127,7 +137,11 @@ def _part(directory: StoragePath, shard: int, suffix: str) -> StoragePath:
 
 
 def _write_shards(
-    directory: StoragePath, settings: Labelling, selection: Selection, predictor: WholeImagePredictor
+    directory: StoragePath,
+    settings: Labelling,
+    selection: Selection,
+    predictor: WholeImagePredictor,
+    before: PseudoLabels | None,
 ) -> None:
     """One shard after another: label maps, their components, their statistics; the last written marks it whole."""
     num_classes = len(selection.dataset.description.classes)
@@ -137,6 +151,7 @@ def _write_shards(
     log.info("%s: labelling %d images, %d shards", directory.name, len(ids), len(shards))
     said = time.monotonic()
     keep = thresholds.of_pool(directory, settings, selection, predictor)
+    selected = set() if before is None or before.records is None else set(before.records)
     with StopRequest() as stop:
         for shard, positions in enumerate(shards):
             if shard % jax.process_count() != jax.process_index() or _part(directory, shard, "json").exists():
@@ -157,10 +172,15 @@ def _write_shards(
                     )
                     below = keep.void(prediction)
                     label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
-                    ignored += int(below.sum())
+                    stays = before is not None and positions[row] in selected
+                    if before is not None and stays:
+                        label = decode_label(before.images[0].label_bytes(positions[row]))
+                    ignored += int((label == IGNORE_LABEL).sum())
                     encoded.append(encode_label(label))
                     builder.add(row, ids[positions[row]], label, encoded[-1])
-                    if settings.soft_k:
+                    if before is not None and stays and settings.soft_k:
+                        soft.append(before.images[0].soft_bytes(positions[row]))
+                    elif settings.soft_k:
                         classes, probabilities = prediction.ranked(settings.soft_k)
                         soft.append(soft_labels.encode(label, classes, probabilities, settings.soft_bits))
                     if time.monotonic() - said > EVERY_S:

@@ -28,20 +28,21 @@ _MUCH_VOID, _WEAK = 0.5, 0.25
 _MOST_CHECKED = 100
 
 
-def tell(this: Experiment, pseudo: PseudoLabels, directory: Any) -> None:
+def tell(this: Experiment, pseudo: PseudoLabels, directory: Any, teacher: str = "teacher") -> None:
     """One warning where pseudo labels will not work, or a line that they may; of the first process alone.
 
     Args:
       this: the run.
       pseudo: what was labelled.
       directory: the label stage's; the findings are kept in it.
+      teacher: directory of the network that labelled, below the workdir.
     """
     path = directory / QUALITY_FILE
     if path.exists():
         found = read_json(path)
     else:
         with told(f"{directory.name}: looking at the pseudo labels"):
-            found = _findings(this, pseudo, read_json(directory / "DONE"))
+            found = _findings(this, pseudo, read_json(directory / "DONE"), teacher)
         write_json(path, found)
     if found["warnings"]:
         log.warning("pseudo labels: %s", " ".join(found["warnings"]))
@@ -51,7 +52,7 @@ def tell(this: Experiment, pseudo: PseudoLabels, directory: Any) -> None:
         )
 
 
-def _findings(this: Experiment, pseudo: PseudoLabels, manifest: dict[str, Any]) -> dict[str, Any]:
+def _findings(this: Experiment, pseudo: PseudoLabels, manifest: dict[str, Any], teacher: str) -> dict[str, Any]:
     """Shares of pixels by class, what hidden masks say, the teacher's score, and what to warn of."""
     labelled, index = pseudo.images
     classes = this.description.classes
@@ -61,7 +62,7 @@ def _findings(this: Experiment, pseudo: PseudoLabels, manifest: dict[str, Any]) 
         "masks_share": _shares(classes, masks),
         "labels_share": _shares(classes, labels),
         "void": manifest["ignored_share"],
-        "teacher": _teacher(this),
+        "teacher": _teacher(this.workdir / teacher),
     }
     if checked := _checked(this, pseudo):
         found["checked"] = checked
@@ -106,13 +107,13 @@ def _shares(classes: tuple[str, ...], pixels: np.ndarray) -> dict[str, float]:
     return dict(zip(classes, (pixels / max(int(pixels.sum()), 1)).tolist(), strict=True))
 
 
-def _teacher(this: Experiment) -> dict[str, Any] | None:
+def _teacher(stage: Any) -> dict[str, Any] | None:
     """Its evaluation, or its last score while it trained."""
-    evaluated = this.workdir / "teacher" / "evaluation" / "DONE"
+    evaluated = stage / "evaluation" / "DONE"
     if evaluated.exists():
         found = read_json(evaluated)
         return {"miou": found["miou"], "images": found["images"]}
-    watched = this.workdir / "teacher" / DIRECTORY / SCORES_FILE
+    watched = stage / DIRECTORY / SCORES_FILE
     found = read_json(watched) if watched.exists() else {}
     return {"miou": found["scores"][-1]["miou"], "images": len(found["images"])} if found.get("scores") else None
 

@@ -10,6 +10,7 @@ import jax
 from csst_jax.models.weights import files
 from csst_jax.models.weights.locate import MODEL_FILE
 from csst_jax.stages.artifact import DONE_FILE
+from csst_jax.train import sharding
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from csst_jax.models.nnx_io import Network
     from csst_jax.models.preprocessing import Preprocessing
     from csst_jax.stages.artifact import Artifact
+    from csst_jax.train.step import Recipe
+    from csst_jax.train_state import TrainState
 
 _INPUTS = ("labels_sha256", "records_sha256", "pretrained_sha256", "teacher_sha256")
 """What a stage's request says of its inputs."""
@@ -98,6 +101,17 @@ def finished(artifact: Artifact) -> Trained:
     trained = load(path)
     _require_finished_with(artifact, trained.sha256, path)
     return trained
+
+
+def predicting(recipe: Recipe, state: TrainState) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The (parameters, running statistics) of the network that predicts, whole and on the host.
+
+    All processes take part in gathering what is split over devices (`mesh.split_state`).
+    """
+    network = recipe.method.parts.network
+    replicated = sharding.replicated(recipe.mesh)
+    params, stats = jax.device_get(jax.device_put(recipe.method.predicting(state), replicated))
+    return {name: params[name] for name in network.params}, {name: stats[name] for name in network.batch_stats}
 
 
 def save(

@@ -51,13 +51,14 @@ def train(this: Experiment, job: Job) -> Request:
     )
 
 
-def label(this: Experiment, teacher: Trained) -> Request:
-    """Of the label stage."""
+def label(this: Experiment, teacher: Trained, **more: Any) -> Request:
+    """Of the label stage; `more` as `csst_jax.stages.turns.inputs` has it."""
     return _request(
         this.settings.label.request,
         teacher_sha256=teacher.sha256,
         preprocessing=dataclasses.asdict(teacher.expects),
         images_sha256=fingerprint(this.pool.ids(this.pool.unlabelled)),
+        **more,
     )
 
 

@@ -22,8 +22,8 @@ from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.patience import told
 from csst_jax.settings import ranges
 from csst_jax.stages import model_file, while_training
+from csst_jax.stages.snapshots import Snapshots, Watches
 from csst_jax.streams import crops_of
-from csst_jax.train import sharding
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.compile import distinct_phases
 from csst_jax.train.loop import TrainingRun, train
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from csst_jax.stages.model_file import Trained
     from csst_jax.train.loop import Batch
     from csst_jax.train.step import Recipe
+    from csst_jax.train.watch import Watch
     from csst_jax.train_state import TrainState
     from csst_jax.types import Phase
 
@@ -123,7 +124,7 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
                 checkpoint_every_s=this.settings.checkpoint_every_s,
                 nonfinite_steps=job.training.nonfinite_steps,
                 samples=feed.described,
-                watch=while_training.watch(this, job.name, recipe, phases),
+                watch=_watch(this, artifact, job, recipe, phases),
                 profile_steps=this.settings.profile_steps,
             )
         )
@@ -144,6 +145,15 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
         }
     )
     return trained
+
+
+def _watch(this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, phases: Sequence[Phase]) -> Watch | None:
+    scores = while_training.watch(this, job.name, recipe, phases)
+    if not job.training.snapshots:
+        return scores
+    description = _description(this, artifact, job, steps=0)
+    kept = Snapshots(artifact.directory, recipe, phases, job.training.snapshots, description)
+    return Watches([kept, scores])
 
 
 def _require_last(checkpoints: Checkpoints, artifact: Artifact) -> None:
@@ -195,13 +205,14 @@ class Feed:
 
 def _keep(this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, state: TrainState) -> Trained:
     """The network that predicts, and nothing else of the state, as a file of its own."""
-    network = recipe.method.parts.network
-    # All processes take part in gathering what is split over devices (`mesh.split_state`).
-    replicated = sharding.replicated(this.mesh)
-    params, stats = jax.device_get(jax.device_put(recipe.method.predicting(state), replicated))
-    weights = ({name: params[name] for name in network.params}, {name: stats[name] for name in network.batch_stats})
+    description = _description(this, artifact, job, int(state.step))
+    weights = model_file.predicting(recipe, state)
+    return model_file.save(artifact, recipe.method.parts.network, weights, description)
+
+
+def _description(this: Experiment, artifact: Artifact, job: Job, steps: int) -> Description:
     choice, data = job.training.network, this.description
-    description = Description(
+    return Description(
         network=choice.name,
         options=choice.options,
         num_classes=len(data.classes),
@@ -213,10 +224,9 @@ def _keep(this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, state:
         official_ids=data.official_ids,
         dtype=choice.dtype,
         method=job.training.method.name,
-        steps=int(state.step),
+        steps=steps,
         origin=model_file.origin(artifact, data.name),
     )
-    return model_file.save(artifact, network, weights, description)
 
 
 def _plan(job: Job, samplers: Mapping[str, Sampler], phases: Sequence[Phase], classes: Sequence[str]) -> dict[str, Any]:

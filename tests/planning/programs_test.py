@@ -105,6 +105,23 @@ def test_work_counts_epochs_steps_and_images(config):
     assert {work.unit for work in works} == {8}
 
 
+def test_rounds_are_planned_one_by_one(config):
+    config.rounds, config.label.reliable_share, config.teacher.snapshots = 2, 0.5, 2
+    config.teacher.epochs = config.student.epochs = 3
+    config.student.samples_per_epoch, config.student.schedule.kind = 0, "constant"
+    config.student.batch_size = config.evaluate.batch_size = 8
+    works = planned(config, ["teacher", "label", "student", "evaluate"])
+    names = [work.name for work in works if work.name != "teacher"]
+    assert names == [
+        "reliability, round 1", "label, round 1", "student, round 1", "label, round 2", "student, round 2",
+        "evaluate teacher", "evaluate student",
+    ]  # fmt: skip
+    steps = {work.name: work.steps for work in works}
+    assert steps["reliability, round 1"] == 2, "12 predictions, 8 at a time"
+    assert {work.name: work.loops for work in works}["reliability, round 1"] == 1, "no mirror images"
+    assert steps["evaluate student"] == 1 and steps["student, round 1"] == steps["student, round 2"] == 3
+
+
 def test_micro_batches_are_loops_and_devices_that_share_rows_share_an_image(config):
     config.mesh.spatial, config.teacher.accumulate = 4, 2
     works = planned(config, ["teacher", "evaluate"])

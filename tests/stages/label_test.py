@@ -175,6 +175,25 @@ def test_joined_images_are_labelled_and_sampled_with_the_others(config, tiny_dat
     assert {4, 5, 6} & set(plan["record"][plan["origin"] == 1].tolist())
 
 
+def test_selected_images_of_the_round_before_keep_their_labels(run_soft, config, selection, tmp_path, monkeypatch):
+    before = label.PseudoLabels(run_soft("first"), "teacherhash", records=[0, 2])
+
+    class Other(Guesser):
+        def __call__(self, source, records):
+            for prediction in super().__call__(source, records):
+                changed = {"classes": 3 - prediction.classes, "confidence": np.full((96, 128), 0.9)}
+                yield dataclasses.replace(prediction, **changed)
+
+    monkeypatch.setattr(label.build, "predictor", lambda *_, **__: Other(selection))
+    artifact = Artifact(tmp_path / "second", Request({}))
+    made = label.run(experiment(config, selection), artifact, TEACHER, before)
+    old, new = before.images[0], made.images[0]
+    for kind in ("label_bytes", "soft_bytes"):
+        assert [getattr(old, kind)(i) == getattr(new, kind)(i) for i in range(4)] == [True, False, True, False], kind
+    assert (decoded(new, 1)[90:] == 3).all() and made.records is None, "the last round trains on all of them"
+    assert artifact.result["ignored_share"] == pytest.approx((6 * 128 + 1) / (96 * 128) / 2), "void that stays counts"
+
+
 def test_confidence_threshold_makes_void(run, config, tmp_path):
     config.label.confidence_threshold = 0.5
     labelled, index = run()
