@@ -17,11 +17,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Keys that make the paper's other ways of §3.1.1 out of CSST: soft pseudo labels (eq. 6), and the teacher that goes on
 with real and pseudo labels (eq. 5), at the rate of §4.2."""
 
+ROUNDS, ST_PLUS_PLUS = "rounds", "st++"
+IN_ROUNDS = (ROUNDS, ST_PLUS_PLUS)
+"""Beside the methods of a stage: self-training in rounds, by `config.rounds` and by ST++."""
+
 
 def known_methods() -> list[str]:
     """Names that `--methods` takes."""
     names = {method: name for name, method in NAMES.items()}
-    return [*(names.get(method, method) for method in METHODS), *VARIANTS]
+    return [*(names.get(method, method) for method in METHODS), *VARIANTS, *IN_ROUNDS]
 
 
 def method_of(name: str) -> str:

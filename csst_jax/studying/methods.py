@@ -13,7 +13,16 @@ from csst_jax.methods import METHODS
 from csst_jax.settings import ranges, resolve, sized
 from csst_jax.streams import PSEUDO
 from csst_jax.studying.arms import Arm, Study
-from csst_jax.studying.flags import CSST, NAMES, VARIANTS, known_methods, method_of
+from csst_jax.studying.flags import (
+    CSST,
+    IN_ROUNDS,
+    NAMES,
+    ROUNDS,
+    ST_PLUS_PLUS,
+    VARIANTS,
+    known_methods,
+    method_of,
+)
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -21,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MASKS_ALONE, ORACLE = "masks_alone", "oracle"
+_TWO_STAGES, _ONE_STAGE = "teacher,label,student,evaluate", "student,evaluate"
+_ROUNDS, _RELIABLE_SHARE, _SNAPSHOTS = 3, 0.5, 2
+"""Where the configuration has one round; the others are those of ST++ (Yang et al. 2022)."""
 
 
 def study(
@@ -34,7 +46,7 @@ def study(
     Args:
       config: with what the command line overrides.
       chosen: value of `--config`.
-      methods: names of `csst_jax.methods.METHODS`, `csst` for the paper's, or those of `VARIANTS`.
+      methods: names of `csst_jax.methods.METHODS`, `csst` for the paper's, or those of `VARIANTS` or `IN_ROUNDS`.
       seeds: of the runs.
       workdir: where sizes that the configuration leaves open are kept, once chosen.
 
@@ -46,7 +58,7 @@ def study(
         raise CsstError(
             f"--methods={','.join(methods)}: give one method or more, each once: {', '.join(known_methods())}."
         )
-    for name in names:
+    for name in [name for name in names if name not in IN_ROUNDS]:
         registry.resolve("method", METHODS, method_of(name))
     sizes, config = _with_sizes(config, workdir)
     data = resolve.data(config)
@@ -54,6 +66,8 @@ def study(
     pool = data.training(opened)
     if not config.student.samples_per_epoch:  # 0 is the number of the stage's images, which methods differ in
         sizes["student.samples_per_epoch"] = len(pool.labelled) + len(pool.unlabelled)
+    if ST_PLUS_PLUS in names:  # in all arms, which then share the teacher
+        sizes["teacher.snapshots"] = config.teacher.snapshots or _SNAPSHOTS
     alone = _masks_alone(config, sizes)
     arms = [Arm(MASKS_ALONE, alone), *(_arm(config, name, sizes) for name in names)]
     unmasked = f"{len(pool.unlabelled):,} images without"
@@ -78,9 +92,18 @@ def two_stages(config: ConfigDict, method: str) -> bool:
 
 
 def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
-    method = method_of(name)
-    stages = "teacher,label,student,evaluate" if two_stages(config, method) else "student,evaluate"
-    changes = {**sizes, "student.method.name": method, "stages": stages, **VARIANTS.get(name, {})}
+    method, turns = method_of(name), {"rounds": 1, "label.reliable_share": 0.0}
+    if name == ROUNDS:
+        method = config.student.method.name
+        method = method if two_stages(config, method) else NAMES[CSST]
+        turns["rounds"] = config.rounds if config.rounds > 1 else _ROUNDS
+    elif name == ST_PLUS_PLUS:
+        method = "real_and_pseudo"
+        turns = {"rounds": 2, "label.reliable_share": config.label.reliable_share or _RELIABLE_SHARE}
+    there = ranges.flattened(config)
+    stages = _TWO_STAGES if two_stages(config, method) else _ONE_STAGE
+    changes = sizes | {key: value for key, value in turns.items() if value != there[key]}
+    changes |= {"student.method.name": method, "stages": stages, **VARIANTS.get(name, {})}
     return Arm(name, changes, networks=("student",))
 
 
@@ -91,8 +114,8 @@ def _masks_alone(config: ConfigDict, sizes: dict[str, Any]) -> dict[str, Any]:
     """
     own = {key.removeprefix("student."): value for key, value in sizes.items() if key.startswith("student.")}
     wanted = ranges.flattened(config.student) | own
-    wanted["method.name"] = NAMES[CSST]
     there = ranges.flattened(config.teacher)
+    wanted |= {"method.name": NAMES[CSST], "snapshots": there["snapshots"]}
     differing = {f"teacher.{key}": value for key, value in wanted.items() if value != there[key]}
     return {**sizes, **differing, "stages": "teacher,evaluate"}
 

@@ -56,7 +56,7 @@ class Row:
       gain: mIoU minus the reference's of the same seed; None where there is no reference, and of the reference.
       better: in how many of these seeds it is above 0.
       steps: of this network's training.
-      steps_before: of the teacher that labelled for it; 0 for none.
+      steps_before: of the teacher that labelled for it, and of the students of earlier rounds; 0 for none.
       training_s: wall time of this network's training.
       total_s: of everything that leads to it, as if the arm had shared nothing: training, labelling, evaluation.
       label_bytes: of the files that hold the pseudo labels, of one seed; None without any.
@@ -137,26 +137,30 @@ def _shown(run: Run, results: Mapping[str, Any]) -> list[str]:
 def _score(results: Mapping[str, Any], network: str, workdir: pathlib.Path) -> _Score:
     wall, own = results["wall_s"], results[network]
     labelled = network == "student" and "pseudo_labels" in results
-    before = ["teacher", "pseudo_labels"] if labelled else []
+    turns = results.get("rounds", [])[:-1] if labelled else []
+    earlier = [name for name in wall if name.startswith("rounds/")] if labelled else []
+    before = ["teacher", "pseudo_labels", *earlier] if labelled else []
     needed = [name for name in (*before, network) if name in results["compilations"]]
     phases = [phase for name in needed for phase in results["compilations"][name]["phases"]]
     memory = [phase["memory_bytes"] for phase in phases if phase.get("memory_bytes") is not None]
-    share = wall["evaluate"] / sum(name in results for name in _NETWORKS)
+    share = wall["evaluate"] / (sum(name in results for name in _NETWORKS) + len(turns))
+    steps_before = results["teacher"]["steps"] if labelled and "teacher" in results else 0
     return _Score(
         miou=own["miou"],
         iou=own["iou"],
         steps=own["steps"],
-        steps_before=results["teacher"]["steps"] if labelled and "teacher" in results else 0,
+        steps_before=steps_before + sum(turn["student"]["steps"] for turn in turns),
         training_s=wall[network],
-        total_s=sum(wall.get(name, 0.0) for name in (*before, network)) + share,
-        label_bytes=_bytes(workdir / LABELS) if labelled else None,
+        total_s=sum(wall.get(name, 0.0) for name in (*before, network)) + share * (1 + len(turns)),
+        label_bytes=_bytes(workdir) if labelled else None,
         memory_bytes=max(memory, default=None),
     )
 
 
-def _bytes(directory: pathlib.Path) -> int | None:
-    """Of the labels and the index of their components; None where they were deleted."""
-    kept = [*directory.glob("labels-*"), *directory.glob("centroids*")]
+def _bytes(workdir: pathlib.Path) -> int | None:
+    """Of the labels and the index of their components, of all rounds; None where they were deleted."""
+    directories = [workdir / LABELS, *workdir.glob(f"rounds/*/{LABELS}")]
+    kept = [path for found in directories for kind in ("labels-*", "centroids*") for path in found.glob(kind)]
     return sum(path.stat().st_size for path in kept) or None
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from csst_jax.studying.arms import Run
 
 TEACHER, LABELS, SCORES = "teacher", "pseudo_labels", "teacher/evaluation"
-_OF_ONE_STAGE = ("stages", "teacher", "label", "student", "baseline", "evaluate", "finetune_teacher")
+_OF_ONE_STAGE = ("stages", "rounds", "teacher", "label", "student", "baseline", "evaluate", "finetune_teacher")
 _OWN = ("checkpoints*", "evaluation", "*.partial")
 """What is not linked along: the model file is all that later stages read, and `SCORES` are a stage of their own."""
 
@@ -38,7 +38,7 @@ def keys(run: Run) -> dict[str, str]:
     common = {key: value for key, value in run.asked().items() if key.partition(".")[0] not in _OF_ONE_STAGE}
     teacher = {**common, "teacher": resolve.requested(config.teacher.to_dict(), {}).whole}
     found = {TEACHER: fingerprint(teacher)}
-    if "label" in stages:
+    if "label" in stages and config.rounds == 1:
         found[LABELS] = fingerprint([teacher, config.label.to_dict()])
     if "evaluate" in stages:
         found[SCORES] = fingerprint([teacher, config.evaluate.to_dict()])

@@ -96,6 +96,7 @@ def test_pairs_ask_for_the_same_in_every_key_that_counts(tmp_path):
     assert keys(label__flip=True)["teacher"] == first["teacher"]
     assert keys(label__flip=True)["pseudo_labels"] != first["pseudo_labels"]
     assert keys(evaluate__flip=True)["teacher/evaluation"] != first["teacher/evaluation"]
+    assert keys(rounds=2) == {stage: key for stage, key in first.items() if stage != "pseudo_labels"}
     assert keys(teacher__crop_px=-1) == {}, "sizes are chosen by each run"
     seeds = grid.runs(tmp_path)[:4:3]
     assert [run.seed for run in seeds] == [0, 1] and sharing.keys(seeds[0]) != sharing.keys(seeds[1])

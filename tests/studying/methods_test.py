@@ -50,7 +50,7 @@ def test_stages_follow_from_the_streams_of_a_method(config, name, two):
 
 
 def test_every_method_is_known_and_the_papers_by_its_name():
-    assert set(flags.known_methods()) == {*METHODS, "csst", "soft", "finetuned"} - {"supervised"}
+    assert set(flags.known_methods()) == {*METHODS, "csst", "soft", "finetuned", "rounds", "st++"} - {"supervised"}
 
 
 def test_the_papers_other_ways_are_csst_with_a_key_changed(config, tmp_path):
@@ -59,6 +59,24 @@ def test_the_papers_other_ways_are_csst_with_a_key_changed(config, tmp_path):
     assert found["soft"].changes == csst | {"label.soft.k": 3}
     assert found["finetuned"].changes == csst | {"finetune_teacher": True, "student.lr.base": 0.002}
     assert found["model_regulariser"].changes == csst | {"student.method.name": "model_regulariser"}
+
+
+def test_rounds_and_st_plus_plus_beside_the_others(config, tmp_path):
+    config.rounds = 4
+    found = arms(config, tmp_path, ("csst", "rounds", "st++"))
+    two = "teacher,label,student,evaluate"
+    shared = {"teacher.snapshots": 2, "stages": two}
+    assert found["csst"].changes == {**shared, "student.method.name": "supervised", "rounds": 1}
+    assert found["rounds"].changes == {**shared, "student.method.name": "supervised"}, "as many as the configuration"
+    assert found["st++"].changes == {
+        **shared, "student.method.name": "real_and_pseudo", "rounds": 2, "label.reliable_share": 0.5
+    }  # fmt: skip
+    assert found["masks_alone"].changes == {"teacher.snapshots": 2, "stages": "teacher,evaluate"}, "one teacher for all"
+    config.rounds, config.student.method.name = 1, "real_and_pseudo"
+    changes = arms(config, tmp_path, ("rounds",))["rounds"].changes
+    assert changes == {"rounds": 3, "student.method.name": "real_and_pseudo", "stages": two}
+    config.student.method.name = "mean_teacher"
+    assert arms(config, tmp_path, ("rounds",))["rounds"].changes["student.method.name"] == "supervised"
 
 
 def test_a_method_without_pseudo_labels_by_its_settings_has_one_stage(config):

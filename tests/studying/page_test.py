@@ -41,6 +41,21 @@ def test_rows_have_mean_deviation_and_gains_seed_by_seed(tmp_path):
     assert student.memory_bytes.mean == 2**23
 
 
+def test_a_run_in_rounds_counts_all_of_them(tmp_path):
+    _, runs = made(tmp_path)
+    path = runs[1].workdir / "results.json"
+    found = json.loads(path.read_text())
+    found["rounds"] = [{"student": {"steps": 300}}, {"student": {"steps": 500}}]
+    found["wall_s"] |= {"rounds/1/pseudo_labels": 10.0, "rounds/1/student": 30.0, "evaluate": 6.0}
+    path.write_text(json.dumps(found))
+    (runs[1].workdir / "rounds/1/pseudo_labels").mkdir(parents=True)
+    (runs[1].workdir / "rounds/1/pseudo_labels/labels-0").write_bytes(bytes(2**20))
+    score = results._score(found, "student", runs[1].workdir)
+    assert (score.steps, score.steps_before, score.training_s) == (500, 500 + 300, 60)
+    assert score.total_s == 60 * 3 + 40 + 4, "both students' share of the evaluation of three networks"
+    assert score.label_bytes == 2**21
+
+
 def test_gains_are_of_seeds_that_both_have(tmp_path):
     own, runs = made(tmp_path, skip=("alone, seed 1", "one stage, seed 0", "one stage, seed 1"))
     alone, student = results.rows(own, runs)
