@@ -57,6 +57,7 @@ KNOWN = {
         "pretrained": (),
         "pool": ("mapillary",),
     },
+    "st_plus_plus": {"data": ("cityscapes", "voc2012"), "net": (), "pretrained": ()},
     # step=finetuning needs another run's network.
     "cross_domain": dict.fromkeys(("source", "target", "net", "pretrained", "trained", "ids"), ())
     | {"step": ("source", "self_training")},
