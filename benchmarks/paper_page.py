@@ -41,8 +41,8 @@ UTILISATION = 0.3
 """Assumed share of the chip's peak."""
 BACKWARD = 2
 """Operations of a backward pass, in forward passes: a product for the inputs' gradient and one for the weights'."""
-_OF_ONE_STAGE = {"consistency": 0.5}
-"""Methods whose one stage takes unlabelled images, and the share of their crops that they label in a forward pass."""
+_OF_ONE_STAGE = {"consistency": 0.5, "cct": 0.0, "dst_cbc": 0.875, "pseudoseg": 0.5, "hlcon": 2.5}
+"""Methods whose one stage takes unlabelled images, and their further forward passes a crop, two for a backward pass."""
 _COUNTED_PX = 1024 * 2048  # the image that counted.jsonl is about
 
 # Images and their pixels (docs/datasets.md). Mapillary's vary; 8 megapixels are assumed.
@@ -251,8 +251,9 @@ The last column says which rows have not been run. Their chip-hours are an estim
 many as share the work without loss:
 
 * A network's forward pass takes the operations of [the zoo's table](zoo.md), in proportion to its input's pixels.
-* A training step takes {1 + BACKWARD} forward passes, and half of one more for consistency regularisation. Steps and
-  crops are those of the row's schedule.
+* A training step takes {1 + BACKWARD} forward passes. Methods of one stage take up to {max(_OF_ONE_STAGE.values())}
+  more for further views and for labels. Modules of their own are left out. Steps and crops are those of the row's
+  schedule.
 * Labels for the pool and the evaluation take a forward pass for every scale, mirror image and window. Mapillary's
   images are taken as 8 megapixels, VOC's as 375 x 500.
 * The chip is a TPU {CHIP}. Its peak is {peak} TFLOP/s, and a use of {used} is assumed. It was not measured.

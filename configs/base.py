@@ -5,6 +5,7 @@ On the command line: `--config=configs/camvid.py:fraction=1_8 --config.student.e
 
 from ml_collections import ConfigDict
 
+from configs import _methods
 from configs._options import choose_networks as choose_networks  # configurations have all of it from here
 from configs._options import one_of as one_of
 from configs._options import options as options
@@ -111,11 +112,10 @@ def training() -> ConfigDict:
     c.method.unimatch_v2 = ConfigDict(
         {"decay": 0.996, "confidence_threshold": 0.95, "strong_weight": 0.5, "cutmix": 0.5}
     )
-    # Cross pseudo supervision. Two networks learn each other's labels. The published weight without CutMix is 6.
-    c.method.cps = ConfigDict({"weight": 5.0, "cutmix": 1.0})
     # Model regulariser (paper eq. 7). On pseudo labels -log p of all classes joins the loss: their mean, with CRST's
     # weight, or their sum, as the paper writes it without a weight.
     c.method.model_regulariser = ConfigDict({"weight": 0.1, "over_classes": "mean"})
+    _methods.add(c)
     # The weights that predict are an average over the steps. Each step keeps this share of it, for example 0.996.
     # 0 = the last step's weights.
     c.average_decay = 0.0

@@ -8,10 +8,14 @@ them. All are DeepLabV3+ on ResNet101 but where another network is named.
 * fixmatch: `consistency` with a threshold and CutMix, UniMatch's baseline.
 * unimatch: 76.6, 77.9, 79.2, 79.5 (the authors' README).
 * unimatch_v2: 83.6, 84.3, 84.5, 85.1 with a DPT head on DINOv2-B (the authors' README). It takes AdamW there.
+* u2pl: 74.9, 76.5, 78.5, 79.1 (the authors' paper, arXiv:2203.03884).
 * cps: the authors publish a recipe and no table beside their paper's.
+* corrmatch: 77.3, 78.5, 79.4, 80.4 (the authors' paper, arXiv:2306.04300).
+* cct, dst_cbc, pseudoseg, hlcon: 71.9, 72.8, 72.9, 73.2 with all masks, 40K unlabelled images and DeepLabV2 on
+  ResNet101 (the paper's Table 7; configs/paper/table7.py has these rows).
 * mean_teacher: no published recipe.
 
-UniMatch's recipe and CPS's hold for their methods; the others take the paper's (§4.2).
+UniMatch's recipe, CorrMatch's, CPS's and U2PL's hold for their methods; the others take the paper's (§4.2).
 """
 
 from ml_collections import ConfigDict
@@ -23,15 +27,20 @@ _CROPS = 5206
 _RECIPES = {  # method: learning rate, crop, epochs, labelled and unlabelled crops a step
     "unimatch": (0.005, 801, 240, 16),
     "cps": (0.04, 800, 137, 32),
+    "u2pl": (0.01, 769, 200, 32),
+    "corrmatch": (0.005, 801, 240, 16),
 }
-_METHODS = ("consistency", "fixmatch", "unimatch", "unimatch_v2", "cps", "mean_teacher")
+_METHODS = (
+    *("consistency", "fixmatch", "unimatch", "unimatch_v2", "cps", "mean_teacher"),
+    *("cct", "u2pl", "pseudoseg", "hlcon", "dst_cbc", "corrmatch"),
+)
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """A run of one stage, named teacher.
 
-    Options: `method` (consistency, fixmatch, unimatch, unimatch_v2, cps, mean_teacher), `net`, `pretrained` (of
-    `net`).
+    Options: `method` (consistency, fixmatch, unimatch, unimatch_v2, cps, mean_teacher, cct, u2pl, pseudoseg, hlcon,
+    dst_cbc, corrmatch), `net`, `pretrained` (of `net`).
     """
     options = base.options(arg, method="unimatch", net="deeplab_v3_plus_resnet101", pretrained="")
     method = base.one_of("method", options["method"], {name: name for name in _METHODS})
@@ -44,6 +53,10 @@ def get_config(arg: str = "") -> ConfigDict:
         c.teacher.method.consistency = ConfigDict({"confidence_threshold": 0.95, "weight": 1.0, "cutmix": 0.5})
     if method == "unimatch":
         c.teacher.method.unimatch.confidence_threshold = 0.0  # the authors' for Cityscapes
+    if method == "hlcon":  # likewise
+        c.teacher.method.hlcon.update({"threshold": 0.7, "discriminator_rate": 1e-5})
+    if method == "u2pl":
+        c.teacher.optimizer.sgd.weight_decay = 5e-4
     if method in _RECIPES:
         c.teacher.lr.base, c.teacher.crop_px, c.teacher.epochs, c.teacher.batch_size = _RECIPES[method]
         c.teacher.samples_per_epoch = _CROPS

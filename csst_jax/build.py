@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     import optax
     from flax import nnx
+    from jax.sharding import Mesh
 
     from csst_jax.data.crop_plan import Sampler
     from csst_jax.data.selection import Selection
@@ -51,8 +52,7 @@ if TYPE_CHECKING:
     from csst_jax.settings.training import NetworkChoice, Training
     from csst_jax.types import Phase
 
-# Of an auxiliary head's loss: PSPNet's and most code bases' since.
-_AUX_WEIGHT = 0.4
+_AUX_WEIGHT = 0.4  # of an auxiliary head's loss: PSPNet's, and most code bases' since
 
 
 def images(
@@ -209,16 +209,15 @@ def network_builder(choice: NetworkChoice, num_classes: int) -> Callable[..., nn
     return rematerialised(build) if choice.remat else build
 
 
-def method(training: Training, num_classes: int, seed: int | None) -> Method:
-    """What the stage minimises; with shapes alone where `seed` is None."""
+def method(training: Training, num_classes: int, seed: int | None, steps: int = 0) -> Method:
+    """What the stage minimises; with shapes alone where `seed` is None. `steps` as in `recipe`."""
     net, loss, choice = network(training.network, num_classes, seed), training.loss, training.method
-    own = loss.aux_weight is None
     heads = HeadLosses(
         registry.resolve("loss", LOSSES, loss.name),
         loss.ohem,
         loss.ohem_threshold,
         loss.ohem_min_kept,
-        *((_AUX_WEIGHT, net.aux_weights) if own else (loss.aux_weight, {})),
+        *((_AUX_WEIGHT, net.aux_weights) if loss.aux_weight is None else (loss.aux_weight, {})),
     )
 
     @functools.cache
@@ -226,14 +225,14 @@ def method(training: Training, num_classes: int, seed: int | None) -> Method:
         # Away from the seeds that users give: the student's is the teacher's and one.
         return network(training.network, num_classes, None if seed is None else seed ^ (number << 20))
 
-    chosen = registry.resolve("method", METHODS, choice.name)(choice.settings, Parts(net, heads, another))
-    if not training.average_decay:
-        return chosen
-    return Averaged(WeightAverage(training.average_decay), chosen.parts, chosen)
+    parts = Parts(net, heads, another, nnx_io.own_modules(seed), steps)
+    chosen = registry.resolve("method", METHODS, choice.name)(choice.settings, parts)
+    average = training.average_decay
+    return Averaged(WeightAverage(average), parts, chosen) if average else chosen
 
 
 def recipe(
-    training: Training, num_classes: int, seed: int | None, settings: MeshSettings, device_mesh: jax.sharding.Mesh
+    training: Training, num_classes: int, seed: int | None, settings: MeshSettings, device_mesh: Mesh, steps: int = 0
 ) -> Recipe:
     """What the stage's training step is made of.
 
@@ -243,11 +242,12 @@ def recipe(
       seed: of the initial values; None for shapes alone.
       settings: how devices share the state.
       device_mesh: the devices.
+      steps: of the whole training, for methods whose settings are shares of it; 0 where they do not matter.
 
     Raises:
       CsstError: a rule of the optimizer matches no parameter.
     """
-    chosen = method(training, num_classes, seed)
+    chosen = method(training, num_classes, seed, steps)
     return Recipe(
         method=chosen,
         augmentation=Augmentation(training.flip, training.views, training.network.preprocessing),

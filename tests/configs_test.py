@@ -47,7 +47,10 @@ KNOWN = {
     "cityscapes": PLAIN | {"pool": ("none", "coarse", "mapillary", "bdd100k")},
     "camvid_full": PLAIN | {"pool": ("none", "mapillary")},
     "one_stage": {
-        "method": ("consistency", "fixmatch", "unimatch", "unimatch_v2", "cps", "mean_teacher"),
+        "method": (
+            *("consistency", "fixmatch", "unimatch", "unimatch_v2", "cps", "mean_teacher"),
+            *("cct", "u2pl", "pseudoseg", "hlcon", "dst_cbc", "corrmatch"),
+        ),
         "net": NETWORKS[1:],
         "pretrained": (),
     },

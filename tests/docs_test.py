@@ -94,7 +94,7 @@ def test_an_index_leads_to_every_page_of_its_folder(folder):
 
 def test_the_configuration_has_every_key_and_is_current():
     text = (DOCS / "configuration.md").read_text(encoding="utf-8")
-    assert text == reference.page((ROOT / "configs/base.py").read_text(encoding="utf-8")), reference._COMMAND
+    assert text == reference.page(reference.source(ROOT)), reference._COMMAND
     shown = set(re.findall(r"^\| `([\w.]+)` \| [^|]", text, re.M))
     for key, value in ranges.known_keys().items():
         stage, _, rest = key.partition(".")

@@ -47,7 +47,7 @@ def test_every_table_is_there_with_all_its_rows():
         "table4": 5,
         "table5": 7,
         "table6": 6,
-        "table7": 10,
+        "table7": 14,
         "table8": 23,
         "table9": 6,
         "figure8": 23,
@@ -101,6 +101,9 @@ def test_what_tells_rows_apart():
         assert config("table4", "fine2coarse")[stage].schedule.kind == "fine2coarse"
     assert config("table8", "csst").evaluate.scales == (0.5, 1.0, 2.0) and config("table8", "csst").evaluate.flip
     assert config("table2", "consistency").teacher.method.name == "consistency"
+    hlcon = config("table7", "hlcon_camvid")
+    assert (hlcon.stages, hlcon.teacher.method.name) == ("teacher,evaluate", "hlcon")
+    assert hlcon.data.more_unlabelled == config("table7", "csst_camvid").data.more_unlabelled != ""
     few = config("figure8", "bdd100k_5_csst")
     assert (few.data.dir, few.data.labelled_ids) == ("data/bdd100k", "shots/bdd100k/0/5.txt")
     assert few.teacher.pretrained == "runs/figure8/bdd100k_source/student"

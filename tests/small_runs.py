@@ -64,15 +64,23 @@ MEAN_TEACHER = (
     "--config.student.method.mean_teacher.ramp_up_steps=4",
 )
 """A student whose method has two streams, two views and an average of its weights, under AdamW."""
+_SETTINGS = {
+    **dict.fromkeys(("consistency", "unimatch", "unimatch_v2"), ("confidence_threshold=0.3",)),
+    **dict.fromkeys(("cps", "cct", "pseudoseg"), ()),
+    "hlcon": ("discriminator_channels=4",),
+    "corrmatch": ("threshold=0.3", "regions=8"),
+    "dst_cbc": ("unlabelled_parts=1",),
+    "u2pl": ("bank=64", "new_keys=16", "low_rank=1"),
+}
 ONE_STAGE = {
     "mean_teacher": MEAN_TEACHER,
     **{
         name: (
             *_ONE_STAGE,
             f"--config.student.method.name={name}",
-            *((f"--config.student.method.{name}.confidence_threshold=0.3",) if name != "cps" else ()),
+            *(f"--config.student.method.{name}.{setting}" for setting in settings),
         )
-        for name in ("consistency", "unimatch", "unimatch_v2", "cps")
+        for name, settings in _SETTINGS.items()
     },
 }
 """The same with each method of one stage."""

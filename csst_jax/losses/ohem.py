@@ -60,6 +60,19 @@ def ohem_mask(
     )
 
 
+def largest(values: Float[Array, "*b"], valid: Bool[Array, "*b"], share: Float[Array, ""]) -> Bool[Array, "*b"]:
+    """Of the valid values the largest ones, which are the given share of them, and all that tie with the last one.
+
+    Args:
+      values: float32, not negative.
+      valid: which values count.
+      share: 0 to 1; the number is rounded, and 0 gives none.
+    """
+    count = jnp.round(share * _count(valid)).astype(jnp.int32)
+    lowest = _kth_largest_bits(values, valid, jnp.maximum(count, 1))
+    return valid & (_ordered_bits(values) >= lowest) & (count > 0)
+
+
 def _count(mask: Bool[Array, "*b"]) -> Int[Array, ""]:
     return mask.sum(dtype=jnp.int32)
 

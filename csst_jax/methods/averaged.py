@@ -1,4 +1,4 @@
-"""Any method, beside which an average of the weights is kept, which predicts in their place."""
+"""An average of the weights that predicts in their place: of methods that learn from it, and beside any method."""
 
 from __future__ import annotations
 
@@ -7,17 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Array
 
+from csst_jax.methods.average import WeightAverage
 from csst_jax.methods.base import Method, Objective
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from csst_jax.methods.average import WeightAverage
     from csst_jax.methods.base import Crops
     from csst_jax.models.nnx_io import Arrays
     from csst_jax.train_state import TrainState
 
 AVERAGE, INNER = "average", "inner"
+
+
+class AverageTeacher(Method):
+    """Base of methods that keep an average of all that they train, with `settings.decay`; the average predicts."""
+
+    def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
+        """The average of the weights, which begins as a copy."""
+        return {AVERAGE: WeightAverage(self.settings.decay).start(params, batch_stats)}
+
+    def after(self, state: TrainState, crops: Mapping[str, Crops], key: Array) -> dict[str, Any]:
+        """The average follows the weights."""
+        del crops, key
+        average = WeightAverage(self.settings.decay)
+        return {AVERAGE: average.update(state.method[AVERAGE], state.params, state.batch_stats, state.step - 1)}
+
+    def predicting(self, state: TrainState) -> tuple[Arrays, Arrays]:
+        """The average."""
+        return state.method[AVERAGE]["params"], state.method[AVERAGE]["batch_stats"]
 
 
 @dataclasses.dataclass(frozen=True)

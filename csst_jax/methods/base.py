@@ -8,14 +8,18 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jaxtyping import Array, Bool, Float, Key, UInt8
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from csst_jax.losses.heads import HeadLosses, Loss
+from csst_jax.models import nnx_io
 from csst_jax.train_state import TrainState
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from flax import nnx
 
     from csst_jax.models.nnx_io import Arrays, Network
     from csst_jax.streams import Stream
@@ -72,11 +76,20 @@ class Parts:
       network: the stage's network with its initial values.
       loss: of the network's outputs on labels.
       another: from a number (1, 2, …) to the same network with other initial values: for methods that train several.
+      own: from a number and a builder (called with `rngs`) to a module of the method's own, with initial values where
+        `network` has them.
+      steps: of the whole training; 0 where nobody knows.
     """
 
     network: Network
     loss: HeadLosses
     another: Callable[[int], Network]
+    own: Callable[[int, Callable[..., nnx.Module]], Network] = lambda number, build: nnx_io.create(build, number)
+    steps: int = 0
+
+    def progress(self, step: Int[Array, ""]) -> Float[Array, ""]:
+        """Share of the training that is done before a step, float32 in 0 to 1."""
+        return jnp.minimum(step.astype(jnp.float32) / max(1, self.steps), 1.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,22 +15,23 @@ from jaxtyping import Array
 
 from csst_jax.losses.heads import MAIN, Loss
 from csst_jax.methods.answers import answers, require_settings
-from csst_jax.methods.base import Method, Objective
+from csst_jax.methods.base import Objective
 from csst_jax.methods.mixing import ThreeBoxes, mix_boxes, pasted, require_probability
+from csst_jax.methods.modules import WithModules
 from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from csst_jax.methods.base import Crops
-    from csst_jax.models.nnx_io import Arrays
+    from csst_jax.models.nnx_io import Arrays, Network
     from csst_jax.train_state import TrainState
 
 SECOND = "second."
 """Prefix of the second network's arrays."""
 
 
-class CrossPseudoSupervision(Method):
+class CrossPseudoSupervision(WithModules):
     """Half of a step's crops are labelled, half are not; the first network predicts."""
 
     streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,)))
@@ -51,10 +52,9 @@ class CrossPseudoSupervision(Method):
             require_settings(0.0, weight=self.weight)
             require_probability("cutmix", self.cutmix)
 
-    def trained(self) -> tuple[Arrays, Arrays]:
-        """Both networks, the second with initial values of its own, under `SECOND`."""
-        own, other = self.parts.network, self.parts.another(1)
-        return own.params | _prefixed(other.params), own.batch_stats | _prefixed(other.batch_stats)
+    def modules(self) -> Mapping[str, Network]:
+        """The second network, with initial values of its own."""
+        return {SECOND[:-1]: self.parts.another(1)}
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses and `cross`, and the second network's as `second_<name>`.
@@ -91,13 +91,3 @@ class CrossPseudoSupervision(Method):
         losses["second_cross"] = made[0].loss(logits[1], settings.weight)
         valid = jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0)
         return Objective(losses, stats, {"kept": losses[MAIN].count / valid, "agreement": same / pixels})
-
-    def predicting(self, state: TrainState) -> tuple[Arrays, Arrays]:
-        """The first network."""
-        network = self.parts.network
-        params = {name: state.params[name] for name in network.params}
-        return params, {name: state.batch_stats[name] for name in network.batch_stats}
-
-
-def _prefixed(arrays: Arrays) -> Arrays:
-    return {SECOND + name: value for name, value in arrays.items()}

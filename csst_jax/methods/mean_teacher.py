@@ -7,7 +7,7 @@ strong view. What predicts after training is the average. CSST compares itself w
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from jaxtyping import Array, Float
 from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import MAIN, Loss
 from csst_jax.methods.average import WeightAverage
-from csst_jax.methods.base import Method, Objective
+from csst_jax.methods.averaged import AVERAGE, AverageTeacher
+from csst_jax.methods.base import Objective
 from csst_jax.streams import REAL, STRONG, UNLABELLED, WEAK, Stream
 from csst_jax.types import CsstError
 
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
     from csst_jax.models.nnx_io import Arrays
     from csst_jax.train_state import TrainState
 
-AVERAGE = "average"
 
-
-class MeanTeacher(Method):
+class MeanTeacher(AverageTeacher):
     """Half of a step's crops are labelled, half are not."""
 
     streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG)))
@@ -57,10 +56,6 @@ class MeanTeacher(Method):
                 raise CsstError(f"confidence_threshold is {self.confidence_threshold}; give a probability below 1.")
             if self.weight < 0 or self.ramp_up_steps < 0:
                 raise CsstError(f"weight is {self.weight}, ramp_up_steps {self.ramp_up_steps}; give 0 or more.")
-
-    def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
-        """The average of the weights, which begins as a copy."""
-        return {AVERAGE: WeightAverage(self.settings.decay).start(params, batch_stats)}
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses, and `unlabelled`.
@@ -89,16 +84,6 @@ class MeanTeacher(Method):
             "confident": jnp.sum(confident, dtype=jnp.float32) / jnp.maximum(pixels, 1.0),
         }
         return Objective(losses, stats, metrics)
-
-    def after(self, state: TrainState, crops: Mapping[str, Crops], key: Array) -> dict[str, Any]:
-        """The average follows the weights."""
-        del crops, key
-        average = WeightAverage(self.settings.decay)
-        return {AVERAGE: average.update(state.method[AVERAGE], state.params, state.batch_stats, state.step - 1)}
-
-    def predicting(self, state: TrainState) -> tuple[Arrays, Arrays]:
-        """The average."""
-        return state.method[AVERAGE]["params"], state.method[AVERAGE]["batch_stats"]
 
     def _risen(self, step: Array) -> Float[Array, ""]:
         return jnp.minimum(1.0, (step + 1) / jnp.float32(max(1, self.settings.ramp_up_steps)))

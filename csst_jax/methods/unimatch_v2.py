@@ -7,7 +7,7 @@ from the batch in reverse order. Here it pastes the next crop.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from jaxtyping import Array
 from csst_jax.losses.heads import MAIN
 from csst_jax.methods.answers import answers, halved, require_settings
 from csst_jax.methods.average import WeightAverage
-from csst_jax.methods.base import Method, Objective
+from csst_jax.methods.averaged import AVERAGE, AverageTeacher
+from csst_jax.methods.base import Objective
 from csst_jax.methods.feature_dropout import complementary, require_perturbable
 from csst_jax.methods.mixing import mix_boxes, pasted, require_probability
 from csst_jax.methods.real_and_pseudo import interleaved, taken
@@ -29,11 +30,10 @@ if TYPE_CHECKING:
     from csst_jax.models.nnx_io import Arrays
     from csst_jax.train_state import TrainState
 
-AVERAGE = "average"
 _PAIR = (1, 1)
 
 
-class UniMatchV2(Method):
+class UniMatchV2(AverageTeacher):
     """Half of a step's crops are labelled; the others come in a weak and two strong views."""
 
     streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG, STRONG_2)))
@@ -62,10 +62,6 @@ class UniMatchV2(Method):
     def __post_init__(self) -> None:
         require_perturbable(self.parts.network, "unimatch_v2")
 
-    def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
-        """The average of the weights, which begins as a copy."""
-        return {AVERAGE: WeightAverage(self.settings.decay).start(params, batch_stats)}
-
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses, `strong` and `strong_2` (see `Answers.loss`).
 
@@ -93,13 +89,3 @@ class UniMatchV2(Method):
         valid = jnp.sum(labelled.valid, dtype=jnp.float32)
         metrics = {"kept": losses[MAIN].count / jnp.maximum(valid, 1.0), "confident": made.share}
         return Objective(halved(losses), stats, metrics)
-
-    def after(self, state: TrainState, crops: Mapping[str, Crops], key: Array) -> dict[str, Any]:
-        """The average follows the weights."""
-        del crops, key
-        average = WeightAverage(self.settings.decay)
-        return {AVERAGE: average.update(state.method[AVERAGE], state.params, state.batch_stats, state.step - 1)}
-
-    def predicting(self, state: TrainState) -> tuple[Arrays, Arrays]:
-        """The average."""
-        return state.method[AVERAGE]["params"], state.method[AVERAGE]["batch_stats"]

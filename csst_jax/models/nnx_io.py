@@ -44,16 +44,16 @@ class Network:
         self,
         params: Arrays,
         batch_stats: Arrays,
-        images: Float[Array, "b h w 3"],
+        images: Float[Array, "b h w c"],
         key: Array,
         perturb: Perturb | None = None,
-    ) -> tuple[dict[str, Any], Arrays]:
+    ) -> tuple[Any, Arrays]:
         """The network in training mode: batch statistics, dropout drawn from `key`.
 
         Args:
           params: by dotted name.
           batch_stats: likewise.
-          images: normalised.
+          images: normalised; features for a method's own module.
           key: for the network's dropout.
           perturb: of the features between encoder and decoder; outputs have the batch that it gives.
 
@@ -94,10 +94,12 @@ class Network:
                 setattr(kind, "__call__", call)  # noqa: B010
         return found
 
-    def apply_eval(self, params: Arrays, batch_stats: Arrays, images: Float[Array, "b h w 3"]) -> dict[str, Any]:
+    def apply_eval(
+        self, params: Arrays, batch_stats: Arrays, images: Float[Array, "b h w c"], perturb: Perturb | None = None
+    ) -> Any:
         """The network in evaluation mode: running statistics, no dropout, no auxiliary heads."""
         model = nnx.merge(self._eval_def, _nested(params), _nested(batch_stats), self._rng_state, copy=True)
-        return model(images)
+        return model(images) if perturb is None else model(images, perturb)
 
 
 def create(build: Callable[..., nnx.Module], seed: int) -> Network:
@@ -127,6 +129,16 @@ def abstract(build: Callable[..., nnx.Module]) -> Network:
         return build(rngs=rngs)
 
     return _described(nnx.eval_shape(module))
+
+
+def own_modules(seed: int | None) -> Callable[[int, Callable[..., nnx.Module]], Network]:
+    """What makes a method's modules beside a network of that seed, from a number and a builder; see `Parts.own`."""
+
+    def make(number: int, build: Callable[..., nnx.Module]) -> Network:
+        # Away from the seeds that users give, and from the second network's.
+        return abstract(build) if seed is None else create(build, seed ^ (number << 24))
+
+    return make
 
 
 def _described(model: nnx.Module) -> Network:

@@ -28,6 +28,7 @@ from csst_jax.settings.kinds import (
     Text,
     whole,
 )
+from csst_jax.settings.method_ranges import OWN_MODULES
 from csst_jax.settings.sizes import OPEN
 from csst_jax.streams import STRONG, WEAK
 from csst_jax.train import OPTIMIZERS
@@ -109,6 +110,7 @@ TRAINING: dict[str, Kind] = {
     "method.cps.cutmix": SHARE,
     "method.model_regulariser.weight": Number(0),
     "method.model_regulariser.over_classes": OneOf(("mean", "sum")),
+    **OWN_MODULES,
     "average_decay": LESS_THAN_ALL,
     "loss.name": OneOf(LOSSES),
     "loss.ohem": Switch(),

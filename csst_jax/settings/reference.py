@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 SOURCE, PAGE = "configs/base.py", "docs/configuration.md"
+_MORE, _CALL = "configs/_methods.py", "    _methods.add(c)\n"
 _COMMAND = "python -m csst_jax.settings.reference"
 _SECTIONS = {
     "get_config": ("Keys of a run", "", ""),
@@ -69,13 +70,13 @@ class Group:
     rows: list[Row]
 
 
-def page(source: str) -> str:
+def page(text: str) -> str:
     """The page of a configuration's source."""
-    lines, comments = source.splitlines(), _comments(source)
-    functions = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    lines, comments = text.splitlines(), _comments(text)
+    functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
     parts = [_FOREWORD]
-    for name, (title, text, prefix) in _SECTIONS.items():
-        parts += [f"## {title}", *filter(None, [text])]
+    for name, (title, about, prefix) in _SECTIONS.items():
+        parts += [f"## {title}", *filter(None, [about])]
         for group in _groups(functions[name], lines, comments):
             heading = f"### {group.title}" if group.title else ""
             parts += [*filter(None, (heading, _linked(group.text))), _table(group.rows, prefix)]
@@ -145,10 +146,16 @@ def _allowed(key: str) -> str:
     return kind.words(None).removeprefix("give ").replace("|", "&#124;")
 
 
+def source(root: pathlib.Path) -> str:
+    """The source of a checkout's configuration, with what it takes from a second file in the place of the call."""
+    base, more = ((root / name).read_text(encoding="utf-8") for name in (SOURCE, _MORE))
+    return base.replace(_CALL, more.partition('"""Adds a block for each to a training stage."""\n')[2])
+
+
 def write(root: pathlib.Path) -> pathlib.Path:
     """Writes a checkout's page, and returns where it is."""
     path = root / PAGE
-    path.write_text(page((root / SOURCE).read_text(encoding="utf-8")), encoding="utf-8")
+    path.write_text(page(source(root)), encoding="utf-8")
     return path
 
 

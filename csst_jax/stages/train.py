@@ -89,7 +89,8 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
     phases = build.phases(job.training, count, this.mesh)
     classes = this.description.classes
     with told(f"{job.name}: building {job.training.network.name}"):
-        recipe = build.recipe(job.training, len(classes), job.seed, this.settings.mesh, this.mesh)
+        steps = sum(phase.steps for phase in phases)
+        recipe = build.recipe(job.training, len(classes), job.seed, this.settings.mesh, this.mesh, steps)
     samplers = build.samplers(job.training, job.images, classes)
     feed = Feed(job, samplers, phases, this.settings.input)
     _announce(artifact, recipe, phases, job)

@@ -13,10 +13,17 @@ from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import HeadLosses
 from csst_jax.methods import cps, mixing
 from csst_jax.methods.base import Crops, Parts
+from csst_jax.methods.cct import CrossConsistency
 from csst_jax.methods.consistency import Consistency
+from csst_jax.methods.corrmatch import CorrMatch
 from csst_jax.methods.cps import CrossPseudoSupervision
+from csst_jax.methods.dst_cbc import DynamicSelfTraining
+from csst_jax.methods.hlcon import HighAndLowConsistency
+from csst_jax.methods.pseudoseg import PseudoSeg
+from csst_jax.methods.u2pl import U2PL
 from csst_jax.methods.unimatch import UniMatch
 from csst_jax.methods.unimatch_v2 import UniMatchV2
+from csst_jax.models import nnx_io
 from csst_jax.models.nnx_io import Network
 from csst_jax.streams import STRONG, STRONG_2, WEAK
 from csst_jax.train_state import TrainState
@@ -30,11 +37,18 @@ SETTINGS = {
     UniMatch: UniMatch.Settings(THRESHOLD, strong_weight=0.25, feature_weight=0.5, dropout=0.5, cutmix=0.7),
     UniMatchV2: UniMatchV2.Settings(0.9, THRESHOLD, strong_weight=0.5, cutmix=0.7),
     CrossPseudoSupervision: CrossPseudoSupervision.Settings(weight=5.0, cutmix=1.0),
+    CrossConsistency: CrossConsistency.Settings(30.0, 0.5, 1, 2, 1, 1, 1, 1, 2, 2.0, 0.5, 0.4, 0.3),
+    PseudoSeg: PseudoSeg.Settings(1.0, 0.5, 8, 0.5),
+    HighAndLowConsistency: HighAndLowConsistency.Settings(0.1, 1.0, 0.3, 1e-3, 4, 1.0, 0.2, 0.9, 0.0),
+    CorrMatch: CorrMatch.Settings(0.55, 0.9, 0.5, 0.25, 0.5, 0.7, 12),
+    DynamicSelfTraining: DynamicSelfTraining.Settings(1, 1, 3, 2.0),
+    U2PL: U2PL.Settings(0.9, 1.0, 0.4, 0.7, 0.1, 0.3, 1, 3, 8, 5, 0.5, 8, 32, 16),
 }
+STEPS = 100
 CHANNELS = 6
 
 
-Found = collections.namedtuple("Found", ("losses", "batch_stats", "metrics"))
+Found = collections.namedtuple("Found", ("losses", "batch_stats", "metrics", "own"))
 
 
 class Seamed(Network):
@@ -52,12 +66,21 @@ class Seamed(Network):
         features = perturb(features) if perturb else features
         return {"logits": features["only"] @ params["decoder"], "aux": {}}, {"passes": batch_stats["passes"] + 1}
 
-    def apply_eval(self, params, batch_stats, images):
-        return self.apply_train(params, batch_stats, images, None)[0]
+    def apply_eval(self, params, batch_stats, images, perturb=None):
+        return self.apply_train(params, batch_stats, images, None, perturb)[0]
 
 
-def method_of(kind):
-    return kind(SETTINGS[kind], Parts(Seamed(), HeadLosses(cross_entropy, False, 0.7, 1 / 16, 0.4), Seamed))
+def drawn_module(number, build):
+    """A module of a method's own, drawn by numpy: compiling the initialisation would take longer than the tests."""
+    module, rng = nnx_io.abstract(build), np.random.default_rng(number)
+    params = {name: jnp.asarray(0.3 * rng.normal(size=x.shape), jnp.float32) for name, x in module.params.items()}
+    stats = {name: jnp.full(x.shape, name.endswith("var"), jnp.float32) for name, x in module.batch_stats.items()}
+    return dataclasses.replace(module, params=params, batch_stats=stats)
+
+
+def method_of(kind, settings=None):
+    losses = HeadLosses(cross_entropy, False, 0.7, 1 / 16, 0.4)
+    return kind(settings or SETTINGS[kind], Parts(Seamed(), losses, Seamed, drawn_module, STEPS))
 
 
 def drawn(shape=(4, 6, 5)):
@@ -116,8 +139,8 @@ def boxes(crops, kind, second=False):
     return inside
 
 
-def objective_of(kind, own=None):
-    method, crops = method_of(kind), drawn()
+def objective_of(kind, own=None, settings=None):
+    method, crops = method_of(kind, settings), drawn()
     params, stats = method.trained()
     state = TrainState(jnp.int32(4), params, stats, (), own or method.init(params, stats))
     key = jax.random.key(5)
@@ -127,7 +150,8 @@ def objective_of(kind, own=None):
         found = method.objective(params, state, crops, key)
         return {name: (x.mean, x.weight) for name, x in found.losses.items()}, found.batch_stats, found.metrics
 
-    return Found(*objective(params)), InNumpy(method.parts.network.params, crops), key
+    own = {name: module.params for name, module in getattr(method, "made", {}).items()}
+    return Found(*objective(params), own), InNumpy(method.parts.network.params, crops), key
 
 
 def equal(found, expected):

@@ -11,6 +11,7 @@ from csst_jax.schedules import learning_rate
 from csst_jax.settings import ranges, resolve
 from csst_jax.train import OPTIMIZERS
 from csst_jax.types import CsstError
+from tests.settings.method_values import OWN_MODULES
 
 NAN, INF = math.nan, math.inf
 FINITE = (NAN, INF, "1", None)
@@ -94,6 +95,7 @@ TRAINING = {
     "method.cps.cutmix": SHARE,
     "method.model_regulariser.weight": NOT_NEGATIVE,
     "method.model_regulariser.over_classes": NAME,
+    **OWN_MODULES,
     "average_decay": LESS,
     "loss.name": NAME,
     "loss.ohem": SWITCH,
