@@ -135,16 +135,17 @@ def operations(c: ConfigDict, shots: int = 0) -> float:
     real, unlabelled = shots or _IMAGES[f"{own}:train"], pool(c)
     total, stages = 0.0, c.stages.split(",")
     for name in {"teacher", "student"} & set(stages):
-        stage = c[name]
+        stage, times = c[name], c.rounds if name == "student" else 1
         takes_pool = name == "student" or stage.method.name in _OF_ONE_STAGE
         images = real + (sum(count for _, count in unlabelled) if takes_pool else 0)
         if stage.epochs:
             passes = 1 + BACKWARD + _OF_ONE_STAGE.get(stage.method.name, 0.0)
-            total += passes * _per_px(stage.network) * crops.pixels(phases(stage, images))
+            total += times * passes * _per_px(stage.network) * crops.pixels(phases(stage, images))
         judged = _IMAGES[f"{own}:{c.data.val_split}"] * _SIZES[own]
-        total += judged * _views(c.evaluate) * _per_px(stage.network)
+        total += times * judged * _views(c.evaluate) * _per_px(stage.network)
     if "label" in stages:
-        total += sum(_SIZES[name] * count for name, count in unlabelled) * _views(c.label) * _per_px(c.teacher.network)
+        labelled_px = sum(_SIZES[name] * count for name, count in unlabelled)
+        total += c.rounds * labelled_px * _views(c.label) * _per_px(c.teacher.network)
     return total
 
 

@@ -14,6 +14,10 @@ from configs import cityscapes
 
 def get_config(arg: str = "") -> ConfigDict:
     """Options: `net`, `student`, `pretrained` and `pool`, as in configs/cityscapes.py."""
-    c = cityscapes.get_config(arg)
+    return with_portions(cityscapes.get_config(arg))
+
+
+def with_portions(c: ConfigDict) -> ConfigDict:
+    """Four rounds with CBST's portions."""
     c.rounds, c.label.class_portion, c.label.class_portion_growth = 4, 0.2, 0.05
     return c

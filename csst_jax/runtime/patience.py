@@ -16,8 +16,10 @@ log = logging.getLogger(__name__)
 
 FIRST_S = 3.0
 """Seconds of silence before the first line; what is over sooner is not told."""
+SILENT_S = 10.0
+"""Nobody should wait longer without a word."""
 EVERY_S = 6.0
-"""With `FIRST_S` of the work that follows it stays below the 10 seconds that nobody should wait without a word."""
+"""Seconds from one line to the next; with `FIRST_S` of the work that follows it stays below `SILENT_S`."""
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from csst_jax.runtime.patience import EVERY_S
+from csst_jax.runtime.patience import SILENT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Progress:
     def __init__(self, name: str, phases: Sequence[Phase], start_step: int):
         self._name = name
         self._total = sum(phase.steps for phase in phases)
-        self._begin = self._said = time.perf_counter()
+        self._begin = self._said = self._stepped = time.perf_counter()
         self._step = start_step
         self._paused = 0.0
         self._waited = 0.0
@@ -57,8 +57,10 @@ class Progress:
         self._images += phase.global_batch
         self._done += _pixels(phase)
         self._step += 1
-        if time.perf_counter() - self._said > EVERY_S:
-            self._said = time.perf_counter()
+        now = time.perf_counter()
+        took, self._stepped = now - self._stepped, now
+        if now - self._said + took > SILENT_S:  # the next step would come too late
+            self._said = now
             log.info("%s %d/%d", self._name, self._step, self._total)
 
     def line(self, step: int, phase: Phase, scalars: dict[str, float]) -> dict[str, float]:
