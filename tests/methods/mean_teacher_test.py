@@ -142,6 +142,7 @@ def fitted():
     return recipe.method, *trained(recipe, 80)
 
 
+@pytest.mark.slow
 def test_it_learns_and_labels_crops_that_have_no_labels(fitted):
     method, state, metrics = fitted
     assert metrics[-1]["loss_main"] < 0.6 * metrics[0]["loss_main"]

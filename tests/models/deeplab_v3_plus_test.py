@@ -68,6 +68,7 @@ def test_number_of_parameters_of_others(lineage, backbone, parameters, aux):
         for lineage, backbone in ALL
     ],
 )
+@pytest.mark.slow
 def test_shapes_modes_and_dtypes(lineage, backbone):
     options = {"lineage": lineage, "backbone": backbone, "dtype": jnp.bfloat16, **TINY}
     network = nnx_io.abstract(functools.partial(deeplab_v3_plus.build, 5, **options))

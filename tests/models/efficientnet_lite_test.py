@@ -66,6 +66,7 @@ def test_stages_beyond_the_output_stride_are_dilated(output_stride, first, expec
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 6)])
 @pytest.mark.parametrize("kernel,stride,dilation", [(3, 2, 1), (5, 2, 1), (5, 1, 1), (3, 1, 2)])
+@pytest.mark.slow
 def test_same_padding_is_xlas(size, kernel, stride, dilation):
     conv = SameConv(4, 4, kernel, rngs=nnx.Rngs(0), stride=stride, dilation=dilation, groups=4)
     x = jax.random.normal(jax.random.key(1), (2, *size, 4))

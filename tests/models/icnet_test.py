@@ -54,6 +54,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("lineage,size", [(lineage, size) for lineage, sizes in SIZES.items() for size in sizes])
+@pytest.mark.slow
 def test_logits_have_the_size_of_the_image_and_branches_those_of_the_lineage(lineage, size):
     network = abstract(lineage=lineage, width=0.25, depth=0.3)
     out = train(network, size)

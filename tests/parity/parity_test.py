@@ -101,6 +101,7 @@ def agree(got, expected, limit, what):
 @pytest.mark.parametrize(
     "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * case.slow_layout) for case in CASES]
 )
+@pytest.mark.slow
 def test_the_references_state_dict_fits_entry_by_entry(case):
     _, layout = recorded(case)
     built = network(case)

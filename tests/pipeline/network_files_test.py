@@ -19,6 +19,7 @@ from csst_jax.types import CsstError
 from tests.pipeline.outcomes import all_stages, evaluated, finished_teacher, unscored
 
 
+@pytest.mark.slow
 def test_every_network_is_one_file_that_needs_no_other(finished, config, tiny_data, tmp_path):
     workdir, results = finished
     alone = tmp_path / "elsewhere.safetensors"

@@ -88,6 +88,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_equals_the_plain_convolution_in_value_and_both_gradients(case):
     x_shape, kernel_shape, *geometry = CASES[case]
     x, kernel = arrays(x_shape, kernel_shape)
