@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from csst_jax.runtime.patience import SILENT_S
+from csst_jax.runtime.patience import FIRST_S, SILENT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Progress:
         self._step += 1
         now = time.perf_counter()
         took, self._stepped = now - self._stepped, now
-        if now - self._said + took > SILENT_S:  # the next step would come too late
+        if now - self._said + took > SILENT_S - FIRST_S:  # the next step, or what follows it, would come too late
             self._said = now
             log.info("%s %d/%d", self._name, self._step, self._total)
 

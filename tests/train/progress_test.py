@@ -25,10 +25,10 @@ def test_slow_steps_are_told_between_two_lines(monkeypatch, caplog):
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     phase = Phase(32, 4, 100)
     shown = Progress("teacher", [phase], start_step=4)
-    for _ in range(4):
-        now[0] += 4.0
+    for _ in range(6):
+        now[0] += 2.0
         shown.stepped(phase)
-    assert [record.getMessage() for record in caplog.records] == ["teacher 6/100", "teacher 8/100"]
+    assert [record.getMessage() for record in caplog.records] == ["teacher 7/100", "teacher 10/100"]
 
 
 def test_time_left_follows_the_last_lines(monkeypatch):
