@@ -41,6 +41,7 @@ def test_number_of_parameters_at_19_classes(options, without, with_aux):
 
 @pytest.mark.parametrize("lineage", bisenet.LINEAGES)
 @pytest.mark.parametrize("size", [pytest.param((64, 32), marks=pytest.mark.slow), (65, 97)])
+@pytest.mark.slow
 def test_logits_have_the_size_of_the_image_and_features_their_stride(lineage, size):
     network = abstract(lineage=lineage, width=0.25)
     out = train(network, size)

@@ -32,6 +32,7 @@ def test_number_of_parameters(lineage, classes, parameters):
 # The maximum pooling's `ceil_mode` adds a position at even sizes: 17 for 64, where torchvision has 16.
 @pytest.mark.parametrize("size,quarter", [((65, 97), (17, 25)), ((64, 100), (17, 26))])
 @pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.slow
 def test_shapes_and_dtypes(size, quarter, output_stride):
     options = {"output_stride": output_stride, "dtype": jnp.bfloat16, **TINY}
     network = nnx_io.abstract(functools.partial(deeplab_v2.build, 5, **options))

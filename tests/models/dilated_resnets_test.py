@@ -108,6 +108,7 @@ def test_number_of_parameters_at_21_classes_is_what_torchvision_publishes(module
 @each_network
 @pytest.mark.parametrize("output_stride", [8, 16])
 @pytest.mark.parametrize("size", [pytest.param((32, 32), marks=pytest.mark.slow), (65, 97)])
+@pytest.mark.slow
 def test_logits_have_the_size_of_the_image_and_features_their_stride(module, size, output_stride):
     out = train(abstract(module, **SMALL, output_stride=output_stride), size)
     assert out["logits"].shape == out["aux"]["layer3"].shape == (2, *size, 5)

@@ -58,6 +58,7 @@ def test_number_of_parameters_of_mmsegmentation_at_19_classes(backbone, aux, par
 
 
 @pytest.mark.parametrize("lineage,lateral,stride", [("encoding", False, 8), ("encoding", True, 16), ("mmseg", True, 8)])
+@pytest.mark.slow
 def test_logits_have_the_size_of_the_image_and_features_their_stride(lineage, lateral, stride):
     network = small(lineage=lineage, lateral=lateral, output_stride=stride)
     out = train(network)

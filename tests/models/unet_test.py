@@ -38,6 +38,7 @@ def test_number_of_parameters(backbone, parameters):
 
 @pytest.mark.parametrize("backbone", EACH_KIND)
 @pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (65, 97)])
+@pytest.mark.slow
 def test_shapes_modes_and_dtypes(backbone, size):
     network = nnx_io.abstract(functools.partial(unet.build, 5, backbone=backbone, dtype=jnp.bfloat16, **TINY))
     images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)

@@ -96,6 +96,7 @@ def chosen(x, places, axes):
         lambda x: x,
     ],
 )
+@pytest.mark.slow
 def test_onnxruntime_computes_what_jax_does(function):
     agree(function)
 
