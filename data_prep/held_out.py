@@ -79,7 +79,9 @@ def draw_val(
             if len(chosen) < wanted:
                 chosen.update(members[name])
         return chosen
-    split_of_group = {group[i]: split for i, split in sorted(earlier.items()) if i in group}
+    # Images of one group may have both splits from before --group_by was given: one that validates decides.
+    known = sorted((split == "val", group[i], split) for i, split in earlier.items() if i in group)
+    split_of_group = {name: split for _, name, split in known}
     validates = {
         name
         for name in ordered

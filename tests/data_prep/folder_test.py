@@ -71,6 +71,8 @@ def test_a_group_stays_in_one_split_also_when_it_grows(own, capsys):
     first = [i for i in frames if not i.endswith("_3")]
     earlier = {i: "val" if groups[i] in scenes else "train" for i in first}
     assert held_out.draw_val(frames, 0.3, 1, earlier, groups) == chosen, "another seed would draw other scenes"
+    mixed = {"scene0_0": "val", "scene0_1": "train", "scene1_0": "train"}
+    assert held_out.draw_val([*mixed, "scene0_2"], 0.3, 0, mixed, groups) == {"scene0_0", "scene0_2"}
 
     with pytest.raises(CsstError, match=r"--group_by=\^\(b/\) is not found in 4 of 8 ids: .*photo 0"):
         run(own, "--group_by=^(b/)")
