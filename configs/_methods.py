@@ -5,6 +5,8 @@ from ml_collections import ConfigDict
 
 def add(c: ConfigDict) -> None:
     """Adds a block for each to a training stage."""
+    # FreeMatch. Consistency whose threshold is the mean confidence so far, lower for rare classes.
+    c.method.freematch = ConfigDict({"momentum": 0.999, "weight": 1.0, "cutmix": 0.5})
     # Cross pseudo supervision. Two networks learn each other's labels. The published weight without CutMix is 6.
     c.method.cps = ConfigDict({"weight": 5.0, "cutmix": 1.0})
     # CCT. Auxiliary decoders of changed encoder features agree with the network. There are as many of each kind as

@@ -13,7 +13,7 @@ them. All are DeepLabV3+ on ResNet101 but where another network is named.
 * corrmatch: 77.3, 78.5, 79.4, 80.4 (the authors' paper, arXiv:2306.04300).
 * cct, dst_cbc, pseudoseg, hlcon: 71.9, 72.8, 72.9, 73.2 with all masks, 40K unlabelled images and DeepLabV2 on
   ResNet101 (the paper's Table 7; configs/paper/table7.py has these rows).
-* mean_teacher: no published recipe.
+* mean_teacher, freematch: no published recipe for segmentation.
 
 UniMatch's recipe, CorrMatch's, CPS's and U2PL's hold for their methods; the others take the paper's (§4.2).
 """
@@ -31,7 +31,7 @@ _RECIPES = {  # method: learning rate, crop, epochs, labelled and unlabelled cro
     "corrmatch": (0.005, 801, 240, 16),
 }
 _METHODS = (
-    *("consistency", "fixmatch", "unimatch", "unimatch_v2", "cps", "mean_teacher"),
+    *("consistency", "fixmatch", "unimatch", "unimatch_v2", "cps", "mean_teacher", "freematch"),
     *("cct", "u2pl", "pseudoseg", "hlcon", "dst_cbc", "corrmatch"),
 )
 
@@ -39,8 +39,8 @@ _METHODS = (
 def get_config(arg: str = "") -> ConfigDict:
     """A run of one stage, named teacher.
 
-    Options: `method` (consistency, fixmatch, unimatch, unimatch_v2, cps, mean_teacher, cct, u2pl, pseudoseg, hlcon,
-    dst_cbc, corrmatch), `net`, `pretrained` (of `net`).
+    Options: `method` (consistency, fixmatch, unimatch, unimatch_v2, cps, mean_teacher, freematch, cct, u2pl, pseudoseg,
+    hlcon, dst_cbc, corrmatch), `net`, `pretrained` (of `net`).
     """
     options = base.options(arg, method="unimatch", net="deeplab_v3_plus_resnet101", pretrained="")
     method = base.one_of("method", options["method"], {name: name for name in _METHODS})

@@ -4,8 +4,9 @@ A teacher on the masks, a student on these and the reliable half of the pool, an
 first student has labelled the other half. Hyper-parameters are those of the reference implementation
 (LiheYoung/ST-PlusPlus f4e7a57): crop, learning rate, scales of labelling, strong augmentation with cutout.
 
-UniMatch's Table 1 (arXiv:2208.09910) quotes these mIoU for PASCAL VOC 2012 and DeepLabV3+ on ResNet101, by
-number of masks: 65.2 (92), 71.0 (183), 74.6 (366), 77.3 (732), 79.1 (1,464). data.labelled_ids names the masks.
+The authors of UniMatch quote these mIoU (README of LiheYoung/UniMatch 0324f3d) for PASCAL VOC 2012 and DeepLabV3+ on
+ResNet101, by number of masks: 65.2 (92), 71.0 (183), 74.6 (366), 77.3 (732), 79.1 (1,464). data.labelled_ids names the
+masks.
 
 What is other here: the network after the last step labels, where the authors take the best on the validation images. A
 step has as many real as pseudo-labelled crops. An epoch has a crop for each image, and students take twice the authors'

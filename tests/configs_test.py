@@ -48,7 +48,7 @@ KNOWN = {
     "camvid_full": PLAIN | {"pool": ("none", "mapillary")},
     "one_stage": {
         "method": (
-            *("consistency", "fixmatch", "unimatch", "unimatch_v2", "cps", "mean_teacher"),
+            *("consistency", "fixmatch", "unimatch", "unimatch_v2", "cps", "mean_teacher", "freematch"),
             *("cct", "u2pl", "pseudoseg", "hlcon", "dst_cbc", "corrmatch"),
         ),
         "net": NETWORKS[1:],

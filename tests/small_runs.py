@@ -66,7 +66,7 @@ MEAN_TEACHER = (
 """A student whose method has two streams, two views and an average of its weights, under AdamW."""
 _SETTINGS = {
     **dict.fromkeys(("consistency", "unimatch", "unimatch_v2"), ("confidence_threshold=0.3",)),
-    **dict.fromkeys(("cps", "cct", "pseudoseg"), ()),
+    **dict.fromkeys(("freematch", "cps", "cct", "pseudoseg"), ()),
     "hlcon": ("discriminator_channels=4",),
     "corrmatch": ("threshold=0.3", "regions=8"),
     "dst_cbc": ("unlabelled_parts=1",),

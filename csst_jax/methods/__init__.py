@@ -5,6 +5,7 @@ METHODS = {
     "real_and_pseudo": "csst_jax.methods.real_and_pseudo:RealAndPseudo",
     "mean_teacher": "csst_jax.methods.mean_teacher:MeanTeacher",
     "consistency": "csst_jax.methods.consistency:Consistency",
+    "freematch": "csst_jax.methods.freematch:FreeMatch",
     "unimatch": "csst_jax.methods.unimatch:UniMatch",
     "unimatch_v2": "csst_jax.methods.unimatch_v2:UniMatchV2",
     "cps": "csst_jax.methods.cps:CrossPseudoSupervision",

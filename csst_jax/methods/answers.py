@@ -53,12 +53,14 @@ class Answers:
         return jnp.sum(self.confident, dtype=jnp.float32) / jnp.maximum(valid, 1.0)
 
 
-def answers(logits: Float[Array, "b h w c"], threshold: float, valid: Bool[Array, "b h w"]) -> Answers:
+def answers(
+    logits: Float[Array, "b h w c"], threshold: float | Float[Array, " c"], valid: Bool[Array, "b h w"]
+) -> Answers:
     """The labels that logits stand for; nothing is learned through them.
 
     Args:
       logits: of the crops as they are, before CutMix.
-      threshold: least probability of a confident label; 0 for all.
+      threshold: least probability of a confident label, of all classes or by class; 0 for all.
       valid: pixels of the image.
     """
     labels, confident = pseudo_labels(jax.lax.stop_gradient(logits), threshold)

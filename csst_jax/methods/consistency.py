@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from csst_jax.losses.heads import MAIN
 from csst_jax.methods.answers import answers, require_settings
@@ -49,6 +49,11 @@ class Consistency(Method):
             require_settings(self.confidence_threshold, weight=self.weight)
             require_probability("cutmix", self.cutmix)
 
+    def threshold(self, state: TrainState) -> float | Float[Array, " c"]:
+        """Least probability of a label that is learned, of all classes or by class."""
+        del state
+        return self.settings.confidence_threshold
+
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses, and `unlabelled` (see `Answers.loss`).
 
@@ -58,7 +63,7 @@ class Consistency(Method):
         network, settings = self.parts.network, self.settings
         labelled, unlabelled = (crops[stream.name] for stream in self.streams)
         weak = network.apply_eval(params, state.batch_stats, unlabelled.images[WEAK])["logits"]
-        made = answers(weak, settings.confidence_threshold, unlabelled.valid)
+        made = answers(weak, self.threshold(state), unlabelled.valid)
         confident, strong = made.share, unlabelled.images[STRONG]
         if settings.cutmix:
             inside = mix_boxes(unlabelled, settings.cutmix)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import MAIN, Loss
@@ -89,8 +89,11 @@ class MeanTeacher(AverageTeacher):
         return jnp.minimum(1.0, (step + 1) / jnp.float32(max(1, self.settings.ramp_up_steps)))
 
 
-def pseudo_labels(logits: Float[Array, "b h w c"], threshold: float) -> tuple[Array, Array]:
-    """The most probable class of each pixel, int32 "b h w", and whether its probability reaches the threshold, bool."""
+def pseudo_labels(
+    logits: Float[Array, "b h w c"], threshold: float | Float[Array, " c"]
+) -> tuple[Int[Array, "b h w"], Bool[Array, "b h w"]]:
+    """The most probable class of each pixel, int32, and whether its probability reaches the threshold (its class's)."""
     highest = jnp.max(logits, -1)
+    labels = jnp.argmax(logits, -1).astype(jnp.int32)
     probability = 1.0 / jnp.sum(jnp.exp(logits - highest[..., None]), -1)  # of the highest: its exponential is 1
-    return jnp.argmax(logits, -1).astype(jnp.int32), probability >= threshold
+    return labels, probability >= (threshold if isinstance(threshold, float | int) else threshold[labels])

@@ -18,6 +18,7 @@ from csst_jax.methods.consistency import Consistency
 from csst_jax.methods.corrmatch import CorrMatch
 from csst_jax.methods.cps import CrossPseudoSupervision
 from csst_jax.methods.dst_cbc import DynamicSelfTraining
+from csst_jax.methods.freematch import FreeMatch
 from csst_jax.methods.hlcon import HighAndLowConsistency
 from csst_jax.methods.pseudoseg import PseudoSeg
 from csst_jax.methods.u2pl import U2PL
@@ -34,6 +35,7 @@ from tests.train.conftest import toy_network
 THRESHOLD = 0.6
 SETTINGS = {
     Consistency: Consistency.Settings(THRESHOLD, weight=2.0, cutmix=0.7),
+    FreeMatch: FreeMatch.Settings(0.9, weight=2.0, cutmix=0.7),
     UniMatch: UniMatch.Settings(THRESHOLD, strong_weight=0.25, feature_weight=0.5, dropout=0.5, cutmix=0.7),
     UniMatchV2: UniMatchV2.Settings(0.9, THRESHOLD, strong_weight=0.5, cutmix=0.7),
     CrossPseudoSupervision: CrossPseudoSupervision.Settings(weight=5.0, cutmix=1.0),

@@ -62,6 +62,7 @@ def test_a_student_of_the_mean_teacher_needs_no_teacher_and_is_its_average(confi
     "name",
     [
         "consistency",
+        "freematch",
         pytest.param("unimatch", marks=pytest.mark.essential("a method of three views and perturbed features")),
         "unimatch_v2",
         "cps",
@@ -96,6 +97,7 @@ def test_a_method_of_one_stage_keeps_the_network_that_predicts_and_nothing_else(
     assert description.method == name
     losses = {
         "consistency": {"unlabelled"},
+        "freematch": {"unlabelled"},
         "unimatch": {"strong", "strong_2", "feature"},
         "unimatch_v2": {"strong", "strong_2"},
         "cps": {"cross", "second_main", "second_early", "second_cross"},

@@ -11,6 +11,7 @@ _BY_METHOD = {
         ),
         "drop_rate": ALL,
     },
+    "freematch": {"momentum": ALL, "weight": NEGATIVE, "cutmix": TOO_MUCH},
     "u2pl": {
         **dict.fromkeys(("weight", "contrast_weight"), NEGATIVE),
         **dict.fromkeys(("unreliable", "cutmix"), TOO_MUCH),

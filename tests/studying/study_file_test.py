@@ -14,7 +14,7 @@ from csst_jax.train.sharding import make_mesh
 from csst_jax.train.step import step_program
 from csst_jax.types import CsstError
 
-OURS = ["best_of_camvid", "cross_domain", "sampling_and_crops", "table1a", "table1b", "table3", "table4"]
+OURS = ["best_of_camvid", "cross_domain", "methods", "sampling_and_crops", "table1a", "table1b", "table3", "table4"]
 TRACED: set[tuple[str, ...]] = set()
 
 
