@@ -124,6 +124,7 @@ def phases(stage: ConfigDict, images: int) -> list[Phase]:
         stage.epochs,
         stage.samples_per_epoch or images,
         num_sizes=stage.schedule.num_sizes,
+        smallest_share=stage.schedule.smallest_share,
         stride=stage.schedule.stride,
         max_batch_factor=stage.schedule.max_batch_factor,
     )

@@ -43,8 +43,9 @@ def training() -> ConfigDict:
     # coarse2fine goes from the smallest crop to the full one, fine2coarse back. With +, the sizes change from epoch to
     # epoch and start over. constant keeps the full crop.
     c.schedule.kind = "coarse2fine+"
-    # Number of sizes, from half of crop_px to crop_px (six from 400 to 800: 1.69 times fewer pixels); -1 = chosen.
+    # Number of sizes, evenly spaced (six from 400 to 800 take 1.69 times fewer pixels); -1 = chosen.
     c.schedule.num_sizes = 6
+    c.schedule.smallest_share = 0.5  # side of the smallest crop as a share of crop_px
     c.schedule.stride = 32  # sizes other than the full one are multiples of this
     c.schedule.max_batch_factor = 4  # the batch grows to at most this times batch_size (paper: 16 to 64)
 

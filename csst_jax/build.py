@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -121,20 +122,12 @@ def phases(training: Training, num_images: int, device_mesh: jax.sharding.Mesh) 
     Raises:
       CsstError: the devices cannot share a batch, or an image's rows.
     """
-    c = training.crops
-    if c.epochs == 0:
+    if training.crops.epochs == 0:
         return []
-    return crops.phases(
-        c.kind,
-        c.crop_px,
-        c.batch_size,
-        c.epochs,
-        c.samples_per_epoch or num_images,
-        num_sizes=c.num_sizes,
-        stride=c.stride,
-        max_batch_factor=c.max_batch_factor,
-        batch_unit=batch_unit(training, device_mesh),
-    )
+    keys = dataclasses.asdict(training.crops)
+    samples, batch = keys.pop("samples_per_epoch") or num_images, keys.pop("batch_size")
+    unit = batch_unit(training, device_mesh)
+    return crops.phases(samples_per_epoch=samples, global_batch=batch, batch_unit=unit, **keys)
 
 
 def batch_unit(training: Training, device_mesh: jax.sharding.Mesh) -> int:

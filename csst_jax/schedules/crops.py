@@ -19,14 +19,15 @@ def phases(
     samples_per_epoch: int,
     *,
     num_sizes: int = 6,
+    smallest_share: float = 0.5,
     stride: int = 32,
     max_batch_factor: int | float = 4,
     batch_unit: int = 1,
 ) -> list[Phase]:
     """One phase for each epoch.
 
-    The sizes are evenly spaced from half of crop_px to crop_px. The full size stays as given (769 suits networks with
-    align_corners), the others are rounded to a multiple of the stride, ties to the even multiple, and sizes that
+    The sizes are evenly spaced from smallest_share * crop_px to crop_px. The full size stays as given (769 suits networks
+    with align_corners), the others are rounded to a multiple of the stride, ties to the even multiple, and sizes that
     coincide are merged. With fewer epochs than sizes, only as many sizes as there are epochs are used, evenly spaced
     again, the full one among them. The batch grows as the crop's area shrinks (paper §4.2: 16 to 64), so that pixels
     per step stay about constant. An epoch has as many whole batches as it takes to hold samples_per_epoch samples:
@@ -39,12 +40,14 @@ def phases(
       epochs: number of epochs, at least 1.
       samples_per_epoch: crops per epoch, at least 1.
       num_sizes: number of crop sizes (paper: 6 from 400 to 800).
+      smallest_share: side of the smallest crop as a share of crop_px, above 0 and at most 1.
       stride: the network's output stride, in pixels.
       max_batch_factor: no batch is larger than this times global_batch.
       batch_unit: every batch is a multiple of it: devices that share a batch, times micro-batches of a step.
 
     Raises:
-      CsstError: unknown kind, a number below 1, or global_batch is not divisible by batch_unit.
+      CsstError: unknown kind, a number below 1, smallest_share out of range, or global_batch is not divisible by
+        batch_unit.
     """
     if kind not in KINDS:
         raise CsstError(f"unknown crop schedule {kind!r}; known are {', '.join(KINDS)}.")
@@ -60,12 +63,14 @@ def phases(
     }.items():
         if value < 1:
             raise CsstError(f"crop schedule: {name} is {value}; it must be at least 1.")
+    if not 0 < smallest_share <= 1:
+        raise CsstError(f"crop schedule: smallest_share is {smallest_share}; give a number above 0, up to 1.")
     if global_batch % batch_unit:
         raise CsstError(
             f"a global batch of {global_batch} is not divisible by {batch_unit}, the devices that share a batch times "
             f"the micro-batches of a step; make it a multiple of {batch_unit}."
         )
-    sizes = [crop_px] if kind == "constant" else _sizes(crop_px, min(num_sizes, epochs), stride)
+    sizes = [crop_px] if kind == "constant" else _sizes(crop_px, min(num_sizes, epochs), smallest_share, stride)
     if kind.startswith("fine2coarse"):
         sizes.reverse()
     result = []
@@ -77,11 +82,11 @@ def phases(
     return result
 
 
-def _sizes(crop_px: int, num_sizes: int, stride: int) -> list[int]:
+def _sizes(crop_px: int, num_sizes: int, smallest_share: float, stride: int) -> list[int]:
     """Distinct sizes from small to full."""
     sizes = {crop_px}
     for i in range(num_sizes - 1):
-        size = crop_px / 2 * (1 + i / (num_sizes - 1))
+        size = crop_px * (smallest_share + (1 - smallest_share) * i / (num_sizes - 1))
         # A crop smaller than the full size may round up past it: then it is the full size.
         sizes.add(min(max(round(size / stride), 1) * stride, crop_px))
     return sorted(sizes)

@@ -60,6 +60,7 @@ TRAINING: dict[str, Kind] = {
     "accumulate": whole(1),
     "schedule.kind": OneOf(KINDS),
     "schedule.num_sizes": _open(1),
+    "schedule.smallest_share": Number(0, 1, above=True),
     "schedule.stride": whole(1),
     "schedule.max_batch_factor": Number(1),
     "lr.base": POSITIVE,

@@ -81,6 +81,7 @@ class CropSchedule:
     crop_px: int
     batch_size: int
     num_sizes: int
+    smallest_share: float
     stride: int
     max_batch_factor: float
 

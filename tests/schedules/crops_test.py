@@ -42,6 +42,15 @@ def test_kinds():
     assert sizes("fine2coarse+", *args, **kwargs) == [128, 107, 85, 64] * 2
 
 
+def test_the_smallest_crop_is_a_share_of_the_full_one():
+    assert sizes("coarse2fine", 224, 8, 6, 100, smallest_share=0.75, stride=1) == [168, 179, 190, 202, 213, 224]
+    assert sizes("coarse2fine", 224, 8, 6, 100, smallest_share=0.75) == [160, 160, 192, 192, 224, 224]
+    assert sizes("coarse2fine", 224, 8, 2, 100, smallest_share=1.0) == [224, 224]
+    for share in (0.0, 1.5):
+        with pytest.raises(CsstError, match="smallest_share is"):
+            sizes("coarse2fine", 224, 8, 2, 100, smallest_share=share)
+
+
 def test_epochs_that_do_not_divide_into_blocks():
     assert sizes("coarse2fine", 128, 4, 7, 100, num_sizes=3, stride=32) == [64, 64, 64, 96, 96, 128, 128]
     assert sizes("coarse2fine+", 128, 4, 7, 100, num_sizes=3, stride=32) == [64, 96, 128, 64, 96, 128, 64]

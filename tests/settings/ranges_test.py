@@ -45,6 +45,7 @@ TRAINING = {
     "accumulate": COUNT,
     "schedule.kind": NAME,
     "schedule.num_sizes": OPEN_COUNT,
+    "schedule.smallest_share": (0.0, 1.1, NAN),
     "schedule.stride": COUNT,
     "schedule.max_batch_factor": (0, 0.5, NAN),
     "snapshots": SIZE,

@@ -33,7 +33,7 @@ def test_every_run_of_our_studies_has_sound_settings(name, tmp_path):
 
 def test_ours_are_those_of_the_paper():
     assert study_file.names() == OURS
-    assert [arm.name for arm in study_file.load("table4").arms] == list(KINDS)
+    assert [arm.name for arm in study_file.load("table4").arms][: len(KINDS)] == list(KINDS)
 
 
 @pytest.mark.slow
