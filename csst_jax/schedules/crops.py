@@ -26,12 +26,12 @@ def phases(
 ) -> list[Phase]:
     """One phase for each epoch.
 
-    The sizes are evenly spaced from smallest_share * crop_px to crop_px. The full size stays as given (769 suits
-    networks with align_corners), the others are rounded to a multiple of the stride, ties to the even multiple, and sizes that
-    coincide are merged. With fewer epochs than sizes, only as many sizes as there are epochs are used, evenly spaced
-    again, the full one among them. The batch grows as the crop's area shrinks (paper §4.2: 16 to 64), so that pixels
-    per step stay about constant. An epoch has as many whole batches as it takes to hold samples_per_epoch samples:
-    at least one, and steps * global_batch may exceed samples_per_epoch by less than one batch.
+    The sizes are evenly spaced from smallest_share * crop_px to crop_px. The full size stays as given: 769 suits
+    networks with align_corners. The others are rounded to a multiple of the stride, ties to the even multiple. Sizes
+    that coincide are merged. With fewer epochs than sizes, only as many sizes as there are epochs are used, evenly
+    spaced again, the full one among them. The batch grows as the crop's area shrinks (paper §4.2: 16 to 64), so that
+    pixels per step stay about constant. An epoch has as many whole batches as it takes to hold samples_per_epoch
+    samples. It has at least one, and exceeds samples_per_epoch by less than one batch.
 
     Args:
       kind: one of KINDS.
