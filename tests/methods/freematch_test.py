@@ -17,6 +17,7 @@ OWN = {"confidence": jnp.float32(0.7), "shares": jnp.asarray([0.2, 0.5, 0.3], jn
 THRESHOLDS = 0.7 * np.array([0.4, 1.0, 0.6])
 
 
+@pytest.mark.slow
 def test_each_class_has_a_threshold_of_its_own():
     found, ours, _ = objective_of(FreeMatch, OWN)
     inside = boxes(ours.crops, FreeMatch)
