@@ -40,7 +40,7 @@ def test_bad_lists_say_what_is_wrong(data, tmp_path):
         select(data, "train", str(ids))
     ids.write_text("image00\nimage05\nimage06\n")  # without masks
     with pytest.raises(
-        CsstError, match=r"ids.txt: 2 ids are no labelled images of split 'train' in .*image05, image06\."
+        CsstError, match=r"ids.txt: 2 ids are not labelled images of split 'train' in .*image05, image06\."
     ):
         select(data, "train", str(ids))
     ids.write_text("image00\nimage99\nanother\n")

@@ -72,7 +72,7 @@ def test_a_file_that_does_not_agree_is_not_left(tmp_path, exported):
     path = tmp_path / "net.onnx"
     path.write_bytes(b"earlier")
     with pytest.raises(
-        CsstError, match=r"something else than csst_jax: 100.* at most 0\. No file was written.*--tolerance may do"
+        CsstError, match=r"other values than csst_jax: 100.* at most 0\. No file was written.*larger --tolerance"
     ):
         onnx_file.write(path, exported, 0.0)
     assert path.read_bytes() == b"earlier" and list(tmp_path.iterdir()) == [path]
