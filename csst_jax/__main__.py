@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Prepare images": {
-        "prepare": ("data_prep.folder", "your own images, and masks for some of them"),
+        "prepare": ("data_prep.folder", "your own images, and the masks of some of them"),
         "annotations": (
             "data_prep.annotations",
             "masks from exports of COCO, CVAT, LabelMe, Label Studio, Roboflow",
@@ -33,10 +33,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "sampling": ("data_prep.inspect_sampling", "draw what a training epoch would see"),
         "splits": ("data_prep.splits", "draw lists of the training images that keep their masks"),
         "shots": ("data_prep.shots", "draw lists of a few masks, 1 to 10"),
-        "reindex": ("data_prep.reindex", "make a data set's centroid index again"),
+        "reindex": ("data_prep.reindex", "make the centroid index of a data set again"),
     },
     "Train": {
-        "train": ("csst_jax.main", "teacher, pseudo labels, student, scores and report; again, it continues a run"),
+        "train": ("csst_jax.main", "train teacher and student, score both, write a report; or continue a run"),
         "status": ("csst_jax.status", "how far a run is: done, running, stopped or silent, and since when"),
         "compare": ("csst_jax.compare", "several methods at equal steps, with seeds: a table and a chart"),
         "study": ("csst_jax.study", "a grid of settings and seeds from a file: tables and a chart"),
