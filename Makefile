@@ -29,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo 'make install    .venv with csst_jax and the command csst in it'
-	@echo 'make demo       the whole pipeline on made-up street scenes: teacher, pseudo labels, student (SEED=1 for another seed)'
+	@echo 'make demo       the whole pipeline on generated street scenes: teacher, pseudo labels, student (SEED=1 for another seed)'
 	@echo 'make test       linters, all fast tests, and of every capability one test from end to end'
 	@echo 'make test-fast  the tests that take no more than a few seconds each'
 	@echo 'make test-all   the tests that make test leaves out'

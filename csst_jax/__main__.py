@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Prepare images": {
-        "prepare": ("data_prep.folder", "your own images, and masks for some of them"),
+        "prepare": ("data_prep.folder", "your own images, and the masks of some of them"),
         "annotations": (
             "data_prep.annotations",
-            "masks from COCO, CVAT, LabelMe, Label Studio, Roboflow",
+            "masks from exports of COCO, CVAT, LabelMe, Label Studio, Roboflow",
         ),
-        "prepare demo": ("data_prep.synthetic", "made-up street scenes, to try everything with"),
+        "prepare demo": ("data_prep.synthetic", "generated street scenes, to try csst_jax with"),
         "prepare camvid": ("data_prep.camvid", "CamVid"),
         "prepare cityscapes": ("data_prep.cityscapes", "Cityscapes"),
         "prepare voc2012": ("data_prep.voc2012", "PASCAL VOC 2012"),
@@ -33,27 +33,27 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "sampling": ("data_prep.inspect_sampling", "draw what a training epoch would see"),
         "splits": ("data_prep.splits", "draw lists of the training images that keep their masks"),
         "shots": ("data_prep.shots", "draw lists of a few masks, 1 to 10"),
-        "reindex": ("data_prep.reindex", "make a data set's centroid index again"),
+        "reindex": ("data_prep.reindex", "make the centroid index of a data set again"),
     },
     "Train": {
-        "train": ("csst_jax.main", "teacher, pseudo labels, student, scores and report; the same command goes on"),
+        "train": ("csst_jax.main", "train teacher and student, score both, write a report; or continue a run"),
         "status": ("csst_jax.status", "how far a run is: done, running, stopped or silent, and since when"),
         "compare": ("csst_jax.compare", "several methods at equal steps, with seeds: a table and a chart"),
         "study": ("csst_jax.study", "a grid of settings and seeds from a file: tables and a chart"),
-        "plan": ("csst_jax.plan", "what a run needs on devices that are not there, by compiling for them"),
+        "plan": ("csst_jax.plan", "memory that a run needs, here or on a TPU slice that you do not have yet"),
     },
-    "Use and judge": {
-        "predict": ("csst_jax.predict", "your own photos and videos through a trained network"),
+    "Use and score": {
+        "predict": ("csst_jax.predict", "predict your own photos and videos with a trained network"),
         "serve": ("csst_jax.serve", "a page in your browser to try one or two networks on your photos"),
-        "suggest": ("csst_jax.suggest", "the unlabelled images whose masks would help a run most"),
+        "suggest": ("csst_jax.suggest", "images to label next: those of which the networks are least sure"),
         "evaluate": ("csst_jax.evaluate", "score networks on a split, compare runs, write predictions or a submission"),
         "report": ("csst_jax.report", "write the report of a run again, or compare several runs"),
         "check-submission": ("csst_jax.check_submission", "check a file for a test server before you upload it"),
     },
     "Networks and weights": {
         "models": ("csst_jax.models", "list the networks, their sizes and whose weights they take"),
-        "import-weights": ("csst_jax.import_weights", "make a published checkpoint a file to start from"),
-        "export": ("csst_jax.export", "write a network as ONNX or StableHLO"),
+        "import-weights": ("csst_jax.import_weights", "convert a published checkpoint to a file to start from"),
+        "export": ("csst_jax.export", "write a network as ONNX, SavedModel, StableHLO or PyTorch weights"),
         "export-weights": ("csst_jax.export_weights", "write weights for another code base"),
     },
 }
@@ -104,7 +104,7 @@ def listing() -> str:
     column = max(map(len, COMMANDS))
     parts = [
         "usage: csst COMMAND [flags], or python -m csst_jax COMMAND [flags]\n"
-        "       csst COMMAND --help tells a command's flags; --helpfull tells all keys of --config as well"
+        "       csst COMMAND --help shows a command's flags; --helpfull shows all keys of --config as well"
     ]
     for title, group in GROUPS.items():
         parts.append("\n".join([f"{title}:", *(f"  {words:{column}}  {line}" for words, (_, line) in group.items())]))

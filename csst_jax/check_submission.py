@@ -42,13 +42,14 @@ def check_submission(archive: str, name: str, data_dir: str, split: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.check_submission", description="Refuses what a test server would refuse or score zero."
+        prog="python -m csst_jax.check_submission",
+        description="Checks a file for a test server: refuses what the server would refuse or score near zero.",
     )
     parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
-    parser.add_argument("archive", help="the file to be uploaded")
+    parser.add_argument("archive", help="the file that you want to upload")
     parser.add_argument("--format", required=True, help="cityscapes, voc_comp5, voc_comp6, bdd100k or mapillary")
     parser.add_argument("--data_dir", required=True, help="the prepared data set")
-    parser.add_argument("--split", default="test", help="whose images the server scores")
+    parser.add_argument("--split", default="test", help="split that the server scores (default test)")
     a = parser.parse_args(arguments)
     try:
         count = check_submission(a.archive, a.format, a.data_dir, a.split)

@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m csst_jax.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", required=True, help="as for csst_jax.main; --config.KEY=VALUE holds for all runs")
-    parser.add_argument("--methods", type=flags.words, required=True, help=f"of {', '.join(flags.known_methods())}")
+    parser.add_argument(
+        "--methods", type=flags.words, required=True, help=f"separated by commas: {', '.join(flags.known_methods())}"
+    )
     parser.add_argument("--seeds", type=flags.seeds, default=(0, 1, 2), help="0,1,2 by default")
     flags.add_flags(parser)
     given, overrides = command_line.parse_own(parser, arguments)

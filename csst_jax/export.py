@@ -111,13 +111,13 @@ def _check(format: str, out: str, size: str | None, target: str | None, toleranc
         raise CsstError(f"--out={out}: a file of format {format} must end in {' or '.join(endings)}.")
     if format == "pytorch":
         if target not in TARGETS:
-            raise CsstError(f"--format=pytorch needs --target, whose code is to load it: {' or '.join(TARGETS)}.")
+            raise CsstError(f"--format=pytorch needs --target, the code that will load it: {' or '.join(TARGETS)}.")
         if size is not None or changed:
-            raise CsstError("--format=pytorch writes weights alone: leave out --size, --preprocess and --argmax.")
+            raise CsstError("--format=pytorch writes only weights: leave out --size, --preprocess and --argmax.")
     elif target is not None:
         raise CsstError(f"--target={target} is for --format=pytorch; leave it out.")
     elif size is None:
-        raise CsstError(f"--format={format} is of one size of images: give --size=HEIGHTxWIDTH, such as 512x1024.")
+        raise CsstError(f"--format={format} needs the size of the images: give --size=HEIGHTxWIDTH, such as 512x1024.")
     if tolerance is not None and format not in ("onnx", "savedmodel"):
         raise CsstError(f"--tolerance={tolerance:g} is for --format=onnx or savedmodel; leave it out.")
 
@@ -136,16 +136,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", required=True, help="a file of csst_jax, a finished stage or a workdir")
-    parser.add_argument("--format", required=True, help=f"of the file: {', '.join(FORMATS)}")
+    parser.add_argument("--format", required=True, help=f"{', '.join(FORMATS)}")
     parser.add_argument(
-        "--out", required=True, help="what to write: .onnx, .stablehlo, .savedmodel, .pth or .safetensors"
+        "--out", required=True, help="file or directory to write: .onnx, .stablehlo, .savedmodel, .pth or .safetensors"
     )
-    parser.add_argument("--size", metavar="HxW", help="height and width of the images, of which any number is taken at "
-                        "once; needed by all formats but pytorch")  # fmt: skip
+    parser.add_argument("--size", metavar="HxW", help="height and width of the images; needed by all formats but "
+                        "pytorch. Any number of images goes in at once")  # fmt: skip
     parser.add_argument("--preprocess", action="store_true", help="take uint8 RGB images and prepare them in the graph")
-    parser.add_argument("--argmax", action="store_true", help="give numbers of classes in place of logits")
-    parser.add_argument("--target", help=f"whose code is to load the weights, for pytorch: {', '.join(TARGETS)}")
-    parser.add_argument("--tolerance", type=float, help="by how much the other program's logits may differ; "
+    parser.add_argument("--argmax", action="store_true", help="return class numbers instead of logits")
+    parser.add_argument("--target", help=f"for pytorch, the code that will load the weights: {', '.join(TARGETS)}")
+    parser.add_argument("--tolerance", type=float, help="how much the other program's logits may differ; "
                         "default: 0.001, or 0.00001 of the largest if that is more")  # fmt: skip
     parser.add_argument("--int8", metavar="DATA", help="8-bit integers, for onnx: a prepared data set, whose training "
                         "images give their ranges and whose validation images are scored")  # fmt: skip

@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--target", help=f"whose code is to load the file: {', '.join(TARGETS)}")
+    target.add_argument("--target", help=f"the code that will load the file: {', '.join(TARGETS)}")
     target.add_argument("--source", dest="target", help="what --target was called in earlier versions")
     parser.add_argument("--weights", required=True, help="a file of csst_jax, a finished stage or a workdir")
     parser.add_argument("--out", required=True, help="file to write, .pth or .safetensors")

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m csst_jax.import_weights", description="Writes a published checkpoint as a file of csst_jax."
     )
     parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
-    parser.add_argument("--source", required=True, help=f"whose checkpoint it is: {', '.join(catalogue.SOURCES)}")
+    parser.add_argument("--source", required=True, help=f"code base of the checkpoint: {', '.join(catalogue.SOURCES)}")
     parser.add_argument("--checkpoint", help="file to read: .safetensors, .pth or .pt; may be left out where an "
                         f"installed package holds it: {', '.join(PACKAGES)}")  # fmt: skip
     parser.add_argument("--network", required=True, help="name in the zoo (python -m csst_jax.models)")

@@ -1,4 +1,11 @@
-"""`python -m csst_jax.main --config=FILE --workdir=DIR [--config.KEY=VALUE …]`: the whole pipeline."""
+"""`python -m csst_jax.main --config=FILE --workdir=DIR [--config.KEY=VALUE …]`: the whole pipeline.
+
+Trains a teacher, labels the images without masks, trains a student, scores both, and writes a report into --workdir.
+The same command continues a run that was stopped. For your own images, after `csst prepare`:
+
+  csst train --config=folder --config.data.dir=data/mine --workdir=runs/mine
+
+"""
 
 from __future__ import annotations
 
@@ -15,7 +22,7 @@ from csst_jax.types import CsstError
 
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Directory for checkpoints, pseudo labels and results, or gs://BUCKET/…", required=True
+    "workdir", None, "Directory for checkpoints, pseudo labels, results and report, or gs://BUCKET/…", required=True
 )
 
 

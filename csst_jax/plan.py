@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _CONFIG = command_line.define_config()
 _TOPOLOGY = flags.DEFINE_string("topology", "local", "v5e:4x4, v4:2x2x4, …; local = this machine's devices.")
 _LARGEST = flags.DEFINE_bool("largest_batch", False, "Search the largest batch of programs that fit, too (slow).")
-_JSON = flags.DEFINE_bool("json", False, "One last line of JSON.")
+_JSON = flags.DEFINE_bool("json", False, "Print JSON as the last line.")
 _DATA: tuple[flags.FlagHolder[Any], ...] = (
     flags.DEFINE_integer("num_labelled", None, lower_bound=1, help="Labelled training images, without data.dir."),
     flags.DEFINE_integer("num_unlabelled", None, lower_bound=0, help="Unlabelled training images, without data.dir."),
@@ -148,8 +148,8 @@ def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
     if data.dir and (storage.is_remote(data.dir) or pathlib.Path(data.dir).expanduser().exists()):
         if given:
             raise CsstError(
-                f"data.dir={data.dir} says what --{next(iter(given))} is for: leave the flag out, "
-                "or set --config.data.dir= to plan without the data."
+                f"--{next(iter(given))}: data.dir={data.dir} gives this number. Leave the flag out, or set "
+                "--config.data.dir= to plan without the data."
             )
         opened = data.open()
         pool, validation = data.training(opened), data.validation(opened)
@@ -159,7 +159,7 @@ def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
         return DataSize(*counts, len(opened.description.classes), largest)
     missing = [f"--{flag.name}" for flag in _DATA if flag.name not in given]
     if missing:
-        where = f"data.dir={data.dir} is not there" if data.dir else "data.dir is empty"
+        where = f"data.dir={data.dir} does not exist" if data.dir else "data.dir is empty"
         raise CsstError(f"{where}: set --config.data.dir to a prepared data set, or give {', '.join(missing)}.")
     size = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", given["image_size"])
     if size is None:

@@ -1,13 +1,13 @@
 """Predicts your own images: `python -m csst_jax.predict --checkpoint=runs/mine --input=photos --output=predicted`.
 
-The checkpoint is a workdir, whose student is meant, the directory of a finished stage, or a file of weights. Inputs are
-images (PNG, JPEG, TIFF, WebP, BMP; of any size; turned upright as EXIF says), videos (with PyAV), folders, whose
-sub-folders count, and patterns in quotation marks ("photos/**/*.jpg"). No masks and no data set are needed.
+The checkpoint is a workdir (it stands for its student), the directory of a finished stage, or a file of weights. Inputs
+are images (PNG, JPEG, TIFF, WebP, BMP; any size; turned upright as EXIF says), videos (with PyAV), folders with their
+sub-folders, and patterns in quotation marks ("photos/**/*.jpg"). No masks and no data set are needed.
 
-What --write names goes into folders of these names in --output: overlay (the photo under the classes' colours), mask
-(indexed PNG in the classes' colours), classes (grey PNG of class numbers), confidence (grey PNG, 255 for certain).
-images.jsonl has a line for each image, with the area of each class; legend.png shows the colours; prediction.json says
-what predicted. The same command again goes on where it was stopped. The exit status is 1 if an image was not predicted.
+Each kind that --write names is a folder in --output: overlay (the classes' colours over the photo), mask (indexed PNG
+in the classes' colours), classes (grey PNG of class numbers), confidence (grey PNG, 255 for certain). images.jsonl has
+a line for each image, with the area of each class; legend.png shows the colours; prediction.json has the settings. The
+same command continues if it was stopped. The exit status is 1 if an image was not predicted.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _predict(flags: argparse.Namespace) -> int:
     photos = inputs.find_photos(flags.input, written.owned(output), problems)
     network = Loaded(flags.checkpoint)
     if not (network.classes and network.palette):
-        print(f"{flags.checkpoint} does not know its classes: numbers are their names, and colours are chosen here")
+        print(f"{flags.checkpoint} does not name its classes: their numbers stand for names, and colours are made up")
     record = written.Written(output, wanted, written.request(network, averaging), flags.overwrite)
     left = record.left(photos)
     if len(left) < len(photos):
@@ -104,17 +104,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", required=True, help="directory to write to")
     parser.add_argument(
-        "--write", default="overlay,mask", help="of overlay, mask, classes, confidence (default overlay,mask)"
+        "--write", default="overlay,mask", help="some of overlay, mask, classes, confidence (default overlay,mask)"
     )
     parser.add_argument(
-        "--scales", type=_numbers, default=(1.0,), help="probabilities are averaged over these magnifications: 0.5,1,2"
+        "--scales", type=_numbers, default=(1.0,), help="average probabilities over scales: 0.5,1,2 (default 1)"
     )
-    parser.add_argument("--flip", action="store_true", help="and over the mirrored image")
+    parser.add_argument("--flip", action="store_true", help="average over the mirrored image as well")
     parser.add_argument(
         "--window_px",
         type=int,
         default=0,
-        help="side of overlapping windows, for images that the memory does not hold; 0 = whole images",
+        help="side of overlapping windows, for images that do not fit the memory; 0 = whole images (default)",
     )
     parser.add_argument(
         "--window_overlap", type=float, default=1 / 3, help="share of a window that its neighbour sees (default 1/3)"
@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         default=32,
         help="sides are padded to multiples of this, so that fewer programs are compiled; 1 = not at all (default 32)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="predict all again, in place of what is in --output")
+    parser.add_argument("--overwrite", action="store_true", help="predict all images again and replace the outputs")
     parser.add_argument(
         "--compilation_cache_dir", default="~/.cache/csst_jax", help="where compiled programs are kept; empty = nowhere"
     )

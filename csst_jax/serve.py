@@ -1,6 +1,6 @@
 """A page in your browser to try networks on your photos: `python -m csst_jax.serve --checkpoint=runs/mine`.
 
-The checkpoint is a workdir, whose student is meant, the directory of a finished stage, or a file of weights. Two of
+The checkpoint is a workdir (it stands for its student), the directory of a finished stage, or a file of weights. Two of
 them, with a comma between, are compared: `--checkpoint=runs/mine/teacher,runs/mine/student`. Drop a photo on the page;
 it shows the classes, their shares, and where two networks differ.
 
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="a workdir, a finished stage or a file of weights; two, with a comma, to compare them",
     )
-    parser.add_argument("--port", type=int, default=8008, help="0 for any that is free (default 8008)")
+    parser.add_argument("--port", type=int, default=8008, help="0 takes any free port (default 8008)")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default 127.0.0.1: this machine alone)")
     parser.add_argument("--max_upload_mb", type=float, default=30, help="largest file, in MB (default 30)")
     parser.add_argument("--max_megapixels", type=float, default=50, help="largest picture (default 50)")
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--window_px",
         type=int,
         default=0,
-        help="side of overlapping windows, for photos that the memory does not hold; 0 = whole photos",
+        help="side of overlapping windows, for photos that do not fit the memory; 0 = whole photos (default)",
     )
     parser.add_argument(
         "--compilation_cache_dir", default="~/.cache/csst_jax", help="where compiled programs are kept; empty = nowhere"

@@ -139,7 +139,7 @@ def words(found: dict[str, Any]) -> str:
         "finished": "finished",
         "running": "running",
         "silent": "running, but silent: it may hang",
-        "stopped": "not running; the same command goes on where it stopped",
+        "stopped": "stopped; the same command continues it",
     }
     head = f"{found['workdir']}: {said[found['state']]}"
     head += f", since {_clock(found['since'])}" if found["since"] else ""

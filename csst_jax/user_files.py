@@ -88,7 +88,7 @@ def read_text(path: str | os.PathLike[str], content: str) -> str:
         ) from error
     if "\0" in text:
         raise CsstError(
-            f"{shown(path)}: unreadable text: it holds zero bytes, so it is no text, or UTF-16 without its mark. Give "
+            f"{shown(path)}: unreadable text: it holds zero bytes, so it is not text, or UTF-16 without its mark. Give "
             f"a text file in UTF-8 with {content}."
         )
     return text

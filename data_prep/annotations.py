@@ -76,7 +76,10 @@ def _arguments() -> argparse.ArgumentParser:
         help="what pixels outside all shapes are (default background)",
     )
     arguments.add_argument(
-        "--overlaps", choices=("smaller", "later"), default="smaller", help="which shape counts (default smaller)"
+        "--overlaps",
+        choices=("smaller", "later"),
+        default="smaller",
+        help="which shape counts in overlaps (default smaller)",
     )
     arguments.add_argument(
         "--empty",
@@ -86,9 +89,9 @@ def _arguments() -> argparse.ArgumentParser:
     )
     arguments.add_argument("--boxes", action="store_true", help="fill rectangles, too; without it they are left out")
     arguments.add_argument(
-        "--void", default="__ignore__", help="labels with commas whose pixels are not counted (default __ignore__)"
+        "--void", default="__ignore__", help="labels whose pixels are void, separated by commas (default __ignore__)"
     )
-    arguments.add_argument("--overwrite", action="store_true", help="write over masks that differ")
+    arguments.add_argument("--overwrite", action="store_true", help="replace masks that differ")
     return arguments
 
 

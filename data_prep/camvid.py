@@ -122,7 +122,7 @@ def read(source_dir: pathlib.Path, problems: Problems) -> raw.RawDataSet:
             if split := original_split(path.stem):
                 splits[split].append(raw.RawPair(path.stem, path, mask))
             else:
-                problems.add(f"{path}: no frame of CamVid's, so of no split; remove it, or use data_prep.folder.")
+                problems.add(f"{path}: not a frame of CamVid, so in no split; remove it, or use data_prep.folder.")
         return raw.RawDataSet(CAMVID_FULL, ORIGINAL, splits)
     there = [split for split in _OPTIONAL_SPLITS if (source_dir / f"{split}.txt").is_file()]
     splits = {split: list_pairs(source_dir, split, problems) for split in (*_REQUIRED_SPLITS, *there)}

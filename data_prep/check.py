@@ -1,10 +1,10 @@
-"""The doctor of a prepared data set: what is in it, class by class, and what is wrong with it.
+"""Checks a prepared data set: what is in it, class by class, and what is wrong with it.
 
-Decodes every image and label. Says what is damaged or does not fit together, which values are no class, which images
-are in two splits, which classes never occur; counts pixels, images and components of each class; suggests a minimum
-component area; and draws a contact sheet for you to look at. With --config the labelled images are those of that run
-(data.labelled_ids), and its crops and minimum areas are looked at, too. Exits with 1 where training would go wrong.
-What is wrong with raw files is told while they are prepared (data_prep.folder and its like).
+Decodes every image and label. Says what is damaged or does not fit together, which values are not classes, which images
+are in two splits, which classes never occur. Counts pixels, images and components of each class, and suggests a minimum
+component area. Draws a contact sheet for you to look at. With --config the labelled images are those of that run
+(data.labelled_ids), and its crops and minimum areas are checked, too. Exits with status 1 if training would go wrong.
+Raw files are checked while they are prepared (data_prep.folder and the other commands).
 
   python -m data_prep.check --data_dir=DIR
   python -m data_prep.check --config=FILE [--config.KEY=VALUE ...]
@@ -230,7 +230,7 @@ def _arguments() -> argparse.ArgumentParser:
     arguments = cli.parser(__doc__)
     arguments.add_argument("--data_dir", type=cli.path, help="directory of the prepared data set")
     arguments.add_argument(
-        "--config", help="configuration of a run, instead; keys are overridden as --config.KEY=VALUE"
+        "--config", help="configuration of a run, instead of --data_dir; --config.KEY=VALUE overrides a key"
     )
     arguments.add_argument(
         "--contact_sheet", type=cli.path, help="PNG to write (default: contact_sheet.png in the data set)"

@@ -67,7 +67,7 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
     by_value += [(value, IGNORE_LABEL) for value in (*of_file, *(value for value in void if value not in of_file))]
     for value, _ in by_value:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _VALUES:
-            raise CsstError(f"{where}: mask value {value!r} is no whole number from 0 to {_VALUES - 1}.")
+            raise CsstError(f"{where}: mask value {value!r} is not a whole number from 0 to {_VALUES - 1}.")
     for kind, table in (("colour", by_colour), ("mask value", by_value)):
         _refuse_twice(where, kind, [key for key, _ in table])
     palette = tuple(own[0] for own in colours if own) or distinct_palette(len(names))

@@ -36,9 +36,7 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
         )
         sys.exit(2)
     except KeyboardInterrupt:
-        print(
-            "interrupted; nothing is half done. Run the same command again: it keeps what is finished.", file=sys.stderr
-        )
+        print("interrupted. Run the same command again: it keeps what is finished.", file=sys.stderr)
         sys.exit(130)
 
 
@@ -95,7 +93,7 @@ def dataset_parser(module_doc: str | None, source_help: str) -> argparse.Argumen
 
 def add_files_arguments(arguments: argparse.ArgumentParser) -> None:
     """Adds the flags that `prepare` reads."""
-    arguments.add_argument("--splits", default="", help="comma-separated, of those there are (default: all)")
+    arguments.add_argument("--splits", default="", help="splits to prepare, separated by commas (default: all)")
     add_output_arguments(arguments)
 
 

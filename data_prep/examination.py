@@ -80,7 +80,7 @@ def examine(stored: Stored, num_classes: int) -> Examined:
     if image is not None and (image == image[0, 0]).all():
         warnings.append(f"every pixel of the image is {tuple(image[0, 0].tolist())}; is it the right file?")
     elif image is not None and (few := Image.fromarray(image).getcolors(FEW_COLOURS)):
-        warnings.append(f"the image has {len(few)} colours alone; is it a mask, or a picture of one?")
+        warnings.append(f"the image has only {len(few)} colours; is it a mask, or a picture of one?")
     return Examined(
         stored.id,
         None if image is None else (image.shape[0], image.shape[1]),

@@ -47,22 +47,24 @@ def _arguments() -> argparse.ArgumentParser:
     arguments.add_argument("--images", type=cli.path, required=True, help="directory of images")
     arguments.add_argument("--masks", type=cli.path, required=True, help="directory of masks for some of them")
     arguments.add_argument(
-        "--mask_suffix", default="", help="what names of masks have behind the name of the image, for instance _mask"
+        "--mask_suffix", default="", help="what the name of a mask has after the name of its image, such as _mask"
     )
     arguments.add_argument("--unlabelled", type=cli.path, help="directory of more images, which have no masks")
-    arguments.add_argument("--classes", required=True, help="names with commas, or a YAML or JSON file")
+    arguments.add_argument("--classes", required=True, help="names, separated by commas, or a YAML or JSON file")
     arguments.add_argument("--name", required=True, help="name of the data set")
     arguments.add_argument(
-        "--void", type=int, nargs="*", default=[], help="mask values to ignore, beside 255 and those of the file"
+        "--void", type=int, nargs="*", default=[], help="mask values that are void, beside 255 and the file's: 11 12"
     )
-    arguments.add_argument("--val_fraction", type=float, default=0.2, help="share of the labelled images (default 0.2)")
+    arguments.add_argument(
+        "--val_fraction", type=float, default=0.2, help="share of the masks that validate (default 0.2)"
+    )
     arguments.add_argument("--seed", type=int, default=0, help="of the hash that chooses validation images (default 0)")
-    arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, in place of the hash")
+    arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, one a line, instead of the hash")
     arguments.add_argument(
         "--split_of", type=cli.path, help="a prepared data set of the same images, whose split is kept in this one"
     )
     arguments.add_argument(
-        "--group_by", default="", help="a regular expression: images in whose names it finds the same stay in one split"
+        "--group_by", default="", help="a regular expression: images in which it finds the same text stay in one split"
     )
     cli.add_files_arguments(arguments)
     return arguments

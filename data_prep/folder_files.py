@@ -44,8 +44,8 @@ def find_images(flags: argparse.Namespace, problems: Problems) -> dict[str, path
     suspect = [image_id for image_id, ending in behind if image_id.removesuffix(ending) in images]
     if suspect:
         print(
-            f"warning: --images={flags.images}: {len(suspect)} images are named as others, with a word for masks "
-            f"behind: {listed(suspect)}. If they are masks, save them as PNG and give --mask_suffix.",
+            f"warning: --images={flags.images}: {len(suspect)} images have the name of another with a word for masks "
+            f"after it: {listed(suspect)}. If they are masks, save them as PNG and give --mask_suffix.",
             file=sys.stderr,
         )
     return images

@@ -53,7 +53,7 @@ def earlier(directory: pathlib.Path, overwrite: bool) -> Earlier | None:
         return read(directory)
     except CsstError as error:
         if overwrite:
-            print(f"warning: the split of the data set that is there is lost: {error}", file=sys.stderr)
+            print(f"warning: the split of the existing data set is lost: {error}", file=sys.stderr)
         return None  # without --overwrite the builder refuses to replace it
 
 
@@ -130,7 +130,7 @@ def tell_kept(name: str, before: Earlier, splits: Mapping[str, Sequence[RawPair]
         print(f"{name}: warning: images change their split, so scores cannot be compared: {'; '.join(words)}")
     else:
         print(
-            f"{name}: every image of the data set that is there keeps its split; seed and fraction count for new ones"
+            f"{name}: every image of the existing data set keeps its split; --seed and --val_fraction apply to new ones"
         )
 
 

@@ -169,7 +169,7 @@ def _arguments() -> argparse.ArgumentParser:
     arguments = cli.parser(__doc__)
     arguments.add_argument("--config", required=True, help="configuration of a run; --config.KEY=VALUE overrides a key")
     arguments.add_argument("--out_dir", type=cli.path, required=True, help="directory for the two pictures")
-    arguments.add_argument("--workdir", type=cli.path, help="a run's, to look at its student and pseudo labels")
+    arguments.add_argument("--workdir", type=cli.path, help="workdir of a run, to show its student's crops")
     arguments.add_argument("--num_crops", type=int, default=400, help="crops to cut and count (default 400)")
     return arguments
 

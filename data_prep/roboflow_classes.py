@@ -18,5 +18,5 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     """
     rows = [[cell.strip() for cell in row] for row in csv.reader(read_text(path, "classes").splitlines()) if row]
     if not rows or rows[0] != ["Pixel Value", "Class"] or not all(len(r) == 2 and r[0].isdecimal() for r in rows[1:]):
-        raise CsstError(f"{path}: expected lines such as `Pixel Value, Class` and `0, background`, as of Roboflow.")
+        raise CsstError(f"{path}: expected Roboflow's lines, such as `Pixel Value, Class` and `0, background`.")
     return [{"name": name, "values": [int(value)]} for value, name in rows[1:]]

@@ -24,9 +24,9 @@ def warning(count: int) -> str:
         return ""
     images = f"{count} validation image{'s' if count > 1 else ''}"
     return (
-        f"{images}: the mIoU on so few can be off by about {uncertainty(count)} points of 100, as other images would "
-        f"show. Do not choose between networks by a smaller difference. With {ENOUGH} images it is about "
-        f"{uncertainty(ENOUGH)} points: label more, or give more of the masks with --val_fraction or --val_list."
+        f"{images}: on other images the mIoU could be about {uncertainty(count)} points higher or lower. Do not choose "
+        f"between networks by a smaller difference. With {ENOUGH} images it is about {uncertainty(ENOUGH)} points: "
+        "label more, or give more of the masks with --val_fraction or --val_list."
     )
 
 

@@ -60,8 +60,8 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], num_w
                 yield waiting.popleft().result()
         except concurrent.futures.process.BrokenProcessPool as error:
             raise CsstError(
-                "a worker process was ended from outside, in most cases because memory was short. Give fewer "
-                "--num_workers; the run goes on from what is done."
+                "a worker process was killed, usually because memory ran out. Give fewer "
+                "--num_workers. The same command continues from what is done."
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

@@ -78,7 +78,7 @@ def test_mistakes_are_told_before_anything_slow_is_imported(arguments):
 def test_a_workdir_on_unknown_object_storage_is_refused_before_anything_slow_is_imported():
     done = start("csst_jax.main", ["--config=configs/demo.py", "--workdir=s3://bucket/run"])
     assert done.stdout.splitlines()[-2:] == ["status 2", "slow"], done.stderr
-    assert done.stderr.startswith("error: --workdir=s3://bucket/run: of object storage, gs:// alone can be written")
+    assert done.stderr.startswith("error: --workdir=s3://bucket/run: gs:// is the only object storage")
 
 
 def test_importing_the_package_imports_nothing_slow():

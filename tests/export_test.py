@@ -118,7 +118,7 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, weights, caps
         ),
         (
             ("--format=pytorch", f"--out={out}/a.pth"),
-            "needs --target, whose code is to load it: mmseg or smp or unimatch_v2.",
+            "needs --target, the code that will load it: mmseg or smp or unimatch_v2.",
         ),
         (("--format=pytorch", "--target=mmseg", "--argmax", f"--out={out}/a.pth"), "leave out --size, --preprocess"),
         (("--format=pytorch", "--target=smp", f"--out={out}/a.pth"), "has no 'fast_scnn'"),

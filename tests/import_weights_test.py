@@ -34,7 +34,7 @@ def test_the_packages_file_is_found_without_importing_it(package):
 
 def test_without_checkpoint_the_packages_is_read(tmp_path, package, capsys, monkeypatch):
     assert import_weights.main([*arguments(tmp_path), "--num_classes=5"]) == 2
-    assert f"{package}/models/efficientnet-lite0-57934424.pth is no PyTorch checkpoint" in capsys.readouterr().err
+    assert f"{package}/models/efficientnet-lite0-57934424.pth is not a PyTorch checkpoint" in capsys.readouterr().err
     read = []
     monkeypatch.setattr(published, "read_checkpoint", lambda path: read.append(path) or {})
     assert import_weights.main([*arguments(tmp_path), f"--checkpoint={tmp_path}/other.pth", "--num_classes=5"]) == 2
@@ -119,7 +119,7 @@ def test_imagenet_stands_for_the_packages_weights(tmp_path, monkeypatch, tiny_co
 
 
 def test_imagenet_is_refused_for_other_networks():
-    with pytest.raises(CsstError, match="no package has ImageNet weights for fast_scnn; it is known for .*lite0"):
+    with pytest.raises(CsstError, match="no package has ImageNet weights for fast_scnn, only for .*lite0"):
         importing.imagenet("fast_scnn", {})
 
 

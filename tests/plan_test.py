@@ -60,13 +60,13 @@ def test_numbers_come_from_the_data_or_from_flags(config, tiny_data):
     assert plan.data_size(resolve.data(config), GIVEN) == planning.DataSize(372, 2603, 500, 19, (96, 128))
     config.data.dir = str(tiny_data)
     assert plan.data_size(resolve.data(config), {}) == planning.DataSize(4, 4, 3, 4, (96, 128))
-    with pytest.raises(CsstError, match="data.dir=.* says what --num_labelled is for: leave the flag out"):
+    with pytest.raises(CsstError, match="--num_labelled: data.dir=.* gives this number. Leave the flag out"):
         plan.data_size(resolve.data(config), {"num_labelled": 4})
 
 
 def test_what_is_missing_or_misspelt_is_named(config):
     with pytest.raises(
-        CsstError, match="data.dir=.*none is not there: set --config.data.dir .*or give --num_labelled, "
+        CsstError, match="data.dir=.*none does not exist: set --config.data.dir .*or give --num_labelled, "
     ):
         plan.data_size(resolve.data(config), {})
     config.data.dir = ""

@@ -43,7 +43,7 @@ def test_a_stopped_run_names_what_goes_on(workdir):
     assert found["state"] == "stopped" and found["holder"] is None
     assert states(found) == {"teacher": "done", "pseudo_labels": "done", "student": "stopped", "evaluate": "waiting"}
     said = status.words(found)
-    assert "not running; the same command goes on" in said and "student 40/40" in said
+    assert "stopped; the same command continues it" in said and "student 40/40" in said
 
 
 def test_a_running_one_is_held_and_a_silent_one_is_told(workdir):

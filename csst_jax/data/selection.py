@@ -62,7 +62,7 @@ def select(dataset: DataSet, split: str, ids_file: str) -> Selection:
             elsewhere = [other for other in dataset.splits if set(unknown) & set(dataset.ids(other)) and other != split]
             hint = f" (some are in split {', '.join(map(repr, elsewhere))})" if elsewhere else ""
             raise CsstError(
-                f"{ids_file}: {len(unknown)} ids are no labelled images of split {split!r} in {dataset.directory}: "
+                f"{ids_file}: {len(unknown)} ids are not labelled images of split {split!r} in {dataset.directory}: "
                 f"{', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}{hint}. Correct the list or the data set."
             )
     if not chosen:

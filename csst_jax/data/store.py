@@ -154,8 +154,8 @@ class DataSet:
             }
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CsstError(
-                f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}), or not data_prep's. If data_prep "
-                f"wrote {found}, delete it and prepare the data set again."
+                f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}), or not written by data_prep. If "
+                f"data_prep wrote {found}, delete it and prepare the data set again."
             ) from error
         outside = next((i for split in splits.values() for i in split["ids"] if _leads_outside(i)), None)
         if outside is not None:

@@ -67,8 +67,8 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
                 left_out.add(shown(name), "no file: a link to nowhere, or a pipe")
             elif path.suffix.lower() in VIDEO_SUFFIXES and not is_reader_there():
                 if path == user_path(text):
-                    raise CsstError(f"--input={text} is a video, and PyAV reads those: {INSTALL}.")
-                left_out.add(shown(name), f"a video, and PyAV reads those: {INSTALL}")
+                    raise CsstError(f"--input={text} is a video, which needs PyAV: {INSTALL}.")
+                left_out.add(shown(name), f"a video, which needs PyAV: {INSTALL}")
             elif real in photos:
                 left_out.add(shown(name), "given twice")
             else:

@@ -174,6 +174,6 @@ def _pixels(image: str | os.PathLike[str] | np.ndarray | Image.Image) -> np.ndar
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise CsstError(
             f"an image is a uint8 array of h w 3, RGB from 0 to 255, and this is {array.dtype} of shape "
-            f"{array.shape}; convert it, or give a path or a picture of Pillow's."
+            f"{array.shape}; convert it, or give a path or a Pillow image."
         )
     return array

@@ -53,7 +53,7 @@ def _previous(path: StoragePath) -> Any:
     try:
         return read_json(path)
     except CsstError:
-        log.warning("%s was damaged, by a full disk for example; it is written anew. Stages have their own.", path)
+        log.warning("%s was damaged, by a full disk for example. It is written again; nothing is lost.", path)
         return None
 
 

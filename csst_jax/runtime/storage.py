@@ -61,7 +61,7 @@ def as_path(path: str | os.PathLike[str], name: str = "path") -> StoragePath:
         except (CsstError, RuntimeError) as error:  # RuntimeError: symbolic links that lead to each other
             raise CsstError(f"{name}={value}: {error}") from error
     if not value.startswith("gs://"):
-        raise CsstError(f"{name}={value}: of object storage, gs:// alone can be written; give that, or a directory.")
+        raise CsstError(f"{name}={value}: gs:// is the only object storage supported; give that, or a directory.")
     return remote(value, name)
 
 

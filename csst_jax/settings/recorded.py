@@ -41,7 +41,7 @@ def get_config(workdir: str) -> ConfigDict:
         )
     found = read_json(path, "Give --config=FILE, the configuration that the run was started with.")
     if not isinstance(found, dict):
-        raise CsstError(f"{path} is not csst_jax's; give --config=FILE, the configuration of the run.")
+        raise CsstError(f"{path} was not written by csst_jax; give --config=FILE, the configuration of the run.")
     config = ranges.defaults()
     known, recorded = ranges.flattened(config), ranges.flattened(found)
     if gone := sorted(recorded.keys() - known.keys()):

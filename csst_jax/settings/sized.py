@@ -199,7 +199,7 @@ def _median_size(pool: Selection) -> tuple[int, int]:
 def _kept(path: StoragePath | None) -> dict[str, Any]:
     if path is None or not path.exists():
         return {}
-    found = read_json(path, "Delete it to have sizes chosen anew, if no stage of this run has begun.")
+    found = read_json(path, "If no stage of this run has begun, delete it: sizes are then chosen again.")
     if not isinstance(found, dict) or not all(isinstance(a, dict) and a.keys() >= _ANSWERED for a in found.values()):
-        raise CsstError(f"{path} is not csst_jax's; move it away, or give another --workdir.")
+        raise CsstError(f"{path} was not written by csst_jax; move it away, or give another --workdir.")
     return found

@@ -97,7 +97,7 @@ def _by_class_name(settings: Run, classes: Sequence[str]) -> Run:
         if pretrained.of_run(settings.start_from, choice.name, required=False) != choice.pretrained:
             return training
         start_rows = pretrained.rows(choice.pretrained, classes)
-        log.info("%s: goes on from %s", name, choice.pretrained)
+        log.info("%s: starts from %s", name, choice.pretrained)
         if start_rows is not None and choice.pretrained not in told_of:
             pretrained.tell_rows(choice.pretrained, classes, start_rows)
             told_of.add(choice.pretrained)

@@ -148,7 +148,7 @@ def _write_shards(
     shards = _shards(len(selection.unlabelled), settings.shard_size)
     ids = selection.ids(selection.unlabelled)
     (directory / "parts").mkdir(parents=True, exist_ok=True)
-    log.info("%s: labelling %d images, %d shards", directory.name, len(ids), len(shards))
+    log.info("%s: labelling %d images, shards: %d", directory.name, len(ids), len(shards))
     said = time.monotonic()
     keep = thresholds.of_pool(directory, settings, selection, predictor)
     selected = set() if before is None or before.records is None else set(before.records)

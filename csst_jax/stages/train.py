@@ -277,7 +277,7 @@ def _announce(artifact: Artifact, recipe: Recipe, phases: Sequence[Phase], job: 
     devices = ", ".join(f"{d.device_kind} {d.id}" for d in jax.devices())
     images = " + ".join(f"{len(given.records)} {origin}" for origin, given in job.images.items())
     sizes = ", ".join(f"{p.crop_px} px x {p.global_batch}" for p in distinct_phases(phases))
-    log.info("%s: %d devices (%s), %d processes", name, jax.device_count(), devices, jax.process_count())
+    log.info("%s: devices: %d (%s), processes: %d", name, jax.device_count(), devices, jax.process_count())
     log.info(
         "%s: %s parameters (%s); all of them in %s",
         name,

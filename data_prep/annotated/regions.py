@@ -35,7 +35,7 @@ def require_pycocotools() -> Any:
         from pycocotools import mask
     except ImportError as error:
         raise CsstError(
-            "annotations become masks with pycocotools, which is not installed: python -m pip install pycocotools "
+            "making masks of annotations needs pycocotools: python -m pip install pycocotools "
             "(requirements-annotations.txt)."
         ) from error
     return mask

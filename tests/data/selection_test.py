@@ -40,7 +40,7 @@ def test_bad_lists_say_what_is_wrong(data, tmp_path):
         select(data, "train", str(ids))
     ids.write_text("image00\nimage05\nimage06\n")  # without masks
     with pytest.raises(
-        CsstError, match=r"ids.txt: 2 ids are no labelled images of split 'train' in .*image05, image06\."
+        CsstError, match=r"ids.txt: 2 ids are not labelled images of split 'train' in .*image05, image06\."
     ):
         select(data, "train", str(ids))
     ids.write_text("image00\nimage99\nanother\n")
@@ -51,7 +51,7 @@ def test_bad_lists_say_what_is_wrong(data, tmp_path):
         "train": {"ids": ("image00", "im07"), "labelled_ids": ("image00", "im07")},
         "val": {"ids": ("val07", "site/im07"), "labelled_ids": ("val07", "site/im07")},
     })  # fmt: skip
-    with pytest.raises(CsstError, match=r"1 ids are no labelled .*: val07 \(some are in split 'val'\)\. Correct"):
+    with pytest.raises(CsstError, match=r"1 ids are not labelled .*: val07 \(some are in split 'val'\)\. Correct"):
         select(only_val, "train", str(ids))
     ids.write_text("site/im07.png\n")  # a namesake in another split is not meant
     with pytest.raises(CsstError, match=r": site/im07 \(some are in split 'val'\)"):

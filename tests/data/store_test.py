@@ -125,7 +125,7 @@ def test_unprepared_directory_names_the_commands(tmp_path):
 def test_nobody_is_told_to_delete_raw_files(tmp_path):
     """Other people's data sets have a dataset.json, too: nnU-Net's, for example."""
     (tmp_path / store.METADATA_FILE).write_text('{"channel_names": {"0": "T2"}, "labels": {"background": 0}}')
-    with pytest.raises(CsstError, match=r"or not data_prep's\. If data_prep wrote .*, delete it"):
+    with pytest.raises(CsstError, match=r"or not written by data_prep\. If data_prep wrote .*, delete it"):
         DataSet.open(tmp_path)
 
 

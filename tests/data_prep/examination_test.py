@@ -47,7 +47,7 @@ CASES = {
     ),
     "image is a picture of a mask": (
         record(image=file(photo(size=(1, 3)).repeat(12, 0).repeat(6, 1)[:, :16])),
-        "the image has 3 colours alone; is it a mask, or a picture of one?",
+        "the image has only 3 colours; is it a mask, or a picture of one?",
     ),
 }
 

@@ -138,7 +138,7 @@ def test_jpeg_masks_beside_images_are_refused_or_asked_about(own, capsys):
         prepare(own, masks=own / "elsewhere")
     (own / "images" / "p5_mask.JPG").write_bytes(file(photo(30), "JPEG"))
     prepare(own, masks=own / "elsewhere")
-    assert "1 images are named as others, with a word for masks behind: p5_mask. If" in capsys.readouterr().err
+    assert "1 images have the name of another with a word for masks after it: p5_mask. If" in capsys.readouterr().err
 
 
 def test_masks_below_images_are_no_images(own, capsys):

@@ -57,7 +57,7 @@ def test_more_masks_and_images_move_nothing_and_are_told(own, capsys):
     assert validate == {f"new {i}" for i in range(6) if held_out.place(f"new {i}", 0) < 0.4}
     assert 0 < len(validate) < 6, "the test is blind: all new images go one way"
     said = capsys.readouterr().out
-    assert "every image of the data set that is there keeps its split" in said
+    assert "every image of the existing data set keeps its split" in said
     assert (
         f"new: 7 masks ({7 - len(validate)} to train, {len(validate)} to validate), 6 images; removed: 0 masks, "
         "0 images; changed: 1 mask (photo 0), 0 images" in said
@@ -126,7 +126,7 @@ def test_a_damaged_data_set_is_replaced_on_request_alone(own, capsys):
     with pytest.raises(CsstError, match="made from another source"):
         prepare(own)
     prepare(own, "--overwrite")
-    assert "the split of the data set that is there is lost" in capsys.readouterr().err
+    assert "the split of the existing data set is lost" in capsys.readouterr().err
 
 
 def test_without_any_validation_image_left_a_list_is_asked_for():

@@ -17,4 +17,4 @@ def test_values_are_those_of_the_file(tmp_path):
 @pytest.mark.parametrize("text", ["", "a,b\n0,c\n", "Pixel Value, Class\n0\n", "Pixel Value, Class\nx, bird\n"])
 def test_another_file_is_told(tmp_path, text):
     (tmp_path / "x.csv").write_text(text)
-    assert "x.csv: expected lines such as `Pixel Value, Class`" in told(classes.read, str(tmp_path / "x.csv"), "mine")
+    assert "x.csv: expected Roboflow's lines, such as `Pixel" in told(classes.read, str(tmp_path / "x.csv"), "mine")

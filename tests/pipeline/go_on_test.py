@@ -55,7 +55,7 @@ def test_the_teacher_begins_with_the_runs_student_and_its_hash_is_in_the_request
     asked = json.loads((tmp_path / "next" / "teacher" / "stage.json").read_text())["request"]
     assert asked["pretrained_sha256"] == files.identity(finished[0] / "student")
     assert "start_rows" not in asked and "start_from" not in asked["settings"]
-    assert f"teacher: goes on from {finished[0] / 'student' / 'model.safetensors'}" in caplog.text
+    assert f"teacher: starts from {finished[0] / 'student' / 'model.safetensors'}" in caplog.text
 
 
 def test_classes_that_are_merged_keep_the_others_rows(finished, config, caught, tmp_path, caplog):

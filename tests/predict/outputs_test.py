@@ -169,7 +169,7 @@ def test_a_video_becomes_a_film_and_a_picture_of_each_frame(run, photos, tmp_pat
 def test_a_file_that_knows_no_classes_is_told(photos, tmp_path, capsys):
     weights = toy_file.write(tmp_path / "plain.safetensors", classes=())
     predicted(weights, photos, tmp_path / "out")
-    assert f"{weights} does not know its classes: numbers are their names" in capsys.readouterr().out
+    assert f"{weights} does not name its classes: their numbers stand for names" in capsys.readouterr().out
     assert list(lines(tmp_path / "out")["a"]["areas"]) == ["class 0", "class 1", "class 2", "class 3"]
 
 

@@ -119,10 +119,10 @@ def test_a_folder_without_images_is_refused(tmp_path, capsys):
 def test_without_a_reader_a_video_is_refused_or_left_out_with_the_command(photos, capsys, monkeypatch):
     (photos / "clip.MP4").write_bytes(b"")
     monkeypatch.setattr(video.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(CsstError, match=r"clip.MP4 is a video, and PyAV reads those: `pip install -r req"):
+    with pytest.raises(CsstError, match=r"clip.MP4 is a video, which needs PyAV: `pip install -r req"):
         found(photos / "clip.MP4")
     assert len(found(photos)) == 7
-    assert "left out 1: a video, and PyAV reads those: `pip install -r" in capsys.readouterr().err
+    assert "left out 1: a video, which needs PyAV: `pip install -r" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setattr(video.importlib.util, "find_spec", lambda _: True)
     assert found(photos / "*.MP4") == {"clip": photos / "clip.MP4"}

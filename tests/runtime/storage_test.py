@@ -123,7 +123,7 @@ def test_places_are_absolute_and_of_known_kinds(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert storage.as_path("runs/../run") == tmp_path / "run" and storage.as_path("~") == pathlib.Path.home()
     assert os.fspath(storage.as_path("gs://bucket/run")) == "gs://bucket/run"
-    with pytest.raises(CsstError, match="--workdir=s3://bucket/run: of object storage, gs:// alone can be written"):
+    with pytest.raises(CsstError, match="--workdir=s3://bucket/run: gs:// is the only object storage"):
         storage.as_path("s3://bucket/run", "--workdir")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(CsstError, match="--workdir=gs://bucket/run needs gcsfs: .*requirements-gcs.txt"):

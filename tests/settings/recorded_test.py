@@ -44,7 +44,7 @@ def test_a_run_of_another_version_is_read(workdir, caplog):
     [
         (None, "Give the --workdir of a run"),
         ("{", "cannot read .*config.json.*Give --config=FILE"),
-        ("[]", "is not csst_jax's"),
+        ("[]", "was not written by csst_jax"),
         ('{"seed": "x"}', "--config=FILE"),
     ],
 )

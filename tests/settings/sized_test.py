@@ -89,7 +89,7 @@ def test_who_only_looks_writes_nothing(config, tmp_path, on):
 
 def test_what_is_kept_and_is_not_ours_is_refused(config, tmp_path, on):
     (tmp_path / sized.SIZES_FILE).write_text('{"teacher": 3}')
-    with pytest.raises(CsstError, match="sizes.json is not csst_jax's"):
+    with pytest.raises(CsstError, match="sizes.json was not written by csst_jax"):
         on(LAPTOP, config, tmp_path)
 
 

@@ -67,6 +67,6 @@ def local_copy(directory: epath.Path, find: Callable[[epath.Path], epath.Path], 
     except Exception as error:  # each storage has its own kinds: gcsfs', s3fs', the operating system's
         raise CsstError(
             f"cannot copy {directory} to {cache}: {error}. Check the address, whether this machine may read it, and "
-            "the space of the disk; the same command goes on with what is missing."
+            "the space on the disk. Then run the same command again: it copies what is missing."
         ) from error
     return target

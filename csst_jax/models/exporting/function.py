@@ -138,7 +138,7 @@ def load(checkpoint: str | os.PathLike[str], size: tuple[int, int], preprocess: 
         jax.eval_shape(exported.apply, arrays, exported.images())
     except jax.errors.InconclusiveDimensionOperation as error:
         raise CsstError(
-            f"{description.network} computes differently by the number of images, so it cannot be exported for any: "
+            f"{description.network} cannot be exported, as its program depends on the number of images: "
             f"{str(error).splitlines()[0]}"
         ) from error
     except (TypeError, ValueError, ZeroDivisionError) as error:

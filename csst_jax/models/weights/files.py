@@ -203,7 +203,7 @@ def _read_safetensors(path: StoragePath, arrays: bool = True) -> tuple[dict[str,
 
 def _description(path: StoragePath, metadata: Mapping[str, str]) -> Description:
     if _KEY not in metadata:
-        raise CsstError(f"{path} does not say which network it is for, so it is not csst_jax's own file. {_MAKE}")
+        raise CsstError(f"{path} does not say which network it is for, so csst_jax did not write it. {_MAKE}")
     try:
         fields: dict[str, Any] = json.loads(metadata[_KEY])
         preprocessing = fields["preprocessing"]

@@ -78,7 +78,7 @@ def import_weights(
     found = None if code_base.backbone else rules.number_of_classes(code_base, entries, classifier)
     classes = found if num_classes is None else num_classes
     if classes is None:
-        why = "fills the backbone alone" if code_base.backbone else "has no classifier of one number of classes"
+        why = "fills only the backbone" if code_base.backbone else "has no classifier of one number of classes"
         raise CsstError(f"{checkpoint} {why}; give --num_classes.")
 
     build = zoo.builder(network, classes, **options)
@@ -120,7 +120,7 @@ def imagenet(network: str, options: Mapping[str, Any]) -> str:
     if source is None:
         known = ", ".join(pattern for name in PACKAGES for pattern in catalogue.SOURCES[name])
         raise CsstError(
-            f"pretrained={IMAGENET}: no package has ImageNet weights for {network}; it is known for {known}. Import a "
+            f"pretrained={IMAGENET}: no package has ImageNet weights for {network}, only for {known}. Import a "
             "checkpoint with `python -m csst_jax.import_weights` and give that file, or leave pretrained empty."
         )
     from csst_jax.models.weights import files
@@ -156,7 +156,7 @@ def packaged(source: str) -> str:
     """
     if source not in PACKAGES:
         raise CsstError(
-            f"source {source!r} needs --checkpoint=FILE; a package that holds one is known for: {', '.join(PACKAGES)}."
+            f"source {source!r} needs --checkpoint=FILE. Packages hold checkpoints only for: {', '.join(PACKAGES)}."
         )
     package, pattern = PACKAGES[source]
     found = importlib.util.find_spec(package)
@@ -180,7 +180,9 @@ def _fill_trunk(
 
     trunk = next((name for name in _TRUNKS if any(key.startswith(name) for key in like)), None)
     if trunk is None:
-        raise CsstError(f"network {network!r} has no backbone that source {code_base.name!r} could fill.")
+        raise CsstError(
+            f"network {network!r} has no backbone that source {code_base.name!r} fills; give another --source."
+        )
     wanted = {f"{_TRUNKS[0]}{n.removeprefix(trunk)}": shape for n, shape in like.items() if n.startswith(trunk)}
     filled = rules.apply(code_base, entries, wanted)
     return {f"{trunk}{name.removeprefix(_TRUNKS[0])}": value for name, value in filled.items()}

@@ -129,7 +129,7 @@ class _Unpickler(pickle.Unpickler):
         if "." not in name and _STATE.fullmatch(f"{module}.{name}"):
             return type(name, (_StandIn,), {"__slots__": ()})  # a new one each time, for the same reason
         raise CsstError(
-            f"{self._path} asks for {module}.{name}, which no tensor needs; it was not loaded, and nothing in it was "
+            f"{self._path} refers to {module}.{name}, which no tensor needs. It was not loaded, and nothing in it was "
             f"run. {_resave(self._path)}"
         )
 
@@ -137,7 +137,7 @@ class _Unpickler(pickle.Unpickler):
         match pid:
             case ("storage", str(kind), str(key), _, int(count), *view) if kind in _STORAGES and view in ([], [None]):
                 return self.storages.setdefault(key, _Storage(key, _STORAGES[kind], count))
-        raise CsstError(f"{self._path} refers to {pid!r}, which is no storage of a tensor. {_resave(self._path)}")
+        raise CsstError(f"{self._path} refers to {pid!r}, which is not a storage of a tensor. {_resave(self._path)}")
 
 
 def _rebuilder() -> Any:
@@ -181,7 +181,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except CsstError:
         raise
     except Exception as error:  # a crafted or truncated file can fail in any way, and all of them mean the same
-        raise CsstError(f"{text} is damaged or no PyTorch checkpoint ({error!r}); download it again.") from error
+        raise CsstError(f"{text} is damaged or not a PyTorch checkpoint ({error!r}); download it again.") from error
 
 
 def _read_zip(path: str | os.PathLike[str], text: str) -> dict[str, np.ndarray]:
@@ -190,7 +190,7 @@ def _read_zip(path: str | os.PathLike[str], text: str) -> dict[str, np.ndarray]:
         pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(pickles) != 1:
             raise CsstError(
-                f"{text} is a zip archive but no checkpoint: it has {len(pickles)} data.pkl. {_resave(text)}"
+                f"{text} is a zip archive but not a checkpoint: it has {len(pickles)} data.pkl. {_resave(text)}"
             )
         prefix = pickles[0].removesuffix("data.pkl")
         if f"{prefix}constants.pkl" in names:
@@ -210,7 +210,7 @@ def _read_legacy(path: str | os.PathLike[str], text: str) -> dict[str, np.ndarra
     except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError):
         head = [None]
     if head[:2] != [_LEGACY_MAGIC, _LEGACY_VERSION]:
-        raise CsstError(f"{text} is no PyTorch checkpoint. {_resave(text)}")
+        raise CsstError(f"{text} is not a PyTorch checkpoint. {_resave(text)}")
     if not head[2].get("little_endian", True):
         raise CsstError(f"{text} was written on a big-endian machine. {_resave(text)}")
     unpickler = _Unpickler(stream, text)

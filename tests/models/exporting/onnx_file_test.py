@@ -72,7 +72,7 @@ def test_a_file_that_does_not_agree_is_not_left(tmp_path, exported):
     path = tmp_path / "net.onnx"
     path.write_bytes(b"earlier")
     with pytest.raises(
-        CsstError, match=r"something else than csst_jax: 100.* at most 0\. No file was written.*--tolerance may do"
+        CsstError, match=r"other values than csst_jax: 100.* at most 0\. No file was written.*larger --tolerance"
     ):
         onnx_file.write(path, exported, 0.0)
     assert path.read_bytes() == b"earlier" and list(tmp_path.iterdir()) == [path]
@@ -83,7 +83,7 @@ def test_a_wrong_graph_is_found(tmp_path, exported, monkeypatch):
     relu = next(node for node in made.graph.node if node.op_type == "Relu")
     relu.op_type = "Neg"
     monkeypatch.setattr(onnx_file, "model", lambda *_: made)
-    with pytest.raises(CsstError, match="computes something else"):
+    with pytest.raises(CsstError, match="computes other values"):
         onnx_file.write(tmp_path / "net.onnx", exported, 1e9)
     assert not list(tmp_path.iterdir())
 

@@ -38,6 +38,6 @@ def test_another_process_computes_the_same(tmp_path):
 def test_what_tensorflow_computes_differently_is_not_left(tmp_path):
     weights = small_files.write(tmp_path / "net.safetensors", "fast_scnn")
     exported = function.load(weights, (64, 48), True, False)
-    with pytest.raises(CsstError, match="computes something else than csst_jax"):
+    with pytest.raises(CsstError, match="computes other values than csst_jax"):
         saved_model.write(tmp_path / "made" / "net.savedmodel", exported, tolerance=-1.0)
     assert not list((tmp_path / "made").iterdir())

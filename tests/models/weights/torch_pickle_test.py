@@ -190,7 +190,7 @@ def test_a_whole_module_is_told_how_to_be_saved(tmp_path, fake_torch, foreign):
     content = {"epoch": 1, "model": foreign("torch.nn.modules.container", "Sequential", state={"training": True})}
     with pytest.raises(CsstError, match=r"holds no dict of tensors.*it holds: epoch, model.*re-save its tensors alone"):
         torch_pickle.read(save(tmp_path / "x.pth", content))
-    with pytest.raises(CsstError, match=r"asks for models.unet.UNet.*nothing in it was run"):
+    with pytest.raises(CsstError, match=r"refers to models.unet.UNet.*nothing in it was run"):
         torch_pickle.read(save(tmp_path / "x.pth", {"model": foreign("models.unet", "UNet")}))
 
 
@@ -227,7 +227,7 @@ def test_a_pickle_that_would_run_something_is_refused_by_name_and_not_run(tmp_pa
     weights = {"a": FakeTensor(np.ones(2, np.float32)), "b": FakeTensor(np.ones(2, np.float32))}
     content = {"x": Evil(mark), "state_dict": weights} if first else {"state_dict": weights, "x": Evil(mark)}
     path = save(tmp_path / "x.pth", content, legacy)
-    with pytest.raises(CsstError, match=r"x\.pth asks for (posix|nt).mkdir.*nothing in it was run.*torch\.save"):
+    with pytest.raises(CsstError, match=r"x\.pth refers to (posix|nt).mkdir.*nothing in it was run.*torch\.save"):
         torch_pickle.read(path)
     assert not mark.exists()
 
@@ -266,7 +266,7 @@ def test_what_a_pickle_does_to_the_functions_it_is_given_does_not_last(tmp_path)
                                   (0, (2,), (-1,)), (0, (2,), (1, 1)), (0, (1.5,), (1,))])  # fmt: skip
 def test_a_tensor_cannot_reach_beyond_its_storage(tmp_path, fake_torch, view):
     content = {"a": FakeTensor(np.ones(4, np.float32), *view), "b": FakeTensor(np.ones(4, np.float32))}
-    with pytest.raises(CsstError, match="damaged or no PyTorch checkpoint"):
+    with pytest.raises(CsstError, match="damaged or not a PyTorch checkpoint"):
         torch_pickle.read(save(tmp_path / "x.pth", content))
 
 
@@ -275,7 +275,7 @@ def test_other_files_are_refused_with_what_to_do(tmp_path, fake_torch):
     with pytest.raises(CsstError, match=r"cannot read .*x\.pth"):
         torch_pickle.read(path)
     path.write_bytes(b"hello, this is text")
-    with pytest.raises(CsstError, match="is no PyTorch checkpoint.*re-save"):
+    with pytest.raises(CsstError, match="is not a PyTorch checkpoint.*re-save"):
         torch_pickle.read(path)
     save(path, {"epoch": 3})
     with pytest.raises(CsstError, match="holds no dict of tensors.*it holds: epoch"):
