@@ -64,6 +64,8 @@ def _predict(flags: argparse.Namespace) -> int:
     network = Loaded(flags.checkpoint)
     if not (network.classes and network.palette):
         print(f"{flags.checkpoint} does not name its classes: their numbers stand for names, and colours are made up")
+    if side := network.description.longest_side:
+        print(f"the network sees each photo with a longer side of at most {side} px, as its training images")
     record = written.Written(output, wanted, written.request(network, averaging), flags.overwrite)
     left = record.left(photos)
     if len(left) < len(photos):

@@ -48,12 +48,15 @@ class DatasetDescription:
       palette: one RGB colour (0 to 255) a class, for pictures.
       official_ids: the number of each class in the data set's own masks, which its test server expects; empty where
         that is the label value.
+      longest_side: images whose longer side was greater were made smaller, to so many pixels; 0 = all are as they were.
     """
 
     name: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     official_ids: tuple[int, ...] = ()
+    # Not in `repr`, of which earlier data sets have fingerprints.
+    longest_side: int = dataclasses.field(default=0, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= IGNORE_LABEL:

@@ -114,7 +114,8 @@ def prepare(data: raw.RawDataSet, flags: argparse.Namespace, problems: Problems)
     from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
 
     def fingerprint(splits: Iterable[tuple[str, Sequence[raw.RawPair]]]) -> str:
-        return raw.source_sha256(splits, data.description, data.labels, flags.storage)
+        side = data.description.longest_side
+        return raw.source_sha256(splits, data.description, data.labels, flags.storage, *([side] if side else []))
 
     with told("hashing the files, to know them again", to_stderr):
         source_sha256 = fingerprint(splits.items())
@@ -122,7 +123,7 @@ def prepare(data: raw.RawDataSet, flags: argparse.Namespace, problems: Problems)
         data.description,
         splits,
         flags.data_dir,
-        make=functools.partial(raw.read_pair, labels=data.labels),
+        make=functools.partial(raw.read_pair, labels=data.labels, longest_side=data.description.longest_side),
         source_sha256=source_sha256,
         part_sha256=lambda split, pairs: fingerprint([(split, pairs)]),
         problems=problems,

@@ -29,12 +29,13 @@ of --classes: a list with commas, or a YAML or JSON file:
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 
 from csst_jax.data.readiness import listed
 from csst_jax.types import CsstError
-from data_prep import classes, cli, growth, raw, validation_size
+from data_prep import classes, cli, growth, photo_size, raw, validation_size
 from data_prep.folder_files import find_images, find_masks, find_more
 from data_prep.held_out import draw_val, groups_of, listed_val
 from data_prep.palette import compare_palettes
@@ -65,6 +66,12 @@ def _arguments() -> argparse.ArgumentParser:
     )
     arguments.add_argument(
         "--group_by", default="", help="a regular expression: images in which it finds the same text stay in one split"
+    )
+    arguments.add_argument(
+        "--longest_side",
+        type=int,
+        default=0,
+        help="larger images and their masks are made smaller, to a longer side of so many pixels; 0 = none (default)",
     )
     cli.add_files_arguments(arguments)
     return arguments
@@ -128,7 +135,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise CsstError("--val_list names the validation images, and --group_by draws them; give one of the two.")
     if flags.seed < 0:
         raise CsstError(f"--seed={flags.seed} must be 0 or more.")
+    if flags.longest_side < 0:
+        raise CsstError(f"--longest_side={flags.longest_side} must be 0 or more.")
     description, labels = classes.read(flags.classes, flags.name, flags.void)
+    description = dataclasses.replace(description, longest_side=flags.longest_side)
 
     from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
 
@@ -139,12 +149,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         earlier |= before.splits
     splits = read(flags, problems, earlier)
     check_contents(splits, problems)
+    if not flags.longest_side:
+        photo_size.tell(pair.image for pairs in splits.values() for pair in pairs)
     validation_size.tell(len(splits["val"]))
     compare_palettes([pair for pairs in splits.values() for pair in pairs], labels, problems)
     problems.raise_if_any()
     if before:
         if not flags.overwrite:
-            growth.require_nothing_lost(before, description.classes, splits)
+            growth.require_nothing_lost(before, description, splits)
         growth.tell_kept(flags.name, before, splits)
         flags.overwrite = True
     cli.prepare(raw.RawDataSet(description, labels, splits), flags, problems)

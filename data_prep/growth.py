@@ -12,7 +12,7 @@ from csst_jax.data.readiness import listed
 from csst_jax.data.store import METADATA_FILE, DataSet
 from csst_jax.data.stored.encoded import decode_label
 from csst_jax.runtime.json_files import read_json
-from csst_jax.types import CsstError
+from csst_jax.types import CsstError, DatasetDescription
 from data_prep.raw import RawPair
 
 POOL = "unlabelled/"
@@ -29,6 +29,7 @@ class Earlier:
       splits: the split of each image by its id.
       labels: hash of each label by the id of its image, for images that came with a mask.
       images: hash of each image's file by its id; empty for images that were prepared without.
+      longest_side: that its images were made smaller to; 0 if they were not.
       source: fingerprint of what it was prepared from.
     """
 
@@ -37,6 +38,7 @@ class Earlier:
     splits: Mapping[str, str]
     labels: Mapping[str, str]
     images: Mapping[str, str]
+    longest_side: int
     source: str
 
 
@@ -76,7 +78,8 @@ def read(directory: pathlib.Path) -> Earlier:
                 label = decode_label(reader.label_bytes(record))
                 labels[image_id] = hashlib.sha256(repr(label.shape).encode() + label.tobytes()).hexdigest()
     source = read_json(found.directory / METADATA_FILE).get("source_sha256", "")
-    return Earlier(found.directory, found.description.classes, splits, labels, images, source)
+    about = found.description
+    return Earlier(found.directory, about.classes, splits, labels, images, about.longest_side, source)
 
 
 def splits_of(directory: pathlib.Path) -> dict[str, str]:
@@ -95,20 +98,26 @@ def known(splits: Mapping[str, str], now: Collection[str]) -> dict[str, str]:
     return {name: splits[name] for name in now if name in splits} | moved
 
 
-def require_nothing_lost(before: Earlier, classes: Sequence[str], splits: Mapping[str, Sequence[RawPair]]) -> None:
-    """Refuses to replace a data set by one that lacks something of it.
+def require_nothing_lost(before: Earlier, now: DatasetDescription, splits: Mapping[str, Sequence[RawPair]]) -> None:
+    """Refuses to replace a data set by one that lacks something of it, or has images of another size.
 
     Raises:
       CsstError: the classes are others, or images or masks are gone; says how many, and how to go on.
     """
-    now = {pair.id: pair for pairs in splits.values() for pair in pairs}
+    if before.longest_side != now.longest_side:
+        was = f"--longest_side={before.longest_side}" if before.longest_side else "no --longest_side"
+        raise CsstError(
+            f"{before.directory} was prepared with {was}; give the same, another --name, or --overwrite to replace the "
+            "data set."
+        )
+    given = {pair.id: pair for pairs in splits.values() for pair in pairs}
     lost = []
-    if before.classes != tuple(classes):
-        lost.append(f"its classes are {', '.join(before.classes)}, and now {', '.join(classes)}")
-    gone = sorted(i for i in before.splits if i not in now and i.removeprefix(POOL) not in now)
+    if before.classes != now.classes:
+        lost.append(f"its classes are {', '.join(before.classes)}, and now {', '.join(now.classes)}")
+    gone = sorted(i for i in before.splits if i not in given and i.removeprefix(POOL) not in given)
     if gone:
         lost.append(f"{_count(gone, 'image')} gone: {listed(gone)}")
-    unmasked = sorted(i for i in before.labels if i in now and now[i].mask is None)
+    unmasked = sorted(i for i in before.labels if i in given and given[i].mask is None)
     if unmasked:
         lost.append(f"{_count(unmasked, 'mask')} gone: {listed(unmasked)}")
     if lost:

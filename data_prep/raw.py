@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from csst_jax.data.picture_file import Bad, read_image, read_mask
+from csst_jax.data.picture_file import Bad, ImageFile, read_image, read_mask
+from csst_jax.data.shrinking import nearest, shrunk, smaller
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 from csst_jax.user_files import is_utf8, shown, user_path
 from data_prep.label_map import LabelMap
 from data_prep.problems import Problems
+
+_JPEG_QUALITY = 95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +113,13 @@ def complete_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> 
     return sorted(first.values(), key=lambda pair: pair.id)
 
 
-def read_pair(pair: RawPair, labels: LabelMap) -> RawExample:
+def read_pair(pair: RawPair, labels: LabelMap, longest_side: int = 0) -> RawExample:
     """Reads and checks a pair.
 
     Args:
       pair: its files.
       labels: what the mask's values or colours stand for.
+      longest_side: see `DatasetDescription`.
 
     Raises:
       Bad: something is wrong with a file.
@@ -125,9 +130,11 @@ def read_pair(pair: RawPair, labels: LabelMap) -> RawExample:
             f"{pair.image}: this picture among the images is a mask: it has the values of masks alone. Take it out."
         )
     width, height = image.picture.size
+    data = _smaller(pair.image, image, longest_side)
+    size = smaller((height, width), longest_side)
     if pair.mask is None:
-        label = np.full((height, width), IGNORE_LABEL, np.uint8)
-        return RawExample(pair.id, image.data, label, labelled=False, turned=image.turned)
+        label = np.full(size, IGNORE_LABEL, np.uint8)
+        return RawExample(pair.id, data, label, labelled=False, turned=image.turned)
     label = _read_label(pair.mask, labels)
     if label.shape != (height, width):
         turned = " The photo is turned as its EXIF tag says; turn the mask, too." if image.turned else ""
@@ -135,7 +142,21 @@ def read_pair(pair: RawPair, labels: LabelMap) -> RawExample:
             f"{pair.mask}: the mask is {label.shape[1]}x{label.shape[0]} but its image {pair.image} is "
             f"{width}x{height} (width x height); resize the mask with nearest neighbour, or fix the pairing.{turned}"
         )
-    return RawExample(pair.id, image.data, label, labelled=True, turned=image.turned)
+    label = label if size == label.shape else nearest(label, size)
+    return RawExample(pair.id, data, label, labelled=True, turned=image.turned)
+
+
+def _smaller(path: pathlib.Path, image: ImageFile, longest_side: int) -> bytes:
+    """The file of an image that is not larger; a JPEG stays one."""
+    picture = shrunk(image.picture, longest_side)
+    if picture.size == image.picture.size:
+        return image.data
+    stream = io.BytesIO()
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        picture.save(stream, "JPEG", quality=_JPEG_QUALITY)
+    else:
+        picture.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
 
 
 def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:

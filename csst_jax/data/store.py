@@ -143,6 +143,7 @@ class DataSet:
                 tuple(metadata["classes"]),
                 tuple(tuple(colour) for colour in metadata["palette"]),
                 tuple(metadata["official_ids"]) if "official_ids" in metadata else (),  # older stores have none
+                longest_side=metadata.get("longest_side", 0),  # likewise
             )
             splits = {
                 name: {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.data import image_sizes
 from csst_jax.data.picture_file import Bad, read_pixels, upright_size
+from csst_jax.data.shrinking import smaller
 from csst_jax.prediction.ahead import ahead
 from csst_jax.prediction.loaded import memory_told
 from csst_jax.prediction.video import frames, num_frames
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from csst_jax.evaluation.whole_image import Averaging, Prediction, WholeImagePredictor
+    from csst_jax.evaluation.whole_image import Averaging, Prediction
     from csst_jax.prediction.inputs import Photo
     from csst_jax.prediction.loaded import Loaded
     from csst_jax.prediction.predicted import Predicted
+    from csst_jax.prediction.shrinking import Predictor
     from csst_jax.prediction.written import Written
 
 _THREADS = 2  # that read ahead, and as many that write behind
@@ -68,7 +70,7 @@ class Run:
             if video.is_video:
                 self._predict_video(video, predictor)
 
-    def _predict_images(self, photos: Sequence[Photo], predictor: WholeImagePredictor) -> None:
+    def _predict_images(self, photos: Sequence[Photo], predictor: Predictor) -> None:
         groups = self._by_size(photos)
         progress, before = _Progress(len(photos), predictor), len(self.failed)
         for size, group in groups.items():
@@ -82,7 +84,7 @@ class Run:
                 progress.say(self.done + len(self.failed) - before)
         progress.end(self.done)
 
-    def _predict_video(self, video: Photo, predictor: WholeImagePredictor) -> None:
+    def _predict_video(self, video: Photo, predictor: Predictor) -> None:
         """Its film appears when all of it is predicted; until then it counts as not done."""
         print(f"{shown(video.path)}", flush=True)
         said = num_frames(video.path)
@@ -121,8 +123,8 @@ class Run:
         groups: dict[Size, list[Photo]] = {}
         sizes: list[Size] = []
         for photo, size in zip(photos, ahead(lambda photo: upright_size(photo.path), photos, _THREADS), strict=True):
-            height, width = size or (0, 0)
-            if size:
+            height, width = size = smaller(size, self._network.description.longest_side) if size else (0, 0)
+            if height:
                 sizes.append((width, height))
             groups.setdefault((-(-height // pad_px) * pad_px, -(-width // pad_px) * pad_px), []).append(photo)
         programs = len(image_sizes.padded(sizes, pad_px))
@@ -132,7 +134,7 @@ class Run:
         return groups
 
     def _predictions(
-        self, predictor: WholeImagePredictor, size: Size, group: Sequence[Photo]
+        self, predictor: Predictor, size: Size, group: Sequence[Photo]
     ) -> Iterator[tuple[Photo, Predicted]]:
         height, width = size
         seen: set[int] = set()
@@ -180,7 +182,7 @@ def _pixels(photo: Photo) -> np.ndarray | Bad:
 class _Progress:
     """Images a second and the time that is left, in which compiling is not counted."""
 
-    def __init__(self, total: int, predictor: WholeImagePredictor, things: str = "images"):
+    def __init__(self, total: int, predictor: Predictor, things: str = "images"):
         """`total` is 0 if it is not known."""
         self._total, self._predictor, self._things = total, predictor, things
         self._begin = self._said = time.monotonic()

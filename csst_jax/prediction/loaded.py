@@ -17,6 +17,7 @@ from csst_jax.data.descriptions import distinct_palette
 from csst_jax.data.picture_file import Bad, read_pixels
 from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
 from csst_jax.prediction.predicted import Predicted
+from csst_jax.prediction.shrinking import Predictor, Shrinking
 from csst_jax.stages import model_file
 from csst_jax.types import CsstError
 from csst_jax.user_files import user_path
@@ -62,7 +63,7 @@ class Loaded:
             d.classes or tuple(f"class {number}" for number in range(d.num_classes)),
             d.palette or distinct_palette(d.num_classes),
         )
-        self._predictors: dict[Averaging, WholeImagePredictor] = {}
+        self._predictors: dict[Averaging, Predictor] = {}
 
     def predict(
         self,
@@ -75,6 +76,8 @@ class Loaded:
         pad_px: int = PAD_PX,
     ) -> Predicted:
         """The class of every pixel of an image of any size, at its size.
+
+        If the training images were made smaller (`description.longest_side`), the network sees the image as small.
 
         The first image of a size takes seconds to minutes, as a program is compiled for it.
 
@@ -102,7 +105,7 @@ class Loaded:
         """Logits at the images' size, whole-image inference; the images are normalised, see `preprocessing`."""
         return self._apply(*self._state, images)
 
-    def predictor(self, averaging: Averaging) -> WholeImagePredictor:
+    def predictor(self, averaging: Averaging) -> Predictor:
         """What predicts image after image; made once for each way of averaging, and keeps what it compiled.
 
         Raises:
@@ -112,13 +115,15 @@ class Loaded:
             raise CsstError(f"{self.num_classes} classes; maps of classes tell {_MOST_CLASSES} apart at most.")
         if averaging not in self._predictors:
             weights: tuple[dict[str, Any], dict[str, Any]] = self._trained.weights
-            self._predictors[averaging] = WholeImagePredictor(
+            predictor = WholeImagePredictor(
                 self._trained.network,
                 *weights,
                 averaging=averaging,
                 preprocessing=self.preprocessing,
                 batch_size=1,  # a device takes one image after another anyway
             )
+            side = self.description.longest_side
+            self._predictors[averaging] = Shrinking(predictor, side) if side else predictor
         return self._predictors[averaging]
 
     def shown(self, prediction: Prediction) -> Predicted:

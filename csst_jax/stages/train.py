@@ -223,6 +223,7 @@ def _description(this: Experiment, artifact: Artifact, job: Job, steps: int) -> 
         classes=data.classes,
         palette=data.palette,
         official_ids=data.official_ids,
+        longest_side=data.longest_side,
         dtype=choice.dtype,
         method=job.training.method.name,
         steps=steps,

@@ -110,6 +110,7 @@ class Exported:
             "made_by": "csst_jax",
             "network": d.network,
             "num_classes": str(d.num_classes),
+            "longest_side": str(d.longest_side),
             "weights_sha256": d.weights_sha256,
             "preprocessing": json.dumps(dataclasses.asdict(d.preprocessing)),
             "preprocessing_inside": json.dumps(self.preprocess),

@@ -49,6 +49,7 @@ class Description:
       classes: names of the classes, in the order of the logits.
       palette: one RGB colour (0 to 255) a class, for pictures.
       official_ids: the number of each class in the data set's own masks; empty where that is its position.
+      longest_side: see `csst_jax.types.DatasetDescription`; of the data set that it was trained on.
       dtype: that the network computes in: "float32" or "bfloat16".
       method: that trained it.
       steps: optimizer steps that it took.
@@ -68,6 +69,7 @@ class Description:
     classes: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     official_ids: tuple[int, ...] = ()
+    longest_side: int = 0
     dtype: str = "float32"
     method: str = ""
     steps: int = 0
