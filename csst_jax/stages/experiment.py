@@ -19,7 +19,7 @@ from csst_jax.streams import PSEUDO, UNLABELLED
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     import jax
 
@@ -145,7 +145,11 @@ def require_sound(this: Experiment) -> None:
         )
     unlabelled = {name for name, training in asked_for.items() if UNLABELLED in training.origins}
     if needs_labels(this) or unlabelled:
-        _require_pool(this.pool, unlabelled)
+        learns = "teacher" in unlabelled
+        readiness.require_pool(
+            this.pool,
+            "set teacher.method.name to supervised" if learns else "train with --config.stages=teacher,evaluate",
+        )
     found = readiness.findings(this.pool, this.validation)
     for warning in found.warnings:
         log.warning("data: %s", warning)
@@ -189,19 +193,6 @@ def _require_as_many_rounds(this: Experiment) -> None:
         raise CsstError(
             f"{this.workdir} holds a run of fewer rounds than rounds={last.number}. Use another --workdir. If that run "
             f"had {earlier.number}, it can go on: move its pseudo_labels and student to {before.parent}."
-        )
-
-
-def _require_pool(pool: Selection, learners: Collection[str]) -> None:
-    """Refuses an empty pool; `learners` are the stages whose methods learn from it."""
-    if not pool.unlabelled:
-        without = "train with --config.stages=teacher,evaluate"
-        if "teacher" in learners:
-            without = "set teacher.method.name to supervised"
-        raise CsstError(
-            f"the unlabelled pool is empty: all {len(pool.labelled)} images of split {pool.split!r} in "
-            f"{pool.dataset.directory} are labelled. Add images without masks, name fewer ids in "
-            f"data.labelled_ids, or {without}."
         )
 
 

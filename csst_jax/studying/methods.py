@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from csst_jax import registry
+from csst_jax.data import readiness
 from csst_jax.methods import METHODS
 from csst_jax.settings import ranges, resolve, sized
 from csst_jax.streams import PSEUDO
@@ -51,7 +52,7 @@ def study(
       workdir: where sizes that the configuration leaves open are kept, once chosen.
 
     Raises:
-      CsstError: an unknown method, none, or one twice; the data set is not there.
+      CsstError: an unknown method, none, or one twice; the data set is not there, or has no image without a mask.
     """
     names = [CSST if name == NAMES[CSST] else name for name in methods]
     if not names or len(set(names)) < len(names):
@@ -64,6 +65,7 @@ def study(
     data = resolve.data(config)
     opened = data.open()
     pool = data.training(opened)
+    readiness.require_pool(pool, "compare on data that has some")
     if not config.student.samples_per_epoch:  # 0 is the number of the stage's images, which methods differ in
         sizes["student.samples_per_epoch"] = len(pool.labelled) + len(pool.unlabelled)
     if ST_PLUS_PLUS in names:  # in all arms, which then share the teacher

@@ -84,6 +84,12 @@ def test_a_method_without_pseudo_labels_by_its_settings_has_one_stage(config):
     assert not methods.two_stages(config, "real_and_pseudo")
 
 
+def test_a_data_set_without_a_pool_is_refused_before_masks_alone_is_trained(config, tmp_path):
+    config.data.train_split, config.data.labelled_ids = "val", ""
+    with pytest.raises(CsstError, match="the unlabelled pool is empty: all 3 images of split 'val' .*are labelled"):
+        arms(config, tmp_path)
+
+
 @pytest.mark.parametrize("names", [(), ("csst", "supervised"), ("mean_techer",)])
 def test_wrong_lists_of_methods_are_refused(config, tmp_path, names):
     with pytest.raises(CsstError, match=r"mean_teacher"):
