@@ -94,7 +94,8 @@ def two_stages(config: ConfigDict, method: str) -> bool:
 
 
 def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
-    method, turns = method_of(name), {"rounds": 1, "label.reliable_share": 0.0}
+    method = method_of(name)
+    turns: dict[str, Any] = {"rounds": 1, "label.reliable_share": 0.0}
     if name == ROUNDS:
         method = config.student.method.name
         method = method if two_stages(config, method) else NAMES[CSST]
@@ -103,7 +104,9 @@ def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
         method = "real_and_pseudo"
         turns = {"rounds": 2, "label.reliable_share": config.label.reliable_share or _RELIABLE_SHARE}
     there = ranges.flattened(config)
-    stages = _TWO_STAGES if two_stages(config, method) else _ONE_STAGE
+    stages = _TWO_STAGES
+    if not two_stages(config, method):
+        stages, turns["finetune_teacher"] = _ONE_STAGE, False  # there is no teacher to go on
     changes = sizes | {key: value for key, value in turns.items() if value != there[key]}
     changes |= {"student.method.name": method, "stages": stages, **VARIANTS.get(name, {})}
     return Arm(name, changes, networks=("student",))
