@@ -143,6 +143,11 @@ def require_sound(this: Experiment) -> None:
             f"label.soft.k is {soft_k}, and {this.description.name} has {len(this.description.classes)} classes; give "
             "as many at most."
         )
+    if this.settings.finetune_teacher and "student" in asked_for and asked_for["student"].method.name == "cps":
+        raise CsstError(
+            "student.method.name=cps trains two networks, and finetune_teacher gives both the teacher's weights, so "
+            "they would stay the same; set finetune_teacher to False, or take another method."
+        )
     unlabelled = {name for name, training in asked_for.items() if UNLABELLED in training.origins}
     if needs_labels(this) or unlabelled:
         learns = "teacher" in unlabelled

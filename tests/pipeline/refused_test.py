@@ -23,6 +23,10 @@ from csst_jax.types import CsstError
             {"stages": "teacher,evaluate", "teacher.method.name": "real_and_pseudo", "teacher.batch_size": 16},
             "teacher: method.name=real_and_pseudo learns pseudo labels, and this stage has none; take supervised, or",
         ),
+        (
+            {"finetune_teacher": True, "student.method.name": "cps"},
+            "student.method.name=cps trains two networks, and finetune_teacher gives both the teacher's weights",
+        ),
         ({"data.val_split": "test"}, "no split 'test'; there are: train, val"),
         ({"stages": "teacher,studnet"}, "stages='teacher,studnet': give a comma-separated list of teacher, label"),
         (
