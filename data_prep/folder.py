@@ -97,27 +97,25 @@ def read(
     groups = groups_of(images, flags.group_by)
     drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed, roles, groups)
     val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
-    left_out = _of_validation_scenes(images, masks, groups, val, roles or {}) if flags.group_by else set()
+    scenes = {groups[image_id] for image_id in val} if flags.group_by else set()
+    left_out = _of_validation_scenes([i for i in images if i not in masks], groups, scenes, roles or {})
     train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val | left_out]
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     if flags.unlabelled:
         more = find_more(flags, [*images.values(), *masks.values()], problems)
+        known = {i for i in more if growth.POOL + i in (earlier or {})}
+        left_out = _of_validation_scenes(more, groups_of(more, flags.group_by, everywhere=False), scenes, known)
         # Cameras number their files alike: the same name need not be the same image.
-        train += [raw.RawPair(growth.POOL + i, path, None) for i, path in more.items()]
+        train += [raw.RawPair(growth.POOL + i, path, None) for i, path in more.items() if i not in left_out]
     return {"train": train, "val": [raw.RawPair(i, images[i], masks[i]) for i in val]}
 
 
 def _of_validation_scenes(
-    images: Collection[str],
-    masks: Collection[str],
-    groups: Mapping[str, str],
-    val: Collection[str],
-    roles: Mapping[str, str],
+    images: Collection[str], groups: Mapping[str, str], scenes: Collection[str], roles: Collection[str]
 ) -> set[str]:
     """Images without a mask that would show a validation scene to the student; says how many."""
-    scenes = {groups[image_id] for image_id in val}
-    left_out = {i for i in images if i not in masks and groups[i] in scenes and i not in roles}
+    left_out = {i for i in images if groups.get(i) in scenes and i not in roles}
     if left_out:
         print(
             f"{len(left_out)} images without a mask are left out, as their scenes validate (--group_by): "

@@ -14,12 +14,13 @@ from csst_jax.user_files import read_text
 from data_prep.problems import Problems
 
 
-def groups_of(ids: Iterable[str], pattern: str) -> dict[str, str]:
+def groups_of(ids: Iterable[str], pattern: str, everywhere: bool = True) -> dict[str, str]:
     """The group of each id: what the pattern finds in it; without a pattern each id is a group of its own.
 
     Args:
       ids: of all images.
       pattern: a regular expression, searched in the id; its first group in brackets if it has one. "" for none.
+      everywhere: whether it must be found in each id; others are left out.
 
     Raises:
       CsstError: the pattern cannot be read, or is not found in some ids.
@@ -33,7 +34,8 @@ def groups_of(ids: Iterable[str], pattern: str) -> dict[str, str]:
             f"--group_by={pattern}: {error}; give a regular expression, such as '^(scene\\d+)_'."
         ) from error
     found = {image_id: expression.search(image_id) for image_id in ids}
-    if missing := sorted(image_id for image_id, match in found.items() if not match):
+    missing = sorted(image_id for image_id, match in found.items() if not match)
+    if missing and everywhere:
         raise CsstError(
             f"--group_by={pattern} is not found in {len(missing)} of {len(found)} ids: {listed(missing)}. An id is the "
             "path of an image below --images, without its suffix."

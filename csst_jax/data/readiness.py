@@ -55,6 +55,24 @@ def statistics(data_set: DataSet, split: str, records: Collection[int]) -> Class
     return class_statistics(index, records)
 
 
+def require_pool(pool: Selection, otherwise: str) -> None:
+    """Refuses a split of which all images are labelled.
+
+    Args:
+      pool: the training split.
+      otherwise: what else one can do; ends the message.
+
+    Raises:
+      CsstError: there is nothing to learn from but masks.
+    """
+    if not pool.unlabelled:
+        raise CsstError(
+            f"the unlabelled pool is empty: all {len(pool.labelled)} images of split {pool.split!r} in "
+            f"{pool.dataset.directory} are labelled. Add images without masks, name fewer ids in "
+            f"data.labelled_ids, or {otherwise}."
+        )
+
+
 def findings(pool: Selection, validation: Selection) -> Findings:
     """Compares the labelled images with those that networks are judged on.
 

@@ -7,7 +7,7 @@ batches of unlabelled images. Here it mixes each crop with the next one of the s
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from csst_jax.methods.base import Objective
 from csst_jax.methods.mixing import ThreeBoxes, mix_boxes, pasted, require_probability
 from csst_jax.methods.modules import WithModules
 from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +54,18 @@ class CrossPseudoSupervision(WithModules):
             require_probability("cutmix", self.cutmix)
 
     def modules(self) -> Mapping[str, Network]:
-        """The second network, with initial values of its own."""
-        return {SECOND[:-1]: self.parts.another(1)}
+        """The second network, with initial values of its own.
+
+        Raises:
+          CsstError: they are the first one's: with the same crops and labels both would stay the same.
+        """
+        second = self.parts.another(1)
+        if all(_same(x, second.params[name]) for name, x in self.parts.network.params.items()):
+            raise CsstError(
+                "method.name=cps trains two networks that must begin differently, and the pretrained weights fill all "
+                "of both. Take weights that leave out the classifier, such as a trunk's, or another method."
+            )
+        return {SECOND[:-1]: second}
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses and `cross`, and the second network's as `second_<name>`.
@@ -91,3 +102,8 @@ class CrossPseudoSupervision(WithModules):
         losses["second_cross"] = made[0].loss(logits[1], settings.weight)
         valid = jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0)
         return Objective(losses, stats, {"kept": losses[MAIN].count / valid, "agreement": same / pixels})
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether both have the same values; never where the stage has shapes alone."""
+    return not isinstance(a, jax.ShapeDtypeStruct) and bool(jnp.array_equal(a, b))

@@ -18,6 +18,7 @@ from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import MAIN, Loss
 from csst_jax.methods.answers import require_settings
 from csst_jax.methods.base import Method, Objective
+from csst_jax.methods.modules import num_classes
 from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream
 from csst_jax.types import CsstError
 
@@ -76,10 +77,7 @@ class DynamicSelfTraining(Method):
     def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
         """The network that labels, and how often it gave each class with which confidence in the round so far."""
         labeller = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats})
-        shapes = jax.eval_shape(
-            self.parts.network.apply_eval, params, batch_stats, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-        )
-        return {LABELLER: labeller, COUNTS: jnp.zeros((shapes["logits"].shape[-1], _BINS), jnp.float32)}
+        return {LABELLER: labeller, COUNTS: jnp.zeros((num_classes(self.parts.network), _BINS), jnp.float32)}
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses, and `unlabelled`.

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from csst_jax.methods.answers import require_settings
 from csst_jax.methods.consistency import Consistency
 from csst_jax.methods.mixing import require_probability
-from csst_jax.methods.modules import arrays_of, sizes
+from csst_jax.methods.modules import arrays_of, num_classes
 from csst_jax.streams import WEAK
 from csst_jax.types import CsstError
 
@@ -57,7 +57,7 @@ class FreeMatch(Consistency):
     def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
         """Running means of the confidence and of each class's probability, which begin alike: one by their number."""
         del params, batch_stats
-        classes = sizes(self.parts.network).classes
+        classes = num_classes(self.parts.network)
         return {CONFIDENCE: jnp.float32(1 / classes), SHARES: jnp.full(classes, 1 / classes, jnp.float32)}
 
     def threshold(self, state: TrainState) -> Float[Array, " c"]:

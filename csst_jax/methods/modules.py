@@ -152,6 +152,12 @@ class Sizes:
     classes: int
 
 
+def num_classes(network: Network) -> int:
+    """Of the logits of any network, with the seam or without; found by tracing."""
+    images = jax.ShapeDtypeStruct((1, _TRACED_PX, _TRACED_PX, 3), jnp.float32)
+    return int(jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)["logits"].shape[-1])
+
+
 def sizes(network: Network) -> Sizes:
     """Those of a network; found by tracing."""
 

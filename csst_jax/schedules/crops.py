@@ -43,7 +43,8 @@ def phases(
       smallest_share: side of the smallest crop as a share of crop_px, above 0 and at most 1.
       stride: the network's output stride, in pixels.
       max_batch_factor: no batch is larger than this times global_batch.
-      batch_unit: every batch is a multiple of it: devices that share a batch, times micro-batches of a step.
+      batch_unit: every batch is a multiple of it: devices that share a batch, times micro-batches of a step, times the
+        parts of the method's streams.
 
     Raises:
       CsstError: unknown kind, a number below 1, smallest_share out of range, or global_batch is not divisible by
@@ -68,7 +69,8 @@ def phases(
     if global_batch % batch_unit:
         raise CsstError(
             f"a global batch of {global_batch} is not divisible by {batch_unit}, the devices that share a batch times "
-            f"the micro-batches of a step; make it a multiple of {batch_unit}."
+            "the micro-batches of a step and the parts that a method's streams make of one; make it a multiple of "
+            f"{batch_unit}."
         )
     sizes = [crop_px] if kind == "constant" else _sizes(crop_px, min(num_sizes, epochs), smallest_share, stride)
     if kind.startswith("fine2coarse"):

@@ -115,14 +115,14 @@ def require_sound(run: Run) -> None:
             f"rounds is {run.rounds}, and student.method.name={run.student.method.name} learns no stored pseudo "
             f"labels; set rounds to 1, or take a method that does, such as supervised or real_and_pseudo."
         )
-    if label.reliable_share and "student" in run.stages:
-        if run.rounds != SELECTING:
-            raise CsstError(
-                f"label.reliable_share is {label.reliable_share}, and rounds is {run.rounds}; set rounds to "
-                f"{SELECTING}: one on the reliable images, one on all."
-            )
-        if not teacher.snapshots:
-            raise CsstError(
-                "label.reliable_share needs networks of the teacher from earlier epochs; set teacher.snapshots to 2, "
-                "as published."
-            )
+    if label.reliable_share and "student" in run.stages and run.rounds != SELECTING:
+        raise CsstError(
+            f"label.reliable_share is {label.reliable_share}, and rounds is {run.rounds}; set rounds to "
+            f"{SELECTING}: one on the reliable images, one on all."
+        )
+    # The first labels of several rounds rank the images, whether a student follows or not.
+    if label.reliable_share and run.rounds > 1 and run.stages & {"label", "student"} and not teacher.snapshots:
+        raise CsstError(
+            "label.reliable_share needs networks of the teacher from earlier epochs; set teacher.snapshots to 2, "
+            "as published."
+        )

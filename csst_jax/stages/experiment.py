@@ -143,9 +143,18 @@ def require_sound(this: Experiment) -> None:
             f"label.soft.k is {soft_k}, and {this.description.name} has {len(this.description.classes)} classes; give "
             "as many at most."
         )
+    if this.settings.finetune_teacher and "student" in asked_for and asked_for["student"].method.name == "cps":
+        raise CsstError(
+            "student.method.name=cps trains two networks, and finetune_teacher gives both the teacher's weights, so "
+            "they would stay the same; set finetune_teacher to False, or take another method."
+        )
     unlabelled = {name for name, training in asked_for.items() if UNLABELLED in training.origins}
     if needs_labels(this) or unlabelled:
-        _require_pool(this.pool)
+        learns = "teacher" in unlabelled
+        readiness.require_pool(
+            this.pool,
+            "set teacher.method.name to supervised" if learns else "train with --config.stages=teacher,evaluate",
+        )
     found = readiness.findings(this.pool, this.validation)
     for warning in found.warnings:
         log.warning("data: %s", warning)
@@ -189,15 +198,6 @@ def _require_as_many_rounds(this: Experiment) -> None:
         raise CsstError(
             f"{this.workdir} holds a run of fewer rounds than rounds={last.number}. Use another --workdir. If that run "
             f"had {earlier.number}, it can go on: move its pseudo_labels and student to {before.parent}."
-        )
-
-
-def _require_pool(pool: Selection) -> None:
-    if not pool.unlabelled:
-        raise CsstError(
-            f"the unlabelled pool is empty: all {len(pool.labelled)} images of split {pool.split!r} in "
-            f"{pool.dataset.directory} are labelled. Add images without masks, name fewer ids in "
-            "data.labelled_ids, or train with --config.stages=teacher,evaluate."
         )
 
 

@@ -257,12 +257,13 @@ def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | 
 def _draw_sheet(path: StoragePath, this: Experiment, predictor: WholeImagePredictor) -> None:
     selection, description, settings = this.pool, this.description, this.settings.label
     count = min(this.settings.evaluate.num_pictures, len(selection.unlabelled))
-    chosen = [selection.unlabelled[i] for i in np.linspace(0, len(selection.unlabelled) - 1, count).round().astype(int)]
+    positions = np.linspace(0, len(selection.unlabelled) - 1, count).round().astype(int).tolist()
     names = selection.dataset.ids(selection.split)
+    labelled = PseudoLabelled(path.parent, selection.reader, selection.unlabelled, settings.shard_size)
     rows = []
-    for prediction in predictor(selection.reader, chosen):
-        below = prediction.confidence < settings.confidence_threshold
-        label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
+    predictions = predictor(selection.reader, [selection.unlabelled[i] for i in positions])
+    for position, prediction in zip(positions, predictions, strict=True):
+        label = decode_label(labelled.label_bytes(position))
         rows.append(
             [
                 (names[prediction.record], prediction.image),

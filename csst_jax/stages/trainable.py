@@ -12,7 +12,7 @@ from csst_jax.data import sampling
 from csst_jax.data.stored import encoded
 from csst_jax.models.layers import OneValueError
 from csst_jax.models.weights import pretrained
-from csst_jax.streams import crops_of, total_parts
+from csst_jax.streams import PSEUDO, crops_of, total_parts
 from csst_jax.train import sharding
 from csst_jax.types import CsstError
 
@@ -34,6 +34,11 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
       CsstError: names the key or value and the fix.
     """
     classes = pool.dataset.description.classes
+    if not pseudo and any(stream.origins == (PSEUDO,) for stream in training.streams):
+        raise CsstError(
+            f"method.name={training.method.name} learns pseudo labels, and this stage has none; take supervised, or "
+            "set method.real_and_pseudo.pseudo_parts to 0."
+        )
     build.network_builder(training.network, len(classes))
     if training.crops.epochs == 0:
         pretrained.require_complete(training.network.pretrained, classes)

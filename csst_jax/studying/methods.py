@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from csst_jax import registry
+from csst_jax.data import readiness
 from csst_jax.methods import METHODS
 from csst_jax.settings import ranges, resolve, sized
 from csst_jax.streams import PSEUDO
@@ -51,7 +52,7 @@ def study(
       workdir: where sizes that the configuration leaves open are kept, once chosen.
 
     Raises:
-      CsstError: an unknown method, none, or one twice; the data set is not there.
+      CsstError: an unknown method, none, or one twice; the data set is not there, or has no image without a mask.
     """
     names = [CSST if name == NAMES[CSST] else name for name in methods]
     if not names or len(set(names)) < len(names):
@@ -64,6 +65,7 @@ def study(
     data = resolve.data(config)
     opened = data.open()
     pool = data.training(opened)
+    readiness.require_pool(pool, "compare on data that has some")
     if not config.student.samples_per_epoch:  # 0 is the number of the stage's images, which methods differ in
         sizes["student.samples_per_epoch"] = len(pool.labelled) + len(pool.unlabelled)
     if ST_PLUS_PLUS in names:  # in all arms, which then share the teacher
@@ -92,7 +94,8 @@ def two_stages(config: ConfigDict, method: str) -> bool:
 
 
 def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
-    method, turns = method_of(name), {"rounds": 1, "label.reliable_share": 0.0}
+    method = method_of(name)
+    turns: dict[str, Any] = {"rounds": 1, "label.reliable_share": 0.0}
     if name == ROUNDS:
         method = config.student.method.name
         method = method if two_stages(config, method) else NAMES[CSST]
@@ -101,7 +104,9 @@ def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
         method = "real_and_pseudo"
         turns = {"rounds": 2, "label.reliable_share": config.label.reliable_share or _RELIABLE_SHARE}
     there = ranges.flattened(config)
-    stages = _TWO_STAGES if two_stages(config, method) else _ONE_STAGE
+    stages = _TWO_STAGES
+    if not two_stages(config, method):
+        stages, turns["finetune_teacher"] = _ONE_STAGE, False  # there is no teacher to go on
     changes = sizes | {key: value for key, value in turns.items() if value != there[key]}
     changes |= {"student.method.name": method, "stages": stages, **VARIANTS.get(name, {})}
     return Arm(name, changes, networks=("student",))

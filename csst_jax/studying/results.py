@@ -160,7 +160,7 @@ def _score(results: Mapping[str, Any], network: str, workdir: pathlib.Path) -> _
 def _bytes(workdir: pathlib.Path) -> int | None:
     """Of the labels and the index of their components, of all rounds; None where they were deleted."""
     directories = [workdir / LABELS, *workdir.glob(f"rounds/*/{LABELS}")]
-    kept = [path for found in directories for kind in ("labels-*", "centroids*") for path in found.glob(kind)]
+    kept = [path for found in directories for kind in ("labels-*", "soft-*", "centroids*") for path in found.glob(kind)]
     return sum(path.stat().st_size for path in kept) or None
 
 

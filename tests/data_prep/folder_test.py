@@ -98,6 +98,18 @@ def test_more_images_without_masks(own):
     assert len(data_set.ids("train")) + len(data_set.ids("val")) == 8 + 2
 
 
+def test_more_images_of_a_validation_scene_are_left_out_too(own, capsys):
+    (own / "more" / "b").mkdir(parents=True)
+    for name in ("top.png", "b/new.png"):
+        Image.new("RGB", (30, 20)).save(own / "more" / name)
+    words = ("--group_by=^(b/)?", "--val_fraction=0.2", f"--unlabelled={own / 'more'}")
+    data_set = run(own, *words)
+    in_b = data_set.ids("val")[0].startswith("b/")
+    there, left_out = ("top", "b/new") if in_b else ("b/new", "top")
+    assert f"unlabelled/{there}" in data_set.ids("train") and f"unlabelled/{left_out}" not in data_set.ids("train")
+    assert f"left out, as their scenes validate (--group_by): {left_out}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["yaml", "json"])
 def test_masks_in_colours(own, kind):
     colours = np.array([(1, 2, 3), (200, 0, 0), (0, 0, 200), (0, 0, 0)], np.uint8)

@@ -11,7 +11,7 @@ from csst_jax.methods.freematch import FreeMatch
 from csst_jax.streams import STRONG, WEAK
 from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError
-from tests.methods.online_test import SETTINGS, boxes, drawn, equal, method_of, objective_of
+from tests.methods.online_test import SETTINGS, Seamed, boxes, drawn, equal, method_of, objective_of
 
 OWN = {"confidence": jnp.float32(0.7), "shares": jnp.asarray([0.2, 0.5, 0.3], jnp.float32)}
 THRESHOLDS = 0.7 * np.array([0.4, 1.0, 0.6])
@@ -67,3 +67,19 @@ def test_thresholds_begin_at_one_by_the_number_of_classes_and_follow_the_pixels_
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(CsstError, match=next(iter(changes))):
         dataclasses.replace(SETTINGS[FreeMatch], **changes)
+
+
+class Closed(Seamed):
+    """Without the seam, as a network of one's own may be."""
+
+    def apply_train(self, params, batch_stats, images, key):
+        return super().apply_train(params, batch_stats, images, key)
+
+    def apply_eval(self, params, batch_stats, images):
+        return self.apply_train(params, batch_stats, images, None)[0]
+
+
+def test_a_network_without_the_seam_has_thresholds():
+    method = method_of(FreeMatch)
+    method = dataclasses.replace(method, parts=dataclasses.replace(method.parts, network=Closed()))
+    np.testing.assert_allclose(method.init(*method.trained())["shares"], np.full(3, 1 / 3), rtol=1e-6)

@@ -231,6 +231,13 @@ def test_cps_teaches_each_network_the_others_labels():
     assert not np.array_equal(method.trained()[0][cps.SECOND + "encoder"], params["encoder"])
 
 
+def test_cps_refuses_two_networks_that_begin_alike():
+    method = method_of(CrossPseudoSupervision)
+    same = dataclasses.replace(method, parts=dataclasses.replace(method.parts, another=lambda _: Seamed()))
+    with pytest.raises(CsstError, match="method.name=cps trains two networks .* must begin differently"):
+        same.trained()
+
+
 def test_three_boxes_cover_about_as_much_as_published():
     keys = jax.random.split(jax.random.key(0), 200)
     draw = jax.jit(jax.vmap(lambda key: mixing.ThreeBoxes().draw(key, 60, 40, 1.0)))

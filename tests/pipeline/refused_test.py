@@ -15,6 +15,18 @@ from csst_jax.types import CsstError
         ({"data.dir": ""}, "data.dir is empty; set --config.data.dir=DIR"),
         ({"data.dir": "nowhere"}, "data set directory nowhere does not exist"),
         ({"data.train_split": "val"}, "the unlabelled pool is empty: all 3 images of split 'val'"),
+        (
+            {"data.train_split": "val", "stages": "teacher,evaluate", "teacher.method.name": "cps"},
+            "the unlabelled pool is empty: .* or set teacher.method.name to supervised",
+        ),
+        (
+            {"stages": "teacher,evaluate", "teacher.method.name": "real_and_pseudo", "teacher.batch_size": 16},
+            "teacher: method.name=real_and_pseudo learns pseudo labels, and this stage has none; take supervised, or",
+        ),
+        (
+            {"finetune_teacher": True, "student.method.name": "cps"},
+            "student.method.name=cps trains two networks, and finetune_teacher gives both the teacher's weights",
+        ),
         ({"data.val_split": "test"}, "no split 'test'; there are: train, val"),
         ({"stages": "teacher,studnet"}, "stages='teacher,studnet': give a comma-separated list of teacher, label"),
         (
@@ -35,6 +47,10 @@ from csst_jax.types import CsstError
         ({"teacher.batch_size": 6}, "a global batch of 6 is not divisible by 8, the devices"),
         ({"student.batch_size": 6}, "a global batch of 6 is not divisible by 8, the devices"),
         ({"student.accumulate": 2}, "a global batch of 8 is not divisible by 16, the devices"),
+        (
+            {"stages": "student,evaluate", "student.method.name": "dst_cbc"},
+            "a global batch of 8 is not divisible by 64, the devices .* and the parts that a method's streams make of",
+        ),
         ({"student.accumulate": 0}, "student.accumulate is 0; give a whole number of at least 1"),
         ({"mesh.data": 3}, "mesh.data=3 and mesh.spatial=1 do not make 8 devices"),
         ({"mesh.spatial": 3}, "mesh.spatial=3 does not divide the 8 devices"),

@@ -63,6 +63,7 @@ def test_snapshots_are_of_the_epochs_of_the_reference_implementation(epochs):
         ({"label.reliable_share": 0.5}, "reliable_share is 0.5, and rounds is 1; set rounds to 2"),
         ({"label.reliable_share": 0.5, "rounds": 3}, "and rounds is 3; set rounds to 2"),
         ({"label.reliable_share": 0.5, "rounds": 2}, "set teacher.snapshots to 2"),
+        ({"label.reliable_share": 0.5, "rounds": 2, "stages": "teacher,label"}, "set teacher.snapshots to 2"),
         ({"teacher.snapshots": 2, "teacher.epochs": 2}, "teacher.snapshots is 2, and teacher.epochs 2; give 3 epochs"),
         ({"rounds": 2, "student.method.name": "mean_teacher"}, "mean_teacher learns no stored pseudo labels"),
     ],

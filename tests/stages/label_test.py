@@ -155,6 +155,17 @@ def test_labels_index_and_manifest_tell_the_same(run, selection, config, tmp_pat
     assert (tmp_path / "pseudo_labels" / label.SHEET_FILE).stat().st_size > 1000
 
 
+def test_the_contact_sheet_shows_the_labels_that_are_stored(run, config, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(label, "contact_sheet", lambda rows, *_, **__: drawn.extend(rows))
+    config.label.class_portion = 0.5
+    labelled, _ = run()
+    for (_, (caption, picture), _), position in zip(drawn, (0, 3), strict=True):
+        void = decode_label(labelled.label_bytes(position)) == 255
+        assert caption == "pseudo label" and void.any()
+        np.testing.assert_array_equal((picture == 0).all(-1), void, "void is black")
+
+
 def test_joined_images_are_labelled_and_sampled_with_the_others(config, tiny_data, tmp_path, monkeypatch):
     config.data.more_unlabelled = f"{tiny_data}:val"
     config.student.sampler.real_share = 0.5

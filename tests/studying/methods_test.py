@@ -79,9 +79,22 @@ def test_rounds_and_st_plus_plus_beside_the_others(config, tmp_path):
     assert arms(config, tmp_path, ("rounds",))["rounds"].changes["student.method.name"] == "supervised"
 
 
+def test_a_teacher_that_goes_on_is_asked_for_where_there_is_one(config, tmp_path):
+    config.finetune_teacher = True
+    found = arms(config, tmp_path, ("csst", "mean_teacher"))
+    assert "finetune_teacher" not in found["csst"].changes
+    assert found["mean_teacher"].changes["finetune_teacher"] is False, "it has no stage of a teacher"
+
+
 def test_a_method_without_pseudo_labels_by_its_settings_has_one_stage(config):
     config.student.method.real_and_pseudo.pseudo_parts = 0
     assert not methods.two_stages(config, "real_and_pseudo")
+
+
+def test_a_data_set_without_a_pool_is_refused_before_masks_alone_is_trained(config, tmp_path):
+    config.data.train_split, config.data.labelled_ids = "val", ""
+    with pytest.raises(CsstError, match="the unlabelled pool is empty: all 3 images of split 'val' .*are labelled"):
+        arms(config, tmp_path)
 
 
 @pytest.mark.parametrize("names", [(), ("csst", "supervised"), ("mean_techer",)])

@@ -56,6 +56,13 @@ def test_a_run_in_rounds_counts_all_of_them(tmp_path):
     assert score.label_bytes == 2**21
 
 
+def test_soft_labels_are_files_of_labels(tmp_path):
+    (tmp_path / "pseudo_labels").mkdir()
+    for name, size in (("labels-00000-of-00001.array_record", 3), ("soft-00000-of-00001.array_record", 40)):
+        (tmp_path / "pseudo_labels" / name).write_bytes(bytes(size))
+    assert results._bytes(tmp_path) == 43
+
+
 def test_gains_are_of_seeds_that_both_have(tmp_path):
     own, runs = made(tmp_path, skip=("alone, seed 1", "one stage, seed 0", "one stage, seed 1"))
     alone, student = results.rows(own, runs)
