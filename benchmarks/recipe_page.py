@@ -24,6 +24,8 @@ TITLES = {
     "oracle": "all masks",
 }
 """Columns of the tables."""
+DEMO = "surest half of each class"
+"""What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
 Log = dict[str, Any]
 
 
@@ -67,6 +69,8 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
     for task in sorted({log["task"] for log in logs}):
         own = [log for log in logs if log["task"] == task]
         lines += ["", f"## Task {task}", "", *curves(own), "", *by_class(own)]
+    if seeds := seeds_of_the_demo(trials):
+        lines += ["", "## The demo, by seed", "", *seeds]
     if trials:
         lines += ["", "## What was tried", "", *tried(trials)]
     return "\n".join([*lines, "", *notes.splitlines()]).rstrip() + "\n"
@@ -123,6 +127,38 @@ def by_class(logs: Sequence[Log]) -> list[str]:
         scores = [log[arm]["iou"] for log in own if arm in log]
         rows.append([TITLES[arm], *(f"{100 * statistics.fmean(s[c] or 0.0 for s in scores):.1f}" for c in classes)])
     return [f"IoU by class at {most:,} steps:", "", *_table(["", *classes], rows)]
+
+
+def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
+    """The recipe of `configs/demo.py` with several seeds, their mean, and the classes; empty with one seed."""
+    named = {log["what"].removeprefix(DEMO).removeprefix(", seed ") or "0": log for log in trials if _is_demo(log)}
+    if len(named) < 2:
+        return []
+    pairs = {seed: tuple(100 * log[arm]["miou"] for arm in ("teacher", "student")) for seed, log in named.items()}
+    pairs = dict(sorted(pairs.items()))
+    means = tuple(statistics.fmean(scores) for scores in zip(*pairs.values(), strict=True))
+    spread = statistics.stdev(student - alone for alone, student in pairs.values())
+    rows = [
+        [seed, f"{alone:.1f}", f"{student:.1f}", f"{student - alone:+.1f}"]
+        for seed, (alone, student) in [*pairs.items(), ("mean", means)]
+    ]
+    rows[-1][-1] += f" ± {spread:.1f}"
+    classes = list(next(iter(named.values()))["teacher"]["iou"])
+    by_class = []
+    for arm, title in (("teacher", "masks alone"), ("student", "student")):
+        scores = [log[arm]["iou"] for log in named.values()]
+        by_class.append([title, *(f"{100 * statistics.fmean(s[c] or 0.0 for s in scores):.1f}" for c in classes)])
+    return [
+        *_table(["seed", "masks alone", "student", "gain"], rows),
+        "",
+        "Mean IoU by class:",
+        "",
+        *_table(["", *classes], by_class),
+    ]
+
+
+def _is_demo(log: Log) -> bool:
+    return log["task"] == "demo" and log["what"].partition(", seed ")[0] == DEMO
 
 
 def tried(trials: Sequence[Log]) -> list[str]:

@@ -143,6 +143,26 @@ def test_page_is_written_from_logs(tmp_path):
     assert "## Task A-46" in (tmp_path / "results" / "recipe.md").read_text(encoding="utf-8")
 
 
+def test_seeds_of_the_demo_have_a_mean_and_classes():
+    def log(seed, alone, student, task="demo"):
+        what = recipe_page.DEMO + (f", seed {seed}" if seed else "")
+        scores = {
+            name: {"miou": x, "iou": {"road": x, "pole": None}}
+            for name, x in (("teacher", alone), ("student", student))
+        }
+        return {"task": task, "what": what, **scores}
+
+    assert recipe_page.seeds_of_the_demo([log(0, 0.5, 0.6), log(1, 0.1, 0.9, task="B-0001TP")]) == []
+    other = {**log(0, 0.1, 0.9), "what": "a threshold"}
+    table = recipe_page.seeds_of_the_demo([log(1, 0.52, 0.51), other, log(0, 0.50, 0.55)])
+    assert table[2:5] == [
+        "| 0 | 50.0 | 55.0 | +5.0 |",
+        "| 1 | 52.0 | 51.0 | -1.0 |",
+        "| mean | 51.0 | 53.0 | +2.0 ± 4.2 |",
+    ]
+    assert table[-2:] == ["| masks alone | 51.0 | 0.0 |", "| student | 53.0 | 0.0 |"]
+
+
 def test_a_list_that_is_missing_is_named(tmp_path):
     with pytest.raises(CsstError, match=r"cannot read .*train\.txt"):
         recipe_tasks.prepare(tmp_path, tmp_path / "data")
