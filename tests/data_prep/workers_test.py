@@ -42,7 +42,7 @@ def end_as_a_system_short_of_memory_does(number):
 
 
 def test_a_worker_that_is_ended_from_outside_is_told():
-    with pytest.raises(CsstError, match="because memory was short. Give fewer --num_workers"):
+    with pytest.raises(CsstError, match="because memory ran out. Give fewer --num_workers"):
         list(workers.ordered_map(end_as_a_system_short_of_memory_does, range(3), 2))
 
 

@@ -26,7 +26,7 @@ class Browser:
     def __init__(self, width=1280, height=900):
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        self._profile = tempfile.TemporaryDirectory(prefix="csst_jax-browser-")
+        self._profile = tempfile.TemporaryDirectory(prefix="csst_jax-browser-", ignore_cleanup_errors=True)
         command = [BINARY, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
         command += ["--disable-dev-shm-usage", "--no-first-run", f"--user-data-dir={self._profile.name}", "about:blank"]
         launcher = [sys.executable, "-c", _LAUNCHER, str(to_browser), str(from_browser)]

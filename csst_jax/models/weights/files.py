@@ -49,7 +49,6 @@ class Description:
       classes: names of the classes, in the order of the logits.
       palette: one RGB colour (0 to 255) a class, for pictures.
       official_ids: the number of each class in the data set's own masks; empty where that is its position.
-      longest_side: see `csst_jax.types.DatasetDescription`; of the data set that it was trained on.
       dtype: that the network computes in: "float32" or "bfloat16".
       method: that trained it.
       steps: optimizer steps that it took.
@@ -57,6 +56,7 @@ class Description:
       scores: of the evaluate stage: `miou`, `iou` by class, the `split` and the number of `images`.
       origin: what a training stage made it from: `stage`, `data_set`, and the hashes of the request, the labels, the
         lists of records, the pretrained weights and the teacher.
+      longest_side: see `csst_jax.types.DatasetDescription`; of the data set that it was trained on.
     """
 
     network: str
@@ -69,13 +69,13 @@ class Description:
     classes: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     official_ids: tuple[int, ...] = ()
-    longest_side: int = 0
     dtype: str = "float32"
     method: str = ""
     steps: int = 0
     weights_sha256: str = ""
     scores: Mapping[str, Any] | None = None
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    longest_side: int = 0
 
 
 def check_finite(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
