@@ -24,7 +24,7 @@ TITLES = {
     "oracle": "all masks",
 }
 """Columns of the tables."""
-DEMO = "surest half of each class"
+DEMO = "surest half of each class, losses with weight 1"
 """What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
 Log = dict[str, Any]
 

@@ -13,7 +13,9 @@ def few_masks(c: ConfigDict, net: str = "", student: str = "", pretrained: str =
 
     With pretrained weights, half of the student's crops are real ones. The others have pseudo labels and are strongly
     augmented. The surest half of each class keeps its label: one threshold for all classes teaches away the classes of
-    which the teacher is seldom sure. From random weights, `expect_weak_teacher` holds.
+    which the teacher is seldom sure. The losses of both kinds have weight 1. With half of it, masks teach the student
+    half as much as the teacher, and it forgets rare classes (docs/results/recipe.md). From random weights,
+    `expect_weak_teacher` holds.
 
     Args:
       c: to be changed.
@@ -34,6 +36,7 @@ def few_masks(c: ConfigDict, net: str = "", student: str = "", pretrained: str =
         stage.augment.blur = 0.0
     if c.teacher.pretrained:
         c.student.method.name = "real_and_pseudo"
+        c.student.method.real_and_pseudo.real_weight = c.student.method.real_and_pseudo.pseudo_weight = 1.0
         c.label.flip = True
         c.label.class_portion = 0.5
     else:

@@ -42,5 +42,4 @@ def get_config(arg: str = "") -> ConfigDict:
             stage.samples_per_epoch, stage.epochs = 400, 30
     if c.student.method.name == "real_and_pseudo":  # a step has the teacher's real crops, and as many of the pool's
         c.student.batch_size, c.student.samples_per_epoch = 16, 800
-        c.student.method.real_and_pseudo.real_weight = c.student.method.real_and_pseudo.pseudo_weight = 1.0
     return c

@@ -14,6 +14,7 @@ from csst_jax.studying.arms import Arm, Study
 STEPS = 500
 _PUBLISHED = ("mean_teacher", "unimatch_v2", "cps", "cct", "u2pl", "pseudoseg", "hlcon", "corrmatch", "dst_cbc")
 _RECIPE = {"student.method.name": "real_and_pseudo", "label.class_portion": 0.5, "label.flip": True}
+_WEIGHTS = {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind in ("real", "pseudo")}
 _ST_PLUS_PLUS = {"student.method.name": "real_and_pseudo", "rounds": 2, "label.reliable_share": 0.5}
 _SAME = {
     **_small.both(_small.TRAINING | _small.steps(STEPS)),
@@ -50,7 +51,8 @@ def get_study() -> Study:
         _two_stages("threshold 0.9", {"label.confidence_threshold": 0.9}),
         _two_stages("surest half of each class", {"label.class_portion": 0.5}),
         _two_stages("three rounds", {"rounds": 3}),
-        _two_stages("recipe", _RECIPE),
+        _two_stages("recipe with half weights", _RECIPE),
+        _two_stages("recipe", _RECIPE | _WEIGHTS),
         _two_stages("st++", _ST_PLUS_PLUS),
         _one_stage("consistency", "consistency"),
         _one_stage("fixmatch", "consistency", confidence_threshold=0.95, cutmix=0.5),
