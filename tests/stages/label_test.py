@@ -14,7 +14,6 @@ from csst_jax.data.store import DataSet
 from csst_jax.data.stored import centroid_index
 from csst_jax.data.stored.encoded import decode_label
 from csst_jax.data.stored.pseudo_labels import shard_path
-from csst_jax.evaluation.whole_image import Prediction
 from csst_jax.settings import resolve
 from csst_jax.stages import label
 from csst_jax.stages.artifact import Artifact, Request
@@ -23,24 +22,9 @@ from csst_jax.stages.label import MANIFEST_FILE
 from csst_jax.stages.model_file import Trained
 from csst_jax.streams import PSEUDO
 from csst_jax.types import CsstError
+from tests.stages.guesser import Guesser
 
 TEACHER = Trained(None, None, types.SimpleNamespace(weights_sha256="teacherhash", steps=1, preprocessing=None))
-
-
-class Guesser:
-    """Predicts by record, without a network: class `record % 4` on a patch of 5 x 4, class 0 around it."""
-
-    def __init__(self, selection):
-        self.selection = selection
-
-    def __call__(self, source, records):
-        for record in records:
-            classes = np.zeros((96, 128), np.uint8)
-            classes[10:15, 20:24] = record % 4
-            confidence = np.full((96, 128), 0.9, np.float32)
-            confidence[10, 20] = 0.4
-            confidence[90:] = 0.25 + 0.01 * record
-            yield Prediction(record, np.zeros((96, 128, 3), np.uint8), classes, confidence)
 
 
 @pytest.fixture
