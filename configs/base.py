@@ -125,6 +125,8 @@ def training() -> ConfigDict:
     # valid ones. The paper gives no values. These are TorchSeg's (docs/adr/0004-ohem.md).
     c.loss = ConfigDict()
     c.loss.name = "cross_entropy"  # loss of a pixel: a name of csst_jax/losses
+    # One for each class, in their order: the loss is the mean of its pixels with these weights. 0 leaves a class out.
+    c.loss.class_weights = ()
     c.loss.ohem = True  # whether only hard pixels count
     c.loss.ohem_threshold = 0.7  # largest probability of a hard pixel
     c.loss.ohem_min_kept = 1 / 16  # share of the valid pixels of the global batch that is kept at least

@@ -211,6 +211,7 @@ def method(training: Training, num_classes: int, seed: int | None, steps: int = 
         loss.ohem_threshold,
         loss.ohem_min_kept,
         *((_AUX_WEIGHT, net.aux_weights) if loss.aux_weight is None else (loss.aux_weight, {})),
+        loss.class_weights,
     )
 
     @functools.cache

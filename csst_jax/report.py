@@ -1,7 +1,7 @@
 """`python -m csst_jax.report --workdir=DIR`: writes a run's report again; of several runs, a page that compares them.
 
-A report is one file that needs no other and no network. Runs write their own after each stage. Several workdirs, each
-behind a --workdir, give DIR/../comparison.html of the first one, or what --output names.
+A report is one file that needs no other and no network. Runs write their own after each stage. Several workdirs,
+separated by commas, give DIR/../comparison.html of the first one, or what --output names.
 """
 
 from __future__ import annotations
@@ -96,17 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Writes WORKDIR/report.html again; with several workdirs, a page that compares them.",
     )
     parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
-    parser.add_argument("--workdir", required=True, action="append", help="directory of a run; give it again for more")
+    parser.add_argument(
+        "--workdir", required=True, action="append", help="directory of a run, or several, separated by commas"
+    )
     parser.add_argument("--output", help="file of the comparison; default: comparison.html beside the first workdir")
     parsed = parser.parse_args(arguments)
+    workdirs = ",".join(parsed.workdir).split(",")
     try:
-        if len(parsed.workdir) == 1 and parsed.output:
+        if len(workdirs) == 1 and parsed.output:
             raise CsstError("--output is for a comparison; a run's report is WORKDIR/report.html.")
-        print(
-            write_report(parsed.workdir[0])
-            if len(parsed.workdir) == 1
-            else write_comparison(parsed.workdir, parsed.output)
-        )
+        print(write_report(workdirs[0]) if len(workdirs) == 1 else write_comparison(workdirs, parsed.output))
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -61,6 +61,14 @@ def path(text: str) -> pathlib.Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def whole_numbers(text: str) -> list[int]:
+    """The type of flags that list whole numbers, separated by commas."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: give whole numbers, separated by commas") from error
+
+
 def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
     """Adds the flags that every command takes which stores a data set: --data_dir, --overwrite, how and on what."""
     arguments.add_argument(

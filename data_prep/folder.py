@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 
@@ -54,7 +55,11 @@ def _arguments() -> argparse.ArgumentParser:
     arguments.add_argument("--classes", required=True, help="names, separated by commas, or a YAML or JSON file")
     arguments.add_argument("--name", required=True, help="name of the data set")
     arguments.add_argument(
-        "--void", type=int, nargs="*", default=[], help="mask values that are void, beside 255 and the file's: 11 12"
+        "--void",
+        type=cli.whole_numbers,
+        nargs="*",
+        default=[],
+        help="mask values that are void, beside 255 and those of the classes file: 11,12",
     )
     arguments.add_argument(
         "--val_fraction", type=float, default=0.2, help="share of the masks that validate (default 0.2)"
@@ -135,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise CsstError(f"--seed={flags.seed} must be 0 or more.")
     if flags.longest_side < 0:
         raise CsstError(f"--longest_side={flags.longest_side} must be 0 or more.")
-    description, labels = classes.read(flags.classes, flags.name, flags.void)
+    description, labels = classes.read(flags.classes, flags.name, [*itertools.chain(*flags.void)])
     description = dataclasses.replace(description, longest_side=flags.longest_side)
 
     from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for

@@ -150,7 +150,7 @@ def test_several_workdirs_make_one_page(tmp_path, capsys):
     one = made_workdir.whole(tmp_path / "one")
     two = made_workdir.whole(tmp_path / "two", student=0.6)
     made_workdir.put(two / "config.json", {"stages": "teacher,label,student,evaluate", "seed": 1})
-    assert report.main([f"--workdir={one}", f"--workdir={two}"]) == 0
+    assert report.main([f"--workdir={one},{two}"]) == 0
     path = tmp_path / "comparison.html"
     assert capsys.readouterr().out.strip() == str(path)
     found = read(path)

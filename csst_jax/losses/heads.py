@@ -62,6 +62,8 @@ class HeadLosses:
       ohem_min_kept: least share of the valid pixels that is kept, whatever their probability.
       aux_weight: weight of each auxiliary head that `aux_weights` does not name.
       aux_weights: weights by auxiliary head.
+      class_weights: of each class's pixels in the mean, as PyTorch's `CrossEntropyLoss(weight=…)` has them; () for 1
+        each. A pixel has that of its label, and with a soft label that of the most probable class.
     """
 
     pixel_loss: Callable[..., Float[Array, "*b"]]
@@ -70,6 +72,7 @@ class HeadLosses:
     ohem_min_kept: float
     aux_weight: float
     aux_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    class_weights: tuple[float, ...] = ()
 
     def __call__(
         self,
@@ -96,7 +99,17 @@ class HeadLosses:
             values = self.pixel_loss(logits, labels, valid)
         else:
             values = on_soft_labels(self.pixel_loss, logits, labels, valid, soft)
-        if not self.ohem:
-            return Loss(*sum_and_count(values, valid), weight)
-        kept = ohem_mask(values, valid, threshold=self.ohem_threshold, min_kept_fraction=self.ohem_min_kept)
-        return Loss(*sum_and_count(values, kept), weight)
+        if self.ohem:  # by the values without the classes' weights, which are no probabilities
+            counted = ohem_mask(values, valid, threshold=self.ohem_threshold, min_kept_fraction=self.ohem_min_kept)
+        else:
+            counted = valid
+        if not self.class_weights:
+            return Loss(*sum_and_count(values, counted), weight)
+        # Comparisons in place of a gather, which is slow on a TPU; see `cross_entropy`.
+        classes = jnp.arange(len(self.class_weights), dtype=labels.dtype)[:, None, None, None]
+        by_class = jnp.asarray(self.class_weights, jnp.float32)[:, None, None, None]
+        own = jnp.where(labels == classes, by_class, 0.0).sum(0)
+        values, count = sum_and_count(values * own, counted)
+        weights, _ = sum_and_count(own, counted)
+        # The sum that has the weighted mean: the count stays one of pixels.
+        return Loss(jnp.where(weights > 0, values * count / jnp.where(weights > 0, weights, 1.0), 0.0), count, weight)

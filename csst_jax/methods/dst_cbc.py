@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from csst_jax.models.nnx_io import Arrays
     from csst_jax.train_state import TrainState
 
-LABELLER, COUNTS = "labeller", "counts"
+LABELLER, COUNTS, ROUND = "labeller", "counts", "round"
 _BINS = 1024
 _FLOOR = 1e-6
 _EVERY = 4
@@ -75,9 +75,12 @@ class DynamicSelfTraining(Method):
         )
 
     def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
-        """The network that labels, and how often it gave each class with which confidence in the round so far."""
-        labeller = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats})
-        return {LABELLER: labeller, COUNTS: jnp.zeros((num_classes(self.parts.network), _BINS), jnp.float32)}
+        """The network that labels, how often it gave each class with which confidence in its round, and the round."""
+        return {
+            LABELLER: jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}),
+            COUNTS: jnp.zeros((num_classes(self.parts.network), _BINS), jnp.float32),
+            ROUND: jnp.zeros((), jnp.int32),
+        }
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses, and `unlabelled`.
@@ -118,10 +121,11 @@ class DynamicSelfTraining(Method):
         unlabelled, own = crops["unlabelled"], state.method
         labels, bins = self._labelled(state, unlabelled)
         counts = own[COUNTS] + counted(labels, bins, unlabelled.valid, len(own[COUNTS]))
-        begins = self._part(state.step) > self._part(state.step - 1)
+        part = self._part(state.step)
+        begins = part > own[ROUND]  # kept in the state: the step that begins a round may be skipped as not finite
         new = {"params": state.params, "batch_stats": state.batch_stats}
         labeller = jax.tree.map(lambda old, new: jnp.where(begins, new, old), own[LABELLER], new)
-        return {LABELLER: labeller, COUNTS: jnp.where(begins, 0.0, counts)}
+        return {LABELLER: labeller, COUNTS: jnp.where(begins, 0.0, counts), ROUND: part}
 
     def _part(self, step: Array) -> Int[Array, ""]:
         """0 for the part with masks alone, then the round's number."""

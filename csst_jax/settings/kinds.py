@@ -147,23 +147,28 @@ class Numbers:
     Attributes:
       each: what each of them must be.
       count: how many; None for one or more.
+      none: what an empty value stands for; None where it is not allowed.
     """
 
     each: Number
     count: int | None = None
+    none: str | None = None
 
     def allows(self, value: Any) -> bool:
         """See `Kind`."""
         if not isinstance(value, list | tuple) or not all(self.each.allows(number) for number in value):
             return False
-        return len(value) > 0 if self.count is None else len(value) == self.count
+        if not len(value):
+            return self.none is not None
+        return self.count in (None, len(value))
 
     def words(self, value: Any) -> str:
         """See `Kind`."""
         del value
         many = "one number or more" if self.count is None else f"{self.count} numbers"
         example = "0.5, 1.0" if self.count is None else ", ".join(["0.5"] * self.count)
-        return f"give {many} in brackets, such as ({example}), each {self.each.described}"
+        instead = "" if self.none is None else f", or () for {self.none}"
+        return f"give {many} in brackets, such as ({example}), each {self.each.described}{instead}"
 
 
 @dataclasses.dataclass(frozen=True)

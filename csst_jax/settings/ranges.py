@@ -117,6 +117,7 @@ TRAINING: dict[str, Kind] = {
     "loss.ohem": Switch(),
     "loss.ohem_threshold": Number(0, 1, above=True),
     "loss.ohem_min_kept": SHARE,
+    "loss.class_weights": Numbers(Number(0), none="1 for each"),
     "loss.aux_weight": Number(0, or_else=-1, meaning="the network's own"),
     "sampler.name": OneOf(SAMPLERS),
     "sampler.min_area_px": whole(0, or_else=-1, meaning="the data's own"),

@@ -197,6 +197,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing, start_from: str = 
         average_decay=c.average_decay,
         loss=stages.Loss(
             loss.name,
+            tuple(loss.class_weights),
             loss.ohem,
             loss.ohem_threshold,
             loss.ohem_min_kept,

@@ -112,6 +112,7 @@ class Loss:
 
     Attributes:
       name: key of `LOSSES`.
+      class_weights: by class; () for 1 each.
       ohem: whether easy pixels are left out.
       ohem_threshold: ground-truth probability up to which a pixel is hard.
       ohem_min_kept: least share of the valid pixels that is kept.
@@ -119,6 +120,7 @@ class Loss:
     """
 
     name: str
+    class_weights: tuple[float, ...]
     ohem: bool
     ohem_threshold: float
     ohem_min_kept: float

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from csst_jax import build
+from csst_jax import build, registry
 from csst_jax.data import sampling
 from csst_jax.data.stored import encoded
+from csst_jax.methods import METHODS
+from csst_jax.methods.averaged import AverageTeacher
 from csst_jax.models.layers import OneValueError
 from csst_jax.models.weights import pretrained
 from csst_jax.streams import PSEUDO, crops_of, total_parts
@@ -38,6 +40,18 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
         raise CsstError(
             f"method.name={training.method.name} learns pseudo labels, and this stage has none; take supervised, or "
             "set method.real_and_pseudo.pseudo_parts to 0."
+        )
+    given = training.loss.class_weights
+    if given and len(given) != len(classes):
+        raise CsstError(
+            f"loss.class_weights has {len(given)} numbers, and {pool.dataset.description.name} has {len(classes)} "
+            f"classes; give one for each, in this order: {', '.join(classes)}."
+        )
+    name = training.method.name
+    if training.average_decay and issubclass(registry.resolve("method", METHODS, name), AverageTeacher):
+        raise CsstError(
+            f"method.name={name} predicts with an average of its own, which method.{name}.decay sets, so average_decay "
+            f"would change nothing. It is {training.average_decay}; set it to 0."
         )
     build.network_builder(training.network, len(classes))
     if training.crops.epochs == 0:

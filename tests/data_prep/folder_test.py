@@ -40,7 +40,7 @@ def test_val_list_and_void(own):
     assert run(own, f"--val_list={own / 'val.txt'}").ids("val") == ("b/photo 3", "photo 2")
     with pytest.raises(CsstError, match=r"label value 2 \(\d+ pixels\) stands for none of the 2 classes"):
         run(own, "--overwrite", names="a,b")
-    index = run(own, "--overwrite", "--void", "2", "7", names="a,b").centroids("train")
+    index = run(own, "--overwrite", "--void=2,7", names="a,b").centroids("train")
     assert set(index.klass.tolist()) == {0, 1}
     (own / "val.txt").write_text("photo 6\n")
     with pytest.raises(CsstError, match="'photo 6' has no mask; a validation image needs one"):

@@ -30,3 +30,25 @@ def test_heads_of_weight_one_count_as_the_main_one():
     alone = losses({"logits": logits, "aux": {}}, labels)
     assert list(both) == ["main", "stride8"]
     np.testing.assert_allclose(total(both), 2 * total(alone), rtol=1e-6)
+
+
+@pytest.mark.parametrize("ohem", [False, True])
+def test_class_weights_weigh_the_pixels_of_the_mean(ohem):
+    rng = np.random.default_rng(1)
+    logits = rng.standard_normal((2, 6, 5, 3)).astype(np.float32)
+    labels = rng.choice([0, 1, 2, 255], (2, 6, 5)).astype(np.uint8)
+    weights = np.array((0.25, 3.0, 0.0))
+
+    def loss(*class_weights):
+        heads = HeadLosses(cross_entropy, ohem, 0.5, 0.1, 0.4, {}, class_weights)
+        return heads({"logits": jnp.asarray(logits), "aux": {}}, jnp.asarray(labels))["main"]
+
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    own = np.take_along_axis(p, np.minimum(labels, 2)[..., None].astype(int), -1)[..., 0]
+    counted = (labels != 255) & (own <= 0.5 if ohem else True)
+    of_pixel = weights[np.minimum(labels, 2)] * counted
+    found = loss(*weights)
+    np.testing.assert_allclose(found.mean, -(of_pixel * np.log(own)).sum() / of_pixel.sum(), rtol=1e-5)
+    assert float(found.count) == counted.sum(), "methods take the count as the number of pixels"
+    np.testing.assert_allclose(loss(7.0, 7.0, 7.0).mean, loss().mean, rtol=1e-6)
+    assert float(loss(0.0, 0.0, 0.0).mean) == 0

@@ -42,6 +42,7 @@ def test_loss_weighs_pixels_by_their_labels_probability():
     own = {
         "labeller": {"params": labeller, "batch_stats": {"passes": jnp.zeros(1)}},
         "counts": jnp.zeros((3, 1024), jnp.float32),
+        "round": jnp.int32(0),
     }
     settings = dataclasses.replace(SETTINGS[DynamicSelfTraining], rounds=1)
     # Step 4 of 100 is in the first part: nothing is learned but masks.
@@ -67,12 +68,21 @@ def test_the_network_labels_anew_at_the_beginning_of_a_round():
     params, stats = method.trained()
     own = method.init(params, stats)
     new = {name: x + 1 for name, x in params.items()}
-    begins, key = STEPS // 4, jax.random.key(0)
-    for step, changed in ((begins - 1, False), (begins, True), (begins + 1, False)):
-        after = method.after(TrainState(jnp.int32(step), new, stats, (), own), crops, key)
-        expected = new if changed else params
-        np.testing.assert_array_equal(after["labeller"]["params"]["encoder"], expected["encoder"])
-        assert (float(after["counts"].sum()) == 0) == changed
+    begins = STEPS // 4
+
+    def after(step, own):
+        return method.after(TrainState(jnp.int32(step), new, stats, (), own), crops, jax.random.key(0))
+
+    def labels_anew(step, own):
+        changed = after(step, own)
+        expected = new if (anew := float(changed["counts"].sum()) == 0) else own["labeller"]["params"]
+        np.testing.assert_array_equal(changed["labeller"]["params"]["encoder"], expected["encoder"])
+        return anew
+
+    before = after(begins - 1, own)
+    assert not labels_anew(begins - 1, own) and labels_anew(begins, before)
+    assert not labels_anew(begins + 1, after(begins, before))
+    assert labels_anew(begins + 1, before), "where the round's first step was skipped, the next one labels anew"
 
 
 @pytest.mark.parametrize("changes,message", [({"gamma": -1.0}, "gamma is -1.0"), ({"rounds": 0}, "above 0")])

@@ -27,6 +27,10 @@ from csst_jax.types import CsstError
             {"finetune_teacher": True, "student.method.name": "cps"},
             "student.method.name=cps trains two networks, and finetune_teacher gives both the teacher's weights",
         ),
+        (
+            {"stages": "teacher,evaluate", "teacher.method.name": "mean_teacher", "teacher.average_decay": 0.9},
+            "teacher: method.name=mean_teacher predicts with an average of its own, .*It is 0.9; set it to 0",
+        ),
         ({"data.val_split": "test"}, "no split 'test'; there are: train, val"),
         ({"stages": "teacher,studnet"}, "stages='teacher,studnet': give a comma-separated list of teacher, label"),
         (
@@ -76,6 +80,10 @@ from csst_jax.types import CsstError
         ),
         ({"student.method.name": "mean_techer"}, "student.method.name is 'mean_techer'; give 'mean_teacher' or"),
         ({"teacher.optimizer.rate_factors": (("^nowhere", 0.1),)}, "the rule '\\^nowhere' .* matches none of the"),
+        (
+            {"student.loss.class_weights": (1, 2)},
+            r"student: loss.class_weights has 2 numbers, and .* has 4 classes; .* order: ground, box, post, sign\.",
+        ),
         ({"teacher.lr.base": -0.1}, "teacher.lr.base is -0.1; give a number above 0"),
         ({"teacher.augment.scale_min": 3.0}, "teacher.augment.scale_min is 3.0, above teacher.augment.scale_max"),
         ({"label.shard_size": 0}, "label.shard_size is 0; give a whole number of at least 1"),
