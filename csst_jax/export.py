@@ -71,7 +71,7 @@ def export(
         raise CsstError(f"--int8={int8} is for --format=onnx; leave it out.")
     if format == "pytorch":
         return export_weights(str(target), checkpoint, out)
-    file = outputs.file(out, "--out")
+    file = (outputs.directory if format == "savedmodel" else outputs.file)(out, "--out")
     pixels = _pixels(str(size))
     # JAX takes a second to import: not before the arguments are right.
     from csst_jax.models.exporting import function, onnx_file, saved_model, stablehlo

@@ -79,6 +79,7 @@ def _predict(flags: argparse.Namespace) -> int:
         draw_legend(output / written.LEGEND_FILE, *network.shown_as)
         if left:
             run.predict(left)
+            record.end()
     for kind in wanted:
         print(f"{kind:<10} {output / kind}")
     print(f"{'areas':<10} {output / written.IMAGES_FILE}\n{'legend':<10} {output / written.LEGEND_FILE}", flush=True)

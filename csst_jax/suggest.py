@@ -58,8 +58,7 @@ def main(_: list[str]) -> int:
             with told("writing images and the contact sheet"):
                 written.write(output, pool, looker, suggestions, judge.sha256)
         print(written.table(suggestions))
-        print(f"\nlist      {output / written.LIST_FILE}\nimages    {output / written.IMAGES}")
-        print(f"pictures  {output / written.SHEET_FILE}")
+        print("\n" + written.places(output, pool.dataset.description.longest_side))
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

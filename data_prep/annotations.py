@@ -51,8 +51,12 @@ def find_images(directory: pathlib.Path, made: pathlib.Path, problems: Problems)
     """The images by id, as `data_prep.folder` names them; not the masks that are written.
 
     Raises:
-      CsstError: the directory is missing, or holds none.
+      CsstError: the directory is missing, holds none, or lies where the masks are to be written.
     """
+    if made.resolve() in (directory.resolve(), *directory.resolve().parents):
+        raise CsstError(
+            f"--masks={made}: the images are there, or below. Give a directory of its own: a mask has its image's name."
+        )
 
     def judge(path: pathlib.Path) -> str | None:
         known = path.suffix.lower() in IMAGE_SUFFIXES and made.resolve() not in path.resolve().parents

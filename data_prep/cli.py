@@ -55,6 +55,8 @@ def parser(module_doc: str | None) -> argparse.ArgumentParser:
 
 def path(text: str) -> pathlib.Path:
     """The type of flags that name files and directories: see `user_path`; argparse tells which flag is wrong."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text}: give a path of this machine; buckets can be copied to and from it")
     try:
         return user_path(text)
     except CsstError as error:

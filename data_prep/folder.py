@@ -78,7 +78,8 @@ def _arguments() -> argparse.ArgumentParser:
         default=0,
         help="larger images and their masks are made smaller, to a longer side of so many pixels; 0 = none (default)",
     )
-    cli.add_files_arguments(arguments)
+    cli.add_output_arguments(arguments)
+    arguments.set_defaults(splits="")  # all: images of one split alone would lose the others'
     return arguments
 
 

@@ -43,20 +43,25 @@ class Earlier:
 
 
 def earlier(directory: pathlib.Path, overwrite: bool) -> Earlier | None:
-    """What is there; None if nothing is, or nothing that can be read.
+    """What is there; None if nothing is, or if it is damaged and to be replaced.
 
     Args:
       directory: of the version.
-      overwrite: whether a damaged data set will be replaced; a line on stderr then says that its split is lost.
+      overwrite: whether a damaged data set is replaced; a line on stderr then says that its split is lost.
+
+    Raises:
+      CsstError: it is damaged, and not to be replaced.
     """
     if not (directory / METADATA_FILE).is_file():
         return None
     try:
         return read(directory)
     except CsstError as error:
-        if overwrite:
-            print(f"warning: the split of the existing data set is lost: {error}", file=sys.stderr)
-        return None  # without --overwrite the builder refuses to replace it
+        if not overwrite:
+            raise CsstError(f"{error} To make it again, give --overwrite.") from error
+        print(f"warning: the split of the existing data set is lost: {error}", file=sys.stderr)
+        (directory / METADATA_FILE).unlink()  # else the builder takes it for finished
+        return None
 
 
 def read(directory: pathlib.Path) -> Earlier:

@@ -98,8 +98,9 @@ def test_pytorch_is_what_export_weights_writes(tmp_path, weights, capsys):
 
 def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, weights, capsys):
     icnet = small_files.write(tmp_path / "icnet.safetensors", "icnet_resnet50")
-    out = tmp_path / "out"
+    out, there = tmp_path / "out", tmp_path / "a.savedmodel"
     out.mkdir()
+    there.mkdir()
     for arguments, message in (
         (("--format=tflite", f"--out={out}/a.tflite"), "--format=tflite is not known; known are: onnx, stablehlo, sav"),
         (("--format=onnx", f"--out={out}/a.pth"), "a.pth: a file of format onnx must end in .onnx."),
@@ -120,6 +121,7 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, weights, caps
             ("--format=pytorch", f"--out={out}/a.pth"),
             "needs --target, the code that will load it: mmseg or smp or unimatch_v2.",
         ),
+        (("--format=savedmodel", "--size=8x8", f"--out={there}"), "a.savedmodel is there already; delete it"),
         (("--format=pytorch", "--target=mmseg", "--argmax", f"--out={out}/a.pth"), "leave out --size, --preprocess"),
         (("--format=pytorch", "--target=smp", f"--out={out}/a.pth"), "has no 'fast_scnn'"),
         (("--format=stablehlo", "--size=8x8", f"--out={weights}/student/model.safetensors/a.stablehlo"), "is a file"),

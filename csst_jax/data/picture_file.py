@@ -143,8 +143,9 @@ def upright_size(path: pathlib.Path) -> tuple[int, int] | None:
     """Height and width of a photo once it is turned upright, from its header; None where that cannot be read."""
     try:
         with _without_warnings(), Image.open(path, formats=_IMAGE_FORMATS) as picture:
-            across = picture.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
-            return (picture.width, picture.height) if across else (picture.height, picture.width)
+            width, height = _stored_size(picture)
+            across = _orientation(picture) in range(5, 9)
+            return (width, height) if across else (height, width)
     except Exception:  # who reads it whole will tell
         return None
 
@@ -196,6 +197,7 @@ def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]
     try:
         with _without_warnings():  # of large pictures, which are read, and of metadata, which does not count
             picture = Image.open(io.BytesIO(data), formats=formats)
+            orientation = _orientation(picture) if picture.format == "TIFF" else None  # Pillow turns it when it loads
             picture.load()
     except (Image.DecompressionBombError, MemoryError) as error:
         raise Bad(
@@ -206,12 +208,25 @@ def _decode(path: pathlib.Path, data: bytes, kind: str, formats: tuple[str, ...]
         raise Bad(f"{path}: {_why(data, kind, error)}") from error
     try:
         with _without_warnings():
-            return picture, int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+            return picture, orientation or _orientation(picture)
     except Exception as error:
         raise Bad(
             f"{path}: damaged EXIF metadata ({error!r}), which would tell whether the {kind} is turned. Save it again "
             "without metadata, for instance with `mogrify -strip`."
         ) from error
+
+
+def _orientation(picture: Image.Image) -> int:
+    """As EXIF has it; 1 is upright."""
+    return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _stored_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height before the picture is turned; of a TIFF, Pillow may tell those after."""
+    if picture.format == "TIFF":
+        tags = picture.tag_v2  # type: ignore[attr-defined]
+        return tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength]
+    return picture.size
 
 
 def _why(data: bytes, kind: str, error: Exception) -> str:

@@ -105,9 +105,13 @@ def _files(text: str, left_out: LeftOut, problems: list[str]) -> Iterator[tuple[
 
 
 def _matches(pattern: pathlib.Path, left_out: LeftOut) -> Iterator[tuple[pathlib.Path, pathlib.PurePath]]:
-    """The files that a pattern matches; their place is below the part of it that has no wildcard."""
-    fixed = next(part for part in pattern.parents if not glob.has_magic(os.fspath(part)))
-    for match in sorted(glob.glob(os.fspath(pattern), recursive=True)):
+    """The files that a pattern matches; their place is below the folder at its beginning.
+
+    A folder that exists is no pattern, though its name may have brackets.
+    """
+    fixed = next(part for part in pattern.parents if part.is_dir() or not glob.has_magic(os.fspath(part)))
+    wanted = pathlib.Path(glob.escape(os.fspath(fixed)), pattern.relative_to(fixed))
+    for match in sorted(glob.glob(os.fspath(wanted), recursive=True)):
         path = pathlib.Path(match)
         if path.is_dir():
             left_out.add(shown(path.relative_to(fixed)), "a folder; /** takes what lies below")

@@ -147,6 +147,12 @@ class Written:
         with open(self.directory / IMAGES_FILE, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
+    def end(self) -> None:
+        """Leaves one line for each image, the newest: those that are predicted again were told of before."""
+        path = self.directory / IMAGES_FILE
+        if path.is_file():
+            _write_lines(path, _read_lines(path).values())
+
     def film(self, video: Photo) -> contextlib.AbstractContextManager[Callable[[float, np.ndarray], None]] | None:
         """Takes the overlays of a video's frames; None if they are not asked for. See `video.film`."""
         return film(self._picture("overlay", video)) if "overlay" in self.kinds else None

@@ -61,12 +61,12 @@ class Server(http.server.ThreadingHTTPServer):
         Another page can have its own name lead to this machine (DNS rebinding), and would then read what this server
         answers. It cannot so with an address, nor with `localhost`.
         """
-        name = urllib.parse.urlsplit(f"//{host}").hostname or ""
-        if name in ("localhost", self.host.lower()):
-            return True
         try:
+            name = urllib.parse.urlsplit(f"//{host}").hostname or ""
+            if name in ("localhost", self.host.lower()):
+                return True
             ipaddress.ip_address(name)
-        except ValueError:
+        except ValueError:  # no address, or nothing that could be a host
             return False
         return True
 
@@ -166,8 +166,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers |= {"Connection": "close"} if self.close_connection else {}
         for name, text in headers.items():
             self.send_header(name, text)
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except ConnectionError:  # the page was closed
+            self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing of requests; predictions are told."""

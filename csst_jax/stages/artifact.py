@@ -70,7 +70,7 @@ class Artifact:
 
     def _has_work(self) -> bool:
         """Whether there is something that the stage would go on from."""
-        made = (DONE_FILE, "*.safetensors", "checkpoints/[0-9]*", "parts/*.json")
+        made = (DONE_FILE, "*.safetensors", "checkpoints/[0-9]*", "parts/*.json", "thresholds.json")
         return any(True for pattern in made for _ in self.directory.glob(pattern))
 
     def _require_same(self, found: Mapping[str, Any], settings: dict[str, Any]) -> None:

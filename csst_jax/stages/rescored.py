@@ -58,6 +58,9 @@ def tell_changed(workdirs: Sequence[StoragePath], data: Data) -> None:
         return
     now = validation_sha256(selection)
     for workdir in workdirs:
+        own = get_config(str(workdir)).data
+        if (own.dir, own.val_split) != (data.dir, data.val_split):
+            continue  # the user chose other images
         for stage in networks(workdir):
             before = _scored(stage / "evaluation")
             if before and before["labels_sha256"] != now:

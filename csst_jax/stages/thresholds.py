@@ -121,7 +121,8 @@ def kept_from(counts: np.ndarray, threshold: float, portion: float) -> np.ndarra
     """
     if not portion:
         return np.full(len(counts), threshold)
-    return np.maximum(threshold, _surest(counts, np.ceil(portion * counts.sum(1))))
+    # Of a class that none of the counted images shows nothing is known: the threshold holds.
+    return np.maximum(threshold, _surest(counts, np.maximum(1, np.ceil(portion * counts.sum(1)))))
 
 
 def doubted_from(counts: np.ndarray, seconds: np.ndarray, mask_pixels: np.ndarray) -> np.ndarray:

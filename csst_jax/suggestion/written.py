@@ -72,6 +72,22 @@ def table(suggestions: Sequence[Suggestion]) -> str:
     return "\n".join(lines)
 
 
+def places(output: StoragePath, longest_side: int) -> str:
+    """Where all of it lies, for the terminal.
+
+    Args:
+      output: the directory.
+      longest_side: that the data set's images were made smaller to; 0 if they were not.
+    """
+    lines = [f"list      {output / LIST_FILE}", f"images    {output / IMAGES}", f"pictures  {output / SHEET_FILE}"]
+    if longest_side:
+        lines.append(
+            f"These images have a longer side of at most {longest_side} px. Draw the masks on the photos that you gave "
+            "to data_prep.folder, because a mask must have the size of its photo."
+        )
+    return "\n".join(lines)
+
+
 def _picture(stored: bytes) -> tuple[str, bytes]:
     """Suffix and content of a file that any tool opens: a stored JPEG or PNG as it is, tiles as PNG."""
     if suffix := _SUFFIXES.get(stored[:2]):

@@ -26,7 +26,7 @@ def read(content: Value) -> Annotations:
     Raises:
       Bad: the file is damaged or of another kind.
     """
-    found = Annotations("Label Studio")
+    found = Annotations("Label Studio", ordered=False)
     for task in content.entries():
         if task.get("data") is None:
             raise Bad(f"{task.where}: no 'data'. Is it JSON-MIN? Export JSON in place of it.")

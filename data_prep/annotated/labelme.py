@@ -27,7 +27,7 @@ def read(content: Value, path: pathlib.Path) -> Annotations:
     Raises:
       Bad: the file is damaged.
     """
-    found = Annotations("LabelMe")
+    found = Annotations("LabelMe", ordered=False)
     size = regions.checked((content["imageHeight"].whole(1), content["imageWidth"].whole(1)), content.where)
     drawn = []
     for entry in content["shapes"].entries():

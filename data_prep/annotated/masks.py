@@ -120,6 +120,8 @@ def _require_size(entry: Annotated, path: pathlib.Path) -> None:
 
 def _numbered(files: Sequence[Annotations], rule: Rule) -> tuple[tuple[str, ...], dict[str, int], int]:
     names = [name for found in files for name in found.classes if name not in rule.void]
+    if not any(found.ordered for found in files):
+        names.sort()
     classes = list(dict.fromkeys(BACKGROUND if name in _BACKGROUNDS else name for name in names))
     if rule.outside == BACKGROUND and BACKGROUND not in classes:
         classes.insert(0, BACKGROUND)

@@ -53,12 +53,14 @@ class Annotations:
       classes: names in the file's order.
       images: those that somebody has looked at or drawn on.
       left_out: what makes no region, by reason; the places.
+      ordered: whether the tool has an order of the classes; else they are those that are drawn, by the alphabet.
     """
 
     tool: str
     classes: list[str] = dataclasses.field(default_factory=list)
     images: list[Annotated] = dataclasses.field(default_factory=list)
     left_out: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    ordered: bool = True
 
     def leave_out(self, what: str, where: str) -> None:
         """Notes a shape that is not used."""

@@ -6,14 +6,17 @@ import collections
 import dataclasses
 import io
 import pathlib
+import sys
 
 import numpy as np
 import yaml
 from PIL import Image
 
 from csst_jax.data.descriptions import distinct_palette
+from csst_jax.data.readiness import listed
 from csst_jax.runtime.storage import replacing
 from csst_jax.types import IGNORE_LABEL
+from csst_jax.user_files import same_name, shown
 from data_prep.annotated import shapes
 from data_prep.annotated.masks import Rule, Wanted
 from data_prep.problems import Problems
@@ -68,8 +71,9 @@ def write(wanted: Wanted, directory: pathlib.Path, rule: Rule, overwrite: bool, 
       directory: where.
       rule: which shape counts.
       overwrite: whether masks that differ give way.
-      problems: gets masks that differ, else; nothing is written then.
+      problems: gets masks that differ, else, and masks of other classes; nothing is written then.
     """
+    _look_at_others(wanted, directory, problems)
     colours = [channel for colour in distinct_palette(len(wanted.classes)) for channel in colour]
     colours += [0] * (3 * 256 - len(colours))  # of a shorter palette Pillow would store fewer bits, and void needs 8
     pixels, disputed, changed = np.zeros(256, np.int64), 0, {}
@@ -91,6 +95,35 @@ def write(wanted: Wanted, directory: pathlib.Path, rule: Rule, overwrite: bool, 
         with replacing(path) as made:
             made.write_bytes(data)
     return Made(directory, wanted, len(changed), pixels, disputed, rule.overlaps)
+
+
+def _look_at_others(wanted: Wanted, directory: pathlib.Path, problems: Problems) -> None:
+    """Refuses masks that stay there and mean other classes, and names those that stay."""
+    files = {same_name(path.relative_to(directory).with_suffix("").as_posix()) for path in directory.rglob("*.png")}
+    if not (others := sorted(files - {same_name(image_id) for image_id in wanted.masks})):
+        return
+    classes, names = _classes_there(directory / CLASSES_FILE), listed(shown(name) for name in others)
+    if classes != list(wanted.classes[: len(classes)]):
+        problems.add(
+            f"{directory} has masks of images that are not in --annotations: {names}. Their classes are "
+            f"{', '.join(classes)}; those of now are {', '.join(wanted.classes)}. Give the annotations of all images "
+            "together, or other --masks."
+        )
+        return
+    print(
+        f"warning: {directory} keeps masks of images that have no shape in --annotations: {names}. Delete those that "
+        "you do not want.",
+        file=sys.stderr,
+    )
+
+
+def _classes_there(path: pathlib.Path) -> list[str]:
+    """Those of an earlier command; none where there is no list that can be read."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return []
+    return list(found.get("classes", ())) if isinstance(found, dict) else []
 
 
 def _there(path: pathlib.Path) -> np.ndarray | None:

@@ -122,11 +122,25 @@ def test_another_name_can_keep_the_split(own):
 
 def test_a_damaged_data_set_is_replaced_on_request_alone(own, capsys):
     directory = DataSet.open(own / "data" / "mine").directory
-    (directory / "dataset.json").write_text("{")
-    with pytest.raises(CsstError, match="made from another source"):
-        prepare(own)
-    prepare(own, "--overwrite")
-    assert "the split of the existing data set is lost" in capsys.readouterr().err
+    before = splits_of(own)
+    for damaged in (directory / "dataset.json", next(directory.glob("mine-train.*"))):
+        damaged.write_bytes(b"{")
+        with pytest.raises(CsstError, match="To make it again, give --overwrite"):
+            prepare(own)
+        assert prepare(own, "--overwrite") == before, "the hash divides as it did"
+        assert "the split of the existing data set is lost" in capsys.readouterr().err
+
+
+def test_one_split_cannot_be_prepared_alone(own):
+    with pytest.raises(SystemExit):
+        prepare(own, "--splits=train")
+    assert set(splits_of(own).values()) == {"train", "val"}
+
+
+def test_buckets_are_refused(own, capsys):
+    with pytest.raises(SystemExit):
+        prepare(own, "--data_dir=gs://bucket/data")
+    assert "--data_dir: gs://bucket/data: give a path of this machine" in capsys.readouterr().err
 
 
 def test_without_any_validation_image_left_a_list_is_asked_for():

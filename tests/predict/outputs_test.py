@@ -90,6 +90,7 @@ def test_it_goes_on_where_it_stopped(run, photos, tmp_path, capsys):
     assert all(p.stat().st_mtime_ns == times[p] for p in kept)
 
     predicted(run, photos, out, "--write=confidence")
+    assert len((out / "images.jsonl").read_text().splitlines()) == 4, "an image that is predicted again has one line"
     assert "already" not in capsys.readouterr().out and (out / "confidence" / "a.png").is_file()
 
 

@@ -57,6 +57,11 @@ def test_a_pattern_is_taken_from_its_fixed_folder_on(photos, pattern, names, cap
         assert "left out 1: a folder; /** takes what lies below: site A" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_there_is_no_pattern(photos):
+    photos.rename(photos.parent / "photos [2024]")
+    assert set(found(photos.parent / "photos [2024]" / "*.jpg")) == {"a"}
+
+
 def test_a_name_with_wildcards_that_is_there_is_that_file(photos):
     (photos / "a[1].png").write_bytes(file(photo()))
     assert set(found(photos / "a[1].png")) == {"a[1]"}

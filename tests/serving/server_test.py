@@ -93,7 +93,7 @@ def test_its_own_names_are_welcome(server, host):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8008", "localhost.evil.example", "127.0.0.1.nip.io", ""]
+    "host", ["evil.example", "evil.example:8008", "localhost.evil.example", "127.0.0.1.nip.io", "[", ""]
 )
 def test_a_name_that_leads_here_from_elsewhere_is_refused(server, host):
     for method, path, body in (("GET", "/", None), ("GET", "/networks", None), ("POST", "/predict?network=0", PICTURE)):

@@ -18,7 +18,7 @@ def test_the_same_request_comes_back_to_its_result(tmp_path):
     assert again.done and again.result == {"steps": 3} and again.hash == first.hash
 
 
-@pytest.mark.parametrize("work", ["DONE", "model.safetensors", "checkpoints/20", "parts/00000.json"])
+@pytest.mark.parametrize("work", ["DONE", "model.safetensors", "checkpoints/20", "parts/00000.json", "thresholds.json"])
 def test_a_directory_without_work_is_anybodys_and_one_with_work_is_not(tmp_path, work):
     Artifact(tmp_path / "teacher", REQUEST)
     (tmp_path / "teacher" / "checkpoints").mkdir()

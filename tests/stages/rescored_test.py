@@ -1,5 +1,6 @@
 """Runs that are scored again: their networks, the same images for all, and data that has grown since."""
 
+import dataclasses
 import json
 import shutil
 
@@ -48,6 +49,8 @@ def test_validation_images_that_have_changed_are_told(run, capsys):
     write_json(workdir / "teacher" / "evaluation" / "DONE", {"images": 2})
     rescored.tell_changed([workdir], data)
     assert "its validation masks have changed since it was scored: 2 then, 3 now" in capsys.readouterr().out
+    rescored.tell_changed([workdir], dataclasses.replace(data, val_split="train"))
+    assert capsys.readouterr().out == "", "the user chose other images"
 
 
 def test_runs_of_different_images_are_not_compared(run, tmp_path):

@@ -45,6 +45,11 @@ def test_the_threshold_holds_as_well():
     assert found[0] > 0.9
 
 
+def test_the_threshold_alone_holds_for_a_class_that_was_not_seen():
+    counts = thresholds.counted(predictions(), 4)[0]
+    assert thresholds.kept_from(counts, 0.0, 0.5)[3] == 0 and thresholds.kept_from(counts, 0.3, 0.5)[3] == 0.3
+
+
 def test_the_surest_pixels_of_all_are_counted():
     certain = Prediction(0, np.zeros((1, 2, 3), np.uint8), np.zeros((1, 2), np.uint8), np.ones((1, 2), np.float32))
     counts, seconds = thresholds.counted([certain], 1)

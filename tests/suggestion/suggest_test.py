@@ -66,6 +66,13 @@ def test_an_earlier_suggestions_copies_are_removed_and_masks_beside_them_are_not
     assert both[0].id not in written.table(both[1:]) and "–" in written.table(both[1:])
 
 
+def test_where_masks_are_to_be_drawn_is_told_of_images_that_were_made_smaller(tmp_path):
+    assert "photos" not in written.places(tmp_path, 0) and str(tmp_path / "suggested.txt") in written.places(
+        tmp_path, 0
+    )
+    assert "at most 1024 px. Draw the masks on the photos" in written.places(tmp_path, 1024)
+
+
 def test_without_unlabelled_images_there_is_nothing_to_suggest(tiny_data):
     pool = Data(str(tiny_data), "val", "val", "", "", "").training(DataSet.open(tiny_data))
     with pytest.raises(CsstError, match="all 3 images of split 'val' .* have a mask"):

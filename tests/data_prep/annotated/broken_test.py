@@ -150,6 +150,25 @@ def test_masks_that_somebody_changed_are_not_written_over(photos, tmp_path):
     assert np.array_equal(np.asarray(Image.open(path)), before)
 
 
+def test_masks_of_other_annotations_keep_their_classes_or_nothing_is_written(photos, tmp_path, capsys):
+    shapes = {"square": e.SQUARE, "triangle": e.TRIANGLE}
+
+    def drawn(image, *labels):
+        return e.labelme(image, [e.labelme_shape(label, shapes[label]) for label in labels])
+
+    run(tmp_path, drawn("a", "triangle"), name="a.json")
+    said = told(run, tmp_path, drawn("b", "square"), name="b.json")
+    assert "m has masks of images that are not in --annotations: a. Their classes are background, triangle;" in said
+    assert not (tmp_path / "m" / "b.png").exists() and "triangle" in (tmp_path / "m" / "classes.yaml").read_text()
+    run(tmp_path, drawn("b", "triangle"), name="b.json")
+    assert "m keeps masks of images that have no shape in --annotations: a. Delete" in capsys.readouterr().err
+
+
+def test_masks_are_not_written_among_the_images(photos, tmp_path):
+    assert "the images are there, or below" in told(run, tmp_path, e.coco(), f"--masks={photos}")
+    assert "the images are there, or below" in told(run, tmp_path, e.coco(), f"--masks={tmp_path}")
+
+
 def test_without_the_library_the_command_says_what_to_install(photos, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
     assert "python -m pip install pycocotools (requirements-annotations.txt)" in told(run, tmp_path, e.coco())

@@ -35,6 +35,14 @@ def require_the_two(masks, classes, extra=()):
     assert abs((masks["a"] > 0).sum() - (400 + 375 - 150)) <= 15  # the triangle is cut by whole pixels
 
 
+def test_classes_without_an_order_are_in_the_alphabets_whatever_file_shows_them(photos, tmp_path):
+    (tmp_path / "labelme").mkdir()
+    for name, label in (("a", "tree"), ("b", "car")):
+        (tmp_path / "labelme" / f"{name}.json").write_text(e.labelme(name, [e.labelme_shape(label, e.SQUARE)]))
+    masks, classes = masks_of(tmp_path, tmp_path / "labelme")
+    assert classes == ["background", "car", "tree"] and masks["a"].max() == 2 and masks["b"].max() == 1
+
+
 def test_coco_polygons_and_run_lengths(photos, tmp_path):
     from pycocotools import mask
 
