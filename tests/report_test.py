@@ -133,9 +133,29 @@ def test_bad_results(tmp_path, content, message):
 
 def test_damaged_counts_are_named(tmp_path):
     workdir = made_workdir.whole(tmp_path / "run")
-    (workdir / "student" / "evaluation" / "images.npz").write_bytes(b"PK nothing")
-    with pytest.raises(CsstError, match=r"images\.npz is damaged .*; delete the directory"):
-        report.write_report(workdir)
+    counts = workdir / "student" / "evaluation" / "images.npz"
+    whole = counts.read_bytes()
+    for damaged in (b"PK nothing", b"", whole[:-40], whole[:100] + whole[140:]):
+        counts.write_bytes(damaged)
+        with pytest.raises(CsstError, match=r"images\.npz is damaged .*; delete the directory"):
+            report.write_report(workdir)
+
+
+def test_pictures_that_are_damaged_or_gone_are_left_out(tmp_path):
+    workdir = made_workdir.whole(tmp_path / "run")
+    (workdir / "pictures" / "gallery" / "normal_00_truth.png").unlink()
+    sheet = workdir / "pictures" / "validation.png"
+    sheet.write_bytes(b"x")
+    assert "worst" in read(report.write_report(workdir)).sections
+
+
+def test_the_cause_of_a_difference_is_told_only_where_it_is_the_labels(tmp_path):
+    workdir = made_workdir.whole(tmp_path / "run")
+    done = json.loads((workdir / "teacher" / "DONE").read_text())
+    made_workdir.put(workdir / "teacher" / "DONE", {**done, "network": "pspnet_resnet101"})
+    words = " ".join(read(report.write_report(workdir)).text.split())
+    assert "a sure difference on these images." in words and "pseudo labels helped" not in words
+    assert "masks alone" not in words
 
 
 def test_command(tmp_path, finished, capsys):

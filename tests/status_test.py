@@ -46,6 +46,14 @@ def test_a_stopped_run_names_what_goes_on(workdir):
     assert "stopped; the same command continues it" in said and "student 40/40" in said
 
 
+def test_stages_may_be_listed_with_spaces(workdir):
+    unfinished(workdir)
+    plain = status.status(workdir)
+    config = json.loads((workdir / "config.json").read_text())
+    made_workdir.put(workdir / "config.json", {**config, "stages": "teacher, label, student , evaluate"})
+    assert states(status.status(workdir)) == states(plain)
+
+
 def test_a_running_one_is_held_and_a_silent_one_is_told(workdir):
     unfinished(workdir)
     with (workdir / ".lock").open() as lock:

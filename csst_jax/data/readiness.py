@@ -117,7 +117,9 @@ def findings(pool: Selection, validation: Selection) -> Findings:
     unjudged = train.present & ~judged.present
     if unjudged.any():
         found.warnings.append(
-            f"split {validation.split!r} has no pixel of {names_of(classes, unjudged)}: left out of the mean IoU."
+            f"split {validation.split!r} has no pixel of {names_of(classes, unjudged)}. The IoU counts as 0 in the "
+            "mean if a network predicts it anywhere there, and is left out of the mean if not. Label a validation "
+            "image that shows it."
         )
     for selection, holds in ((pool, train), (validation, judged)):
         if holds.empty_records:

@@ -63,7 +63,7 @@ def _scores(drawn: Int64[np.ndarray, "r n"], counts: Int64[np.ndarray, "n 3 c"])
 
 def _interval(values: Float64[np.ndarray, " r"]) -> Interval:
     found = values[~np.isnan(values)]
-    if len(found) < RESAMPLES / 2:
+    if len(found) < LEVEL * RESAMPLES:  # what one image or two alone show has no spread that could be seen
         return Interval(float("nan"), float("nan"))
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))

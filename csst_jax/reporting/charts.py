@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def lines(
       dots: whether each point is to be seen.
       from_zero: whether the axis begins with 0.
     """
-    shown = {name: points for name, points in curves.items() if points}
+    shown = {name: [(x, _finite(y)) for x, y in points] for name, points in curves.items() if points}
     if not shown:
         return ""
     chart = _chart("XY", colours, len(shown) > 1, show_dots=True, dots_size=3.2 if dots else 1.4)
@@ -58,6 +59,7 @@ def bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float |
         return ""
     height = 60 + len(names) * (9 + 9 * len(series))
     chart = _chart("HorizontalBar", colours, len(series) > 1, height=height, spacing=3)
+    series = {name: [_finite(value) for value in values] for name, values in series.items()}
     chart.x_labels, chart.value_formatter = list(reversed(names)), lambda value: _short(value, " %")
     top = max((value for values in series.values() for value in values if value is not None), default=1)
     chart.y_labels = _ticks(0, max(top, 1e-9))
@@ -116,6 +118,11 @@ def _figure(title: str, chart: Any) -> str:
     # Places of points to a hundredth of a pixel.
     svg = re.sub(r'="[^"]*"', lambda found: re.sub(r"(\d\.\d\d)\d+", r"\1", found[0]), svg)
     return f'<figure class="chart"><figcaption>{title}</figcaption>{svg}</figure>'
+
+
+def _finite(value: float | None) -> float | None:
+    """None, which leaves a gap, for what no axis can show: the loss of a step that was skipped."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _ticks(low: float, high: float, about: int = 5) -> list[float]:

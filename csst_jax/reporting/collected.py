@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,7 +186,7 @@ def _counts(path: StoragePath) -> tuple[np.ndarray | None, tuple[str, ...]]:
     if not path.exists():
         return None, ()
     try:
-        with np.load(local_file(path)) as file:
+        with local_file(path).open("rb") as opened, np.load(opened) as file:
             return file["counts"], tuple(file["ids"].tolist())
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise CsstError(f"{path} is damaged ({error}); delete the directory {path.parent} and run it again.") from error

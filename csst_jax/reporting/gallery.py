@@ -44,11 +44,13 @@ def worst(run: Collected) -> str:
 
 
 def _views(run: Collected, kind: str) -> str:
+    """Empty where there are none, or a file is missing or damaged: the contact sheet then shows them."""
     path = run.workdir / DIRECTORY / INDEX
-    if not path.exists():
+    try:
+        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return "".join(_view(path.parent, one, index["networks"]) for one in index["examples"] if one["kind"] == kind)
+    except (OSError, ValueError):
         return ""
-    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return "".join(_view(path.parent, one, index["networks"]) for one in index["examples"] if one["kind"] == kind)
 
 
 def _view(directory: StoragePath, one: dict[str, Any], networks: list[str]) -> str:

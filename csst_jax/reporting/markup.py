@@ -79,17 +79,23 @@ def duration(seconds: float) -> str:
 
 
 def embedded(path: StoragePath, widest: int = 1600, alt: str = "", kind: str = "") -> str:
-    """A picture inside the page: WebP where that is smaller, class maps and the like as they are. Empty without."""
+    """A picture inside the page: WebP where that is smaller, class maps and the like as they are.
+
+    Empty where there is none, or one that is damaged: the page then does without.
+    """
     if not path.is_file():
         return ""
     stored = path.read_bytes()
     if path.suffix == ".webp":
         return image(stored, "webp", alt, kind)
-    with Image.open(io.BytesIO(stored)) as picture:
-        smaller = picture.convert("RGB")
-        smaller.thumbnail((widest, 20 * widest))
-        stream = io.BytesIO()
-        smaller.save(stream, "WEBP", quality=_QUALITY)
+    stream = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(stored)) as picture:
+            smaller = picture.convert("RGB")
+    except OSError:
+        return ""
+    smaller.thumbnail((widest, 20 * widest))
+    smaller.save(stream, "WEBP", quality=_QUALITY)
     made = stream.getvalue()
     return image(made, "webp", alt, kind) if len(made) < len(stored) else image(stored, "png", alt, kind)
 

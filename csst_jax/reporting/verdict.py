@@ -21,12 +21,17 @@ def gain(student: Network, other: Network) -> tuple[Interval, list[Interval]] | 
 
 
 def masks_alone(run: Collected) -> Network | None:
-    """The network that saw masks alone and took as many steps as the student: the control, or such a teacher."""
+    """The network that saw masks alone, like the student and for as many steps: the control, or such a teacher."""
     judged = run.judged
     if "baseline" in judged:
         return judged["baseline"]
     teacher, student = judged.get("teacher"), judged.get("student")
-    return teacher if teacher and student and teacher.steps == student.steps else None
+    return teacher if teacher and student and _alike(teacher, student) else None
+
+
+def _alike(one: Network, other: Network) -> bool:
+    """Whether both are the same network and took as many steps."""
+    return one.steps == other.steps and one.done.get("network") == other.done.get("network")
 
 
 def conclusion(run: Collected) -> str:
@@ -79,7 +84,9 @@ def _of_student(run: Collected, count: int | None) -> str:
     found = gain(student, other)
     if found is None:
         return f"{said}. How sure that is cannot be told: this evaluation kept no counts by image."
-    return f"{said} {_how_sure(found[0], difference)}{_classes(run.classes, student, other, found[1])}"
+    # Of another network, or after more steps, the difference may be theirs.
+    caused = bool(run.labels) and other is masks_alone(run) and _alike(other, student)
+    return f"{said} {_how_sure(found[0], difference, caused)}{_classes(run.classes, student, other, found[1])}"
 
 
 def _classes(names: list[str], student: Network, other: Network, sure: list[Interval]) -> str:
@@ -95,11 +102,13 @@ def _classes(names: list[str], student: Network, other: Network, sure: list[Inte
     return text + (f" Surely worse: {', '.join(worse)}." if worse else "")
 
 
-def _how_sure(found: Interval, difference: float) -> str:
+def _how_sure(found: Interval, difference: float, caused: bool) -> str:
     low, high = found.low, found.high
     interval = f"95 % interval {points(low)} to {points(high)}"
     if not found.sure:
         return f"({interval}), <b>no sure difference</b>."
+    if not caused:
+        return f"({interval}), a sure difference on these images."
     return f"({interval}): pseudo labels {'helped' if difference > 0 else 'did harm'} here."
 
 

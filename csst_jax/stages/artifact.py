@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,12 +14,13 @@ from csst_jax.runtime.json_files import differences, fingerprint, read_json, sha
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from csst_jax.runtime.storage import StoragePath
 
 STAGE_FILE = "stage.json"
 DONE_FILE = "DONE"
+ELAPSED_FILE = "elapsed.json"
 _DATA = ("labels_sha256.real", "labels_sha256:", "records_sha256.real", "images_sha256")
 """Inputs of a request that the data set alone decides."""
 
@@ -66,6 +69,7 @@ class Artifact:
             self._require_same(read_json(path, fix), settings)
         elif jax.process_index() == 0:  # several writers would take each other's temporary file away
             directory.mkdir(parents=True, exist_ok=True)
+            (directory / ELAPSED_FILE).unlink(missing_ok=True)
             write_json(path, {"hash": self.hash, "request": self.request, "settings": settings})
 
     def _has_work(self) -> bool:
@@ -98,6 +102,25 @@ class Artifact:
                 f"these keys to the values there to continue, or delete {self.directory} to make it again."
             )
 
+    @contextlib.contextmanager
+    def clock(self) -> Iterator[Callable[[], float]]:
+        """Gives a function: seconds that the stage took so far, in this process and in earlier ones that ended tidily.
+
+        A process that is killed leaves no time behind.
+        """
+        path, begin = self.directory / ELAPSED_FILE, time.perf_counter()
+        before = read_json(path)["seconds"] if path.exists() else 0.0
+
+        def elapsed() -> float:
+            return float(before) + time.perf_counter() - begin
+
+        try:
+            yield elapsed
+        finally:
+            if jax.process_index() == 0 and not self.done:
+                with contextlib.suppress(OSError):  # what went wrong before matters more
+                    write_json(path, {"seconds": elapsed()})
+
     @property
     def done(self) -> bool:
         """Whether the stage is finished."""
@@ -112,6 +135,7 @@ class Artifact:
         """Marks the stage as finished; of several processes, the first one does."""
         if jax.process_index() == 0:
             write_json(self.directory / DONE_FILE, result)
+            (self.directory / ELAPSED_FILE).unlink(missing_ok=True)
 
 
 def _completed(differing: Mapping[str, Any], whole: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import jax
 
 from csst_jax.evaluation.table import format_table
 from csst_jax.report import write_report
+from csst_jax.reporting.gallery import DIRECTORY, INDEX
 from csst_jax.reporting.rounds import gathered, lines
 from csst_jax.runtime.json_files import fingerprint, read_json, write_json
 from csst_jax.runtime.patience import told
@@ -34,7 +35,7 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
     if jax.process_index() > 0:
         return results
     sheet, path = this.workdir / "pictures" / "validation.png", this.workdir / RESULTS_FILE
-    if not sheet.exists() or _written(path) != fingerprint(results):
+    if not (this.workdir / DIRECTORY / INDEX).exists() or _written(path) != fingerprint(results):
         shown = {name: networks[name] for name in _SHOWN if name in networks}
         last = list(shown)[-1]
         with told("drawing pictures and writing the report"):
@@ -44,9 +45,10 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
     print(format_table(results))
     for line in lines(results.get("rounds", [])):
         print(line)
-    print(f"\nresults   {path}\nreport    {this.workdir / 'report.html'}\npictures  {sheet}")
-    if "pseudo_labels" in results:
-        print(f"          {this.workdir / label.DIRECTORY / label.SHEET_FILE}")
+    print(f"\nresults   {path}\nreport    {this.workdir / 'report.html'}")
+    sheets = [sheet, *([this.workdir / label.DIRECTORY / label.SHEET_FILE] if "pseudo_labels" in results else [])]
+    for number, drawn in enumerate(found for found in sheets if found.exists()):
+        print(f"{'' if number else 'pictures':<8}  {drawn}")
     return results
 
 

@@ -201,7 +201,9 @@ class Judge:
     def draw_examples(
         self, path: StoragePath, examples: Sequence[Example], captions: Mapping[int, str] | None = None
     ) -> None:
-        """A contact sheet of examples, with their ids or what else there is to say of them."""
+        """A contact sheet of examples, with their ids or what else there is to say of them; none without examples."""
+        if not examples:
+            return
         palette, rows = self.selection.dataset.description.palette, []
         for one in examples:
             row = [((captions or {}).get(one.record, one.id), one.image), ("mask", colour(one.label, palette))]

@@ -26,7 +26,7 @@ from csst_jax.stages import reliability, thresholds
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from csst_jax.data.selection import Selection
     from csst_jax.data.stored.centroid_index import CentroidIndex
@@ -79,32 +79,39 @@ def run(this: Experiment, artifact: Artifact, teacher: Trained, before: PseudoLa
     """
     settings, directory = this.settings.label, artifact.directory
     if not artifact.done:
-        begin = time.perf_counter()
-        if settings.reliable_share:
-            reliability.rank(this, directory, teacher, this.workdir / "teacher")
-        predictor = build.predictor(
-            settings.averaging,
-            teacher.network,
-            teacher.weights,
-            teacher.expects,
-            this.settings.evaluate.batch_size,
-            this.settings.mesh,
-            ranks=settings.ranks,
-        )
-        _write_shards(directory, settings, this.pool, predictor, before)
-        multihost_utils.sync_global_devices("pseudo labels written")
-        if jax.process_index() == 0:
-            with told(f"{directory.name}: joining the index of components, drawing the contact sheet"):
-                manifest = _finish(directory, settings, this.pool, teacher)
-                _draw_sheet(directory / SHEET_FILE, this, predictor)
-            artifact.finish({**manifest, "wall_s": time.perf_counter() - begin})
-        multihost_utils.sync_global_devices("pseudo labels finished")
+        with artifact.clock() as elapsed:
+            _run(this, artifact, teacher, before, elapsed)
     else:
         log.info("%s: done, skipped", directory.name)
     with told(f"{directory.name}: reading what was labelled"):
         images = read(directory, this.pool, settings.shard_size, settings.soft_k > 0)
         soft_sha256 = read_json(directory / MANIFEST_FILE)["soft"]["sha256"] if settings.soft_k else None
         return PseudoLabels(images, teacher.sha256, reliability.chosen(this, directory), soft_sha256)
+
+
+def _run(
+    this: Experiment, artifact: Artifact, teacher: Trained, before: PseudoLabels | None, elapsed: Callable[[], float]
+) -> None:
+    settings, directory = this.settings.label, artifact.directory
+    if settings.reliable_share:
+        reliability.rank(this, directory, teacher, this.workdir / "teacher")
+    predictor = build.predictor(
+        settings.averaging,
+        teacher.network,
+        teacher.weights,
+        teacher.expects,
+        this.settings.evaluate.batch_size,
+        this.settings.mesh,
+        ranks=settings.ranks,
+    )
+    _write_shards(directory, settings, this.pool, predictor, before)
+    multihost_utils.sync_global_devices("pseudo labels written")
+    if jax.process_index() == 0:
+        with told(f"{directory.name}: joining the index of components, drawing the contact sheet"):
+            manifest = _finish(directory, settings, this.pool, teacher)
+            _draw_sheet(directory / SHEET_FILE, this, predictor)
+        artifact.finish({**manifest, "wall_s": elapsed()})
+    multihost_utils.sync_global_devices("pseudo labels finished")
 
 
 def read(
@@ -257,6 +264,8 @@ def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | 
 def _draw_sheet(path: StoragePath, this: Experiment, predictor: WholeImagePredictor) -> None:
     selection, description, settings = this.pool, this.description, this.settings.label
     count = min(this.settings.evaluate.num_pictures, len(selection.unlabelled))
+    if not count:
+        return
     positions = np.linspace(0, len(selection.unlabelled) - 1, count).round().astype(int).tolist()
     names = selection.dataset.ids(selection.split)
     labelled = PseudoLabelled(path.parent, selection.reader, selection.unlabelled, settings.shard_size)

@@ -43,6 +43,8 @@ def grown(this: Experiment) -> None:
         write_report(this.workdir)
     except CsstError as error:
         log.warning("no report: %s", error)
+    except Exception:  # a fault in a page is no reason to lose hours of training
+        log.warning("no report", exc_info=True)
 
 
 def _record(this: Experiment) -> dict[str, Any]:

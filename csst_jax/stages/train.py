@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import json
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -30,7 +29,7 @@ from csst_jax.train.loop import TrainingRun, train
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from clu.metric_writers import MetricWriter
 
@@ -84,7 +83,11 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
     if artifact.done and (artifact.directory / MODEL_FILE).exists():
         log.info("%s: done, skipped", job.name)
         return model_file.finished(artifact)
-    begin = time.perf_counter()
+    with artifact.clock() as elapsed:
+        return _run(this, artifact, job, elapsed)
+
+
+def _run(this: Experiment, artifact: Artifact, job: Job, elapsed: Callable[[], float]) -> Trained:
     count = sum(len(given.records) for given in job.images.values())
     phases = build.phases(job.training, count, this.mesh)
     classes = this.description.classes
@@ -141,7 +144,7 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
             "method": job.training.method.name,
             "steps": trained.steps,
             "weights_sha256": trained.sha256,
-            "wall_s": time.perf_counter() - begin,
+            "wall_s": elapsed(),
             "compilations": _compilations(distinct_phases(phases), compilations),
         }
     )

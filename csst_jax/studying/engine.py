@@ -15,6 +15,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+from csst_jax.data.chosen import Data
+from csst_jax.data.store import METADATA_FILE
 from csst_jax.runtime import claim
 from csst_jax.runtime.json_files import differences, read_json, write_json
 from csst_jax.runtime.signals import Preempted
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 
     from csst_jax.studying.arms import Run
 
-RUN_FILE = "run.json"
-"""In each run's directory: what it was asked for, its command and the versions of what it ran with."""
+ASKED_FILE = "asked.json"
+"""In each run's directory: what it was asked for, its data, its command and the versions of what it ran with."""
+_EARLIER_FILE = "run.json"  # where earlier versions wrote it, in place of the run's own
 OUTPUT_FILE = "output.txt"
 """Beside it: all that its last process printed; log.txt has the lines of the log of all."""
 _LOOK_EVERY_S = 0.5
@@ -134,13 +137,35 @@ def versions() -> dict[str, str]:
     return found
 
 
+def noted(run: Run) -> dict[str, Any]:
+    """What `ASKED_FILE` holds; {} of a run that was started by hand."""
+    for name in (ASKED_FILE, _EARLIER_FILE):
+        path = run.workdir / name
+        if path.exists() and "asked" in (found := read_json(path)):
+            return found
+    return {}
+
+
+def _data_sha256(run: Run) -> str:
+    """Fingerprint of what the run's data set was prepared from; empty where it cannot be read, which the run tells."""
+    try:
+        opened = Data(**run.config.data.to_dict()).open()
+        return str(read_json(opened.directory / METADATA_FILE).get("source_sha256", ""))
+    except CsstError:
+        return ""
+
+
 def _require_same(run: Run) -> None:
-    """Refuses to take the scores of other settings for this run's."""
-    path = run.workdir / RUN_FILE
-    if not is_finished(run) or not path.exists():
+    """Refuses to take the scores of other settings, or of other data, for this run's."""
+    if not is_finished(run) or not (found := noted(run)):
         return
-    there, now = read_json(path)["asked"], _jsonable(run.asked())
-    if differing := differences(there, now):
+    before, now = found.get("data_sha256"), _data_sha256(run)
+    if before and now and before != now:
+        raise CsstError(
+            f"{run.name} is finished in {run.workdir}, and its data set {run.config.data.dir} was prepared anew since. "
+            "Scores on different data cannot be compared: use another --workdir."
+        )
+    if differing := differences(found["asked"], _jsonable(run.asked())):
         raise CsstError(
             f"{run.name} is finished in {run.workdir} with other settings. What differs: {', '.join(differing)}. Use "
             f"another --workdir, or delete {run.workdir} to run it again."
@@ -174,7 +199,7 @@ def _prepare(run: Run, runs: Sequence[Run]) -> str:
                 time.sleep(1.0)
         shared = sharing.link(run, runs)
         asked = {"asked": _jsonable(run.asked()), "command": list(run.command), "versions": versions()}
-        write_json(run.workdir / RUN_FILE, asked)
+        write_json(run.workdir / ASKED_FILE, {**asked, "data_sha256": _data_sha256(run)})
     return f", takes {' and '.join(shared)}" if shared else ""
 
 

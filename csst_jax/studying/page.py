@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.storage import replacing
 from csst_jax.studying import chart, curves, results
 from csst_jax.studying.arms import shown
-from csst_jax.studying.engine import OUTPUT_FILE, RUN_FILE, is_finished
+from csst_jax.studying.engine import OUTPUT_FILE, is_finished, noted
 
 if TYPE_CHECKING:
     import pathlib
@@ -96,7 +96,7 @@ def _page(study: Study, runs: Sequence[Run], table: Sequence[Row], notes: str) -
     if missing := [run for run in runs if not is_finished(run)]:
         parts += ["## Not finished", "\n".join(f"* {run.name}: `{run.workdir / OUTPUT_FILE}`" for run in missing)]
     parts += ["## Commands", "\n".join(f"    {shown(run.command)}" for run in runs)]
-    kept = [read_json(run.workdir / RUN_FILE)["versions"] for run in runs if is_finished(run)]
+    kept = [found["versions"] for run in runs if is_finished(run) and (found := noted(run))]
     if kept:
         names = dict.fromkeys(name for each in kept for name in each)
         lines = [f"* {n}: {', '.join(dict.fromkeys(each[n] for each in kept if n in each))}" for n in names]
@@ -106,7 +106,7 @@ def _page(study: Study, runs: Sequence[Run], table: Sequence[Row], notes: str) -
 
 def table_of(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Markdown with aligned columns; the first one is text."""
-    rows = [list(map(_escaped, row)) for row in body]
+    header, *rows = (list(map(_escaped, row)) for row in (header, *body))
     widths = [max(3, *(len(row[i]) for row in (header, *rows))) for i in range(len(header))]
     rule = ["-" * widths[0], *(f"{'-' * (width - 1)}:" for width in widths[1:])]
     lines = [_line(header, widths), _line(rule, widths)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from csst_jax.runtime.json_files import read_json
 from csst_jax.stages.conclude import RESULTS_FILE
 from csst_jax.stages.label import DIRECTORY as LABELS
-from csst_jax.studying.engine import RUN_FILE, is_finished
+from csst_jax.studying.engine import is_finished, noted
 
 if TYPE_CHECKING:
     import pathlib
@@ -119,7 +119,7 @@ def rows(study: Study, runs: Sequence[Run]) -> list[Row]:
 
 def as_json(study: Study, runs: Sequence[Run], table: Sequence[Row]) -> dict[str, Any]:
     """All of it, for programs: the rows, and each finished run's command and versions."""
-    done = {run.name: read_json(run.workdir / RUN_FILE) for run in runs if is_finished(run)}
+    done = {run.name: found for run in runs if is_finished(run) and (found := noted(run))}
     return {
         "title": study.title,
         "reference": study.reference,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import pathlib
+import sys
 import traceback
 
 from csst_jax.own_packages import home
@@ -39,7 +40,7 @@ def load(chosen: str) -> Study:
         raise CsstError(f"--config={name}: no such Python file. These come with csst_jax: {', '.join(names())}.")
     spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
     assert spec is not None and spec.loader is not None  # it ends in .py
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
         if not hasattr(module, "get_study"):

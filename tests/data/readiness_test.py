@@ -73,7 +73,7 @@ def test_nothing_to_say_about_sound_data_and_no_image_is_read():
     [
         ([0, 1, 255], ALL, "warnings", "no pixel of c, but split 'val' has. The IoU counts as 0 in the mean"),
         ([0, 1, 255], [0, 1, 1], "warnings", "no pixel of c in the labelled images of either split"),
-        (ALL, [0, 1, 1], "warnings", "split 'val' has no pixel of c: left out of the mean IoU"),
+        (ALL, [0, 1, 1], "warnings", "split 'val' has no pixel of c. The IoU counts as 0 in the mean if"),
         ([0, 0, 255], ALL, "errors", "the 1 labelled images of split 'train' show a; there is nothing to tell apart"),
         ([255] * 3, ALL, "errors", "show nothing but void"),
         (ALL, [255] * 3, "errors", "split 'val' has no labelled pixel"),

@@ -248,7 +248,7 @@ CASES = {
     ),
     "data: a class is in train alone": (
         prepared([None], [mask(0, 1)], status=0),
-        "split 'val' has no pixel of sky: left out of the mean IoU",
+        "split 'val' has no pixel of sky. The IoU counts as 0 in the mean if a network predicts it anywhere there",
     ),
     "data: a class is nowhere": (
         prepared([mask(0, 1)], [mask(0, 1)], status=0),

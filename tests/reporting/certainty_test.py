@@ -33,3 +33,10 @@ def test_few_images_are_less_sure_than_many():
     few, many = counts(0.8)[:3], np.concatenate([counts(0.8)] * 20)
     widths = [interval.high - interval.low for interval in (certainty.intervals(found)[0] for found in (few, many))]
     assert widths[0] > 2 * widths[1]
+
+
+def test_what_one_image_alone_shows_is_not_sure():
+    ours, theirs = counts(0.8), counts(0.6)
+    for found in (ours, theirs):
+        found[1:, :, 0] = 0
+    assert not certainty.intervals(ours, theirs)[1][0].sure

@@ -26,6 +26,13 @@ def test_bars():
     assert "<Bus>" in words and "50 %" in words
 
 
+def test_what_is_not_finite_is_a_gap():
+    infinite, nan = float("inf"), float("nan")
+    made = charts.lines("Loss", {"teacher": [(0, nan), (20, infinite), (40, 0.5), (60, 0.4)]}, ["#111"])
+    assert "inf" not in made.lower() and "0.5" in "".join(svg(made).itertext())
+    assert "40 %" in "".join(svg(charts.bars("Draws", ["a", "b"], {"x": [nan, 40.0]}, ["#111"])).itertext())
+
+
 def test_nothing_to_draw():
     assert charts.lines("Loss", {"teacher": []}, ["#111"]) == "" == charts.bars("Draws", [], {}, [])
     assert charts.lines("Loss", {"teacher": [(1, None)]}, ["#111"]) == ""

@@ -1,5 +1,8 @@
 """A stage's directory."""
 
+import contextlib
+import time
+
 import pytest
 
 from csst_jax.stages import artifact
@@ -30,6 +33,19 @@ def test_a_directory_without_work_is_anybodys_and_one_with_work_is_not(tmp_path,
     (tmp_path / "teacher" / work).touch()
     with pytest.raises(StaleArtifactError, match=r"seed: 1 there, 0 now"):
         Artifact(tmp_path / "teacher", REQUEST)
+
+
+def test_time_adds_up_over_processes_that_ended_tidily(tmp_path):
+    for _ in range(2):
+        found = Artifact(tmp_path / "teacher", REQUEST)
+        (found.directory / "model.safetensors").touch()
+        with contextlib.suppress(KeyboardInterrupt), found.clock():
+            time.sleep(0.05)
+            raise KeyboardInterrupt
+    with found.clock() as elapsed:
+        assert 0.1 <= elapsed() < 10
+        found.finish({"steps": 3})
+    assert not (tmp_path / "teacher" / artifact.ELAPSED_FILE).exists()
 
 
 def test_a_cut_off_request_is_written_anew_where_there_is_no_work(tmp_path):

@@ -161,9 +161,24 @@ def test_ctrl_c_is_handed_on_and_waits_until_all_have_saved(tmp_path):
     assert (first.workdir / "output.txt").read_text() == "begun\n"
 
 
-def test_run_json_holds_command_and_versions(tmp_path):
+def test_a_run_started_by_hand_is_taken_as_it_is_and_other_data_is_refused(tmp_path, tiny_data):
+    run = grid.runs(tmp_path)[0]
+    run.config.data.dir = str(tiny_data)
+    grid.leave(run, 0.5)
+    (run.workdir / "run.json").write_text('{"data": {}}')  # of the run itself
+    assert engine.run_all([run], 1, lambda: None) == [] and engine.noted(run) == {}
+    for name in ("asked.json", "run.json"):  # the latter is of earlier versions
+        noted = {"asked": engine._jsonable(run.asked()), "data_sha256": "other"}
+        (run.workdir / name).write_text(json.dumps(noted))
+        with pytest.raises(CsstError, match="was prepared anew since"):
+            engine.run_all([run], 1, lambda: None)
+        (run.workdir / name).unlink()
+
+
+def test_asked_json_holds_command_and_versions_and_leaves_the_runs_own_record(tmp_path):
     runs = grid.runs(tmp_path)[:1]
     run_all(runs, Made(lambda run: 0.5))
-    kept = json.loads((runs[0].workdir / "run.json").read_text(encoding="utf-8"))
+    assert not (runs[0].workdir / "run.json").exists()
+    kept = json.loads((runs[0].workdir / "asked.json").read_text(encoding="utf-8"))
     assert kept["command"] == list(runs[0].command) and kept["versions"]["jax"]
     assert arms.shown(runs[0].command).startswith("python -m csst_jax.main --config=base")

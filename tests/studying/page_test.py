@@ -125,3 +125,8 @@ def test_percent_has_a_true_minus_and_no_negative_zero():
     assert page._percent(Spread(-0.0123, 0.01, 2), sign=True) == "−1.2 ± 1.0"
     assert page._percent(Spread(-0.0001, None, 1), sign=True) == "+0.0"
     assert page._percent(Spread(None, None, 0)) == "–"
+
+
+def test_names_with_bars_leave_the_table_whole():
+    header, rule, row = page.table_of(["", "a|b"], [["c|d", "1"]]).splitlines()
+    assert "a\\|b" in header and "c\\|d" in row and rule.count("|") == 3

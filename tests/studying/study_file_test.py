@@ -83,3 +83,16 @@ def test_the_example_in_the_message_is_a_study(tmp_path):
     path = tmp_path / "own.py"
     path.write_text("\n".join(line[4:] for line in study_file._EXAMPLE.splitlines()))
     assert len(study_file.load(str(path)).arms) == 2
+
+
+def test_a_study_may_define_dataclasses(tmp_path):
+    path = tmp_path / "own.py"
+    lines = [
+        "from __future__ import annotations",
+        "import dataclasses",
+        "@dataclasses.dataclass",
+        "class A:",
+        "    b: int",
+    ]
+    path.write_text("\n".join([*lines, *(line[4:] for line in study_file._EXAMPLE.splitlines())]))
+    assert len(study_file.load(str(path)).arms) == 2
