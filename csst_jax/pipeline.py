@@ -71,7 +71,7 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
             networks[turn.student] = train_network(this, turn.student, student, seed, pseudo)
 
     # The control (Table 1b): the teacher's recipe for as many steps as the student took.
-    if experiment.has(this, "baseline"):
+    if experiment.has(this, "baseline") and "student" in networks:
         longer = experiment.lengthened_teacher(this, networks["student"].steps)
         networks["baseline"] = train_network(this, "baseline", longer, settings.seed)
 

@@ -110,6 +110,9 @@ class Method:
     streams: ClassVar[tuple[Stream, ...]]
     """The crops of a step; see `csst_jax.streams.Stream`. Where settings decide, a property, and `streams_of`."""
 
+    joint: ClassVar[bool] = False
+    """Whether the crops of all streams go through the network at once, and share the statistics of its layers."""
+
     @dataclasses.dataclass(frozen=True)
     class Settings:
         """No setting. Override with a dataclass whose `__post_init__` refuses what is out of range."""

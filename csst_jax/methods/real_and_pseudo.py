@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class RealAndPseudo(Method):
     """One pass over the crops of both kinds, so that batch normalisation sees all of them; a loss for each kind."""
 
+    joint = True
+
     @dataclasses.dataclass(frozen=True)
     class Settings:
         """The method's numbers.

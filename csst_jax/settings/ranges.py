@@ -166,7 +166,7 @@ ALL: dict[str, Kind] = {
     "label.class_portion": SHARE,
     "label.class_portion_growth": SHARE,
     "label.void_missed": Switch(),
-    "label.soft.k": whole(2, or_else=0, meaning="hard labels"),
+    "label.soft.k": whole(2, 128, or_else=0, meaning="hard labels"),
     "label.soft.bits": OneOf((2, 4, 8)),
     "label.reliable_share": LESS_THAN_ALL,
     "label.shard_size": whole(1),

@@ -126,7 +126,8 @@ def answer(
       kept: what this function returned before, for the same workdir.
 
     Returns:
-      JSON-able: what was `asked`, what was `chosen`, the `reasons`, and for which `machine`.
+      JSON-able: what was `asked`, what was `chosen`, the `reasons`, and for which `machine`; `earlier` has those of
+      other questions, to which a command may come back.
     """
     found: dict[str, dict[str, Any]] = {}
     for stage in _STAGES:
@@ -135,18 +136,23 @@ def answer(
         question = ask(config, stage, facts)
         asked = json.loads(json.dumps(dataclasses.asdict(question)))
         del asked["gflop"]  # the network's name stands for it; counting it again may give another last digit
-        before = (kept or {}).get(stage)
-        if before is not None and before["asked"] == asked:
-            found[stage] = before
-            continue
-        chosen: Answer = choose(question, machine)
-        found[stage] = {
-            "asked": asked,
-            "chosen": dict(chosen.values),
-            "reasons": dict(chosen.reasons),
-            "machine": machine.words,
-        }
+        before = _answers((kept or {}).get(stage))
+        own = next((known for known in before if known["asked"] == asked), None)
+        others = [known for known in before if known is not own]
+        if own is None:
+            chosen: Answer = choose(question, machine)
+            reasons = {"reasons": dict(chosen.reasons), "machine": machine.words}
+            own = {"asked": asked, "chosen": dict(chosen.values), **reasons}
+        found[stage] = own | ({"earlier": others} if others else {})
     return found
+
+
+def _answers(kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Of one stage, the newest first."""
+    if kept is None:
+        return []
+    newest = {key: value for key, value in kept.items() if key != "earlier"}
+    return [newest, *kept.get("earlier", [])]
 
 
 def ask(config: ConfigDict, stage: str, facts: Facts) -> Question:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STAGE_FILE = "stage.json"
 DONE_FILE = "DONE"
 ELAPSED_FILE = "elapsed.json"
-_DATA = ("labels_sha256.real", "labels_sha256:", "records_sha256.real", "images_sha256")
+_DATA = ("labels_sha256.real", "records_sha256.real", "images_sha256")
 """Inputs of a request that the data set alone decides."""
 
 
@@ -61,7 +61,7 @@ class Artifact:
         self.hash = fingerprint(self.request)
         settings = json.loads(json.dumps(request.settings))
         path = directory / STAGE_FILE
-        if path.exists() and self._has_work():
+        if path.exists() and has_work(directory):
             fix = (
                 "Delete this file and run the same command again, if the settings are still those that this directory "
                 "was made with."
@@ -71,11 +71,6 @@ class Artifact:
             directory.mkdir(parents=True, exist_ok=True)
             (directory / ELAPSED_FILE).unlink(missing_ok=True)
             write_json(path, {"hash": self.hash, "request": self.request, "settings": settings})
-
-    def _has_work(self) -> bool:
-        """Whether there is something that the stage would go on from."""
-        made = (DONE_FILE, "*.safetensors", "checkpoints/[0-9]*", "parts/*.json", "thresholds.json")
-        return any(True for pattern in made for _ in self.directory.glob(pattern))
 
     def _require_same(self, found: Mapping[str, Any], settings: dict[str, Any]) -> None:
         if found["hash"] != self.hash:
@@ -136,6 +131,12 @@ class Artifact:
         if jax.process_index() == 0:
             write_json(self.directory / DONE_FILE, result)
             (self.directory / ELAPSED_FILE).unlink(missing_ok=True)
+
+
+def has_work(directory: StoragePath) -> bool:
+    """Whether there is something in a stage's directory that the stage would go on from."""
+    made = (DONE_FILE, "*.safetensors", "checkpoints/[0-9]*", "parts/*.json", "thresholds.json")
+    return any(True for pattern in made for _ in directory.glob(pattern))
 
 
 def _completed(differing: Mapping[str, Any], whole: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -194,7 +194,8 @@ def _require_as_many_rounds(this: Experiment) -> None:
     *_, earlier, last = rounds.of(this.settings.rounds)
     labels, before = this.workdir / last.labels, this.workdir / earlier.student
     begun = (labels / DONE_FILE).exists() or any(True for _ in (labels / "parts").glob("*.json"))
-    if begun and not (before / DONE_FILE).exists():
+    of_fewer = not (this.workdir / earlier.labels / DONE_FILE).exists()  # else a student of this run was deleted
+    if begun and of_fewer and not (before / DONE_FILE).exists():
         raise CsstError(
             f"{this.workdir} holds a run of fewer rounds than rounds={last.number}. Use another --workdir. If that run "
             f"had {earlier.number}, it can go on: move its pseudo_labels and student to {before.parent}."

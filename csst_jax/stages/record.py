@@ -16,6 +16,7 @@ from csst_jax.data.statistics import class_statistics
 from csst_jax.data.stored.encoded import size
 from csst_jax.report import write_report
 from csst_jax.runtime.json_files import write_json
+from csst_jax.stages.artifact import has_work
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ _MOST_SIZES = 4
 
 
 def begin(this: Experiment) -> None:
-    """Writes `run.json`, unless an earlier start has."""
+    """Writes `run.json`, unless an earlier start has and there is work of it."""
     path = this.workdir / RECORD_FILE
-    if jax.process_index() == 0 and not path.exists():
+    if jax.process_index():
+        return
+    if not path.exists() or not any(has_work(stage) for stage in this.workdir.glob("*") if stage.is_dir()):
         write_json(path, _record(this))
 
 

@@ -54,7 +54,12 @@ class Snapshots:
         self._directory, self._recipe, self._description = directory / DIRECTORY, recipe, describe
 
     def begin(self, start: int) -> None:
-        """See `Watch`."""
+        """Removes what an attempt with another timetable left, which died before its first checkpoint."""
+        del start
+        if jax.process_index() == 0:
+            for path in self._directory.glob("*.safetensors"):
+                if int(path.stem) not in self.steps:
+                    path.unlink()
 
     def prepare(self) -> None:
         """See `Watch`."""

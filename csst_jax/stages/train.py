@@ -273,7 +273,8 @@ def _announce(artifact: Artifact, recipe: Recipe, phases: Sequence[Phase], job: 
 
     name, (params, _) = job.name, recipe.method.trained()
     overview = parameter_overview.get_parameter_overview(params, include_stats=False)
-    (artifact.directory / PARAMETERS_FILE).write_text(overview + "\n", encoding="utf-8")
+    if jax.process_index() == 0:  # the directory is this process's, and may not be there yet for the others
+        (artifact.directory / PARAMETERS_FILE).write_text(overview + "\n", encoding="utf-8")
     by_module: dict[str, int] = {}
     for path, value in params.items():
         module = path.partition(".")[0]

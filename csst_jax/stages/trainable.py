@@ -48,7 +48,8 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
             f"classes; give one for each, in this order: {', '.join(classes)}."
         )
     name = training.method.name
-    if training.average_decay and issubclass(registry.resolve("method", METHODS, name), AverageTeacher):
+    method = registry.resolve("method", METHODS, name)
+    if training.average_decay and issubclass(method, AverageTeacher):
         raise CsstError(
             f"method.name={name} predicts with an average of its own, which method.{name}.decay sets, so average_decay "
             f"would change nothing. It is {training.average_decay}; set it to 0."
@@ -61,7 +62,8 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
     for phase in dict.fromkeys(build.phases(training, count, device_mesh)):
         for crops_a_step in crops_of(training.streams, phase.global_batch).values():
             sharding.require_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
-            if crops_a_step == training.accumulate:
+            seen = phase.global_batch if method.joint else crops_a_step
+            if seen == training.accumulate:
                 _require_statistics(training, phase.crop_px, len(classes))
     if training.optimizer.rate_factors or training.optimizer.decay_factors:
         # Refuses a rule that matches no parameter.

@@ -153,10 +153,11 @@ class ScoresWhileTraining:
         self._found: list[dict[str, Any]] = []
 
     def begin(self, start: int) -> None:
-        """See `Watch`."""
+        """Takes up the scores that are there, if they are of the same images."""
         path = self._directory / SCORES_FILE
-        found = read_json(path)["scores"] if path.exists() else []
-        self._found = [score for score in found if score["step"] <= start]
+        kept = read_json(path) if path.exists() else {"images": [], "scores": []}
+        same = kept["images"] == list(self._this.validation.ids(self._plan.records))
+        self._found = [score for score in kept["scores"] if score["step"] <= start] if same else []
 
     def prepare(self) -> None:
         """See `Watch`."""
@@ -247,11 +248,10 @@ class ScoresWhileTraining:
             small = [_small(part) for part in parts]
             rows.append(np.concatenate(small, axis=1))
             for kind, part in zip(("image", "mask", f"{step:08d}"), small, strict=True):
-                path = self._directory / f"{number}_{kind}.png"
-                if kind not in ("image", "mask") or not path.exists():
-                    pictures.save_png(
-                        Image.fromarray(part).quantize(256) if kind != "image" else Image.fromarray(part), path
-                    )
+                drawn = Image.fromarray(part)
+                pictures.save_png(
+                    drawn if kind == "image" else drawn.quantize(256), self._directory / f"{number}_{kind}.png"
+                )
         for number, row in enumerate(rows):
             writer.write_images(step, {f"image_mask_prediction/{number}": row[None]})
         matrix = confusion_picture(scores.confusion.matrix, self._this.description.classes)

@@ -146,7 +146,7 @@ WRONG = {
     "label.class_portion": SHARE,
     "label.class_portion_growth": SHARE,
     "label.void_missed": SWITCH,
-    "label.soft.k": (1, -1, 2.5, True),
+    "label.soft.k": (1, -1, 129, 2.5, True),
     "label.soft.bits": (0, 3, 16, "8"),
     "label.reliable_share": LESS,
     "label.shard_size": COUNT,

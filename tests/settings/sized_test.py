@@ -61,6 +61,8 @@ def test_other_data_or_settings_are_another_question(config, tmp_path, on):
     config.teacher.batch_size = 4
     teacher, student = sizes(on(GPU, config, tmp_path))
     assert teacher != before[0] and teacher[1] == 4 and student == before[1]
+    config.teacher.batch_size = OPEN
+    assert sizes(on(GPU, config, tmp_path)) == before, "the first question has its first answer"
     (tmp_path / "ids.txt").write_text("image00\nimage01\n")
     config.data.labelled_ids = str(tmp_path / "ids.txt")
     assert sizes(on(GPU, config, tmp_path))[0] != before[0]

@@ -63,6 +63,11 @@ def test_one_crop_at_a_time_is_refused_where_a_layer_pools_it_whole(config, chan
     require(config)
 
 
+def test_two_kinds_of_crops_that_are_seen_together_are_two(config):
+    config.method.name, config.batch_size = "real_and_pseudo", 2
+    require_trainable(resolve.training(config, IMAGENET), Pool(), make_mesh(jax.devices()[:1], 1), pseudo=True)
+
+
 def test_a_batch_is_that_of_all_devices(config):
     config.batch_size = 2
     require(config, devices=2)
