@@ -22,7 +22,7 @@ while [ -z "$stopped" ]; do
   # A signal ends the first wait before the process ends; the second one waits on, or tells the same status again.
   status=0
   wait "$pid" || wait "$pid" || status=$?
-  [ "$status" -eq 0 ] || exit "$status"
-  if finished && [ -z "$stopped" ]; then exit 0; fi
+  # 143: stopped, by a signal of its own or one that was handed on.
+  [ "$status" -eq 143 ] || exit "$status"
 done
-finished || exit 143
+exit 143

@@ -24,5 +24,5 @@ status=0
 run srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-32}" launch/local.sh "${arguments[@]}" || status=$?
 show_main
 # 143: stopped by SIGTERM (launch/local.sh).
-if [ "$status" -eq 143 ] && ! finished; then exec scontrol requeue "$SLURM_JOB_ID"; fi
+if [ "$status" -eq 143 ]; then exec scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$status"

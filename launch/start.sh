@@ -4,12 +4,11 @@
 # shellcheck disable=SC2034  # each launcher uses some of them
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 python=${PYTHON:-.venv/bin/python}
-dry_run='' workdir='' evaluates=1 arguments=()
+dry_run='' workdir='' arguments=()
 for argument in "$@"; do
   case "$argument" in
     --dry_run) dry_run=1 && continue ;;
     --workdir=*) workdir=${argument#--workdir=} ;;
-    --config.stages=*) [[ "$argument" == *evaluate* ]] || evaluates='' ;;
   esac
   arguments+=("$argument")
 done
@@ -23,14 +22,8 @@ fail() {
 need_workdir() { [ -n "$workdir" ] || fail "give --workdir=DIR"; }
 need_bucket() { [[ "$workdir" == gs://* ]] || fail "give --workdir=gs://BUCKET/… (docs/pods.md): hosts share no disk"; }
 
-# A run is over when results.json is there (docs/adr/0005); one that was not asked to evaluate, when it says so by its status.
-finished() {
-  [ -n "$evaluates" ] || return 0
-  case "$workdir" in
-    gs://*) "$python" -c 'import sys; from csst_jax.runtime.storage import as_path; sys.exit(not as_path(sys.argv[1]).exists())' "$workdir/results.json" ;;
-    *) [ -f "$workdir/results.json" ] ;;
-  esac
-}
+# After SIGTERM csst_jax.main would end with 0, as a finished run does (docs/adr/0005). Launchers have to tell them apart.
+export CSST_STOPPED_STATUS=143
 
 # With --dry_run: the command that launch/local.sh ends in, on each machine, as a comment.
 show_main() { [ -z "$dry_run" ] || { echo -n '# on each machine: ' && launch/local.sh --dry_run "${arguments[@]}"; }; }

@@ -20,6 +20,8 @@ _LATER_S = 0.1
 _ANOTHER_AFTER_S = 1.0
 """A program that started this one may hand on the Ctrl-C that this one has from the terminal, too."""
 _NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+STOPPED_STATUS = "CSST_STOPPED_STATUS"
+"""A variable of the environment: the status after SIGTERM, for launchers, which must tell a stopped run by it."""
 _STATUSES = {signal.SIGTERM: 0, signal.SIGINT: 128 + signal.SIGINT}
 """What a process that saved ends with: see docs/adr/0005-sigterm-exits-with-zero.md."""
 
@@ -39,7 +41,10 @@ class Preempted(BaseException):
     @property
     def status(self) -> int:
         """What the process ends with."""
-        return _STATUSES[signal.Signals(self.number)]
+        number = signal.Signals(self.number)
+        if number == signal.SIGTERM and STOPPED_STATUS in os.environ:
+            return int(os.environ[STOPPED_STATUS])
+        return _STATUSES[number]
 
 
 def stop_between_stages() -> None:

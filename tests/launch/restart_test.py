@@ -4,7 +4,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 
 import pytest
 
@@ -24,7 +23,8 @@ sed -i 1d "$plan"
 eval "$line"
 """
 FINISH = 'touch "$WORKDIR/results.json"'
-UNTIL_SIGTERM = "trap 'exit 0' TERM; echo ready; while true; do sleep 0.02; done"
+STOPPED = "exit $CSST_STOPPED_STATUS"
+UNTIL_SIGTERM = f"trap '{STOPPED}' TERM; echo ready; while true; do sleep 0.02; done"
 
 
 class Machine:
@@ -82,18 +82,9 @@ def flags(machine):
 
 
 def test_a_stopped_run_is_started_again_until_it_is_finished(machine):
-    machine.plan("trainer", "exit 0", "exit 0", FINISH)
+    machine.plan("trainer", STOPPED, STOPPED, FINISH)
     assert machine.run("local.sh", *flags(machine)) == (0, "")
     assert machine.started("trainer") == [f"[] -m csst_jax.main --config=c.py --workdir={machine.workdir}"] * 3
-
-
-def test_a_run_in_a_bucket_is_finished_when_its_results_are_there(bucket):
-    program = ["bash", "-c", 'source launch/start.sh "$@" && finished', "bash", "--workdir=gs://bucket/run"]
-    environment = {**os.environ, "PYTHON": sys.executable}
-    before = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
-    bucket.put("run/results.json", b"{}")
-    after = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert [(run.returncode, run.stderr) for run in (before, after)] == [(1, ""), (0, "")]
 
 
 @pytest.mark.parametrize("launcher", [("tpu_vm.sh", "run"), ("gke.sh",)])
@@ -108,10 +99,17 @@ def test_a_failure_is_not_tried_again(machine):
     assert len(machine.started("trainer")) == 1
 
 
-def test_a_run_that_does_not_evaluate_is_finished_when_it_says_so(machine):
+def test_a_run_is_finished_when_it_says_so_and_not_by_an_old_file(machine):
     machine.plan("trainer", "exit 0", "exit 0")
-    assert machine.run("local.sh", *flags(machine), "--config.stages=teacher")[0] == 0
-    assert len(machine.started("trainer")) == 1
+    assert machine.run("local.sh", *flags(machine), "--config.stages", "teacher")[0] == 0
+    assert len(machine.started("trainer")) == 1 and not (machine.workdir / "results.json").exists()
+    (machine.workdir / "results.json").touch()
+    machine.plan("trainer", UNTIL_SIGTERM)
+    launcher = machine.start("local.sh", *flags(machine))
+    assert launcher.stdout.readline() == "ready\n"
+    launcher.terminate()
+    launcher.communicate(timeout=30)
+    assert launcher.returncode == 143
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
@@ -194,9 +192,7 @@ def test_a_slice_that_cannot_be_had_is_an_error(machine):
     assert status == 2 and "error: queued resource csst is FAILED" in output
 
 
-@pytest.mark.parametrize(
-    "status,finished,requeued", [(143, False, True), (143, True, False), (2, False, False), (0, True, False)]
-)
+@pytest.mark.parametrize("status,finished,requeued", [(143, False, True), (2, False, False), (0, True, False)])
 def test_slurm_queues_what_was_stopped_again_and_nothing_else(machine, status, finished, requeued):
     machine.plan("srun", f"{FINISH}; exit {status}" if finished else f"exit {status}")
     machine.plan("scontrol")

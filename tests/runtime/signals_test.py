@@ -45,6 +45,12 @@ def test_a_signal_raises_the_flag_inside_and_only_there(number):
     assert seen == ["outer"]
 
 
+def test_a_launcher_can_ask_for_a_status_that_tells_a_stopped_run(monkeypatch):
+    monkeypatch.setenv(signals.STOPPED_STATUS, "143")
+    statuses = [signals.Preempted("stopped", number).status for number in (signal.SIGTERM, signal.SIGINT)]
+    assert statuses == [143, 130]
+
+
 @pytest.mark.parametrize("number,name,status", [(signal.SIGTERM, "SIGTERM", 0), (signal.SIGINT, "Ctrl-C", 130)])
 def test_what_stopped_a_run_is_in_its_words_and_its_status(number, name, status):
     with StopRequest() as stop:
