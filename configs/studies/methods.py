@@ -12,6 +12,7 @@ from configs.studies import _small
 from csst_jax.studying.arms import Arm, Study
 
 STEPS = 500
+HALF = "masks alone with 4 crops"
 _PUBLISHED = ("mean_teacher", "unimatch_v2", "cps", "cct", "u2pl", "pseudoseg", "hlcon", "corrmatch", "dst_cbc")
 _RECIPE = {"student.method.name": "real_and_pseudo", "label.class_portion": 0.5, "label.flip": True}
 _WEIGHTS = {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind in ("real", "pseudo")}
@@ -60,12 +61,14 @@ def get_study() -> Study:
         _one_stage("unimatch", "unimatch"),
         _masks("all masks", **{"data.labelled_ids": ""}),
         *(_one_stage(method, method) for method in _PUBLISHED),
+        # As many crops with masks as the ways of one stage have: half of theirs are unlabelled.
+        _masks(HALF, **{"teacher.batch_size": 4, "teacher.samples_per_epoch": _small.CROPS_AN_EPOCH // 2}),
     )
     return Study(
         "Ways to use unlabelled images, on CamVid with 46 masks",
         "camvid:fraction=1_8",
         arms,
         reference="masks alone",
-        about=f"The scored network takes {STEPS} steps of 8 crops of 160 px in each row. Where a row has pseudo labels "
-        "from a teacher, the teacher is masks alone, and its steps are in the column `before`.",
+        about=f"The scored network takes {STEPS} steps of 8 crops of 160 px in each row but one. Where a row has pseudo "
+        "labels from a teacher, the teacher is masks alone, and its steps are in the column `before`.",
     )
