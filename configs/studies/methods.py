@@ -69,6 +69,6 @@ def get_study() -> Study:
         "camvid:fraction=1_8",
         arms,
         reference="masks alone",
-        about=f"The scored network takes {STEPS} steps of 8 crops of 160 px in each row but one. Where a row has pseudo "
-        "labels from a teacher, the teacher is masks alone, and its steps are in the column `before`.",
+        about=f"The scored network takes {STEPS} steps of 8 crops of 160 px in each row but one. Where a row has "
+        "pseudo labels from a teacher, the teacher is masks alone, and its steps are in the column `before`.",
     )
