@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from csst_jax.runtime.storage import as_path
 from csst_jax.stages import artifact
 from csst_jax.stages.artifact import Artifact, Request, StaleArtifactError
 from csst_jax.types import CsstError
@@ -46,6 +47,16 @@ def test_time_adds_up_over_processes_that_ended_tidily(tmp_path):
         assert 0.1 <= elapsed() < 10
         found.finish({"steps": 3})
     assert not (tmp_path / "teacher" / artifact.ELAPSED_FILE).exists()
+
+
+def test_in_a_bucket_too(bucket):
+    found = Artifact(as_path("gs://bucket/run/teacher"), REQUEST)
+    with contextlib.suppress(KeyboardInterrupt), found.clock():
+        raise KeyboardInterrupt
+    assert any(name.endswith(artifact.ELAPSED_FILE) for name in bucket.names())
+    with found.clock():
+        found.finish({"steps": 3})
+    assert found.done and not any(name.endswith(artifact.ELAPSED_FILE) for name in bucket.names())
 
 
 def test_a_cut_off_request_is_written_anew_where_there_is_no_work(tmp_path):
