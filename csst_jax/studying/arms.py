@@ -53,6 +53,7 @@ class Arm:
         where it is empty.
       reference: name of the arm that this one is compared with; the study's where it is empty.
       point: in the charts of curves; None for an arm that is in none.
+      most_seeds: with how many of the study's seeds it runs, the first ones; 0 for all.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Arm:
     networks: tuple[str, ...] = ()
     reference: str = ""
     point: Point | None = None
+    most_seeds: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,13 @@ class Study:
         for number, arm in enumerate(self.arms):
             if later := [name for name in values.arms_needed(arm.changes.values()) if name not in names[:number]]:
                 raise CsstError(f"study {self.title!r}: arm {arm.name!r} needs {later[0]!r}; put that arm before it.")
+            for other in self.arms[:number]:
+                needed = other.name in values.arms_needed(arm.changes.values())
+                if needed and 0 < other.most_seeds < (arm.most_seeds or len(self.seeds)):
+                    raise CsstError(
+                        f"study {self.title!r}: arm {arm.name!r} needs {other.name!r} with every seed of its own; raise "
+                        "most_seeds of the latter."
+                    )
 
     def only(self, arms: Sequence[str], seeds: Sequence[int]) -> Study:
         """With some of the arms, those whose networks they need, and other seeds; empty leaves them as they are.
@@ -176,8 +185,10 @@ def runs(study: Study, workdir: pathlib.Path, load: Callable[[str], tuple[Config
     """
     loaded = {chosen: load(chosen) for chosen in dict.fromkeys(arm.config or study.config for arm in study.arms)}
     found = []
-    for seed in study.seeds:
+    for number, seed in enumerate(study.seeds):
         for arm in study.arms:
+            if 0 < arm.most_seeds <= number:
+                continue
             chosen = arm.config or study.config
             plain, overridden = loaded[chosen]
             config = _changed(arm, seed, workdir, plain, overridden)

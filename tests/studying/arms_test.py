@@ -5,6 +5,7 @@ import pytest
 from csst_jax.settings import ranges
 from csst_jax.studying import arms
 from csst_jax.studying.arms import Arm, Study
+from csst_jax.studying.values import Network
 from csst_jax.types import CsstError
 from tests.studying import grid
 
@@ -22,6 +23,11 @@ def test_runs_are_every_arm_with_every_seed_and_their_commands_hold_what_differs
         "data.dir": "data", "seed": 1, "stages": "student,evaluate", "student.method.name": "mean_teacher"
     }  # fmt: skip
     assert found[0].stages == {"teacher", "evaluate"}
+
+
+def test_an_arm_can_have_fewer_seeds(tmp_path):
+    own = grid.study(arms=(Arm("a"), Arm("b", most_seeds=1)), seeds=(3, 4), reference="a")
+    assert [run.name for run in grid.runs(tmp_path, own)] == ["a, seed 3", "b, seed 3", "a, seed 4"]
 
 
 def test_what_changes_no_score_is_not_asked_for(tmp_path):
@@ -61,6 +67,10 @@ def test_the_command_line_sets_neither_seeds_nor_what_an_arm_sets(tmp_path):
         ({"arms": (Arm("a b"), Arm("a_b"))}, "another name"),
         ({"seeds": (1, 1)}, "each once"),
         ({"reference": "none"}, "is no arm"),
+        (
+            {"arms": (Arm("a", most_seeds=1), Arm("b", {"teacher.pretrained": Network("a", "teacher")}))},
+            "needs 'a' with every seed of its own",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_is_refused(fields, words):
