@@ -105,8 +105,8 @@ class Study:
                 needed = other.name in values.arms_needed(arm.changes.values())
                 if needed and 0 < other.most_seeds < (arm.most_seeds or len(self.seeds)):
                     raise CsstError(
-                        f"study {self.title!r}: arm {arm.name!r} needs {other.name!r} with every seed of its own; raise "
-                        "most_seeds of the latter."
+                        f"study {self.title!r}: arm {arm.name!r} needs {other.name!r} with every seed of its own; "
+                        "raise most_seeds of the latter."
                     )
 
     def only(self, arms: Sequence[str], seeds: Sequence[int]) -> Study:

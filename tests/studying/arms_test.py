@@ -68,7 +68,10 @@ def test_the_command_line_sets_neither_seeds_nor_what_an_arm_sets(tmp_path):
         ({"seeds": (1, 1)}, "each once"),
         ({"reference": "none"}, "is no arm"),
         (
-            {"arms": (Arm("a", most_seeds=1), Arm("b", {"teacher.pretrained": Network("a", "teacher")}))},
+            {
+                "arms": (Arm("a", most_seeds=1), Arm("b", {"teacher.pretrained": Network("a", "teacher")})),
+                "reference": "",
+            },
             "needs 'a' with every seed of its own",
         ),
     ],
