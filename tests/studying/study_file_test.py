@@ -27,7 +27,8 @@ def runs_of(name, directory):
 @pytest.mark.parametrize("name", study_file.names())
 def test_every_run_of_our_studies_has_sound_settings(name, tmp_path):
     study, found = runs_of(name, tmp_path)
-    assert len(found) == len(study.arms) and len(study.seeds) == (1 if "best" in name else 3)
+    seeds = {"best_of_camvid": 1, "methods": 2}.get(name, 3)
+    assert len(found) == len(study.arms) and len(study.seeds) == seeds
     assert all("," not in arm.name for arm in study.arms), "--arms separates names by commas"
 
 
