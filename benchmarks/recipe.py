@@ -71,12 +71,13 @@ class Arm:
 _STRONG_MASKS = {"name": "real_and_pseudo", "real_and_pseudo.pseudo_parts": 0, "real_and_pseudo.real_view": "strong"}
 _LABELS = {"flip": True, "class_portion": 0.5}
 _HALF = {f"label.{key}": value for key, value in _LABELS.items()} | {"student.method.name": "real_and_pseudo"}
+_EQUAL = _HALF | {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind in ("real", "pseudo")}
 _TWICE = {"batch_size": 2 * _BATCH, "samples_per_epoch": 2 * _CROPS_AN_EPOCH}
-_RECIPE = _HALF | {f"student.{key}": value for key, value in _TWICE.items()}
-_RECIPE |= {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind in ("real", "pseudo")}
+_MORE_CROPS = _EQUAL | {f"student.{key}": value for key, value in _TWICE.items()}
 ARMS = (
     Arm("baseline", "teacher", "teacher,evaluate", {}),
-    Arm("student", "student", "label,student,evaluate", _RECIPE),
+    Arm("student_equal", "student", "label,student,evaluate", _EQUAL),
+    Arm("student", "student", "label,student,evaluate", _MORE_CROPS),
     Arm("student_half", "student", "label,student,evaluate", _HALF),
     Arm("baseline_twice", "teacher", "teacher,evaluate", {f"teacher.{key}": value for key, value in _TWICE.items()}),
     Arm("oracle", "teacher", "teacher,evaluate", {}, all_masks=True),
@@ -86,8 +87,9 @@ ARMS = (
 )
 """`baseline` is masks alone. A student's teacher is the baseline, so both take as many steps.
 
-The recipe's step has the baseline's real crops, and as many pseudo-labelled ones. `student_half` has as many crops in
-all as the baseline, half of them real. `baseline_twice` is masks alone with as many crops as the recipe.
+`student_equal` is the recipe of `configs/folder.py`: as many crops in all as the baseline, half of them real, and both
+losses with weight 1. `student_half` has weights of a half. A step of `student` has the baseline's real crops, and as
+many pseudo-labelled ones; `baseline_twice` is masks alone with as many crops as that.
 """
 
 
@@ -102,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--task", required=True, choices=recipe_tasks.TASKS)
     run.add_argument("--steps", type=int, required=True, help=f"a multiple of {_CROPS_AN_EPOCH // _BATCH}")
     run.add_argument("--seed", type=int, default=0)
-    run.add_argument("--arms", default="baseline,student,oracle", help=", ".join(arm.name for arm in ARMS))
+    run.add_argument("--arms", default="baseline,student_equal,oracle", help=", ".join(arm.name for arm in ARMS))
     run.add_argument("--data_dir", type=pathlib.Path, required=True)
     run.add_argument("--pretrained", default="imagenet", help=f"ImageNet weights for {NETWORK}")
     run.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/recipe"))

@@ -19,8 +19,9 @@ TITLES = {
     "strong_masks": "masks alone, strong augmentation",
     "csst": "CSST (paper)",
     "csst_uniform": "CSST, uniform crops",
-    "student_half": "recipe, 8 crops",
-    "student": "recipe",
+    "student_half": "recipe, weights ½",
+    "student_equal": "recipe",
+    "student": "recipe, 16 crops",
     "oracle": "all masks",
 }
 """Columns of the tables."""
@@ -55,9 +56,9 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
         "Written by `python -m benchmarks.recipe page` from `logs/recipe-TASK-STEPS-SEED.json`; do not edit. "
         "`python -m benchmarks.recipe run` writes the logs.",
         "",
-        f"All networks of a row take the same number of steps of 8 crops of {sides} pixels. A step of the *recipe* has "
-        "the 8 real crops of masks alone, and 8 with pseudo labels; *recipe, 8 crops* has 4 of each. A student's "
-        "teacher is the network of *masks alone* in the same row. Scores are mIoU in percent of the last weights; with "
+        f"All networks of a row take the same number of steps of 8 crops of {sides} pixels. Of the 8 crops of the "
+        "*recipe*, 4 are real and 4 have pseudo labels, and both losses have weight 1, as in `configs/folder.py`. With "
+        "*16 crops*, 8 are real. A student's teacher is the network of *masks alone* in the same row. Scores are mIoU in percent of the last weights; with "
         "several seeds the mean, and in brackets the number of seeds. *Room* is all masks minus masks alone: no use of "
         "pseudo labels can be expected to gain more.",
         "",
@@ -79,7 +80,7 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
 def gains(logs: Sequence[Log]) -> list[str]:
     """What a student gains over its controls, at each task's largest number of steps that has one."""
     compared = (
-        ("student_half", "baseline"),
+        ("student_equal", "baseline"),
         ("student", "baseline"),
         ("student", "baseline_twice"),
         ("oracle", "baseline"),
@@ -87,7 +88,7 @@ def gains(logs: Sequence[Log]) -> list[str]:
     header = ["task", "steps", *(f"{TITLES[arm]} - {TITLES[control]}" for arm, control in compared)]
     rows = []
     for task in sorted({log["task"] for log in logs}):
-        own = [log for log in logs if log["task"] == task and ("student" in log or "student_half" in log)]
+        own = [log for log in logs if log["task"] == task and ("student" in log or "student_equal" in log)]
         own = [log for log in own if log["steps"] == max(log["steps"] for log in own)]
         if own:
             differences = (_difference(own, arm, own, control) for arm, control in compared)
@@ -107,8 +108,8 @@ def curves(logs: Sequence[Log]) -> list[str]:
             [
                 f"{steps:,}",
                 *(_score(own, arm) for arm in arms),
-                _difference(own, "student", own, "baseline"),
-                _difference(own, "student", twice, "baseline"),
+                _difference(own, "student_equal", own, "baseline"),
+                _difference(own, "student_equal", twice, "baseline"),
                 _difference(own, "oracle", own, "baseline"),
             ]
         )
@@ -117,7 +118,7 @@ def curves(logs: Sequence[Log]) -> list[str]:
 
 def by_class(logs: Sequence[Log]) -> list[str]:
     """IoU by class at the largest number of steps that has a student."""
-    with_student = [log for log in logs if "student" in log] or list(logs)
+    with_student = [log for log in logs if "student_equal" in log] or list(logs)
     most = max(log["steps"] for log in with_student)
     own = [log for log in with_student if log["steps"] == most]
     arms = [arm for arm in TITLES if any(arm in log for log in own)]

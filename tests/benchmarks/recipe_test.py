@@ -105,7 +105,7 @@ def test_arms_run_one_after_another_and_their_scores_are_noted(tmp_path, monkeyp
     words = ["run", "--task=C-12", "--steps=500", f"--data_dir={tmp_path}", "--pretrained=x"]
     words += [f"--workdir={tmp_path / 'runs'}", f"--logs={tmp_path / 'logs'}"]
     assert recipe.main([*words, "--arms=student"]) == 2, "its teacher is the baseline's"
-    assert recipe.main([*words, "--arms=baseline,student"]) == 0
+    assert recipe.main([*words, "--arms=baseline,student_equal"]) == 0
     assert started == ["C-12-500-0-baseline", "C-12-500-0-student"]
     log = json.loads((tmp_path / "logs" / "recipe-C-12-500-0.json").read_text(encoding="utf-8"))
     assert (log["baseline"]["miou"], log["student"]["miou"]) == (0.5, 0.6)
@@ -123,8 +123,8 @@ def log_of(task, steps, seed, **scores):
 
 def test_page_pairs_seeds_and_shows_the_room():
     logs = [
-        log_of("B-0006R0", 500, 0, baseline=0.40, student=0.45, oracle=0.50),
-        log_of("B-0006R0", 500, 1, baseline=0.42, student=0.45),
+        log_of("B-0006R0", 500, 0, baseline=0.40, student_equal=0.45, oracle=0.50),
+        log_of("B-0006R0", 500, 1, baseline=0.42, student_equal=0.45),
         log_of("B-0006R0", 1000, 0, baseline=0.44),
     ]
     text = recipe_page.page(logs, [], "Tried: nothing.")
