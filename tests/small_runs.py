@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -66,7 +68,12 @@ MEAN_TEACHER = (
 """A student whose method has two streams, two views and an average of its weights, under AdamW."""
 _SETTINGS = {
     **dict.fromkeys(("consistency", "unimatch", "unimatch_v2"), ("confidence_threshold=0.3",)),
-    **dict.fromkeys(("freematch", "cps", "cct", "pseudoseg"), ()),
+    **dict.fromkeys(("freematch", "cps", "pseudoseg"), ()),
+    # One decoder a kind: there are thirty by default.
+    "cct": tuple(
+        f"{kind}=1"
+        for kind in ("adversarial", "drop", "cutout", "context", "background", "feature_drop", "feature_noise")
+    ),
     "hlcon": ("discriminator_channels=4",),
     "corrmatch": ("threshold=0.3", "regions=8"),
     "dst_cbc": ("unlabelled_parts=1",),
@@ -133,6 +140,15 @@ def wait_for(path, process, seconds=120):
     while process.poll() is None and not (path.is_dir() or (path.exists() and path.stat().st_size)):
         assert time.monotonic() < give_up, f"no {path} after {seconds} s"
         time.sleep(0.02)
+
+
+def copy_as_killed(process, workdir, copy):
+    """Copies the files that the process would leave if it were killed now: it stands still meanwhile, and goes on."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        shutil.copytree(workdir, copy)
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def results(workdir):

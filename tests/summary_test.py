@@ -4,9 +4,12 @@ import itertools
 import pathlib
 import re
 import subprocess
+import time
 
 import pytest
 from _pytest.mark.expression import Expression
+
+from tests import conftest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -57,3 +60,11 @@ def test_the_last_line_counts_both_parts(tmp_path, test, rest, status, line):
         [ROOT / ".ci" / "run"], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True
     )
     assert (done.stdout.splitlines()[-1], done.returncode) == (f"===== {line} =====", status)
+
+
+def test_what_has_not_begun_when_the_time_is_over_is_skipped_aloud(monkeypatch):
+    monkeypatch.setenv("CSST_TESTS_UNTIL", str(time.time() + 60))
+    conftest.pytest_runtest_setup()
+    monkeypatch.setenv("CSST_TESTS_UNTIL", str(time.time() - 1))
+    with pytest.raises(pytest.skip.Exception, match="not run: .*CSST_TESTS_UNTIL"):
+        conftest.pytest_runtest_setup()

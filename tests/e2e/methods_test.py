@@ -1,7 +1,6 @@
-"""A method with streams, views and a state of its own: killed at any moment, and in several processes."""
+"""Methods with streams, views and a state of their own: after a kill, and in several processes."""
 
 import random
-import signal
 import time
 
 import pytest
@@ -11,6 +10,7 @@ from tests.small_runs import (
     MEAN_TEACHER,
     ONE_STAGE,
     TWO_STAGES,
+    copy_as_killed,
     finish,
     results,
     start,
@@ -42,27 +42,29 @@ def saved(workdir):
 
 
 @pytest.mark.parametrize("method", [*ONE_STAGE, *TWO_STAGES])
-def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(method, tiny_data, tmp_path):
+def test_what_a_kill_leaves_goes_on_to_the_same_end(method, tiny_data, tmp_path):
+    """`e2e/main_test.py` kills; here a copy of the files at such a moment goes on, beside the run that it is of."""
+
     def command(data, workdir):
         return toy_command(data, workdir, *(ONE_STAGE | TWO_STAGES)[method])
 
-    expected = tmp_path / "expected"
-    finish(start(command(tiny_data, expected)))
-    rng, killed = random.Random(0), []
-    for _ in range(3):
-        process = start(command(tiny_data, tmp_path / "run"))
-        # A method of two stages may be killed while the pool is labelled, too.
-        place = "pseudo_labels/parts" if method in TWO_STAGES and not killed else "student/metrics.jsonl"
-        wait_for(tmp_path / "run" / place, process)
-        while len(killed) == 2 and process.poll() is None and not saved(tmp_path / "run"):
-            time.sleep(0.02)  # the last run finds something to go on from
-        time.sleep(rng.uniform(0, 2))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        killed.append(state_of(tmp_path / "run"))
-    output = finish(start(command(tiny_data, tmp_path / "run")))
-    assert "student: resuming at step" in output or "student: done, skipped" in output, killed
-    assert results(tmp_path / "run") == results(expected), killed
+    whole, left = tmp_path / "whole", {}
+    process = start(command(tiny_data, whole))
+    # A method of two stages may be killed while the pool is labelled, too.
+    for place in ("pseudo_labels/parts",) * (method in TWO_STAGES) + ("student/metrics.jsonl",):
+        wait_for(whole / place, process)
+        while place.startswith("student") and process.poll() is None and not saved(whole):
+            time.sleep(0.02)  # it finds something to go on from
+        time.sleep(random.Random(place).uniform(0, 0.2))
+        copy = tmp_path / f"left {len(left)}"
+        copy_as_killed(process, whole, copy)
+        left[copy] = state_of(copy)
+    finish(process)
+    assert "student" in left.values(), "the run was over before it was copied"
+    for copy, state in left.items():
+        output = finish(start(command(tiny_data, copy)))
+        assert "student: resuming at step" in output or state != "student", output
+        assert results(copy) == results(whole), state
 
 
 def test_two_processes_train_what_one_does_on_as_many_devices(whole, tiny_data, tmp_path):
