@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STAGE_FILE = "stage.json"
 DONE_FILE = "DONE"
 ELAPSED_FILE = "elapsed.json"
+_FILES = "files_sha256"
 _DATA = ("labels_sha256.real", "records_sha256.real", "images_sha256")
 """Inputs of a request that the data set alone decides."""
 
@@ -36,10 +37,13 @@ class Request:
     Attributes:
       asked: what is hashed: settings that differ from the defaults, and the hashes of all inputs.
       settings: all settings, with the defaults of this version.
+      files_sha256: hash of the files of all images that the stage reads; empty if the data set was prepared by a
+        version that kept none.
     """
 
     asked: Mapping[str, Any]
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    files_sha256: str = ""
 
 
 class Artifact:
@@ -66,13 +70,14 @@ class Artifact:
                 "Delete this file and run the same command again, if the settings are still those that this directory "
                 "was made with."
             )
-            self._require_same(read_json(path, fix), settings)
+            self._require_same(read_json(path, fix), settings, request.files_sha256)
         elif jax.process_index() == 0:  # several writers would take each other's temporary file away
             directory.mkdir(parents=True, exist_ok=True)
             (directory / ELAPSED_FILE).unlink(missing_ok=True)
-            write_json(path, {"hash": self.hash, "request": self.request, "settings": settings})
+            about = {"hash": self.hash, "request": self.request, "settings": settings}
+            write_json(path, about | {_FILES: request.files_sha256})
 
-    def _require_same(self, found: Mapping[str, Any], settings: dict[str, Any]) -> None:
+    def _require_same(self, found: Mapping[str, Any], settings: dict[str, Any], files_sha256: str) -> None:
         if found["hash"] != self.hash:
             there, here = found["request"].get("settings", {}), self.request.get("settings", {})
             old = {**found["request"], "settings": _completed(there, found.get("settings", {}), here)}
@@ -95,6 +100,12 @@ class Artifact:
             raise StaleArtifactError(
                 f"{self.directory} was made by a version of csst_jax with other defaults ({', '.join(changed)}). Set "
                 f"these keys to the values there to continue, or delete {self.directory} to make it again."
+            )
+        then = found.get(_FILES, "")
+        if then and files_sha256 and then != files_sha256:
+            raise StaleArtifactError(
+                f"{self.directory} was made from images that have changed since: the data set has other files under "
+                f"the same names. Use another --workdir for these images, or delete {self.directory} to make it again."
             )
 
     @contextlib.contextmanager

@@ -14,10 +14,12 @@ from csst_jax.data.stored import centroid_index
 from csst_jax.models.weights.files import identity
 from csst_jax.runtime.json_files import fingerprint
 from csst_jax.stages.artifact import Request
-from csst_jax.streams import PSEUDO
+from csst_jax.streams import PSEUDO, REAL
 from csst_jax.train.compile import distinct_phases
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from csst_jax.data.selection import Selection
     from csst_jax.settings.training import RequestedSettings
     from csst_jax.stages.experiment import Experiment
@@ -37,8 +39,10 @@ def train(this: Experiment, job: Job) -> Request:
     training, counts = job.training, {origin: len(given.records) for origin, given in job.images.items()}
     phases = build.phases(training, sum(counts.values()), this.mesh)
     pretrained, start_rows = training.network.pretrained, training.network.start_rows
+    unlabelled = this.pool.unlabelled if job.images.keys() - {REAL} else ()
     return _request(
         training.request,
+        files_sha256(this.pool, (*this.pool.labelled, *unlabelled)),
         seed=job.seed,
         pretrained_sha256=identity(pretrained) if pretrained else None,
         preprocessing=dataclasses.asdict(training.network.preprocessing),
@@ -55,6 +59,7 @@ def label(this: Experiment, teacher: Trained, **more: Any) -> Request:
     """Of the label stage; `more` as `csst_jax.stages.turns.inputs` has it."""
     return _request(
         this.settings.label.request,
+        files_sha256(this.pool, this.pool.unlabelled),
         teacher_sha256=teacher.sha256,
         preprocessing=dataclasses.asdict(teacher.expects),
         images_sha256=fingerprint(this.pool.ids(this.pool.unlabelled)),
@@ -66,6 +71,7 @@ def evaluate(this: Experiment, network: Trained) -> Request:
     """Of one network's evaluation."""
     return _request(
         this.settings.evaluate.request,
+        files_sha256(this.validation, this.validation.labelled),
         weights_sha256=network.sha256,
         preprocessing=dataclasses.asdict(network.expects),
         labels_sha256=validation_sha256(this.validation),
@@ -80,5 +86,13 @@ def validation_sha256(selection: Selection) -> str:
     )
 
 
-def _request(settings: RequestedSettings, **inputs: Any) -> Request:
-    return Request({"version": VERSION, "settings": settings.differing, **inputs}, settings.whole)
+def files_sha256(selection: Selection, records: Sequence[int]) -> str:
+    """Hash of some images' files; empty if the data set does not have the hash of each."""
+    digests = selection.dataset.image_digests(selection.split)
+    chosen = [digests[record] for record in records]
+    return fingerprint(chosen) if all(chosen) else ""
+
+
+def _request(settings: RequestedSettings, files: str, **inputs: Any) -> Request:
+    asked = {"version": VERSION, "settings": settings.differing, **inputs}
+    return Request(asked, settings.whole, files)

@@ -1,6 +1,8 @@
 """A stage's directory."""
 
 import contextlib
+import dataclasses
+import shutil
 import time
 
 import pytest
@@ -111,3 +113,16 @@ def test_a_default_that_a_new_version_changed_is_told(tmp_path):
         StaleArtifactError, match=r"with other defaults \(lr.power: 0.9 there, 1.0 now\). Set these keys"
     ):
         Artifact(tmp_path / "teacher", changed)
+
+
+def test_images_are_compared_where_both_are_known(tmp_path):
+    def asked(images):
+        return Artifact(tmp_path / "teacher", dataclasses.replace(REQUEST, files_sha256=images))
+
+    asked("").finish({"steps": 3})
+    assert asked("a").done, "a workdir of an earlier version"
+    shutil.rmtree(tmp_path / "teacher")
+    asked("a").finish({"steps": 3})
+    assert asked("a").done and asked("").done
+    with pytest.raises(StaleArtifactError, match="images that have changed since"):
+        asked("b")
