@@ -78,6 +78,7 @@ def warnings(examined: Mapping[str, Sequence[Examined]]) -> list[str]:
             told.append(
                 f"{len(alike)} of {len(fewer)} images of split {few!r} look almost like one of {many!r}: {pairs}. "
                 "Are they frames of one scene, or copies? Scores on them say little about new scenes. Keep each scene "
-                "in one split: prepare again with --group_by, or with the validation images listed in --val_list=FILE."
+                "in one split: prepare again with --group_by and another --name, or with the validation images listed "
+                "in --val_list=FILE."
             )
     return told

@@ -26,7 +26,7 @@ def warning(count: int) -> str:
     return (
         f"{images}: on other images the mIoU could be about {uncertainty(count)} points higher or lower. Do not choose "
         f"between networks by a smaller difference. With {ENOUGH} images it is about {uncertainty(ENOUGH)} points: "
-        "label more, or give more of the masks with --val_fraction or --val_list."
+        "label more, or give more of the masks with --val_list, or with --val_fraction and another --name."
     )
 
 

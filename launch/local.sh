@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One machine, all its devices:
 #   launch/local.sh --config=configs/camvid.py --workdir=runs/camvid
-# Starts again until the run is finished. SIGTERM and Ctrl-C are handed on, so that it saves; the status is then 143.
+# Starts again if the run was stopped, and not after an error. SIGTERM and Ctrl-C are handed on, so that it saves; the status is then 143.
 # The other launchers start this one on each of their machines, with CSST_COORDINATOR=auto.
 set -euo pipefail
 source "$(dirname "$0")/start.sh"

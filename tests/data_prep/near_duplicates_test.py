@@ -48,7 +48,9 @@ def test_another_copy_in_the_other_split_is_named_with_what_to_do(change):
     copy = np.asarray(CHANGES[change](Image.fromarray(scene(1))).convert("RGB"))
     (told,) = findings(examined(train=[scene(0), scene(1), scene(2)], val=[scene(3), copy])).warnings
     assert told.startswith("1 of 2 images of split 'val' look almost like one of 'train': val/val1 ≈ train/train1. ")
-    assert told.endswith("prepare again with --group_by, or with the validation images listed in --val_list=FILE.")
+    assert told.endswith(
+        "again with --group_by and another --name, or with the validation images listed in --val_list=FILE."
+    )
 
 
 def test_other_scenes_and_images_of_one_split_are_not():
