@@ -69,7 +69,7 @@ NETWORKS: dict[str, Entry] = {
     **_entries("unet", *_PYRAMID),
     **_entries("ocr", "hrnet_w48"),
     **_entries("encnet", "resnet50", "resnet101"),
-    **_entries("dpt", "dinov2_small", "dinov2_base", "dinov2_large"),
+    **_entries("dpt", *(f"dinov{version}_{size}" for version in (2, 3) for size in ("small", "base", "large"))),
 }
 
 

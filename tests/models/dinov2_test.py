@@ -2,17 +2,14 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from csst_jax.models.backbones import dinov2
-from csst_jax.models.backbones.dinov2 import ARCHITECTURES, Block, DINOv2, PatchEmbed
+from csst_jax.models.backbones.dinov2 import ARCHITECTURES, DINOv2
 from csst_jax.models.layers import LayerNorm
-from csst_jax.streams import LABELLED
-from csst_jax.train.sharding import input_shardings, make_mesh, replicated
 from csst_jax.types import CsstError
 
 
@@ -50,22 +47,6 @@ def test_position_embeddings_at_their_own_size_are_as_they_are():
     assert dinov2.interpolated(embeddings, 37, 37) is embeddings
 
 
-def test_a_patch_is_what_a_convolution_with_stride_14_makes_of_it():
-    embed = PatchEmbed(5, rngs=nnx.Rngs(0), dtype=jnp.float32)
-    embed.bias.set_value(jnp.arange(5.0))
-    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 28, 42, 3)), jnp.float32)
-    numbers = ("NHWC", "HWIO", "NHWC")
-    expected = jax.lax.conv_general_dilated(images, embed.kernel[...], (14, 14), "VALID", dimension_numbers=numbers)
-    np.testing.assert_allclose(embed(images), (expected + jnp.arange(5.0)).reshape(2, 6, 5), atol=1e-4)
-
-
-def test_gelu_is_the_exact_one():
-    x = np.linspace(-6, 6, 49).astype(np.float32)
-    expected = [value * 0.5 * (1 + math.erf(value / math.sqrt(2))) for value in x.tolist()]
-    np.testing.assert_allclose(dinov2.gelu(jnp.asarray(x)), expected, atol=2e-6)
-    assert dinov2.gelu(jnp.asarray(x, jnp.bfloat16)).dtype == jnp.bfloat16
-
-
 def test_layer_normalisation_is_by_position():
     x = np.random.default_rng(0).normal(3, 2, (2, 3, 8)).astype(np.float32)
     got = LayerNorm(8, rngs=nnx.Rngs(0))(jnp.asarray(x))
@@ -90,31 +71,3 @@ def test_features_are_taken_at_the_same_shares_of_the_depth(name, depth, taken):
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(CsstError, match=f"unknown backbone 'vit'; of DINOv2 there are: {', '.join(ARCHITECTURES)}"):
         DINOv2("vit", rngs=nnx.Rngs(0))
-
-
-def _with_gradients(heads, mesh):
-    """A block's loss and gradients, and the compiled program as text."""
-    block = Block(heads, rngs=nnx.Rngs(0), dtype=jnp.float32)
-    graph, params = nnx.split(block)
-    x = np.random.default_rng(0).normal(size=(8, 5, 5, 64 * heads)).astype(np.float32)
-
-    def run(params, x):
-        def loss(params, x):
-            y = nnx.merge(graph, params)(x.reshape(8, 25, -1))
-            return jnp.mean(y * jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape))
-
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return jax.value_and_grad(loss, (0, 1))(params, x)
-
-    images, everywhere = input_shardings([LABELLED], mesh)["labelled"]["sample"], replicated(mesh)
-    compiled = jax.jit(run, in_shardings=(everywhere, images), out_shardings=everywhere).lower(params, x).compile()
-    return jax.device_get(compiled(jax.device_put(params, everywhere), jax.device_put(x, images))), compiled.as_text()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("heads", "spatial", "own"), [(2, 1, 2), (1, 2, 1), (2, 2, 1)])
-def test_devices_along_spatial_share_the_heads_where_they_divide_them(heads, spatial, own):
-    one, _ = _with_gradients(heads, make_mesh(jax.devices()[:1], 1))
-    eight, text = _with_gradients(heads, make_mesh(jax.devices()[:8], spatial))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), eight, one)
-    assert f"f32[{spatial},{own},25,25]" in text and (own == heads or f"f32[{spatial},{heads},25,25]" not in text)

@@ -25,6 +25,7 @@ FAMILIES = [
     ("ocr_hrnet_w48", "original"),
     ("encnet_resnet50", "encoding"),
     ("dpt_dinov2_base", None),
+    ("dpt_dinov3_base", None),
 ]
 
 
