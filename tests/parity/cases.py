@@ -81,6 +81,20 @@ CASES = (
     Case("dinov2_base_timm", "timm", "trunk:dinov2_base", numeric=False),
     Case("dinov2_large_timm", "timm", "trunk:dinov2_large", numeric=False),
     Case("dinov2_small_hugging_face", "hugging_face", "trunk:dinov2_small", numeric=False),
+    Case("dinov3_small_timm", "timm", "trunk:dinov3_small", numeric=False),
+    # With biases of queries and values. Places are relative to each side, so one size is not a square.
+    Case(
+        "dinov3_small_timm_short",
+        "timm",
+        "trunk:dinov3_small",
+        SHORT | {"width": 1 / 3},
+        sizes=((96, 160), (64, 64)),
+        train_size=(64, 96),
+    ),
+    Case("dinov3_base_timm", "timm", "trunk:dinov3_base", numeric=False),
+    Case("dinov3_large_timm", "timm", "trunk:dinov3_large", numeric=False),
+    Case("dinov3_small_release", "dinov3", "trunk:dinov3_small", numeric=False),
+    Case("dinov3_small_hugging_face", "hugging_face", "trunk:dinov3_small", numeric=False),
     # One size is a multiple of 14, one is resized.
     *pair("dpt_small_unimatch_v2", "unimatch_v2", "dpt_dinov2_small", sizes=((70, 98), (65, 97)), train_size=(56, 84)),
     Case("dpt_base_unimatch_v2", "unimatch_v2", "dpt_dinov2_base", numeric=False),

@@ -41,7 +41,7 @@ def _fill(name, shape, norms):
     after = _after(layer)
     if leaf == "pos_embed":  # large enough that its interpolation counts
         values = 0.5 * rng.standard_normal(shape, np.float32)
-    elif leaf == "gamma":  # layer scale
+    elif leaf in ("gamma", "gamma_1", "gamma_2"):  # layer scale
         values = rng.uniform(0.2, 0.4, shape)
     elif leaf == "running_var":
         values = rng.uniform(0.6, 1.4, shape)

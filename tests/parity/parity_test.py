@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from csst_jax.models import nnx_io, zoo
-from csst_jax.models.backbones.dinov2 import ARCHITECTURES, DINOv2
+from csst_jax.models.backbones import dinov2, dinov3
 from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite0
 from csst_jax.models.backbones.hrnet import HRNet
 from csst_jax.models.backbones.resnet import ResNet
@@ -23,7 +23,7 @@ from tests.parity.cases import CASES, LIMITS, NUM_CLASSES
 WITH_TRUNK = {
     "trunk:hrnet_w48": "ocr_hrnet_w48",
     "trunk:efficientnet_lite0": "deeplab_v3_plus_efficientnet_lite0",
-    **{f"trunk:{name}": f"dpt_{name}" for name in ARCHITECTURES},
+    **{f"trunk:{name}": f"dpt_{name}" for name in (*dinov2.ARCHITECTURES, *dinov3.ARCHITECTURES)},
 }
 ESSENTIAL = {
     "fast_scnn_mmseg": pytest.mark.essential("a network that computes what its reference does"),
@@ -32,7 +32,8 @@ ESSENTIAL = {
 TRUNKS = {
     "hrnet_w48": HRNet,
     "efficientnet_lite0": EfficientNetLite0,
-    **{name: functools.partial(DINOv2, name) for name in ARCHITECTURES},
+    **{name: functools.partial(dinov2.DINOv2, name) for name in dinov2.ARCHITECTURES},
+    **{name: functools.partial(dinov3.DINOv3, name) for name in dinov3.ARCHITECTURES},
 }
 
 

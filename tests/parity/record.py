@@ -4,7 +4,8 @@ In an environment of its own, which the tests do not need:
 
     pip install torch torchvision timm segmentation_models_pytorch mmsegmentation==1.2.2 mmcv-lite==2.1.0 regex ftfy
     pip install transformers
-    git clone https://github.com/LiheYoung/UniMatch-V2 && export PYTHONPATH=UniMatch-V2
+    git clone https://github.com/LiheYoung/UniMatch-V2 && git clone https://github.com/facebookresearch/dinov3
+    export PYTHONPATH=UniMatch-V2:dinov3
 
 Each fixture holds the layout of the reference's state dict, and for weights, images and labels from filling.py: logits
 in evaluation mode; logits, statistics and gradients of one training step without dropout. Only samples are kept.

@@ -161,22 +161,52 @@ def timm_dinov2(name, **options):
     return timm.create_model(f"vit_{name}_patch14_dinov2", **options)
 
 
+def timm_dinov3(name, **options):
+    import timm
+
+    return timm.create_model(f"vit_{name}", **options)
+
+
+def dinov3_release(name):
+    """Of a checkout of facebookresearch/dinov3 in PYTHONPATH; its weights are not needed."""
+    from dinov3.hub import backbones
+
+    return getattr(backbones, f"dinov3_{name}")(pretrained=False)
+
+
 def timm_vit(model, x):
     (features,) = model.forward_intermediates(x, 1, norm=True, intermediates_only=True)
     return {"features": features}
 
 
 def hugging_face_dinov2(heads, layers):
-    """By the names that it saves, which are not those of its modules."""
-    import tempfile
-
-    import safetensors.torch
     import transformers
 
     config = transformers.Dinov2Config(
         hidden_size=64 * heads, num_hidden_layers=layers, num_attention_heads=heads, patch_size=14, image_size=518
     )
-    model = transformers.Dinov2Model(config)
+    return as_saved(transformers.Dinov2Model(config))
+
+
+def hugging_face_dinov3(heads, layers):
+    import transformers
+
+    config = transformers.DINOv3ViTConfig(
+        hidden_size=64 * heads,
+        intermediate_size=256 * heads,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_register_tokens=4,
+    )
+    return as_saved(transformers.DINOv3ViTModel(config))
+
+
+def as_saved(model):
+    """By the names that transformers saves, which are not those of its modules."""
+    import tempfile
+
+    import safetensors.torch
+
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         saved = safetensors.torch.load_file(pathlib.Path(folder) / "model.safetensors")
@@ -248,6 +278,15 @@ REFERENCES = {
     "dinov2_base_timm": (lambda: timm_dinov2("base"), timm_vit),
     "dinov2_large_timm": (lambda: timm_dinov2("large"), timm_vit),
     "dinov2_small_hugging_face": (lambda: hugging_face_dinov2(6, 12), None),
+    "dinov3_small_timm": (lambda: timm_dinov3("small_patch16_dinov3"), timm_vit),
+    "dinov3_small_timm_short": (
+        lambda: timm_dinov3("small_patch16_dinov3_qkvb", depth=4, embed_dim=128, num_heads=2),
+        timm_vit,
+    ),
+    "dinov3_base_timm": (lambda: timm_dinov3("base_patch16_dinov3_qkvb"), timm_vit),
+    "dinov3_large_timm": (lambda: timm_dinov3("large_patch16_dinov3"), timm_vit),
+    "dinov3_small_release": (lambda: dinov3_release("vits16"), None),
+    "dinov3_small_hugging_face": (lambda: hugging_face_dinov3(6, 12), None),
     "dpt_small_unimatch_v2": (lambda: unimatch_v2("small", 64, (48, 96, 192, 384)), unimatch_v2_forward),
     "dpt_small_unimatch_v2_short": (lambda: unimatch_v2("small", 64, (48, 96, 192, 384), 4), unimatch_v2_forward),
     "dpt_base_unimatch_v2": (lambda: unimatch_v2("base", 128, (96, 192, 384, 768)), unimatch_v2_forward),

@@ -1,10 +1,11 @@
 """DINOv3's vision transformers ViT-S/16, B/16 and L/16 (Siméoni et al., arXiv:2508.10104).
 
-Written from the paper and compared with timm's `vit_*_patch16_dinov3` and with the numbers of facebookresearch/dinov3,
-of which nothing is copied. It differs from DINOv2 in these things. Patches have 16 pixels a side. Four register tokens
-stand behind the class token. Positions are not learned: queries and keys of patches are rotated by their places. Keys
-have no bias. Initial layer scales are 1e-5, and normalisations have an epsilon of 1e-5. The token that stands for
-masked patches, and the random changes of places, are used in pretraining only and are left out.
+Facts are the paper's, timm's (`vit_*_patch16_dinov3`, whose numbers tests/parity compares) and
+facebookresearch/dinov3's; their code is not here. It differs from DINOv2 in these things. Patches have 16 pixels a
+side. Four register tokens stand behind the class token. Positions are not learned: queries and keys of patches are
+rotated by their places. Keys have no bias. Initial layer scales are 1e-5, and normalisations have an epsilon of 1e-5.
+The token that stands for masked patches, and the random changes of places, are used in pretraining only and are left
+out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _PATCH = 16
 _REGISTERS = 4
-_BASE = 100.0  # periods grow from 1, one side of the image being 2, towards it
+_BASE = 100.0  # periods of the rotations are from 1 to nearly this, where an image's side is 2
 _SCALE = 1e-5
 _EPSILON = 1e-5
 
@@ -113,7 +114,8 @@ def angles(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
 
     A patch's place is its centre's, from -1 to 1 along each side of the image, whatever the side's length. Its first 16
     angles are by row, the others by column: 2 pi times the place over a period of 100^(i / 16). The class token and the
-    registers have no place and are not rotated. All in float64, then rounded.
+    registers have no place and are not rotated. All is in float64 and rounded at the end. (The release's files hold
+    periods that are rounded to bfloat16: with random weights that moved features by 7e-4 of the largest.)
     """
     periods = _BASE ** (np.arange(16) / 16)
     down, across = (2.0 * (np.arange(count) + 0.5) / count - 1.0 for count in (rows, columns))

@@ -25,10 +25,12 @@ SOURCES: dict[str, dict[str, str]] = {
         "*_hrnet_w48": f"{_HERE}.timm:HRNETS",
         "*_efficientnet_lite?": f"{_HERE}.efficientnet_lite:TIMM",
         "*_dinov2_*": f"{_HERE}.dinov2:TIMM",
+        "*_dinov3_*": f"{_HERE}.dinov3:TIMM",
         "*": f"{_HERE}.timm:RESNETS",
     },
     "dinov2": {"*_dinov2_*": f"{_HERE}.dinov2:RELEASE"},
-    "hugging_face": {"*_dinov2_*": f"{_HERE}.dinov2:HUGGING_FACE"},
+    "dinov3": {"*_dinov3_*": f"{_HERE}.dinov3:RELEASE"},
+    "hugging_face": {"*_dinov2_*": f"{_HERE}.dinov2:HUGGING_FACE", "*_dinov3_*": f"{_HERE}.dinov3:HUGGING_FACE"},
     "efficientnet_lite": {"*_efficientnet_lite0": f"{_HERE}.efficientnet_lite:PACKAGE"},
     "mmseg": {
         "fast_scnn": f"{_HERE}.mmseg_fast_scnn:SOURCE",

@@ -70,6 +70,14 @@ def _linear_as_conv(name: str, value: np.ndarray) -> _Entry:
     return name, np.transpose(value[0, 0]) if value.shape[:2] == (1, 1) else value
 
 
+def _with_keys(name: str, value: np.ndarray) -> _Entry:
+    """Biases of queries and values with zeros for those of keys between them."""
+    if value.ndim != 1:
+        return name, value
+    half = len(value) // 2
+    return name, np.concatenate([value[:half], np.zeros_like(value[:half]), value[half:]])
+
+
 def _transpose(*axes: int) -> Callable[[str, np.ndarray], _Entry]:
     return lambda name, value: (name, np.transpose(value, axes) if value.ndim == len(axes) else value)
 
@@ -83,6 +91,7 @@ _INVERSES: dict[str, Callable[[str, np.ndarray], _Entry]] = {
     "conv1d": lambda name, value: (name, np.transpose(value[0], (2, 1, 0)) if value.ndim == 4 else value),
     "linear": _transpose(1, 0),
     "linear_as_conv": _linear_as_conv,
+    "query_and_value": _with_keys,
 }
 
 

@@ -29,6 +29,8 @@ class Source:
       preprocessing: what the checkpoint's network expects of its input.
       options: builder's options under which our network is that of the checkpoint.
       backbone: whether the source fills the parameters under "backbone." alone.
+      zero: patterns of our names. Where a checkpoint fills none of the arrays whose whole name matches, all of them are
+        zero: it is of a network without them. Where it fills some, the others are missing.
     """
 
     name: str
@@ -37,10 +39,17 @@ class Source:
     preprocessing: Preprocessing = IMAGENET
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     backbone: bool = False
+    zero: tuple[str, ...] = ()
 
 
 # PyTorch's leaves. A weight's rank tells a convolution from a linear layer and from a normalisation.
 _LEAVES = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
+
+
+def _query_and_value(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
+    """Of biases of queries, keys and values those of queries and values: of a reference that makes keys' zero."""
+    third = len(value) // 3
+    return name, np.concatenate([value[:third], value[2 * third :]])
 
 
 def _torch(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
@@ -63,6 +72,7 @@ TRANSFORMS: dict[str, Callable[[str, np.ndarray], tuple[str, np.ndarray]]] = {
     "conv1d": lambda name, value: (name, np.transpose(value, (2, 1, 0))[None]),  # OIW -> 1WIO
     "linear": lambda name, value: (name, np.transpose(value)),
     "linear_as_conv": lambda name, value: (name, np.transpose(value)[None, None]),
+    "query_and_value": _query_and_value,
 }
 """From (name after replacement, value) to our name and value. "torch" goes by the leaf's name and rank."""
 
@@ -191,6 +201,10 @@ def apply(
         for name in sorted(values.keys() & like.keys() - other_classes)
         if values[name].shape != tuple(like[name])
     ]
+    for pattern in source.zero:
+        matching = [name for name in like if re.fullmatch(pattern, name)]
+        if not values.keys() & set(matching):
+            values |= {name: np.zeros(like[name], np.float32) for name in matching}
     missing = sorted(like.keys() - values.keys())
     unknown = [f"{renamed.origin[name]} (as {name})" for name in sorted(values.keys() - like.keys())]
     differences = [

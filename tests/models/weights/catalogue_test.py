@@ -30,6 +30,7 @@ def test_every_line_leads_to_a_source_and_is_some_networks_first(name):
         ("unet_efficientnet_lite0", {"timm", "efficientnet_lite", "smp"}),
         ("unet_efficientnet_lite2", {"timm", "smp"}),
         ("dpt_dinov2_base", {"dinov2", "timm", "hugging_face", "unimatch_v2"}),
+        ("dpt_dinov3_base", {"dinov3", "timm", "hugging_face"}),
     ],
 )
 def test_sources_of_a_network_are_those_that_have_it(network, sources):

@@ -98,10 +98,11 @@ def test_every_transform_can_be_undone():
         "d": np.arange(6.0, dtype=np.float32).reshape(2, 3),
         "e": np.arange(6.0, dtype=np.float32).reshape(2, 3),
         "g": np.arange(24.0, dtype=np.float32).reshape(4, 3, 2, 1),
+        "h": np.array([1, 2, 0, 0, 3, 4], np.float32),
         "f.weight": np.arange(6.0, dtype=np.float32).reshape(2, 3),
         "f.bias": np.arange(2.0, dtype=np.float32),
     }
-    kinds = {"b": "conv", "c": "conv1d", "d": "linear", "e": "identity", "g": "transposed_conv"}
+    kinds = {"b": "conv", "c": "conv1d", "d": "linear", "e": "identity", "g": "transposed_conv", "h": "query_and_value"}
     source = Source(
         "toy",
         (*modules(("a", "own.a")), *linears(("f", "gate")), *((n, f"own.{n}", kind) for n, kind in kinds.items())),
@@ -109,7 +110,7 @@ def test_every_transform_can_be_undone():
     assert {kind for *_, kind in source.rules} == set(rules.TRANSFORMS)
     shapes = {
         "own.a.kernel": (2, 3, 1, 4), "own.b": (2, 1, 3, 4), "own.c": (1, 3, 2, 1), "own.d": (3, 2), "own.e": (2, 3),
-        "own.g": (2, 1, 4, 3),
+        "own.g": (2, 1, 4, 3), "own.h": (4,),
         "gate.kernel": (1, 1, 3, 2), "gate.bias": (2,),
     }  # fmt: skip
     back = export.names(source, rules.apply(source, theirs, shapes))

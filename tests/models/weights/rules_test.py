@@ -1,5 +1,7 @@
 """Rules: nothing is left over on either side, and the one error lists everything."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,36 @@ def test_another_number_of_classes_leaves_the_classifier_out_and_nothing_else():
     theirs["head.fc.bias"] = theirs["head.fc.bias"][:7]  # two numbers of classes at once is no other number of classes
     with pytest.raises(CsstError, match="classifier.kernel 1×1×4×7 from head.fc.weight 1×1×4×19"):
         rules.apply(SOURCE, theirs, LIKE, CLASSIFIER)
+
+
+ZERO = dataclasses.replace(
+    SOURCE,
+    rules=(*SOURCE.rules, (r"body\.(\d)\.shift", r"blocks.\1.shift", "identity")),
+    zero=(r"blocks\.\d\.shift",),
+)
+SHIFTS = {"blocks.0.shift": (4,), "blocks.1.shift": (2,)}
+
+
+def test_arrays_that_a_checkpoint_has_none_of_are_zero_where_the_source_says_so():
+    ours = rules.apply(ZERO, entries(), LIKE | SHIFTS, CLASSIFIER)
+    assert {name: value.shape for name, value in ours.items()} == LIKE | SHIFTS
+    for name in SHIFTS:
+        assert ours[name].dtype == np.float32 and not ours[name].any()
+    assert rules.apply(ZERO, entries(), LIKE, CLASSIFIER).keys() == LIKE.keys(), "nothing that is not asked for"
+    shifts = {"body.0.shift": np.arange(4.0), "body.1.shift": np.arange(2.0)}
+    ours = rules.apply(ZERO, entries() | shifts, LIKE | SHIFTS, CLASSIFIER)
+    np.testing.assert_array_equal(ours["blocks.0.shift"], np.arange(4.0))
+
+
+def test_a_checkpoint_with_some_of_them_must_have_all():
+    theirs = entries() | {"body.0.shift": np.arange(4.0)}
+    with pytest.raises(CsstError, match=r"ours that nothing fills \(1\):\n    blocks.1.shift"):
+        rules.apply(ZERO, theirs, LIKE | SHIFTS, CLASSIFIER)
+    with pytest.raises(CsstError, match=r"ours that nothing fills \(2\)"):
+        rules.apply(dataclasses.replace(ZERO, zero=()), entries(), LIKE | SHIFTS, CLASSIFIER)
+    with pytest.raises(CsstError, match="blocks.0.bn.scale"):
+        lacking = {name: value for name, value in entries().items() if name != "body.0.bn.weight"}
+        rules.apply(ZERO, lacking, LIKE | SHIFTS, CLASSIFIER)
 
 
 def test_preprocessing_is_checked():

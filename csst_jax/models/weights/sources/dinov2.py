@@ -5,47 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from csst_jax.models.weights.rules import BATCH_COUNTER, Source, modules
+from csst_jax.models.weights.sources import vit
 
 if TYPE_CHECKING:
     from csst_jax.models.preprocessing import Preprocessing
 
-_Rules = tuple[tuple[str, str, str], ...]
-_BLOCK = r"blocks\.(\d+)\."
-_CLASSIFIER = "ImageNet classifier"
-_MASK = "mask token of the pretraining"
 
-
-def _linears(*pairs: tuple[str, str]) -> _Rules:
-    """Rules for linear layers that are products with a matrix here; not `rules.linears`, which are convolutions."""
-    rules = []
-    for pattern, replacement in pairs:
-        rules.append((rf"{pattern}\.weight", f"{replacement}.kernel", "linear"))
-        rules.append((rf"{pattern}\.bias", f"{replacement}.bias", "identity"))
-    return tuple(rules)
-
-
-def _trunk(prefix: str) -> _Rules:
+def _trunk(prefix: str) -> vit.Rules:
     """Of DINOv2's names, which timm has as well."""
     return (
         (rf"{prefix}(cls_token|pos_embed)", r"backbone.\1", "identity"),
-        *modules(
-            (rf"{prefix}patch_embed\.proj", "backbone.patch_embed"),
-            (rf"{prefix}norm", "backbone.norm"),
-            (rf"{prefix}{_BLOCK}(norm[12])", r"backbone.blocks.\1.\2"),
-        ),
-        *_linears((rf"{prefix}{_BLOCK}(attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)", r"backbone.blocks.\1.\2")),
-        (rf"{prefix}{_BLOCK}(ls[12])\.gamma", r"backbone.blocks.\1.\2.gamma", "identity"),
+        *vit.trunk(prefix),
+        *vit.linears((rf"{prefix}{vit.BLOCK}(attn\.qkv)", r"backbone.blocks.\1.\2")),
+        *vit.scales(prefix),
     )
 
 
-RELEASE = Source("dinov2", _trunk(""), drop=(BATCH_COUNTER, (_MASK, r"mask_token")), backbone=True)
+RELEASE = Source("dinov2", _trunk(""), drop=(BATCH_COUNTER, (vit.MASK, r"mask_token")), backbone=True)
 
-TIMM = Source("timm", _trunk(""), drop=(BATCH_COUNTER, (_CLASSIFIER, r"head\.(weight|bias)")), backbone=True)
+TIMM = Source("timm", _trunk(""), drop=(BATCH_COUNTER, (vit.CLASSIFIER, r"head\.(weight|bias)")), backbone=True)
 
 _LAYER = r"(?:dinov2\.)?encoder\.layer\.(\d+)\."
 
 
-def _hugging_face() -> _Rules:
+def _hugging_face() -> vit.Rules:
     embeddings, block = r"(?:dinov2\.)?embeddings\.", r"backbone.blocks.\1"
     rules = [
         (rf"{embeddings}cls_token", "backbone.cls_token", "identity"),
@@ -55,7 +38,7 @@ def _hugging_face() -> _Rules:
             (r"(?:dinov2\.)?layernorm", "backbone.norm"),
             (rf"{_LAYER}(norm[12])", rf"{block}.\2"),
         ),
-        *_linears(
+        *vit.linears(
             (rf"{_LAYER}attention\.(?:output\.dense|o_proj)", f"{block}.attn.proj"),
             (rf"{_LAYER}mlp\.(fc[12])", rf"{block}.mlp.\2"),
         ),
@@ -73,7 +56,11 @@ def _hugging_face() -> _Rules:
 HUGGING_FACE = Source(
     "hugging_face",
     _hugging_face(),
-    drop=(BATCH_COUNTER, (_MASK, r"(?:dinov2\.)?embeddings\.mask_token"), (_CLASSIFIER, r"classifier\.(weight|bias)")),
+    drop=(
+        BATCH_COUNTER,
+        (vit.MASK, r"(?:dinov2\.)?embeddings\.mask_token"),
+        (vit.CLASSIFIER, r"classifier\.(weight|bias)"),
+    ),
     backbone=True,
 )
 """transformers' `Dinov2Model` and `Dinov2ForImageClassification`, by the names in files and by those of version 5."""
@@ -81,7 +68,7 @@ HUGGING_FACE = Source(
 _SCRATCH = r"head\.scratch\."
 
 
-def _head() -> _Rules:
+def _head() -> vit.Rules:
     numbers = [(n, n - 1) for n in (1, 2, 3, 4)]  # theirs, from 1; ours, from 0
     return (
         *modules(
@@ -112,7 +99,7 @@ _UNUSED = "parts of the coarsest fusion that are not used"
 UNIMATCH_V2 = Source(
     "unimatch_v2",
     (*_trunk(r"backbone\."), *_head()),
-    drop=(BATCH_COUNTER, (_MASK, r"backbone\.mask_token"), (_UNUSED, rf"{_SCRATCH}refinenet4\.resConfUnit1\..*")),
+    drop=(BATCH_COUNTER, (vit.MASK, r"backbone\.mask_token"), (_UNUSED, rf"{_SCRATCH}refinenet4\.resConfUnit1\..*")),
 )
 
 
