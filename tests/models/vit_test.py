@@ -36,7 +36,7 @@ def test_a_rotation_is_a_product_with_a_complex_number_in_float32():
     rng = np.random.default_rng(0)
     x, turn = rng.normal(size=(2, 3, 5, 64)).astype(np.float32), rng.uniform(-7, 7, (5, 32))
     expected = (x[..., :32] + 1j * x[..., 32:]) * np.exp(1j * turn)
-    tables = np.sin(turn).astype(np.float32), np.cos(turn).astype(np.float32)
+    tables = jnp.asarray(np.sin(turn), jnp.float32), jnp.asarray(np.cos(turn), jnp.float32)
     got = np.asarray(vit.rotated(jnp.asarray(x), tables))
     np.testing.assert_allclose(got, np.concatenate([expected.real, expected.imag], -1), atol=1e-5)
     rounded = jnp.asarray(x, jnp.bfloat16)
@@ -71,7 +71,7 @@ def _with_gradients(heads, mesh, rotation):
     [(2, 1, 2, False), (1, 2, 1, False), (2, 2, 1, False), (2, 2, 1, True)],
 )
 def test_devices_along_spatial_share_the_heads_where_they_divide_them(heads, spatial, own, rotates):
-    rotation = angles(4, 5) if rotates else None  # with five tokens that have no place
+    rotation = jax.tree.map(jnp.asarray, angles(4, 5)) if rotates else None  # with five tokens that have no place
     one, _ = _with_gradients(heads, make_mesh(jax.devices()[:1], 1), rotation)
     eight, text = _with_gradients(heads, make_mesh(jax.devices()[:8], spatial), rotation)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), eight, one)
