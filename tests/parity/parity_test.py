@@ -28,6 +28,7 @@ WITH_TRUNK = {
 ESSENTIAL = {
     "fast_scnn_mmseg": pytest.mark.essential("a network that computes what its reference does"),
     "dpt_small_unimatch_v2_short": pytest.mark.essential("a vision transformer that computes what its reference does"),
+    "dinov3_small_timm_short": pytest.mark.essential("rotated attention that computes what its reference does"),
 }
 TRUNKS = {
     "hrnet_w48": HRNet,
