@@ -155,13 +155,7 @@ def smp(name, encoder="resnet50"):
     return getattr(segmentation_models_pytorch, name)(encoder, encoder_weights=None, classes=NUM_CLASSES)
 
 
-def timm_dinov2(name, **options):
-    import timm
-
-    return timm.create_model(f"vit_{name}_patch14_dinov2", **options)
-
-
-def timm_dinov3(name, **options):
+def timm_dino(name, **options):
     import timm
 
     return timm.create_model(f"vit_{name}", **options)
@@ -239,6 +233,7 @@ def whole(model, x):
 
 
 SHORT = (1, 1, 2, 1)
+FEW_BLOCKS = {"depth": 4, "embed_dim": 128, "num_heads": 2}
 ONE = mmseg_forward(("layer3",))
 OCR = "ocrnet/ocrnet_hr48_4xb2-40k_cityscapes-512x1024"
 FCN_HRNET = "hrnet/fcn_hr48_4xb2-40k_cityscapes-512x1024"
@@ -273,18 +268,15 @@ REFERENCES = {
     **mmseg_pair("encnet", "_base_/models/encnet_r50-d8"),
     **mmseg_pair("ocr", OCR, mmseg_forward(cascade=True)),
     **mmseg_pair("fcn_hrnet", FCN_HRNET, mmseg_forward()),
-    "dinov2_small_timm": (lambda: timm_dinov2("small"), timm_vit),
-    "dinov2_small_timm_short": (lambda: timm_dinov2("small", depth=4, embed_dim=128, num_heads=2), timm_vit),
-    "dinov2_base_timm": (lambda: timm_dinov2("base"), timm_vit),
-    "dinov2_large_timm": (lambda: timm_dinov2("large"), timm_vit),
+    "dinov2_small_timm": (lambda: timm_dino("small_patch14_dinov2"), timm_vit),
+    "dinov2_small_timm_short": (lambda: timm_dino("small_patch14_dinov2", **FEW_BLOCKS), timm_vit),
+    "dinov2_base_timm": (lambda: timm_dino("base_patch14_dinov2"), timm_vit),
+    "dinov2_large_timm": (lambda: timm_dino("large_patch14_dinov2"), timm_vit),
     "dinov2_small_hugging_face": (lambda: hugging_face_dinov2(6, 12), None),
-    "dinov3_small_timm": (lambda: timm_dinov3("small_patch16_dinov3"), timm_vit),
-    "dinov3_small_timm_short": (
-        lambda: timm_dinov3("small_patch16_dinov3_qkvb", depth=4, embed_dim=128, num_heads=2),
-        timm_vit,
-    ),
-    "dinov3_base_timm": (lambda: timm_dinov3("base_patch16_dinov3_qkvb"), timm_vit),
-    "dinov3_large_timm": (lambda: timm_dinov3("large_patch16_dinov3"), timm_vit),
+    "dinov3_small_timm": (lambda: timm_dino("small_patch16_dinov3"), timm_vit),
+    "dinov3_small_timm_short": (lambda: timm_dino("small_patch16_dinov3_qkvb", **FEW_BLOCKS), timm_vit),
+    "dinov3_base_timm": (lambda: timm_dino("base_patch16_dinov3_qkvb"), timm_vit),
+    "dinov3_large_timm": (lambda: timm_dino("large_patch16_dinov3"), timm_vit),
     "dinov3_small_release": (lambda: dinov3_release("vits16"), None),
     "dinov3_small_hugging_face": (lambda: hugging_face_dinov3(6, 12), None),
     "dpt_small_unimatch_v2": (lambda: unimatch_v2("small", 64, (48, 96, 192, 384)), unimatch_v2_forward),
