@@ -18,6 +18,9 @@ _PUBLISHED = ("mean_teacher", "unimatch_v2", "cps", "cct", "u2pl", "pseudoseg", 
 _RECIPE = {"student.method.name": "real_and_pseudo", "label.class_portion": 0.5, "label.flip": True}
 _WEIGHTS = {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind in ("real", "pseudo")}
 _ST_PLUS_PLUS = {"student.method.name": "real_and_pseudo", "rounds": 2, "label.reliable_share": 0.5}
+# CBST's portions over four rounds and the model regulariser, as configs/paper/table7.py has them.
+_CRST = {"student.method.name": "model_regulariser", "rounds": 4}
+_CRST |= {"label.class_portion": 0.2, "label.class_portion_growth": 0.05}
 _SAME = {
     **_small.both(_small.TRAINING | _small.steps(STEPS)),
     **_small.PREDICTION,
@@ -58,6 +61,7 @@ def get_study() -> Study:
         _two_stages("threshold 0.9", {"label.confidence_threshold": 0.9}),
         _two_stages("surest half of each class", {"label.class_portion": 0.5}),
         _two_stages("three rounds", {"rounds": 3}),
+        *_once(_two_stages("crst", _CRST)),
         *_once(_two_stages("recipe with half weights", _RECIPE)),
         _two_stages("recipe", _RECIPE | _WEIGHTS),
         _two_stages("st++", _ST_PLUS_PLUS),
