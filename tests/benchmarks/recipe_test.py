@@ -105,7 +105,7 @@ def test_arms_run_one_after_another_and_their_scores_are_noted(tmp_path, monkeyp
     words = ["run", "--task=C-12", "--steps=500", f"--data_dir={tmp_path}", "--pretrained=x"]
     words += [f"--workdir={tmp_path / 'runs'}", f"--logs={tmp_path / 'logs'}"]
     assert recipe.main([*words, "--arms=student"]) == 2, "its teacher is the baseline's"
-    assert recipe.main([*words, "--arms=baseline,student_equal"]) == 0
+    assert recipe.main([*words, "--arms=baseline,student"]) == 0
     assert started == ["C-12-500-0-baseline", "C-12-500-0-student"]
     log = json.loads((tmp_path / "logs" / "recipe-C-12-500-0.json").read_text(encoding="utf-8"))
     assert (log["baseline"]["miou"], log["student"]["miou"]) == (0.5, 0.6)
