@@ -136,7 +136,7 @@ def _checked(this: Experiment, pseudo: PseudoLabels) -> dict[str, Any] | None:
     right, given = np.diag(counted.matrix), counted.matrix.sum(0)
     return {
         "images": len(chosen),
-        "accuracy": float(right.sum() / max(given.sum(), 1)),
+        "accuracy": float(right.sum()) / max(int(given.sum()), 1),
         "precision": _ratios(classes, right, given),
         "recall": _ratios(classes, right, truth),
     }
