@@ -39,17 +39,29 @@ def write(study: Study, runs: Sequence[Run], workdir: pathlib.Path) -> list[Row]
     """
     table = results.rows(study, runs)
     write_json(workdir / JSON_FILE, results.as_json(study, runs, table))
-    files = {}
-    if table:
-        files[CHART_FILE] = chart.dots(table, study.title)
-    if panels := curves.of_rows(study, table):
-        files[CURVES_FILE] = curves.drawn(panels, study.axis, "mIoU, %", 100.0)
     notes = workdir / NOTES_FILE
-    files[PAGE_FILE] = _page(study, runs, table, notes.read_text(encoding="utf-8") if notes.exists() else "")
-    for name, text in files.items():
+    said = notes.read_text(encoding="utf-8") if notes.exists() else ""
+    for name, text in files(study, runs, table, said).items():
         with replacing(workdir / name) as made:
             made.write_text(text, encoding="utf-8")
     return table
+
+
+def files(study: Study, runs: Sequence[Run], table: Sequence[Row], notes: str) -> dict[str, str]:
+    """The page and its charts, by the names of their files.
+
+    Args:
+      study: what was studied.
+      runs: whose commands and versions the page names, and which of them are missing.
+      table: the rows.
+      notes: what the study itself has to say.
+    """
+    found = {PAGE_FILE: _page(study, runs, table, notes)}
+    if table:
+        found[CHART_FILE] = chart.dots(table, study.title)
+    if panels := curves.of_rows(study, table):
+        found[CURVES_FILE] = curves.drawn(panels, study.axis, "mIoU, %", 100.0)
+    return found
 
 
 def scores(study: Study, table: Sequence[Row]) -> str:

@@ -129,6 +129,18 @@ def as_json(study: Study, runs: Sequence[Run], table: Sequence[Row]) -> dict[str
     }
 
 
+def from_json(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The rows of `as_json`, as JSON has them."""
+    spreads = [field.name for field in dataclasses.fields(Row) if field.type in ("Spread", "Spread | None")]
+    found = []
+    for row in rows:
+        own: dict[str, Any] = {name: Spread(**row[name]) for name in spreads if row[name] is not None}
+        own |= {"iou": {klass: Spread(**iou) for klass, iou in row["iou"].items()}}
+        own |= {"by_seed": {int(seed): miou for seed, miou in row["by_seed"].items()}}
+        found.append(Row(**{**row, **own}))
+    return found
+
+
 def _shown(run: Run, results: Mapping[str, Any]) -> list[str]:
     there = [network for network in _NETWORKS if network in results]
     return [network for network in run.arm.networks if network in there] or there[:1]
