@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 RESULTS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "results"
 _LEFT_OUT = "## Commands"
 """From here on the page has commands and versions, which the log has as well."""
+
+_DATA_ELSEWHERE = re.compile(r"(--config\.data\.dir=)/(?:.*/)?([^/]+)/?$")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +84,8 @@ def keep(workdir: pathlib.Path, name: str, results: pathlib.Path, add: bool = Fa
         text = text.replace(f"]({file})", f"]({chart_name})")
     for run in found["runs"].values():
         run.pop("asked", None)
-        run["command"] = ["python", *(word.replace(place, own) for word in run["command"][1:])]
+        words = (word.replace(place, own) for word in run["command"][1:])
+        run["command"] = ["python", *(_DATA_ELSEWHERE.sub(r"\1data/\2", word) for word in words)]
     whole_file.write_json(log, found)
     title, _, rest = text.partition(_LEFT_OUT)[0].replace(place, own).partition("\n\n")
     written = f"Written by `python -m benchmarks.study_page`; [log](logs/study-{name}.json) with commands and versions."

@@ -18,7 +18,7 @@ def test_page_charts_and_log_name_no_place_of_the_machine(tmp_path, capsys):
     grid.leave(runs[0], 0.5)
     noted = {
         "asked": {"data.labelled_ids": "/home/x"},
-        "command": ["/usr/python", f"{workdir}/runs/a-0"],
+        "command": ["/usr/python", f"{workdir}/runs/a-0", "--config.data.dir=/home/x/data/camvid"],
         "versions": {},
     }
     (runs[0].workdir / "run.json").write_text(json.dumps(noted))
@@ -31,7 +31,10 @@ def test_page_charts_and_log_name_no_place_of_the_machine(tmp_path, capsys):
     assert "](mine.svg)" in text and "](mine-curves.svg)" in text and str(tmp_path) not in text
     assert {path.name for path in results.iterdir()} == {"mine.md", "mine.svg", "mine-curves.svg", "logs"}
     log = json.loads((results / "logs" / "study-mine.json").read_text(encoding="utf-8"))
-    assert log["runs"]["a, seed 0"] == {"command": ["python", "runs/mine/runs/a-0"], "versions": {}}
+    assert log["runs"]["a, seed 0"] == {
+        "command": ["python", "runs/mine/runs/a-0", "--config.data.dir=data/camvid"],
+        "versions": {},
+    }
 
 
 def test_rows_join_those_that_are_kept_if_both_agree(tmp_path, monkeypatch, capsys):
