@@ -20,6 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from csst_jax.export_weights import TARGETS, export_weights
 from csst_jax.runtime import outputs
+from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
@@ -73,26 +74,29 @@ def export(
         return export_weights(str(target), checkpoint, out)
     file = (outputs.directory if format == "savedmodel" else outputs.file)(out, "--out")
     pixels = _pixels(str(size))
-    # JAX takes a second to import: not before the arguments are right.
-    from csst_jax.models.exporting import function, onnx_file, saved_model, stablehlo
+    with told("importing JAX", to_stderr):  # takes a second or more: not before the arguments are right
+        from csst_jax.models.exporting import function, onnx_file, saved_model, stablehlo
 
-    if format == "onnx":
-        onnx_file.require_packages()
-    exported = function.load(checkpoint, pixels, preprocess, argmax)
+        if format == "onnx":
+            onnx_file.require_packages()
+    with told(f"reading {checkpoint}", to_stderr):
+        exported = function.load(checkpoint, pixels, preprocess, argmax)
+    writing = told(f"writing {out}, and comparing what it computes", to_stderr)
     with outputs.errors_told(file):
         if format == "onnx" and int8 is not None:
             from csst_jax.prediction import int8 as integers
 
             with tempfile.TemporaryDirectory(prefix="csst_jax-") as directory:
                 floating = pathlib.Path(directory) / "float32.onnx"
-                said = onnx_file.write(floating, exported, tolerance)
+                with writing:
+                    said = onnx_file.write(floating, exported, tolerance)
                 said += integers.write(out, floating, exported, int8, int8_may_lose)
-        elif format == "onnx":
-            said = onnx_file.write(out, exported, tolerance)
-        elif format == "savedmodel":
-            said = saved_model.write(out, exported, tolerance)
-        else:
+        elif format == "stablehlo":
             said = stablehlo.write(out, exported)
+        else:
+            with writing:
+                write = onnx_file.write if format == "onnx" else saved_model.write
+                said = write(out, exported, tolerance)
     d, (height, width) = exported.description, pixels
     shape = f"{exported.input_dtype.name} [{function.BATCH}, {height}, {width}, 3]"
     images = "RGB images as they are" if preprocess else "prepared images"

@@ -18,6 +18,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from csst_jax.runtime.host_memory import collect_seldom, keep_freed_memory
+from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.runtime.signals import stopped_at_once, tell_interruption
 from csst_jax.types import CsstError
 
@@ -52,10 +53,11 @@ def _predict(flags: argparse.Namespace) -> int:
     storage.as_path(flags.checkpoint, "--checkpoint")
     startup.quiet_libraries()
     startup.keep_programs(flags.compilation_cache_dir)
-    from csst_jax.evaluation.pictures import draw_legend
-    from csst_jax.evaluation.whole_image import Averaging
-    from csst_jax.prediction import files, inputs, kinds, written
-    from csst_jax.prediction.loaded import Loaded
+    with told("importing JAX", to_stderr):
+        from csst_jax.evaluation.pictures import draw_legend
+        from csst_jax.evaluation.whole_image import Averaging
+        from csst_jax.prediction import files, inputs, kinds, written
+        from csst_jax.prediction.loaded import Loaded
 
     wanted = kinds.chosen(flags.write)
     averaging = Averaging(flags.scales, flags.flip, flags.window_px, flags.window_overlap, flags.pad_px)
