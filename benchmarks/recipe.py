@@ -78,6 +78,7 @@ ARMS = (
     Arm("baseline", "teacher", "teacher,evaluate", {}),
     Arm("student_equal", "student", "label,student,evaluate", _EQUAL),
     Arm("student", "student", "label,student,evaluate", _MORE_CROPS),
+    Arm("student_onward", "student", "label,student,evaluate", _EQUAL | {"finetune_teacher": True}),
     Arm("student_half", "student", "label,student,evaluate", _HALF),
     Arm("baseline_twice", "teacher", "teacher,evaluate", {f"teacher.{key}": value for key, value in _TWICE.items()}),
     Arm("oracle", "teacher", "teacher,evaluate", {}, all_masks=True),
@@ -88,7 +89,8 @@ ARMS = (
 """`baseline` is masks alone. A student's teacher is the baseline, so both take as many steps.
 
 `student_equal` is the recipe of `configs/folder.py`: as many crops in all as the baseline, half of them real, and both
-losses with weight 1. `student_half` has weights of a half. A step of `student` has the baseline's real crops, and as
+losses with weight 1. `student_onward` is the same, but goes on from its teacher's weights: its control is masks alone
+for the steps of both. `student_half` has weights of a half. A step of `student` has the baseline's real crops, and as
 many pseudo-labelled ones; `baseline_twice` is masks alone with as many crops as that.
 """
 

@@ -128,8 +128,10 @@ def test_page_pairs_seeds_and_shows_the_room():
         log_of("B-0006R0", 1000, 0, baseline=0.44),
     ]
     text = recipe_page.page(logs, [], "Tried: nothing.")
-    assert "| 500 | 41.0 (2) | 45.0 (2) | 50.0 | +4.0 | +1.0 | +10.0 |" in text
-    assert "| 1,000 | 44.0 | – | – | – | – | – |" in text
+    assert "| 500 | 41.0 (2) | 45.0 (2) | 50.0 |" in text
+    assert "| 1,000 | 44.0 | – | – |" in text
+    assert "| B-0006R0 | 500 | +4.0 | +1.0 | – | – | – | +10.0 |" in text
+    assert "| B-0006R0 | 1,000 |" not in text, "masks alone gain nothing on themselves"
     assert "IoU by class at 500 steps:" in text and "| recipe | 45.0 | 22.5 |" in text
     assert text.endswith("Tried: nothing.\n")
 
