@@ -6,8 +6,8 @@ python -m benchmarks.recipe tried --workdir=runs/trial --task=B-0006R0 --name=cl
 python -m benchmarks.recipe page
 
 `run` takes one arm after another and goes on where it stopped; docs/results/logs/recipe-TASK-STEPS-SEED.json has the
-scores of the arms that are finished. `tried` keeps the scores of another run, as recipe_tried-NAME.json. `page` writes
-docs/results/recipe.md from these logs.
+scores of the arms that are finished. With `--crop_px=224`, 224px stands behind TASK. `tried` keeps the scores of another
+run, as recipe_tried-NAME.json. `page` writes docs/results/recipe.md from these logs.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ if TYPE_CHECKING:
 LOGS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "results" / "logs"
 NETWORK = "light_fpn_efficientnet_lite0"
 CROP_PX = 160
-"""Side of a crop: what 30 hours of one core allow for all tasks, seeds and arms."""
+"""Side of a crop by default: what 30 hours of one core allow for all tasks, seeds and arms."""
 _CROPS_AN_EPOCH, _BATCH = 400, 8
 
 TRAINING = {
     "samples_per_epoch": _CROPS_AN_EPOCH,
     "batch_size": _BATCH,
-    "crop_px": CROP_PX,
     "schedule.kind": "constant",
     "lr.base": 0.02,
     "lr.per": "step",
@@ -46,7 +45,7 @@ TRAINING = {
     "sampler.min_area_px": 32,
     "sampler.pseudo_min_area_px": 32,
 }
-"""Of every network: the settings of an independent probe in PyTorch, but for its crops of 224 pixels."""
+"""Of every network: the settings of an independent probe in PyTorch, whose crops have 224 pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--task", required=True, choices=recipe_tasks.TASKS)
     run.add_argument("--steps", type=int, required=True, help=f"a multiple of {_CROPS_AN_EPOCH // _BATCH}")
     run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--crop_px", type=int, default=CROP_PX, help=f"side of a crop; default {CROP_PX}")
     run.add_argument("--arms", default="baseline,student_equal,oracle", help=", ".join(arm.name for arm in ARMS))
     run.add_argument("--data_dir", type=pathlib.Path, required=True)
     run.add_argument("--pretrained", default="imagenet", help=f"ImageNet weights for {NETWORK}")
@@ -149,7 +149,8 @@ def run_arms(options: argparse.Namespace) -> None:
     wanted, known = options.arms.split(","), {arm.name: arm for arm in ARMS}
     if unknown := sorted(set(wanted) - known.keys()):
         raise CsstError(f"--arms: unknown {', '.join(unknown)}; known are {', '.join(known)}.")
-    name = f"{options.task}-{options.steps}-{options.seed}"
+    crops = "" if options.crop_px == CROP_PX else f"{options.crop_px}px-"
+    name = f"{options.task}-{crops}{options.steps}-{options.seed}"
     for arm in (known[name] for name in wanted):
         workdir = options.workdir / f"{name}-{arm.name}"
         if arm.network == "student" and not (workdir / "teacher").exists():
@@ -171,9 +172,9 @@ def command_of(arm: Arm, options: argparse.Namespace, workdir: pathlib.Path) -> 
     """What trains and scores an arm."""
     task = recipe_tasks.TASKS[options.task]
     flags = {f"{stage}.{key}": value for stage in ("teacher", "student") for key, value in TRAINING.items()}
-    flags |= {f"{stage}.epochs": options.steps * _BATCH // _CROPS_AN_EPOCH for stage in ("teacher", "student")}
-    flags |= {f"{stage}.network": NETWORK for stage in ("teacher", "student")}
-    flags |= {f"{stage}.pretrained": options.pretrained for stage in ("teacher", "student")}
+    own = {"epochs": options.steps * _BATCH // _CROPS_AN_EPOCH, "crop_px": options.crop_px}
+    own |= {"network": NETWORK, "pretrained": options.pretrained}
+    flags |= {f"{stage}.{key}": value for stage in ("teacher", "student") for key, value in own.items()}
     flags |= {"label.pad_px": 32, "evaluate.pad_px": 32, "evaluate.boundary_ratio": 0.0, "seed": options.seed}
     flags |= {"stages": arm.stages, "data.dir": options.data_dir / task.data}
     flags["data.labelled_ids"] = "" if arm.all_masks else options.data_dir / f"{options.task}.txt"
@@ -186,7 +187,7 @@ def _note(path: pathlib.Path, options: argparse.Namespace, arm: Arm, workdir: pa
     """Adds an arm's scores to the log, whole or not at all."""
     results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
     log = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    log |= {"task": options.task, "steps": options.steps, "seed": options.seed, "network": NETWORK, "crop_px": CROP_PX}
+    log |= {key: getattr(options, key) for key in ("task", "steps", "seed", "crop_px")} | {"network": NETWORK}
     found = results[arm.network]
     entry = {key: found[key] for key in ("miou", "iou", "steps")} | {"flags": arm.flags}
     if arm.network == "student":

@@ -60,14 +60,15 @@ def write(logs: pathlib.Path) -> pathlib.Path:
 
 def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
     """The page's Markdown."""
-    sides = " and ".join(f"{px} x {px}" for px in sorted({log["crop_px"] for log in logs}))
+    usual = min(log["crop_px"] for log in logs)
+    logs = [log | {"task": log["task"] + _crops(log["crop_px"], usual)} for log in logs]
     lines = [
         "# When do pseudo labels pay?",
         "",
         "Written by `python -m benchmarks.recipe page` from `logs/recipe-TASK-STEPS-SEED.json`; do not edit. "
         "`python -m benchmarks.recipe run` writes the logs.",
         "",
-        f"All networks of a row take the same number of steps of 8 crops of {sides} pixels. Of the 8 crops of the "
+        f"All networks of a row take the same number of steps of 8 crops of {usual} x {usual} pixels, where the task names no other size. Of the 8 crops of the "
         "*recipe*, 4 are real and 4 have pseudo labels, and both losses have weight 1, as in `configs/folder.py`. With "
         "*16 crops*, 8 are real. A student's teacher is the network of *masks alone* in the same row. Scores are mIoU "
         "in percent of the last weights; with several seeds the mean, and in brackets the number of seeds. No use of "
@@ -86,6 +87,10 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
     if trials:
         lines += ["", "## What was tried", "", *tried(trials)]
     return "\n".join([*lines, "", *notes.splitlines()]).rstrip() + "\n"
+
+
+def _crops(crop_px: int, usual: int) -> str:
+    return "" if crop_px == usual else f", {crop_px} px"
 
 
 def gains(logs: Sequence[Log]) -> list[str]:

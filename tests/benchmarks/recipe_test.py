@@ -18,6 +18,7 @@ def options(**changes):
         "task": "A-46",
         "steps": 500,
         "seed": 1,
+        "crop_px": 160,
         "data_dir": pathlib.Path("data"),
         "pretrained": "lite0.safetensors",
         "flags": "",
@@ -131,6 +132,8 @@ def test_page_pairs_seeds_and_shows_the_room():
     assert "| 500 | 41.0 (2) | 45.0 (2) | 50.0 |" in text
     assert "| 1,000 | 44.0 | – | – |" in text
     assert "| B-0006R0 | 500 | +4.0 | +1.0 | – | – | – | +10.0 |" in text
+    larger = log_of("B-0006R0", 500, 0, baseline=0.5) | {"crop_px": 224}
+    assert "## Task B-0006R0, 224 px" in recipe_page.page([*logs, larger], [], "")
     assert "| B-0006R0 | 1,000 |" not in text, "masks alone gain nothing on themselves"
     assert "IoU by class at 500 steps:" in text and "| recipe | 45.0 | 22.5 |" in text
     assert text.endswith("Tried: nothing.\n")
