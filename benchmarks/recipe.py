@@ -6,8 +6,8 @@ python -m benchmarks.recipe tried --workdir=runs/trial --task=B-0006R0 --name=cl
 python -m benchmarks.recipe page
 
 `run` takes one arm after another and goes on where it stopped; docs/results/logs/recipe-TASK-STEPS-SEED.json has the
-scores of the arms that are finished. With `--crop_px=224`, 224px stands behind TASK. `tried` keeps the scores of another
-run, as recipe_tried-NAME.json. `page` writes docs/results/recipe.md from these logs.
+scores of the arms that are finished. With `--crop_px=224`, 224px stands behind TASK. `tried` keeps the scores of
+another run, as recipe_tried-NAME.json. `page` writes docs/results/recipe.md from these logs.
 """
 
 from __future__ import annotations

@@ -68,11 +68,12 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
         "Written by `python -m benchmarks.recipe page` from `logs/recipe-TASK-STEPS-SEED.json`; do not edit. "
         "`python -m benchmarks.recipe run` writes the logs.",
         "",
-        f"All networks of a row take the same number of steps of 8 crops of {usual} x {usual} pixels, where the task names no other size. Of the 8 crops of the "
-        "*recipe*, 4 are real and 4 have pseudo labels, and both losses have weight 1, as in `configs/folder.py`. With "
-        "*16 crops*, 8 are real. A student's teacher is the network of *masks alone* in the same row. Scores are mIoU "
-        "in percent of the last weights; with several seeds the mean, and in brackets the number of seeds. No use of "
-        "pseudo labels can be expected to gain more than all masks do.",
+        f"All networks of a row take the same number of steps of 8 crops of {usual} x {usual} pixels, where the task "
+        "names no other size. Of the 8 crops of the *recipe*, 4 are real and 4 have pseudo labels, and both losses "
+        "have weight 1, as in `configs/folder.py`. With *16 crops*, 8 are real. *Teacher goes on* starts from its "
+        "teacher's weights, all others from ImageNet. A student's teacher is the network of *masks alone* in the same "
+        "row. Scores are mIoU in percent of the last weights; with several seeds the mean, and in brackets the number "
+        "of seeds. No use of pseudo labels can be expected to gain more than all masks do.",
         "",
         "Tasks: A has 46 masks and is judged on CamVid's val, which continues the drive that most masks come from. B "
         "has 46 masks from two drives and is judged on the second half of the third. C has 23 or 12 masks, judged "
