@@ -7,7 +7,8 @@ import pathlib
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import whole_file
+from benchmarks import recipe_tasks, whole_file
+from csst_jax.studying import curves as drawing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ COMPARED = (
     ("oracle", "baseline", 1),
 )
 """An arm, its control, and how many times as many steps the control takes."""
+DRAWN = ("baseline", "student_equal", "student_onward", "oracle")
+"""Columns of the chart."""
+CHART = "recipe.svg"
 _NONE = "–"
 DEMO = "surest half of each class, losses with weight 1"
 """What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
@@ -50,16 +54,43 @@ def write(logs: pathlib.Path) -> pathlib.Path:
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("recipe-*-*.json"))]
     if not found:
         raise CsstError(f"{logs} has no recipe-TASK-STEPS-SEED.json; `python -m benchmarks.recipe run` writes them.")
+    found = with_shared_oracles(found)
     notes = logs / "recipe-notes.txt"
     trials = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("recipe_tried-*.json"))]
-    text = page(found, trials, notes.read_text(encoding="utf-8") if notes.exists() else "")
+    charts = by_steps(found)
+    text = page(found, trials, notes.read_text(encoding="utf-8") if notes.exists() else "", bool(charts))
     out = logs.parent / "recipe.md"
+    if charts:
+        whole_file.write(logs.parent / CHART, drawing.drawn(charts, "steps of 8 crops", "mIoU in percent"))
     whole_file.write(out, text)
     return out
 
 
-def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
-    """The page's Markdown."""
+def with_shared_oracles(logs: Sequence[Log]) -> list[Log]:
+    """The logs, each with the oracle of another task that has the same data, steps, seed and crops.
+
+    Tasks on one data set differ in the masks alone, and the oracle has all of them: it is one run.
+    """
+
+    def of(log: Log) -> tuple[Any, ...]:
+        return (recipe_tasks.TASKS[log["task"]].data, *(log[key] for key in ("steps", "seed", "crop_px")))
+
+    oracles = {of(log): {"oracle": log["oracle"]} for log in logs if "oracle" in log}
+    return [oracles.get(of(log), {}) | log for log in logs]
+
+
+def by_steps(logs: Sequence[Log]) -> dict[str, drawing.Curves]:
+    """Charts of the tasks that have masks alone with several numbers of steps: by task, column and steps, the mIoU."""
+    charts: dict[str, drawing.Curves] = {}
+    for log in sorted(logs, key=lambda log: (log["task"], log["crop_px"], log["steps"])):
+        for arm in (arm for arm in DRAWN if arm in log):
+            curve = charts.setdefault(f"{log['task']}, {log['crop_px']} px", {}).setdefault(TITLES[arm], {})
+            curve.setdefault(f"{log['steps']:,}", []).append(100 * log[arm]["miou"])
+    return {name: curves for name, curves in charts.items() if len(curves.get(TITLES["baseline"], ())) > 1}
+
+
+def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) -> str:
+    """The page's Markdown; `chart` says whether there is one beside it."""
     usual = min(log["crop_px"] for log in logs)
     logs = [log | {"task": log["task"] + _crops(log["crop_px"], usual)} for log in logs]
     lines = [
@@ -80,6 +111,8 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str) -> str:
         "on val.",
     ]
     lines += ["", "## Gains", "", *gains(logs)]
+    if chart:
+        lines += ["", f"![mIoU of masks alone, of students and of all masks, by steps]({CHART})"]
     for task in sorted({log["task"] for log in logs}):
         own = [log for log in logs if log["task"] == task]
         lines += ["", f"## Task {task}", "", *curves(own), "", *by_class(own)]

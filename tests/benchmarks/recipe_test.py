@@ -128,12 +128,12 @@ def test_page_pairs_seeds_and_shows_the_room():
         log_of("B-0006R0", 500, 1, baseline=0.42, student_equal=0.45),
         log_of("B-0006R0", 1000, 0, baseline=0.44),
     ]
-    text = recipe_page.page(logs, [], "Tried: nothing.")
+    text = recipe_page.page(logs, [], "Tried: nothing.", chart=False)
     assert "| 500 | 41.0 (2) | 45.0 (2) | 50.0 |" in text
     assert "| 1,000 | 44.0 | – | – |" in text
     assert "| B-0006R0 | 500 | +4.0 | +1.0 | – | – | – | +10.0 |" in text
     larger = log_of("B-0006R0", 500, 0, baseline=0.5) | {"crop_px": 224}
-    assert "## Task B-0006R0, 224 px" in recipe_page.page([*logs, larger], [], "")
+    assert "## Task B-0006R0, 224 px" in recipe_page.page([*logs, larger], [], "", chart=False)
     assert "| B-0006R0 | 1,000 |" not in text, "masks alone gain nothing on themselves"
     assert "IoU by class at 500 steps:" in text and "| recipe | 45.0 | 22.5 |" in text
     assert text.endswith("Tried: nothing.\n")
@@ -145,7 +145,23 @@ def test_page_is_written_from_logs(tmp_path):
     assert recipe.main(["page", f"--logs={logs}"]) == 2
     (logs / "recipe-A-46-500-0.json").write_text(json.dumps(log_of("A-46", 500, 0, baseline=0.4)), encoding="utf-8")
     assert recipe.main(["page", f"--logs={logs}"]) == 0
-    assert "## Task A-46" in (tmp_path / "results" / "recipe.md").read_text(encoding="utf-8")
+    page = tmp_path / "results" / "recipe.md"
+    assert "## Task A-46" in page.read_text(encoding="utf-8") and "recipe.svg" not in page.read_text(encoding="utf-8")
+    (logs / "recipe-A-46-1000-0.json").write_text(json.dumps(log_of("A-46", 1000, 0, baseline=0.5)), encoding="utf-8")
+    assert recipe.main(["page", f"--logs={logs}"]) == 0
+    assert "](recipe.svg)" in page.read_text(encoding="utf-8")
+    assert "masks alone, 1,000: 50.00" in (tmp_path / "results" / "recipe.svg").read_text(encoding="utf-8")
+
+
+def test_tasks_that_differ_in_the_masks_alone_share_the_oracle():
+    logs = [
+        log_of("A-46", 500, 0, baseline=0.4, oracle=0.6),
+        log_of("C-23", 500, 0, baseline=0.3),
+        log_of("C-23", 1000, 0, baseline=0.3),
+        log_of("B-0006R0", 500, 0, baseline=0.3),
+    ]
+    found = recipe_page.with_shared_oracles(logs)
+    assert [log.get("oracle", {}).get("miou") for log in found] == [0.6, 0.6, None, None]
 
 
 def test_seeds_of_the_demo_have_a_mean_and_classes():
