@@ -219,7 +219,7 @@ def get_config() -> ConfigDict:
     c.label = prediction()
     c.label.confidence_threshold = 0.0  # pixels below become void; 0 = off, as in the paper
     # Share of each class's pixels, the surest ones, that keep their label (CBST's portions); 0 = off. Unlike one
-    # threshold for all classes, it keeps the classes' shares as they are.
+    # threshold for all classes, it keeps the classes' shares as they are. Counted on at most 128 images of the pool.
     c.label.class_portion = 0.0
     # Added to class_portion in every round after the first. CBST begins with 0.2 and adds 0.05.
     c.label.class_portion_growth = 0.0

@@ -35,7 +35,11 @@ log = logging.getLogger(__name__)
 
 FILE = "thresholds.json"
 _MOST_IMAGES = 128  # evenly spaced in the pool; their pixels are millions
-_BINS = 1000  # of probabilities
+# Of probabilities: thousandths, and the last of them once more in a thousand parts. A teacher gives most pixels of a
+# road more than 0.999; without these parts, none of them could be told from another, and all would stay.
+_THOUSANDTHS = 1000
+_LAST = _THOUSANDTHS - 1
+_BINS = _LAST + _THOUSANDTHS
 _NEVER = 2.0  # above every probability
 # About half of the pixels whose second class is a missed one are of it.
 _DOUBTED_PER_MISSED = 2
@@ -105,8 +109,7 @@ def counted(predictions: Iterable[Prediction], num_classes: int) -> tuple[np.nda
         for own, (classes, confidence) in zip(counts, told, strict=True):
             if classes is None or confidence is None:
                 continue
-            bins = np.minimum((confidence.ravel() * _BINS).astype(np.int64), _BINS - 1)
-            cells = classes.ravel().astype(np.int64) * _BINS + bins
+            cells = classes.ravel().astype(np.int64) * _BINS + _bin_of(confidence.ravel())
             own += np.bincount(cells, minlength=own.size).reshape(own.shape)
     return counts[0], counts[1]
 
@@ -142,9 +145,17 @@ def doubted_from(counts: np.ndarray, seconds: np.ndarray, mask_pixels: np.ndarra
     return np.where(missing > 0, _surest(seconds, np.maximum(missing, 1)), _NEVER)
 
 
+def _bin_of(probability: np.ndarray) -> np.ndarray:
+    """int64 [n], 0 to _BINS - 1, of probabilities float32 [n]."""
+    thousandths = probability * np.float32(_THOUSANDTHS)
+    part = np.clip((thousandths - _LAST) * _THOUSANDTHS, 0, _THOUSANDTHS - 1)
+    return np.where(thousandths < _LAST, thousandths, _LAST + part).astype(np.int64)
+
+
 def _surest(counts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """float64 [C]: the highest probability that as many pixels as wanted reach; 0 where there are not so many."""
     surer = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]  # pixels in a bin or above it
     enough = surer >= wanted[:, None]
     enough[:, 0] = True
-    return (_BINS - 1 - np.argmax(enough[:, ::-1], axis=1)) / _BINS
+    first = _BINS - 1 - np.argmax(enough[:, ::-1], axis=1)
+    return (np.minimum(first, _LAST) + np.maximum(first - _LAST, 0) / _THOUSANDTHS) / _THOUSANDTHS

@@ -53,7 +53,25 @@ def test_the_threshold_alone_holds_for_a_class_that_was_not_seen():
 def test_the_surest_pixels_of_all_are_counted():
     certain = Prediction(0, np.zeros((1, 2, 3), np.uint8), np.zeros((1, 2), np.uint8), np.ones((1, 2), np.float32))
     counts, seconds = thresholds.counted([certain], 1)
-    assert thresholds.kept_from(counts, 0.0, 0.5)[0] == pytest.approx(0.999) and not seconds.any()
+    assert thresholds.kept_from(counts, 0.0, 0.5)[0] == pytest.approx(0.999999) and not seconds.any()
+
+
+def test_a_class_of_which_the_teacher_is_nearly_certain_keeps_its_share_and_no_more():
+    confidence = (1 - np.random.default_rng(0).uniform(0, 0.001, (40, 50))).astype(np.float32)
+    road = Prediction(0, np.zeros((40, 50, 3), np.uint8), np.zeros((40, 50), np.uint8), confidence)
+    found = thresholds.kept_from(thresholds.counted([road], 1)[0], 0.0, 0.3)[0]
+    assert 0.999 < found < 1 and 0.3 <= (confidence >= np.float32(found)).mean() <= 0.32
+
+
+def test_a_threshold_is_where_its_bin_begins():
+    confidence = np.array([[0.0, 0.4996, 0.5004, 0.9989, 0.99900055, 0.9999995]], np.float32)
+    found = []
+    for value in confidence.ravel():
+        pixel = np.full((1, 1), value)
+        one = Prediction(0, np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), pixel)
+        found.append(thresholds.kept_from(thresholds.counted([one], 1)[0], 0.0, 1.0)[0])
+    assert found == pytest.approx([0.0, 0.499, 0.5, 0.998, 0.999, 0.999999], abs=1.1e-6)
+    assert (np.array(found, np.float32) <= confidence.ravel()).all()
 
 
 def with_second(first, second, probability):
