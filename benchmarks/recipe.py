@@ -144,8 +144,8 @@ def run_arms(options: argparse.Namespace) -> None:
     """
     if options.steps <= 0 or options.steps * _BATCH % _CROPS_AN_EPOCH:
         raise CsstError(f"--steps={options.steps}: give a multiple of {_CROPS_AN_EPOCH // _BATCH}.")
-    if options.flags and options.logs.resolve() == LOGS:
-        raise CsstError("--flags change the arms; give --logs=DIR of your own for such a trial.")
+    if (options.flags or options.pretrained != "imagenet") and options.logs.resolve() == LOGS:
+        raise CsstError("--flags and --pretrained change the arms; give --logs=DIR of your own for such a trial.")
     wanted, known = options.arms.split(","), {arm.name: arm for arm in ARMS}
     if unknown := sorted(set(wanted) - known.keys()):
         raise CsstError(f"--arms: unknown {', '.join(unknown)}; known are {', '.join(known)}.")
@@ -187,7 +187,8 @@ def _note(path: pathlib.Path, options: argparse.Namespace, arm: Arm, workdir: pa
     """Adds an arm's scores to the log, whole or not at all."""
     results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
     log = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    log |= {key: getattr(options, key) for key in ("task", "steps", "seed", "crop_px")} | {"network": NETWORK}
+    log |= {key: getattr(options, key) for key in ("task", "steps", "seed", "crop_px", "pretrained")}
+    log |= {"network": NETWORK}
     found = results[arm.network]
     entry = {key: found[key] for key in ("miou", "iou", "steps")} | {"flags": arm.flags}
     if arm.network == "student":

@@ -174,7 +174,7 @@ def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
     if len(named) < 2:
         return []
     pairs = {seed: tuple(100 * log[arm]["miou"] for arm in ("teacher", "student")) for seed, log in named.items()}
-    pairs = dict(sorted(pairs.items()))
+    pairs = dict(sorted(pairs.items(), key=lambda pair: int(pair[0])))
     means = tuple(statistics.fmean(scores) for scores in zip(*pairs.values(), strict=True))
     spread = statistics.stdev(student - alone for alone, student in pairs.values())
     rows = [
@@ -219,14 +219,18 @@ def _score(logs: Sequence[Log], arm: str) -> str:
     found = [100 * log[arm]["miou"] for log in logs if arm in log]
     if not found:
         return _NONE
-    return f"{statistics.fmean(found):.1f}" + (f" ({len(found)})" if len(found) > 1 else "")
+    return f"{statistics.fmean(found):.1f}{_seeds(found)}"
 
 
 def _difference(logs: Sequence[Log], arm: str, others: Sequence[Log], other: str) -> str:
-    """Over the seeds that have both."""
+    """Mean over the seeds that have both."""
     theirs = {log["seed"]: log[other]["miou"] for log in others if other in log}
     pairs = [100 * (log[arm]["miou"] - theirs[log["seed"]]) for log in logs if arm in log and log["seed"] in theirs]
-    return f"{statistics.fmean(pairs):+.1f}" if pairs else _NONE
+    return f"{statistics.fmean(pairs):+.1f}{_seeds(pairs)}" if pairs else _NONE
+
+
+def _seeds(values: Sequence[float]) -> str:
+    return f" ({len(values)})" if len(values) > 1 else ""
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

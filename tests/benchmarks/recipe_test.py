@@ -131,7 +131,7 @@ def test_page_pairs_seeds_and_shows_the_room():
     text = recipe_page.page(logs, [], "Tried: nothing.", chart=False)
     assert "| 500 | 41.0 (2) | 45.0 (2) | 50.0 |" in text
     assert "| 1,000 | 44.0 | – | – |" in text
-    assert "| B-0006R0 | 500 | +4.0 | +1.0 | – | – | – | +10.0 |" in text
+    assert "| B-0006R0 | 500 | +4.0 (2) | +1.0 | – | – | – | +10.0 |" in text
     larger = log_of("B-0006R0", 500, 0, baseline=0.5) | {"crop_px": 224}
     assert "## Task B-0006R0, 224 px" in recipe_page.page([*logs, larger], [], "", chart=False)
     assert "| B-0006R0 | 1,000 |" not in text, "masks alone gain nothing on themselves"
