@@ -11,6 +11,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from csst_jax.models.layers import BatchNorm
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -65,6 +67,29 @@ class Network:
         outputs = model(images) if perturb is None else model(images, perturb)
         _, _, stats, _ = _split(model)
         return outputs, _flat(stats)
+
+    def batch_statistics(
+        self, params: Arrays, batch_stats: Arrays, images: Float[Array, "b h w c"], key: Array
+    ) -> Arrays:
+        """The statistics of this batch alone in every batch normalisation, in training mode.
+
+        Args:
+          params: by dotted name.
+          batch_stats: likewise; close to the result, or digits are lost (`layers.BatchNorm`).
+          images: normalised.
+          key: for the network's dropout.
+
+        Returns:
+          Mean and unbiased variance, under the names of the running statistics.
+        """
+        rng_state = _rekey(self._rng_state, key)
+        model = nnx.merge(self._train_def, _nested(params), _nested(batch_stats), rng_state, copy=True)
+        for _, module in nnx.iter_graph(model):
+            if isinstance(module, BatchNorm):
+                module.momentum = 1.0
+        model(images)
+        _, _, stats, _ = _split(model)
+        return _flat(stats)
 
     def finite_outputs(self, params: Arrays, batch_stats: Arrays, images: Array, key: Array) -> dict[str, Array]:
         """Whether each module's output in training mode is finite, by its dotted name, in the order of computation."""

@@ -113,6 +113,7 @@ TRAINING: dict[str, Kind] = {
     "method.model_regulariser.over_classes": OneOf(("mean", "sum")),
     **OWN_MODULES,
     "average_decay": LESS_THAN_ALL,
+    "precise_bn_steps": whole(0),
     "loss.name": OneOf(LOSSES),
     "loss.ohem": Switch(),
     "loss.ohem_threshold": Number(0, 1, above=True),

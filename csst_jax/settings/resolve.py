@@ -195,6 +195,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing, start_from: str = 
             c.method.name, registry.settings("method", METHODS, c.method.name, _block(c.method, c.method.name))
         ),
         average_decay=c.average_decay,
+        precise_bn_steps=c.precise_bn_steps,
         loss=stages.Loss(
             loss.name,
             tuple(loss.class_weights),

@@ -159,6 +159,7 @@ class Training:
       optimizer: the optimizer.
       method: key of `METHODS` and its settings.
       average_decay: of the average of the weights, which then predicts; 0 for none.
+      precise_bn_steps: over how many steps' crops batch normalisation is measured at the end; 0 for not.
       loss: on labels.
       sampling: which crops.
       flip: probability of a mirrored crop.
@@ -177,6 +178,7 @@ class Training:
     optimizer: Optimizer
     method: Choice
     average_decay: float
+    precise_bn_steps: int
     loss: Loss
     sampling: Sampling
     flip: float

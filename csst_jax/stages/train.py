@@ -12,35 +12,32 @@ import jax
 import numpy as np
 
 from csst_jax import build
-from csst_jax.data import sampling
-from csst_jax.data.crop_plan import batch_specs
-from csst_jax.data.kept import kept_in_memory
 from csst_jax.models.weights.files import TRAINED_HERE, Description
 from csst_jax.models.weights.locate import MODEL_FILE
 from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.patience import told
 from csst_jax.settings import ranges
 from csst_jax.stages import model_file, while_training
+from csst_jax.stages.feed import Feed
 from csst_jax.stages.snapshots import Snapshots, Watches
 from csst_jax.streams import crops_of
+from csst_jax.train import precise_bn
 from csst_jax.train.checkpoint import Checkpoints
 from csst_jax.train.compile import distinct_phases
 from csst_jax.train.loop import TrainingRun, train
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from clu.metric_writers import MetricWriter
 
-    from csst_jax.data.crop_plan import BatchSpec, Sampler
+    from csst_jax.data.crop_plan import Sampler
     from csst_jax.data.sampling import Images
-    from csst_jax.settings.run import Input
     from csst_jax.settings.training import Training
     from csst_jax.stages.artifact import Artifact
     from csst_jax.stages.experiment import Experiment
     from csst_jax.stages.model_file import Trained
-    from csst_jax.train.loop import Batch
     from csst_jax.train.step import Recipe
     from csst_jax.train.watch import Watch
     from csst_jax.train_state import TrainState
@@ -95,7 +92,7 @@ def _run(this: Experiment, artifact: Artifact, job: Job, elapsed: Callable[[], f
         steps = sum(phase.steps for phase in phases)
         recipe = build.recipe(job.training, len(classes), job.seed, this.settings.mesh, this.mesh, steps)
     samplers = build.samplers(job.training, job.images, classes)
-    feed = Feed(job, samplers, phases, this.settings.input)
+    feed = Feed(job.training, job.images, samplers, phases, job.seed, this.settings.input)
     _announce(artifact, recipe, phases, job)
     if jax.process_index() == 0:
         write_json(artifact.directory / PLAN_FILE, _plan(job, samplers, phases, classes))
@@ -135,7 +132,7 @@ def _run(this: Experiment, artifact: Artifact, job: Job, elapsed: Callable[[], f
     finally:
         checkpoints.close()
     with told(f"{job.name}: writing the trained network"):
-        trained = _keep(this, artifact, job, recipe, state)
+        trained = _keep(this, artifact, job, recipe, state, feed)
     if artifact.done:
         return trained
     artifact.finish(
@@ -174,44 +171,15 @@ def _require_last(checkpoints: Checkpoints, artifact: Artifact) -> None:
         )
 
 
-class Feed:
-    """This process's share of the crops of every step, from any step on."""
-
-    def __init__(self, job: Job, samplers: Mapping[str, Sampler], phases: Sequence[Phase], given: Input):
-        self._job, self._samplers, self._phases, self._given = job, samplers, phases, given
-        self._readers = sampling.readers(job.images)
-
-    def batches(self, start_step: int) -> Iterator[Batch]:
-        """Arrays by stream, read ahead."""
-        from csst_jax.data.batches import batches  # imports TensorFlow; meanwhile the first step is compiled
-
-        readers = kept_in_memory(self._readers, self._given.cache_mb * 2**20)
-        return batches(
-            self._specs(start_step),
-            self._job.training.streams,
-            readers,
-            parallel_batches=self._given.parallel_batches,
-            prefetch=self._given.prefetch,
-        )
-
-    def described(self, step: int) -> list[str]:
-        """What the crops of a step are of, for people."""
-        rows = next(self._specs(step)).rows
-        names = (self._readers[row["origin"]].describe(int(row["record"])) for row in rows)
-        return [f"{name} at ({row['y']:.0f}, {row['x']:.0f})" for name, row in zip(names, rows, strict=True)]
-
-    def _specs(self, start_step: int) -> Iterator[BatchSpec]:
-        scales, here = self._job.training.sampling.scale_range, (jax.process_index(), jax.process_count())
-        return batch_specs(
-            self._job.training.streams, self._samplers, self._phases, self._job.seed, scales, start_step, *here
-        )
-
-
-def _keep(this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, state: TrainState) -> Trained:
+def _keep(this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, state: TrainState, feed: Feed) -> Trained:
     """The network that predicts, and nothing else of the state, as a file of its own."""
     description = _description(this, artifact, job, int(state.step))
-    weights = model_file.predicting(recipe, state)
-    return model_file.save(artifact, recipe.method.parts.network, weights, description)
+    params, stats = model_file.predicting(recipe, state)
+    if job.training.precise_bn_steps:
+        with told(f"{job.name}: measuring the statistics of batch normalisation"):
+            batches = feed.last_batches(job.training.precise_bn_steps)
+            stats = precise_bn.measured(recipe, params, stats, batches, job.seed)
+    return model_file.save(artifact, recipe.method.parts.network, (params, stats), description)
 
 
 def _description(this: Experiment, artifact: Artifact, job: Job, steps: int) -> Description:

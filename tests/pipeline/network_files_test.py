@@ -13,7 +13,7 @@ from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import files
 from csst_jax.settings import resolve
-from csst_jax.stages import train
+from csst_jax.stages import model_file, train
 from csst_jax.stages.artifact import StaleArtifactError
 from csst_jax.types import CsstError
 from tests.pipeline.outcomes import all_stages, evaluated, finished_teacher, unscored
@@ -64,6 +64,22 @@ def test_a_finished_stage_that_lost_its_file_gets_it_from_its_checkpoint(copy, c
     for name in ("teacher", "student", "baseline"):
         again, before = ((workdir / name / "model.safetensors").read_bytes() for workdir in (copy, finished[0]))
         assert again == before, name  # the scores, too
+
+
+def test_batch_normalisation_measured_at_the_end_changes_the_file_alone(copy, config, finished, tmp_path):
+    config.stages, config.teacher.precise_bn_steps = "teacher", 2
+    pipeline.run(resolve.run(config), tmp_path / "measured")
+    path = tmp_path / "measured" / "teacher" / "model.safetensors"
+    plain, found = (model_file.load(file) for file in (finished[0] / "teacher", path))
+    for own, part in zip(plain.weights, found.weights, strict=True):
+        same = [np.array_equal(own[name], part[name]) for name in own]
+        assert all(same) if own is plain.weights[0] else not any(same)
+    first = path.read_bytes()
+    path.unlink()
+    pipeline.run(resolve.run(config), tmp_path / "measured")
+    assert path.read_bytes() == first, "what the checkpoint gives once more"
+    with pytest.raises(StaleArtifactError, match="precise_bn_steps"):
+        pipeline.run(resolve.run(config), copy)
 
 
 def test_a_finished_stage_without_its_file_and_its_checkpoints_is_explained(copy, config):

@@ -1,0 +1,74 @@
+"""Batch normalisation's statistics, measured over many batches once training has ended.
+
+"Precise BN" of Wu and Johnson, Rethinking "Batch" in BatchNorm (arXiv:2105.07576, §3). The running averages of training
+are of its last ten steps or so, whose weights still moved, and of crops as the method showed them. A student sees half
+of its crops strongly augmented, and predicts photos that are not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from csst_jax.methods.real_and_pseudo import interleaved
+from csst_jax.platforms import traced_for
+from csst_jax.streams import STEP, WEAK
+from csst_jax.train.loop import device_batch
+from csst_jax.train.sharding import input_shardings, replicated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from csst_jax.models.nnx_io import Arrays
+    from csst_jax.train.loop import Batch
+    from csst_jax.train.step import Recipe, StepArrays
+
+
+def measured(
+    recipe: Recipe, params: dict[str, np.ndarray], stats: dict[str, np.ndarray], batches: Iterator[Batch], seed: int
+) -> dict[str, np.ndarray]:
+    """The statistics over some batches, as means over the batches of each batch's own mean and unbiased variance.
+
+    All streams' crops are seen together, in the weak view. All processes take part.
+
+    Args:
+      recipe: of the training.
+      params: of the network that predicts, float32 by dotted name.
+      stats: its running statistics, likewise.
+      batches: one process's share of each, all of the same shapes.
+      seed: of the augmentation.
+
+    Returns:
+      float32, under the names of `stats`; `stats` itself if there is no batch, or the network has no batch
+      normalisation.
+    """
+    if not stats:
+        return stats
+    network = recipe.method.parts.network
+    streams = [dataclasses.replace(stream, views=(WEAK,)) for stream in recipe.streams]
+
+    def add(total: Arrays, params: Arrays, stats: Arrays, batch: StepArrays) -> Arrays:
+        with jax.sharding.use_abstract_mesh(recipe.mesh.abstract_mesh), traced_for(recipe.mesh):
+            key = jax.random.key(batch[STEP]["seed"])
+            crops = [recipe.augmentation(stream, batch[stream.name], key).images[WEAK] for stream in streams]
+            images = interleaved(crops, [stream.parts for stream in streams])
+            own = network.batch_statistics(params, stats, images, key)
+            return jax.tree.map(jnp.add, total, own)
+
+    everywhere = replicated(recipe.mesh)
+    program = jax.jit(
+        add,
+        in_shardings=(everywhere, everywhere, everywhere, input_shardings(recipe.streams, recipe.mesh)),
+        out_shardings=everywhere,
+        donate_argnums=0,
+    )
+    params, stats = jax.device_put((params, stats), everywhere)
+    total, count = jax.tree.map(jnp.zeros_like, stats), 0
+    for batch in batches:
+        total, count = program(total, params, stats, device_batch(recipe, batch, seed, 0.0)), count + 1
+    mean = jax.tree.map(lambda x: x / count, total) if count else stats
+    return {name: np.asarray(value) for name, value in jax.device_get(mean).items()}
