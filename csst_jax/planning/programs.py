@@ -120,9 +120,9 @@ def programs(run: Run, data: DataSize, devices: Sequence[jax.Device]) -> list[Wo
         recipe = build.recipe(training, data.classes, None, run.mesh, mesh)
         return _training(name, training, recipe, build.phases(training, count, mesh))
 
-    def predicted(name: str, kind: str, averaging: Averaging, count: int) -> Work:
+    def predicted(name: str, kind: str, averaging: Averaging, count: int, ranks: int = 1) -> Work:
         net = networks("teacher" if kind == "baseline" else kind)
-        return _prediction(name, run, averaging, net, expects[kind], count, data, devices)
+        return _prediction(name, run, averaging, net, expects[kind], count, data, devices, ranks)
 
     if "teacher" in run.stages:
         found += trained("teacher", "teacher")
@@ -135,7 +135,7 @@ def programs(run: Run, data: DataSize, devices: Sequence[jax.Device]) -> list[Wo
             if settings.reliable_share:
                 plain, networks_compared = settings.averaging.plain(), run.teacher.snapshots + 1
                 found.append(predicted(f"reliability{where}", kind, plain, networks_compared * data.unlabelled))
-            found.append(predicted(f"label{where}", kind, settings.averaging, data.unlabelled))
+            found.append(predicted(f"label{where}", kind, settings.averaging, data.unlabelled, settings.ranks))
         if "student" in run.stages:
             found += trained(f"student{where}", "student", rounds.num_reliable(settings, data.unlabelled))
     if "baseline" in run.stages:
@@ -186,6 +186,7 @@ def _prediction(
     images: int,
     data: DataSize,
     devices: Sequence[jax.Device],
+    ranks: int,
 ) -> Work:
     """Each process predicts its share of the images on its own devices."""
     mine = [device for device in devices if device.process_index == devices[0].process_index]
@@ -211,7 +212,7 @@ def _prediction(
             batch_size=batch,
             image_size=data.image_px,
             mesh=mesh,
-            ranks=run.label.ranks if name == "label" else 1,
+            ranks=ranks,
         ).lower(),
     )
 

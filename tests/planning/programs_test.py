@@ -122,6 +122,17 @@ def test_rounds_are_planned_one_by_one(config):
     assert steps["evaluate student"] == 1 and steps["student, round 1"] == steps["student, round 2"] == 3
 
 
+def test_every_round_labels_with_the_program_of_one_round(config):
+    """Soft labels need the most probable classes of each pixel, and not the first alone."""
+    config.label.soft.k = 3
+    (alone,) = planned(config, ["label"])
+    config.rounds = 2
+    rounds = [work for work in planned(config, ["label", "student"]) if work.name.startswith("label")]
+    assert [work.name for work in rounds] == ["label, round 1", "label, round 2"]
+    text = alone.lower(alone.batch).as_text()
+    assert all(work.lower(work.batch).as_text() == text for work in rounds)
+
+
 def test_micro_batches_are_loops_and_devices_that_share_rows_share_an_image(config):
     config.mesh.spatial, config.teacher.accumulate = 4, 2
     works = planned(config, ["teacher", "evaluate"])
