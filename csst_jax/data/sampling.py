@@ -15,7 +15,7 @@ from csst_jax.streams import ORIGINS
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from csst_jax.data.batches import Reader
     from csst_jax.data.crop_plan import Sampler
@@ -146,15 +146,22 @@ def samplers(
     return found
 
 
-def require_crop_fits(crop_px: int, sizes: Sequence[tuple[int, int]]) -> None:
-    """Refuses a crop that is larger than every image (height, width): each would be padding for the most part.
+def require_crop_fits(crop_px: int, sizes: Iterable[tuple[int, int]]) -> None:
+    """Refuses a crop that is larger than every image: each would be padding for the most part.
+
+    Args:
+      crop_px: its side.
+      sizes: (height, width) of the images; no more of them are looked at once one is large enough.
 
     Raises:
       CsstError: it is; names the largest that is not.
     """
-    largest = max(max(size) for size in sizes)
-    if crop_px > largest:
-        raise CsstError(
-            f"crop_px={crop_px} is larger than every training image (the longest side is {largest} px); "
-            f"set crop_px to {largest // 32 * 32 or largest} or less."
-        )
+    largest = 0
+    for size in sizes:
+        largest = max(largest, *size)
+        if largest >= crop_px:
+            return
+    raise CsstError(
+        f"crop_px={crop_px} is larger than every training image (the longest side is {largest} px); "
+        f"set crop_px to {largest // 32 * 32 or largest} or less."
+    )

@@ -69,7 +69,7 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
         # Refuses a rule that matches no parameter.
         build.optimizer(training, build.method(training, len(classes), None))
     records = [*pool.labelled, *(pool.unlabelled if count > len(pool.labelled) else ())]
-    sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.reader.label_bytes(r)) for r in records])
+    sampling.require_crop_fits(training.crops.crop_px, (encoded.size(pool.reader.label_bytes(r)) for r in records))
 
 
 def _require_statistics(training: Training, crop_px: int, num_classes: int) -> None:

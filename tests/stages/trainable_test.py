@@ -63,6 +63,17 @@ def test_one_crop_at_a_time_is_refused_where_a_layer_pools_it_whole(config, chan
     require(config)
 
 
+def test_no_more_images_are_read_than_it_takes_to_find_one_as_large_as_the_crop(config, monkeypatch):
+    read, label_bytes = [], Pool.label_bytes
+    monkeypatch.setattr(Pool, "label_bytes", lambda pool, record: (read.append(record), label_bytes(pool, record))[1])
+    require(config)
+    assert read == [0]
+    config.crop_px = 128
+    with pytest.raises(CsstError, match=r"crop_px=128 is larger than every training image .*set crop_px to 96 or less"):
+        require(config)
+    assert read[1:] == [0, 1, 2, 3]
+
+
 def test_two_kinds_of_crops_that_are_seen_together_are_two(config):
     config.method.name, config.batch_size = "real_and_pseudo", 2
     require_trainable(resolve.training(config, IMAGENET), Pool(), make_mesh(jax.devices()[:1], 1), pseudo=True)
