@@ -11,7 +11,6 @@ from csst_jax import build, registry
 from csst_jax.data import sampling
 from csst_jax.data.stored import encoded
 from csst_jax.methods import METHODS
-from csst_jax.methods.averaged import AverageTeacher
 from csst_jax.models.layers import OneValueError
 from csst_jax.models.weights import pretrained
 from csst_jax.streams import PSEUDO, crops_of, total_parts
@@ -49,7 +48,7 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
         )
     name = training.method.name
     method = registry.resolve("method", METHODS, name)
-    if training.average_decay and issubclass(method, AverageTeacher):
+    if training.average_decay and method.predicts_average:
         raise CsstError(
             f"method.name={name} predicts with an average of its own, which method.{name}.decay sets, so average_decay "
             f"would change nothing. It is {training.average_decay}; set it to 0."

@@ -1,5 +1,6 @@
 """What a stage would stumble over is refused before any stage begins."""
 
+import contextlib
 import io
 
 import jax
@@ -95,6 +96,20 @@ def test_one_crop_at_a_time_is_allowed_where_no_layer_pools_it_whole(config, mon
     monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
     config.network, config.batch_size = "toy", 1
     require(config)
+
+
+@pytest.mark.parametrize(
+    "method,message",
+    [
+        ("supervised", ""),
+        ("hlcon", ""),
+        ("u2pl", "method.name=u2pl predicts with an average of its own, which method.u2pl"),
+    ],
+)
+def test_average_decay_is_refused_where_the_method_predicts_with_an_average_of_its_own(config, method, message):
+    config.update_from_flattened_dict({"method.name": method, "average_decay": 0.9, "batch_size": 8})
+    with pytest.raises(CsstError, match=message) if message else contextlib.nullcontext():
+        require(config)
 
 
 def test_a_rule_for_no_parameter_is_refused(config):
