@@ -53,9 +53,16 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
             f"method.name={name} predicts with an average of its own, which method.{name}.decay sets, so average_decay "
             f"would change nothing. It is {training.average_decay}; set it to 0."
         )
-    build.network_builder(training.network, len(classes))
+    choice = training.network
+    if name == "cps" and choice.pretrained and pretrained.fills_all(choice.pretrained, len(classes), choice.start_rows):
+        raise CsstError(
+            f"method.name=cps trains two networks that must begin differently, and {choice.pretrained} gives both all "
+            "of its weights. Take pretrained weights without a classifier, such as imagenet, leave out start_from, or "
+            "take another method."
+        )
+    build.network_builder(choice, len(classes))
     if training.crops.epochs == 0:
-        pretrained.require_complete(training.network.pretrained, classes)
+        pretrained.require_complete(choice.pretrained, classes)
         return
     count = build.num_images(training, len(pool.labelled), len(pool.unlabelled), pseudo)
     for phase in dict.fromkeys(build.phases(training, count, device_mesh)):

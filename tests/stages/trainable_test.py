@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from configs import base
-from csst_jax.models import zoo
+from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import IMAGENET
+from csst_jax.models.weights import files
 from csst_jax.settings import resolve
 from csst_jax.stages.trainable import require_trainable
 from csst_jax.train.sharding import make_mesh
@@ -109,6 +110,22 @@ def test_one_crop_at_a_time_is_allowed_where_no_layer_pools_it_whole(config, mon
 def test_average_decay_is_refused_where_the_method_predicts_with_an_average_of_its_own(config, method, message):
     config.update_from_flattened_dict({"method.name": method, "average_decay": 0.9, "batch_size": 8})
     with pytest.raises(CsstError, match=message) if message else contextlib.nullcontext():
+        require(config)
+
+
+@pytest.mark.parametrize("initial,classes", [((), 3), (("classifier.kernel", "classifier.bias"), 3), ((), 4)])
+def test_cps_is_refused_where_weights_make_both_networks_the_same(config, monkeypatch, tmp_path, initial, classes):
+    """Not where the classifier is left to the seed: it has initial values in the file, or is of other classes."""
+    monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
+    network = nnx_io.create(zoo.builder("toy", classes), 0)
+    arrays = {name: np.asarray(x) for name, x in (network.params | network.batch_stats).items()}
+    description = files.Description("toy", {}, classes, files.TRAINED_HERE, "", IMAGENET, initial=initial)
+    files.write(tmp_path / "toy.safetensors", arrays, description)
+    config.update_from_flattened_dict({"method.name": "cps", "network": "toy", "batch_size": 8})
+    config.pretrained = str(tmp_path / "toy.safetensors")
+    alike = not initial and classes == 3
+    message = r"method.name=cps trains two networks .*toy.safetensors gives both all of its weights. Take"
+    with pytest.raises(CsstError, match=message) if alike else contextlib.nullcontext():
         require(config)
 
 
