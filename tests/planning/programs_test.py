@@ -1,5 +1,7 @@
 """What is planned is what a run compiles, program by program."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from csst_jax.train.compile import StepBank
 from csst_jax.train.step import StepProgram
 from csst_jax.types import CsstError
 
-DATA = planning.DataSize(labelled=4, unlabelled=4, validation=3, classes=4, image_px=(96, 128))
+DATA = planning.DataSize(labelled=4, unlabelled=4, validation=3, classes=4, image_px=(96, 128), pool_px=(96, 128))
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +105,15 @@ def test_work_counts_epochs_steps_and_images(config):
     assert (by_name["label"].steps, by_name["label"].loops) == (1, 2), "four images on eight devices, mirrored"
     assert (by_name["evaluate student"].batch, by_name["evaluate student"].loops) == (8, 1)
     assert {work.unit for work in works} == {8}
+
+
+def test_images_of_the_pool_have_a_size_of_their_own(config):
+    config.rounds, config.label.reliable_share, config.teacher.snapshots = 2, 0.5, 1
+    config.stages, large = "teacher,label,student,evaluate", dataclasses.replace(DATA, pool_px=(192, 256))
+    works = [work for work in planning.programs(resolve.run(config), large, jax.devices()) if not work.epochs]
+    assert {work.name.partition(" ")[0].strip(","): work.size_px for work in works} == {
+        "reliability": (192, 256), "label": (192, 256), "evaluate": (96, 128)
+    }  # fmt: skip
 
 
 def test_rounds_are_planned_one_by_one(config):
