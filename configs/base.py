@@ -182,7 +182,7 @@ def get_config() -> ConfigDict:
     """The paper's recipe for Cityscapes-sized data (§4.2), FastSCNN as teacher and student."""
     c = ConfigDict()
     # Run. These keys hold for all stages.
-    c.seed = 0  # of initial values, crops and augmentation; the student's is one more
+    c.seed = 0  # of initial values, crops and augmentation; a student's is greater by the number of its round
     # Stages to run, separated by commas: teacher, label, student, baseline, evaluate. A finished stage is skipped.
     c.stages = "teacher,label,student,evaluate"
     # Rounds of self-training. The student of a round labels the pool for the next one. The last round's student is the

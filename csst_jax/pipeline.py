@@ -109,7 +109,7 @@ def label_pool(this: Experiment, turn: Round, teacher: Trained, before: PseudoLa
 def evaluate_network(this: Experiment, name: str, network: Trained) -> dict[str, Any]:
     """One network's evaluation in `workdir/<name>/evaluation`."""
     artifact = Artifact(this.workdir / name / "evaluation", requests.evaluate(this, network))
-    return _reported(this, artifact, lambda: evaluate.run(this, artifact, network))
+    return _reported(this, artifact, lambda: evaluate.run(this, artifact, name, network))
 
 
 def _reported(this: Experiment, artifact: Artifact, stage: Callable[[], Result]) -> Result:

@@ -23,15 +23,17 @@ from absl import app, flags
 from csst_jax import command_line
 from csst_jax.runtime import storage
 from csst_jax.runtime.machine import Machine, this_machine
+from csst_jax.runtime.patience import told
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import IGNORE_LABEL, CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ml_collections import ConfigDict
 
     from csst_jax.data.chosen import Data
+    from csst_jax.data.selection import Selection
     from csst_jax.planning.programs import DataSize, Outcome, Work
     from csst_jax.planning.topology import Chip
 
@@ -142,7 +144,6 @@ def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
     Raises:
       CsstError: neither is there, or both are.
     """
-    from csst_jax.data.stored import encoded
     from csst_jax.planning.programs import DataSize
 
     if data.dir and (storage.is_remote(data.dir) or pathlib.Path(data.dir).expanduser().exists()):
@@ -153,10 +154,11 @@ def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
             )
         opened = data.open()
         pool, validation = data.training(opened), data.validation(opened)
-        sizes = {encoded.size(validation.reader.label_bytes(record)) for record in validation.labelled}
-        largest = max(sizes, key=lambda size: size[0] * size[1])
+        with told("reading the sizes of the images that are predicted"):
+            image_px = _largest(validation, validation.labelled)
+            pool_px = _largest(pool, pool.unlabelled) if pool.unlabelled else image_px
         counts = (len(pool.labelled), len(pool.unlabelled), len(validation.labelled))
-        return DataSize(*counts, len(opened.description.classes), largest)
+        return DataSize(*counts, len(opened.description.classes), image_px, pool_px)
     missing = [f"--{flag.name}" for flag in _DATA if flag.name not in given]
     if missing:
         where = f"data.dir={data.dir} does not exist" if data.dir else "data.dir is empty"
@@ -164,13 +166,23 @@ def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
     size = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", given["image_size"])
     if size is None:
         raise CsstError(f"--image_size={given['image_size']}: give HEIGHTxWIDTH in pixels, for example 1024x2048.")
+    image_px = (int(size[1]), int(size[2]))
     return DataSize(
         given["num_labelled"],
         given["num_unlabelled"],
         given["num_validation"],
         given["num_classes"],
-        (int(size[1]), int(size[2])),
+        image_px,
+        pool_px=image_px,
     )
+
+
+def _largest(selection: Selection, records: Sequence[int]) -> tuple[int, int]:
+    """Height and width of the image with the most pixels."""
+    from csst_jax.data.stored import encoded
+
+    sizes = {encoded.size(selection.reader.label_bytes(record)) for record in records}
+    return max(sizes, key=lambda size: size[0] * size[1])
 
 
 def program_row(work: Work, outcome: Outcome, chip: Chip | None) -> dict[str, Any]:

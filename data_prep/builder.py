@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from csst_jax.data import store
+from csst_jax.data.readiness import listed
 from csst_jax.data.stored import centroid_index
 from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.types import CsstError, DatasetDescription
@@ -203,6 +205,7 @@ def _finish(
                 f"{description.name}: {split}: {turned} images are turned, as their EXIF tags say. Their masks must be "
                 "drawn on the turned images; look at the contact sheet of data_prep.check."
             )
+        _look_for_masks(split, labelled, [path for note in notes for path in note.like_mask])
         without = sorted(set(range(index.num_classes)) - set(index.klass.tolist()))
         if without and labelled.any():
             names = ", ".join(description.classes[klass] for klass in without)
@@ -220,3 +223,27 @@ def _finish(
     )
     metadata = dataclasses.asdict(description) | {"splits": splits, "source_sha256": source_sha256}
     (made / store.METADATA_FILE).write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
+
+
+def _look_for_masks(split: str, labelled: np.ndarray, like_mask: Sequence[str]) -> None:
+    """Tells of images that have the values of masks alone.
+
+    Args:
+      split: its name.
+      labelled: bool[n], which images came with a mask.
+      like_mask: of each image its file if it is such, else empty.
+
+    Raises:
+      CsstError: most images without a mask are such, and most of those with one are not: somebody gave the masks.
+    """
+    found = [path for path in like_mask if path]
+    if not found:
+        return
+    is_like = np.array(like_mask) != ""
+    what = f"split {split!r}: {len(found)} images have the values of masks alone: {listed(map(shown, found))}"
+    if labelled.any() and is_like[labelled].mean() <= 0.5 and not labelled.all() and is_like[~labelled].mean() > 0.5:
+        raise CsstError(
+            f"{what}. Most images without a mask are such, and those with a mask are not. Take the masks out of the "
+            "images; give the photos' folder as --images or --unlabelled."
+        )
+    print(f"warning: {what}. If they are masks, take them out of the images.", file=sys.stderr)

@@ -3,7 +3,8 @@
 For every sampler of `csst_jax.samplers`: how many crops are drawn for each class, how many show it, and its share
 of their pixels, as a table and as bars (sampling.png); and some crops under their masks, the point that each was drawn
 around ringed (crops.png). The settings are the teacher's, and the images those with masks; with --workdir, where a run
-has pseudo labels, they are the student's, and both.
+has pseudo labels, they are the student's, and both. A method that takes crops of several kinds of labels, each from a
+stream of its own, has a table, bars and crops for each.
 
   python -m data_prep.inspect_sampling --config=FILE [--config.KEY=VALUE ...] --out_dir=DIR
 """
@@ -24,7 +25,7 @@ from csst_jax.data import crop
 from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.stored import encoded
 from csst_jax.samplers import SAMPLERS
-from csst_jax.streams import LABELLED, UNLABELLED
+from csst_jax.streams import LABELLED, total_parts
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription, Phase
 from data_prep import cli, pictures
 
@@ -136,19 +137,28 @@ def table(epochs: Mapping[str, Epoch], classes: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def draw(out_dir: pathlib.Path, epochs: Mapping[str, Epoch], description: DatasetDescription) -> None:
-    """Writes sampling.png and crops.png."""
-    charts = (
-        ("crops of an epoch that are drawn for a class", "", {n: e.drawn_for for n, e in epochs.items()}),
-        ("crops that show a class", " %", {n: 100 * e.showing for n, e in epochs.items()}),
-        ("share of the crops' pixels", " %", {n: 100 * e.pixel_share for n, e in epochs.items()}),
-    )
-    bars = [[("", pictures.bars(title, description.classes, series, unit=unit))] for title, unit, series in charts]
+def draw(out_dir: pathlib.Path, seen: Mapping[str, Mapping[str, Epoch]], description: DatasetDescription) -> None:
+    """Writes sampling.png and crops.png.
+
+    Args:
+      out_dir: for both.
+      seen: by stream and sampler.
+      description: classes and palette.
+    """
+    bars, rows = [], []
+    for stream, epochs in seen.items():
+        of = f"{stream}: " if len(seen) > 1 else ""
+        charts = (
+            ("crops of an epoch that are drawn for a class", "", {n: e.drawn_for for n, e in epochs.items()}),
+            ("crops that show a class", " %", {n: 100 * e.showing for n, e in epochs.items()}),
+            ("share of the crops' pixels", " %", {n: 100 * e.pixel_share for n, e in epochs.items()}),
+        )
+        for title, unit, series in charts:
+            bars.append([("", pictures.bars(of + title, description.classes, series, unit=unit))])
+        for name, epoch in epochs.items():
+            (first, leftmost), *others = epoch.pictures
+            rows.append([(f"{of}{name}: {first}", leftmost), *others])
     pictures.write_sheet(bars, out_dir / "sampling.png", bars[0][0][1].shape[1])
-    rows = []
-    for name, epoch in epochs.items():
-        (first, leftmost), *others = epoch.pictures
-        rows.append([(f"{name}: {first}", leftmost), *others])
     pictures.write_sheet(rows, out_dir / "crops.png", 240, description)
 
 
@@ -188,30 +198,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = resolve.run(config)
     training, images = _stage(run, flags.workdir)
     description = run.data.open().description
-    counts = {origin: len(given.records) for origin, given in images.items() if origin != UNLABELLED}
-    num_samples = training.crops.samples_per_epoch or sum(counts.values())
-    epochs = {}
-    for name in SAMPLERS:
-        chosen = resolve.sampler((config.teacher if flags.workdir is None else config.student).sampler, name)
-        changed = dataclasses.replace(training, sampling=dataclasses.replace(training.sampling, sampler=chosen))
-        epochs[name] = see(
-            build.samplers(changed, images, description.classes)[training.streams[0].name],
-            sampling.readers(images),
-            description,
-            seed=run.seed,
-            num_samples=num_samples,
-            num_cut=flags.num_crops,
-            crop_px=training.crops.crop_px,
-            scale_range=training.sampling.scale_range,
+    counts = {origin: len(given.records) for origin, given in images.items()}
+    total = training.crops.samples_per_epoch or sum(counts.values())
+    labelled = [stream for stream in training.streams if stream.labelled]
+    seen: dict[str, dict[str, Epoch]] = {}
+    for stream in labelled:
+        num_samples = max(1, total * stream.parts // total_parts(training.streams))
+        seen[stream.name] = epochs = {}
+        for name in SAMPLERS:
+            chosen = resolve.sampler((config.teacher if flags.workdir is None else config.student).sampler, name)
+            changed = dataclasses.replace(training, sampling=dataclasses.replace(training.sampling, sampler=chosen))
+            epochs[name] = see(
+                build.samplers(changed, images, description.classes)[stream.name],
+                sampling.readers(images),
+                description,
+                seed=run.seed,
+                num_samples=num_samples,
+                num_cut=flags.num_crops,
+                crop_px=training.crops.crop_px,
+                scale_range=training.sampling.scale_range,
+            )
+        given = " + ".join(f"{counts[origin]} {origin}" for origin in stream.origins if origin in counts)
+        print(
+            f"{f'{stream.name}: ' if len(labelled) > 1 else ''}{given} labels; an epoch of {num_samples} crops of "
+            f"{training.crops.crop_px} px, of which the first {min(num_samples, flags.num_crops)} were cut\n"
         )
-    given = " + ".join(f"{count} {origin}" for origin, count in counts.items())
-    print(
-        f"{given} labels; an epoch of {num_samples} crops of {training.crops.crop_px} px, of which the first "
-        f"{min(num_samples, flags.num_crops)} were cut\n"
-    )
-    print(table(epochs, description.classes))
-    draw(flags.out_dir, epochs, description)
-    print(f"\nbars   {flags.out_dir / 'sampling.png'}\ncrops  {flags.out_dir / 'crops.png'}")
+        print(table(epochs, description.classes) + "\n")
+    draw(flags.out_dir, seen, description)
+    print(f"bars   {flags.out_dir / 'sampling.png'}\ncrops  {flags.out_dir / 'crops.png'}")
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ class LabelMap:
         return label, {(key >> 16, key >> 8 & 255, key & 255): count for key, count in unknown.items()}
 
     def is_mask(self, picture: Image.Image) -> bool:
-        """Whether a picture (of mode RGB, RGBA, L or P) is a mask: few colours, two or more, all of them of masks.
+        """Whether a picture (of mode RGB, RGBA, L or P) may be a mask: few colours, two or more, all of them of masks.
 
-        A photo has more, unless it shows one colour alone.
+        A photo has more, unless it shows one colour alone. A binarised scan may have no others.
         """
         found = picture.getcolors(_MOST_COLOURS)  # None where there are more, after a look at a few pixels
         if found is None or len(found) < 2:
@@ -69,6 +69,20 @@ class LabelMap:
         colours = {key for _, key in picture.convert("RGB").getcolors(_MOST_COLOURS) or ()}
         grey = {(value, value, value) for value in values}
         return len(colours) > 1 and (colours <= set(self.colours) or colours <= grey)
+
+    def shows(self, picture: Image.Image, label: np.ndarray) -> bool:
+        """Whether a picture, read as a mask, is this label.
+
+        Args:
+          picture: of mode RGB, RGBA, L or P.
+          label: uint8 [h, w], classes and 255.
+        """
+        colours = np.asarray(picture.convert("RGB"))
+        planes = [colours[..., 0], *([np.asarray(picture)] if picture.mode in ("L", "P") else [])]
+        if any(np.array_equal(found, label) for found, unknown in map(self.of_values, planes) if not unknown):
+            return True
+        found, others = self.of_colours(colours) if self.colours else (None, {})
+        return found is not None and not others and np.array_equal(found, label)
 
 
 def _pack(colours: np.ndarray) -> np.ndarray:

@@ -52,6 +52,7 @@ class Notes:
       digests: `centroid_index.label_digest` of each label.
       image_digests: `StoredExample.image_digest` of each image.
       turned: how many images were turned, as their EXIF tags say.
+      like_mask: `StoredExample.like_mask` of each image.
       index: components; records count from the part's first image.
       num_bytes: size of the file of records.
     """
@@ -60,6 +61,7 @@ class Notes:
     digests: list[bytes]
     image_digests: list[str]
     turned: int
+    like_mask: list[str]
     index: CentroidIndex
     num_bytes: int
 
@@ -97,7 +99,8 @@ def is_whole(part: Part) -> bool:
         return False
     try:
         with np.load(part.notes) as arrays:
-            return str(arrays["sha256"]) == part.sha256 and {"image_digests", "turned"} <= set(arrays.files)
+            known = {"image_digests", "turned", "like_mask"} <= set(arrays.files)
+            return str(arrays["sha256"]) == part.sha256 and known
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # the machine went down while it was written
         return False
 
@@ -122,6 +125,7 @@ def write(part: Part, make: Callable[[Any], RawExample], num_classes: int, stora
     wrong: list[str] = []
     labelled: list[bool] = []
     image_digests: list[str] = []
+    like_mask: list[str] = []
     turned = 0
     # One record a group: images are read one at a time, at random.
     writer = array_record_module.ArrayRecordWriter(os.fspath(unfinished), "group_size:1")
@@ -136,13 +140,14 @@ def write(part: Part, make: Callable[[Any], RawExample], num_classes: int, stora
             labelled.append(stored.labelled)
             image_digests.append(stored.image_digest)
             turned += stored.turned
+            like_mask.append(stored.like_mask)
             writer.write(
                 index_records.serialize(Example, {"id": stored.id, "image": stored.image, "label": stored.label})
             )
         writer.close()
         if not wrong:
             os.replace(unfinished, part.records)
-            _write_notes(part, builder, labelled, image_digests, turned)
+            _write_notes(part, builder, labelled, image_digests, turned, like_mask)
     finally:
         unfinished.unlink(missing_ok=True)
     return wrong
@@ -154,6 +159,7 @@ def _write_notes(
     labelled: Sequence[bool],
     image_digests: Sequence[str],
     turned: int,
+    like_mask: Sequence[str],
 ) -> None:
     index = builder.finish()
     unfinished = part.notes.with_name(f".{part.notes.name}.{os.getpid()}.tmp")
@@ -166,6 +172,7 @@ def _write_notes(
             digests=np.frombuffer(b"".join(builder.digests), np.uint8).reshape(len(labelled), -1),
             image_digests=np.array(image_digests, str),
             turned=np.array(turned),
+            like_mask=np.array(like_mask, str),
             num_classes=np.array(index.num_classes),
             record=index.record,
             klass=index.klass,
@@ -187,4 +194,5 @@ def read_notes(part: Part) -> Notes:
             *(arrays[name] for name in ("record", "klass", "y", "x", "area")),
         )
         image_digests, turned = arrays["image_digests"].tolist(), int(arrays["turned"])
-        return Notes(arrays["labelled"], digests, image_digests, turned, index, part.records.stat().st_size)
+        like_mask, num_bytes = arrays["like_mask"].tolist(), part.records.stat().st_size
+        return Notes(arrays["labelled"], digests, image_digests, turned, like_mask, index, num_bytes)

@@ -56,6 +56,8 @@ class RawExample:
       label: uint8[h, w], classes 0..C-1 and 255 for void; all 255 if `labelled` is false.
       labelled: whether the image came with a mask.
       turned: whether the file's pixels were turned, as its EXIF tag says.
+      like_mask: the image's file if it has the values of masks alone (`LabelMap.is_mask`), as binarised scans have,
+        too; empty otherwise.
     """
 
     id: str
@@ -63,6 +65,7 @@ class RawExample:
     label: np.ndarray
     labelled: bool
     turned: bool = False
+    like_mask: str = ""
 
 
 def directory(given: str | os.PathLike[str], *below: str, flag: str = "--source_dir") -> pathlib.Path:
@@ -125,16 +128,13 @@ def read_pair(pair: RawPair, labels: LabelMap, longest_side: int = 0) -> RawExam
       Bad: something is wrong with a file.
     """
     image = read_image(pair.image)
-    if labels.is_mask(image.picture):
-        raise Bad(
-            f"{pair.image}: this picture among the images is a mask: it has the values of masks alone. Take it out."
-        )
+    like_mask = str(pair.image) if labels.is_mask(image.picture) else ""
     width, height = image.picture.size
     data = _smaller(pair.image, image, longest_side)
     size = smaller((height, width), longest_side)
     if pair.mask is None:
         label = np.full(size, IGNORE_LABEL, np.uint8)
-        return RawExample(pair.id, data, label, labelled=False, turned=image.turned)
+        return RawExample(pair.id, data, label, labelled=False, turned=image.turned, like_mask=like_mask)
     label = _read_label(pair.mask, labels)
     if label.shape != (height, width):
         turned = " The photo is turned as its EXIF tag says; turn the mask, too." if image.turned else ""
@@ -142,8 +142,13 @@ def read_pair(pair: RawPair, labels: LabelMap, longest_side: int = 0) -> RawExam
             f"{pair.mask}: the mask is {label.shape[1]}x{label.shape[0]} but its image {pair.image} is "
             f"{width}x{height} (width x height); resize the mask with nearest neighbour, or fix the pairing.{turned}"
         )
+    if like_mask and labels.shows(image.picture, label):
+        raise Bad(
+            f"{pair.image}: this image is a mask: it shows the classes of its mask {pair.mask}, pixel by pixel. Give "
+            "the photo in place of it."
+        )
     label = label if size == label.shape else nearest(label, size)
-    return RawExample(pair.id, data, label, labelled=True, turned=image.turned)
+    return RawExample(pair.id, data, label, labelled=True, turned=image.turned, like_mask=like_mask)
 
 
 def _smaller(path: pathlib.Path, image: ImageFile, longest_side: int) -> bytes:

@@ -29,6 +29,7 @@ class StoredExample:
       components: see `centroid_index.Found`.
       image_digest: hash of the image as it came, in 16 hexadecimal digits.
       turned: whether its pixels were turned, as its EXIF tag says.
+      like_mask: its file if it has the values of masks alone; empty otherwise.
     """
 
     id: str
@@ -38,6 +39,7 @@ class StoredExample:
     components: centroid_index.Found
     image_digest: str
     turned: bool
+    like_mask: str
 
 
 def add_argument(arguments: argparse.ArgumentParser) -> None:
@@ -70,6 +72,7 @@ def store_form(example: RawExample, num_classes: int, storage: str) -> StoredExa
         found,
         hashlib.sha256(example.image_bytes).hexdigest()[:16],
         example.turned,
+        example.like_mask,
     )
 
 

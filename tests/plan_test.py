@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from csst_jax import plan
+from csst_jax.data.stored import encoded
 from csst_jax.models import zoo
 from csst_jax.planning import programs as planning
 from csst_jax.planning import topology
@@ -57,11 +58,21 @@ def refused_above(monkeypatch):
 
 
 def test_numbers_come_from_the_data_or_from_flags(config, tiny_data):
-    assert plan.data_size(resolve.data(config), GIVEN) == planning.DataSize(372, 2603, 500, 19, (96, 128))
+    assert plan.data_size(resolve.data(config), GIVEN) == planning.DataSize(372, 2603, 500, 19, (96, 128), (96, 128))
     config.data.dir = str(tiny_data)
-    assert plan.data_size(resolve.data(config), {}) == planning.DataSize(4, 4, 3, 4, (96, 128))
+    assert plan.data_size(resolve.data(config), {}) == planning.DataSize(4, 4, 3, 4, (96, 128), (96, 128))
     with pytest.raises(CsstError, match="--num_labelled: data.dir=.* gives this number. Leave the flag out"):
         plan.data_size(resolve.data(config), {"num_labelled": 4})
+
+
+def test_images_that_are_labelled_and_those_that_are_scored_have_sizes_of_their_own(config, tiny_data, monkeypatch):
+    def size(data):
+        return (200, 300) if encoded.decode_label(data).min() == 255 else (96, 128)  # void: it came without a mask
+
+    monkeypatch.setattr(encoded, "size", size)
+    config.data.dir = str(tiny_data)
+    found = plan.data_size(resolve.data(config), {})
+    assert (found.image_px, found.pool_px) == ((96, 128), (200, 300))
 
 
 def test_what_is_missing_or_misspelt_is_named(config):

@@ -30,7 +30,7 @@ def cross_entropy(
     """
     if valid is None:
         valid = valid_pixels(labels)
-    # Classes outside: pixels, not a handful of classes, then fill a vector (see `models/resize.py`).
+    # Classes outside: pixels, not a handful of classes, then fill a vector (see `models/ops/resize.py`).
     axis = min(1, logits.ndim - 1)
     return _values(jnp.moveaxis(logits.astype(jnp.float32), -1, axis), labels.astype(jnp.int32), valid, axis)
 

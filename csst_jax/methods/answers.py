@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import Loss
-from csst_jax.methods.mean_teacher import pseudo_labels
 from csst_jax.methods.mixing import pasted
 from csst_jax.types import CsstError
 
@@ -65,6 +64,16 @@ def answers(
     """
     labels, confident = pseudo_labels(jax.lax.stop_gradient(logits), threshold)
     return Answers(labels, confident & valid, valid)
+
+
+def pseudo_labels(
+    logits: Float[Array, "b h w c"], threshold: float | Float[Array, " c"]
+) -> tuple[Int[Array, "b h w"], Bool[Array, "b h w"]]:
+    """The most probable class of each pixel, int32, and whether its probability reaches the threshold (its class's)."""
+    highest = jnp.max(logits, -1)
+    labels = jnp.argmax(logits, -1).astype(jnp.int32)
+    probability = 1.0 / jnp.sum(jnp.exp(logits - highest[..., None]), -1)  # of the highest: its exponential is 1
+    return labels, probability >= (threshold if isinstance(threshold, float | int) else threshold[labels])
 
 
 def halved(losses: Mapping[str, Loss]) -> dict[str, Loss]:

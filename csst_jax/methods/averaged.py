@@ -23,6 +23,8 @@ AVERAGE, INNER = "average", "inner"
 class AverageTeacher(Method):
     """Base of methods that keep an average of all that they train, with `settings.decay`; the average predicts."""
 
+    predicts_average = True
+
     def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
         """The average of the weights, which begins as a copy."""
         return {AVERAGE: WeightAverage(self.settings.decay).start(params, batch_stats)}

@@ -113,6 +113,9 @@ class Method:
     joint: ClassVar[bool] = False
     """Whether the crops of all streams go through the network at once, and share the statistics of its layers."""
 
+    predicts_average: ClassVar[bool] = False
+    """Whether `predicting` gives an average of the weights, so that `average_decay` would change nothing."""
+
     @dataclasses.dataclass(frozen=True)
     class Settings:
         """No setting. Override with a dataclass whose `__post_init__` refuses what is out of range."""

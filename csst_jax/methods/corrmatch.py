@@ -19,9 +19,9 @@ from csst_jax.methods.answers import Answers, require_settings
 from csst_jax.methods.base import Objective
 from csst_jax.methods.correlation import Projections, correlated, correlation, grown
 from csst_jax.methods.feature_dropout import beside_clean, require_perturbable
+from csst_jax.methods.interleaving import interleaved, taken
 from csst_jax.methods.mixing import mix_boxes, pasted, require_probability
 from csst_jax.methods.modules import WithModules, arrays_of, prefixed, seen, sizes
-from csst_jax.methods.real_and_pseudo import interleaved, taken
 from csst_jax.streams import REAL, STRONG, UNLABELLED, WEAK, Stream
 from csst_jax.types import CsstError
 

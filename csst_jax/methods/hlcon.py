@@ -46,6 +46,7 @@ class HighAndLowConsistency(WithModules, AverageTeacher):
     """Half of a step's crops are labelled, half are not; the trained network predicts, and not its average."""
 
     streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG)))
+    predicts_average = False
 
     @dataclasses.dataclass(frozen=True)
     class Settings:

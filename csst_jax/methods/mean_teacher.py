@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
-from csst_jax.losses.cross_entropy import cross_entropy
-from csst_jax.losses.heads import MAIN, Loss
+from csst_jax.losses.heads import MAIN
+from csst_jax.methods.answers import answers, require_settings
 from csst_jax.methods.average import WeightAverage
 from csst_jax.methods.averaged import AVERAGE, AverageTeacher
 from csst_jax.methods.base import Objective
 from csst_jax.streams import REAL, STRONG, UNLABELLED, WEAK, Stream
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +51,7 @@ class MeanTeacher(AverageTeacher):
 
         def __post_init__(self) -> None:
             WeightAverage(self.decay)  # refuses what is out of range
-            if not 0 <= self.confidence_threshold < 1:
-                raise CsstError(f"confidence_threshold is {self.confidence_threshold}; give a probability below 1.")
-            if self.weight < 0 or self.ramp_up_steps < 0:
-                raise CsstError(f"weight is {self.weight}, ramp_up_steps {self.ramp_up_steps}; give 0 or more.")
+            require_settings(self.confidence_threshold, weight=self.weight, ramp_up_steps=self.ramp_up_steps)
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses, and `unlabelled`.
@@ -67,33 +63,16 @@ class MeanTeacher(AverageTeacher):
         labelled, unlabelled = (crops[stream.name] for stream in self.streams)
         average = state.method[AVERAGE]
         weak = network.apply_eval(average["params"], average["batch_stats"], unlabelled.images[WEAK])["logits"]
-        pseudo, confident = pseudo_labels(jax.lax.stop_gradient(weak), settings.confidence_threshold)
-        confident &= unlabelled.valid
+        made = answers(weak, settings.confidence_threshold, unlabelled.valid)
 
         # Two passes, as in UniMatch V2: joined along the batch, crops would change devices.
         labelled_key, unlabelled_key = jax.random.split(key)
         outputs, stats = network.apply_train(params, state.batch_stats, labelled.images[WEAK], labelled_key)
         losses = self.parts.loss(outputs, labelled.labels)
         outputs, stats = network.apply_train(params, stats, unlabelled.images[STRONG], unlabelled_key)
-        values = cross_entropy(outputs["logits"], pseudo, confident)
-        pixels = jnp.sum(unlabelled.valid, dtype=jnp.float32)
-        losses["unlabelled"] = Loss(values.sum(), pixels, settings.weight * self._risen(state.step))
+        losses["unlabelled"] = made.loss(outputs["logits"], settings.weight * self._risen(state.step))
         valid = jnp.sum(labelled.valid, dtype=jnp.float32)
-        metrics = {
-            "kept": losses[MAIN].count / jnp.maximum(valid, 1.0),
-            "confident": jnp.sum(confident, dtype=jnp.float32) / jnp.maximum(pixels, 1.0),
-        }
-        return Objective(losses, stats, metrics)
+        return Objective(losses, stats, {"kept": losses[MAIN].count / jnp.maximum(valid, 1.0), "confident": made.share})
 
     def _risen(self, step: Array) -> Float[Array, ""]:
         return jnp.minimum(1.0, (step + 1) / jnp.float32(max(1, self.settings.ramp_up_steps)))
-
-
-def pseudo_labels(
-    logits: Float[Array, "b h w c"], threshold: float | Float[Array, " c"]
-) -> tuple[Int[Array, "b h w"], Bool[Array, "b h w"]]:
-    """The most probable class of each pixel, int32, and whether its probability reaches the threshold (its class's)."""
-    highest = jnp.max(logits, -1)
-    labels = jnp.argmax(logits, -1).astype(jnp.int32)
-    probability = 1.0 / jnp.sum(jnp.exp(logits - highest[..., None]), -1)  # of the highest: its exponential is 1
-    return labels, probability >= (threshold if isinstance(threshold, float | int) else threshold[labels])

@@ -16,12 +16,13 @@ from jaxtyping import Array, Float
 
 from csst_jax.losses.heads import MAIN, HeadLosses, Loss
 from csst_jax.methods.base import Crops, Method, Objective
+from csst_jax.methods.interleaving import interleaved, taken
 from csst_jax.methods.mixing import classmix, cutmix, cutout, require_probability
 from csst_jax.streams import PSEUDO, REAL, STRONG, WEAK, Stream
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from csst_jax.models.nnx_io import Arrays
     from csst_jax.train_state import TrainState
@@ -140,23 +141,3 @@ class RealAndPseudo(Method):
 
     def _weight(self, stream: Stream) -> float:
         return self.settings.pseudo_weight if stream.name == PSEUDO else self.settings.real_weight
-
-
-def interleaved(arrays: Sequence[Float[Array, ...]], parts: Sequence[int]) -> Float[Array, ...]:
-    """One batch of several, `parts` crops of each in turn, so that crops stay on the devices that hold them.
-
-    Args:
-      arrays: of shapes [units * parts[i], ...].
-      parts: crops of each array in a unit.
-    """
-    units = [x.reshape(-1, count, *x.shape[1:]) for x, count in zip(arrays, parts, strict=True)]
-    whole = jnp.concatenate(units, axis=1)
-    return whole.reshape(-1, *whole.shape[2:])
-
-
-def taken(batch: Float[Array, ...], parts: Sequence[int], number: int) -> Float[Array, ...]:
-    """The array of that number out of what `interleaved` made of several."""
-    units = batch.reshape(-1, sum(parts), *batch.shape[1:])
-    begin = sum(parts[:number])
-    own = units[:, begin : begin + parts[number]]
-    return own.reshape(-1, *own.shape[2:])

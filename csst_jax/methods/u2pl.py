@@ -24,9 +24,9 @@ from csst_jax.methods.average import WeightAverage
 from csst_jax.methods.averaged import AVERAGE, AverageTeacher
 from csst_jax.methods.base import Objective
 from csst_jax.methods.feature_dropout import require_perturbable
+from csst_jax.methods.interleaving import interleaved, taken
 from csst_jax.methods.mixing import Boxes, mix_boxes, pasted, require_probability
 from csst_jax.methods.modules import WithModules, arrays_of, prefixed, seen, sizes
-from csst_jax.methods.real_and_pseudo import interleaved, taken
 from csst_jax.models.layers import Conv, ConvBN, Dropout
 from csst_jax.models.ops.resize import resize_nearest
 from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream

@@ -17,8 +17,8 @@ from csst_jax.losses.heads import MAIN
 from csst_jax.methods.answers import answers, halved, require_settings
 from csst_jax.methods.base import Method, Objective
 from csst_jax.methods.feature_dropout import beside_clean, require_perturbable
+from csst_jax.methods.interleaving import interleaved, taken
 from csst_jax.methods.mixing import mix_boxes, pasted, require_probability
-from csst_jax.methods.real_and_pseudo import interleaved, taken
 from csst_jax.streams import REAL, STRONG, STRONG_2, UNLABELLED, WEAK, Stream
 from csst_jax.types import CsstError
 

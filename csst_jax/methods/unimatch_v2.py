@@ -19,8 +19,8 @@ from csst_jax.methods.average import WeightAverage
 from csst_jax.methods.averaged import AVERAGE, AverageTeacher
 from csst_jax.methods.base import Objective
 from csst_jax.methods.feature_dropout import complementary, require_perturbable
+from csst_jax.methods.interleaving import interleaved, taken
 from csst_jax.methods.mixing import mix_boxes, pasted, require_probability
-from csst_jax.methods.real_and_pseudo import interleaved, taken
 from csst_jax.streams import REAL, STRONG, STRONG_2, UNLABELLED, WEAK, Stream
 
 if TYPE_CHECKING:

@@ -44,7 +44,8 @@ class DataSize:
       unlabelled: all other images of the training split.
       validation: images to evaluate on.
       classes: of the labels.
-      image_px: height and width of the images that are predicted whole.
+      image_px: height and width of the largest validation image.
+      pool_px: likewise of the images that are labelled; these, too, are predicted whole.
     """
 
     labelled: int
@@ -52,6 +53,7 @@ class DataSize:
     validation: int
     classes: int
     image_px: tuple[int, int]
+    pool_px: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,9 +122,11 @@ def programs(run: Run, data: DataSize, devices: Sequence[jax.Device]) -> list[Wo
         recipe = build.recipe(training, data.classes, None, run.mesh, mesh)
         return _training(name, training, recipe, build.phases(training, count, mesh))
 
-    def predicted(name: str, kind: str, averaging: Averaging, count: int) -> Work:
+    def predicted(
+        name: str, kind: str, averaging: Averaging, count: int, image_px: tuple[int, int], ranks: int = 1
+    ) -> Work:
         net = networks("teacher" if kind == "baseline" else kind)
-        return _prediction(name, run, averaging, net, expects[kind], count, data, devices)
+        return _prediction(name, run, averaging, net, expects[kind], count, image_px, devices, ranks)
 
     if "teacher" in run.stages:
         found += trained("teacher", "teacher")
@@ -133,9 +137,10 @@ def programs(run: Run, data: DataSize, devices: Sequence[jax.Device]) -> list[Wo
         if "label" in run.stages:
             kind = turn.teacher.rpartition("/")[2]
             if settings.reliable_share:
-                plain, networks_compared = settings.averaging.plain(), run.teacher.snapshots + 1
-                found.append(predicted(f"reliability{where}", kind, plain, networks_compared * data.unlabelled))
-            found.append(predicted(f"label{where}", kind, settings.averaging, data.unlabelled))
+                plain, count = settings.averaging.plain(), (run.teacher.snapshots + 1) * data.unlabelled
+                found.append(predicted(f"reliability{where}", kind, plain, count, data.pool_px))
+            label = (f"label{where}", kind, settings.averaging, data.unlabelled, data.pool_px)
+            found.append(predicted(*label, settings.ranks))
         if "student" in run.stages:
             found += trained(f"student{where}", "student", rounds.num_reliable(settings, data.unlabelled))
     if "baseline" in run.stages:
@@ -143,7 +148,7 @@ def programs(run: Run, data: DataSize, devices: Sequence[jax.Device]) -> list[Wo
     if "evaluate" in run.stages:
         for name in [name for name in trainings if name in run.stages]:
             count = data.validation * (len(turns) if name == "student" else 1)
-            found.append(predicted(f"evaluate {name}", name, run.evaluate.averaging, count))
+            found.append(predicted(f"evaluate {name}", name, run.evaluate.averaging, count, data.image_px))
     return found
 
 
@@ -184,8 +189,9 @@ def _prediction(
     net: Network,
     expects: Preprocessing,
     images: int,
-    data: DataSize,
+    image_px: tuple[int, int],
     devices: Sequence[jax.Device],
+    ranks: int,
 ) -> Work:
     """Each process predicts its share of the images on its own devices."""
     mine = [device for device in devices if device.process_index == devices[0].process_index]
@@ -194,10 +200,10 @@ def _prediction(
     batch = -(-run.evaluate.batch_size // unit) * unit
     share = -(-images * len(mine) // len(devices))
     a = averaging
-    windows = [len(inference.windows(data.image_px, scale, a.window_px, a.window_overlap)[1]) for scale in a.scales]
+    windows = [len(inference.windows(image_px, scale, a.window_px, a.window_overlap)[1]) for scale in a.scales]
     return Work(
         name,
-        data.image_px,
+        image_px,
         batch,
         mesh.size,
         unit,
@@ -209,9 +215,9 @@ def _prediction(
             averaging=averaging,
             preprocessing=expects,
             batch_size=batch,
-            image_size=data.image_px,
+            image_size=image_px,
             mesh=mesh,
-            ranks=run.label.ranks if name == "label" else 1,
+            ranks=ranks,
         ).lower(),
     )
 

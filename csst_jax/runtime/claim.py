@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import jax
 
@@ -30,6 +30,8 @@ LOCK_FILE = ".lock"
 _RENEW_EVERY_S = 15.0
 _SILENT_FOR_S = 60.0
 _LOOK_EVERY_S = 2.0
+_TRY_AGAIN_S = (0.1, 0.2, 0.4)
+"""`csst_jax.status` shares the lock for a moment, to see whether a run holds it."""
 
 
 @contextlib.contextmanager
@@ -58,7 +60,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / LOCK_FILE).open("a+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip()
@@ -72,6 +74,23 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+def _lock(file: TextIO) -> None:
+    """Takes the lock.
+
+    Raises:
+      BlockingIOError: another process has it, and keeps it.
+      OSError: the file system has no locks.
+    """
+    for pause in (*_TRY_AGAIN_S, None):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if pause is None:
+                raise
+        time.sleep(pause)
 
 
 @contextlib.contextmanager

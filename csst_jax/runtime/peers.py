@@ -70,6 +70,17 @@ def code_version() -> dict[str, str]:
     )
 
 
+def counts_of_all(own: np.ndarray) -> np.ndarray:
+    """Counts of every process, in order of processes, int64 [processes, n].
+
+    Args:
+      own: int64 [n], this process's.
+    """
+    # int64 does not cross `process_allgather` while JAX is in 32-bit mode: send it as bytes.
+    found = np.asarray(multihost_utils.process_allgather(own.view(np.uint8)))
+    return found.reshape(jax.process_count(), -1).view(np.int64)
+
+
 def gathered(value: dict[str, Any]) -> list[dict[str, Any]]:
     """The value of every process, in order of processes."""
     text = np.frombuffer(json.dumps(value, sort_keys=True).encode(), np.uint8)

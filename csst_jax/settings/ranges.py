@@ -149,7 +149,7 @@ PREDICTION: dict[str, Kind] = {
 
 _DEVICES = whole(1, or_else=-1, meaning="all that are left")
 ALL: dict[str, Kind] = {
-    "seed": whole(0, 2**32 - 2),  # the student's is one more, and the device takes 32 bits
+    "seed": whole(0, 2**32 - 2),  # a student's is greater by its round's number; the device takes 32 bits
     "stages": Text(empty=False),
     "rounds": whole(1),
     "start_from": Text(),

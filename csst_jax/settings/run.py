@@ -91,7 +91,7 @@ class Run:
     """Everything that a run is asked for.
 
     Attributes:
-      seed: of initial values, samples and augmentation; the student's is one more.
+      seed: of initial values, samples and augmentation; a student's is greater by the number of its round.
       stages: the boxes to run.
       rounds: how often the pool is labelled and a student trained; each student is the next round's teacher.
       start_from: the run or the network that the networks train on from; empty for none.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jaxtyping import Int64
 
 from csst_jax import build
@@ -18,6 +17,7 @@ from csst_jax.evaluation.pictures import colour, contact_sheet, difference
 from csst_jax.evaluation.scores import Scores
 from csst_jax.models.weights.files import add_scores
 from csst_jax.models.weights.locate import MODEL_FILE
+from csst_jax.runtime import peers
 from csst_jax.runtime.patience import told
 from csst_jax.runtime.storage import replacing
 
@@ -37,15 +37,15 @@ log = logging.getLogger(__name__)
 COUNTS_FILE = "images.npz"
 
 
-def run(this: Experiment, artifact: Artifact, trained: Trained) -> dict[str, Any]:
+def run(this: Experiment, artifact: Artifact, name: str, trained: Trained) -> dict[str, Any]:
     """The scores of one network (see `Judge.score`), computed or read from the finished artifact; put into its file.
 
     Args:
       this: the run.
       artifact: in the directory of the network's training stage.
+      name: of that stage, for the log.
       trained: the network.
     """
-    name = str(artifact.directory.parent).removeprefix(f"{this.workdir}/")
     if artifact.done:
         _note_scores(artifact, this.validation.split, trained)
         return artifact.result
@@ -144,10 +144,7 @@ class Judge:
                 for write in writers:
                     write(prediction)
                 done += 1
-        if jax.process_count() > 1:
-            # int64 does not cross `process_allgather` while JAX is in 32-bit mode: send it as bytes.
-            gathered = multihost_utils.process_allgather(scores.counts.view(np.uint8))
-            scores.counts = np.asarray(gathered).view(np.int64).sum(0)
+        scores.counts = peers.counts_of_all(scores.counts).sum(0)
         if keep is not None:
             keep(scores.images)
         return scores.result(selection.ids(selection.labelled)) if positions else {}

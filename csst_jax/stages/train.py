@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from csst_jax import build
 from csst_jax.models.weights.files import TRAINED_HERE, Description
@@ -81,7 +82,9 @@ def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
         log.info("%s: done, skipped", job.name)
         return model_file.finished(artifact)
     with artifact.clock() as elapsed:
-        return _run(this, artifact, job, elapsed)
+        trained = _run(this, artifact, job, elapsed)
+    multihost_utils.sync_global_devices(f"{job.name} finished")  # a later stage may start from the file
+    return trained
 
 
 def _run(this: Experiment, artifact: Artifact, job: Job, elapsed: Callable[[], float]) -> Trained:

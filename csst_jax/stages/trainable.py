@@ -11,7 +11,6 @@ from csst_jax import build, registry
 from csst_jax.data import sampling
 from csst_jax.data.stored import encoded
 from csst_jax.methods import METHODS
-from csst_jax.methods.averaged import AverageTeacher
 from csst_jax.models.layers import OneValueError
 from csst_jax.models.weights import pretrained
 from csst_jax.streams import PSEUDO, crops_of, total_parts
@@ -49,14 +48,21 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
         )
     name = training.method.name
     method = registry.resolve("method", METHODS, name)
-    if training.average_decay and issubclass(method, AverageTeacher):
+    if training.average_decay and method.predicts_average:
         raise CsstError(
             f"method.name={name} predicts with an average of its own, which method.{name}.decay sets, so average_decay "
             f"would change nothing. It is {training.average_decay}; set it to 0."
         )
-    build.network_builder(training.network, len(classes))
+    choice = training.network
+    if name == "cps" and choice.pretrained and pretrained.fills_all(choice.pretrained, len(classes), choice.start_rows):
+        raise CsstError(
+            f"method.name=cps trains two networks that must begin differently, and {choice.pretrained} gives both all "
+            "of its weights. Take pretrained weights without a classifier, such as imagenet, leave out start_from, or "
+            "take another method."
+        )
+    build.network_builder(choice, len(classes))
     if training.crops.epochs == 0:
-        pretrained.require_complete(training.network.pretrained, classes)
+        pretrained.require_complete(choice.pretrained, classes)
         return
     count = build.num_images(training, len(pool.labelled), len(pool.unlabelled), pseudo)
     for phase in dict.fromkeys(build.phases(training, count, device_mesh)):
@@ -69,7 +75,7 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
         # Refuses a rule that matches no parameter.
         build.optimizer(training, build.method(training, len(classes), None))
     records = [*pool.labelled, *(pool.unlabelled if count > len(pool.labelled) else ())]
-    sampling.require_crop_fits(training.crops.crop_px, [encoded.size(pool.reader.label_bytes(r)) for r in records])
+    sampling.require_crop_fits(training.crops.crop_px, (encoded.size(pool.reader.label_bytes(r)) for r in records))
 
 
 def _require_statistics(training: Training, crop_px: int, num_classes: int) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from PIL import Image
 
 from csst_jax import build
@@ -20,9 +19,10 @@ from csst_jax.data.stored import encoded
 from csst_jax.evaluation import pictures
 from csst_jax.evaluation.matrix_picture import confusion_picture
 from csst_jax.evaluation.scores import Scores
+from csst_jax.runtime import peers
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.patience import told
-from csst_jax.train import sharding
+from csst_jax.stages import model_file
 from csst_jax.train.timetable import Timetable
 from csst_jax.types import CsstError
 
@@ -198,10 +198,7 @@ class ScoresWhileTraining:
 
     def _weights(self, state: TrainState) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Those that predict, whole, in memory of their own: the state's own is given to the next step."""
-        network = self._recipe.method.parts.network
-        gathered = jax.device_put(self._recipe.method.predicting(state), sharding.replicated(self._recipe.mesh))
-        params, stats = jax.tree.map(np.array, gathered)
-        return {name: params[name] for name in network.params}, {name: stats[name] for name in network.batch_stats}
+        return jax.tree.map(np.array, model_file.predicting(self._recipe, state))
 
     def _count(
         self, weights: tuple[Any, Any], scores: Scores, shown: dict[int, Any], given_up: Callable[[], bool]
@@ -270,10 +267,6 @@ def _small(array: np.ndarray) -> np.ndarray:
 
 def _added_up(scores: Scores, ok: bool) -> bool:
     """Adds up what all processes counted; whether all of them could."""
-    if jax.process_count() == 1:
-        return ok
-    # int64 does not cross `process_allgather` while JAX is in 32-bit mode: send it as bytes.
-    own = np.concatenate([np.array([ok], np.int64), scores.counts])
-    gathered = np.asarray(multihost_utils.process_allgather(own.view(np.uint8))).view(np.int64)
-    scores.counts = gathered[:, 1:].sum(0)
-    return bool(gathered[:, 0].all())
+    found = peers.counts_of_all(np.concatenate([np.array([ok], np.int64), scores.counts]))
+    scores.counts = found[:, 1:].sum(0)
+    return bool(found[:, 0].all())

@@ -276,7 +276,9 @@ class _Monitor:
     def _report(self, phase: Phase, state: TrainState) -> None:
         self.check(state)
         fetched = [{name: float(value) for name, value in metrics.items()} for _, metrics in self._pending]
-        scalars = {name: sum(m[name] for m in fetched) / len(fetched) for name in fetched[0]}
+        taken = [metrics for metrics in fetched if not metrics["skipped"]] or fetched  # the others are not finite
+        scalars = {name: sum(m[name] for m in taken) / len(taken) for name in fetched[0]}
+        scalars["skipped"] = sum(m["skipped"] for m in fetched)
         step = self._pending[-1][0]
         scalars["learning_rate"] = float(self._run.learning_rates[step])
         scalars["epoch"] = self._timetable.epoch(step)

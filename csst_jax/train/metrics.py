@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ class GroupedSummaryWriter(metric_writers.SummaryWriter):
 class JsonLinesWriter(metric_writers.MetricWriter):
     """CLU metric writer: one JSON object a call, `{"step": …, name: value, …}`; scalars alone.
 
+    A value that is not finite is null, since JSON has neither NaN nor infinity.
     A run that resumes at step k drops the lines after k first: they are about to be written again.
     """
 
@@ -42,7 +44,9 @@ class JsonLinesWriter(metric_writers.MetricWriter):
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Appends one line."""
-        self._write(step, {name: float(value) for name, value in scalars.items()})
+        values = {name: float(value) for name, value in scalars.items()}
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": int(step), **finite}, allow_nan=False) + "\n")
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
         """Not kept in this file."""
@@ -77,9 +81,6 @@ class JsonLinesWriter(metric_writers.MetricWriter):
     def close(self) -> None:
         """Flushes and closes the file."""
         self._file.close()
-
-    def _write(self, step: int, values: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps({"step": int(step), **values}) + "\n")
 
 
 def _step_of(line: str) -> int | None:

@@ -23,18 +23,18 @@ def read(content: Value) -> Annotations:
     entries = content["annotations"].entries()
     if any(isinstance(entry.value, dict) and "segments_info" in entry.value for entry in entries[:1]):
         raise Bad(f"{content.where}: COCO panoptic, whose masks are pictures. Export COCO instance segmentation.")
-    labels = _labels(content, {entry["category_id"].value for entry in entries})
+    labels = _labels(content, {entry["category_id"].number_or_text() for entry in entries})
     found.classes = list(dict.fromkeys(labels.values()))
     images: dict[object, tuple[str, str, regions.Size]] = {}
     for image in content["images"].entries():
         size = regions.checked((image["height"].whole(1), image["width"].whole(1)), image.where)
-        number = image["id"].value
+        number = image["id"].number_or_text()
         if number in images:
             raise Bad(f"{image['id'].where}: {number!r} is another image's id, too. Export the annotations again.")
         images[number] = (image["file_name"].text(), image.where, size)
     drawn: dict[object, list[Shape]] = {number: [] for number in images}
     for entry in entries:
-        number, label = entry["image_id"].value, labels.get(entry["category_id"].value)
+        number, label = entry["image_id"].number_or_text(), labels.get(entry["category_id"].number_or_text())
         if number not in images:
             raise Bad(f"{entry['image_id'].where}: {number!r} is none of the images. Export the annotations again.")
         if label is None:
@@ -56,13 +56,13 @@ def read(content: Value) -> Annotations:
 def _labels(content: Value, used: set[object]) -> dict[object, str]:
     """Names of the classes by number; without the heading that Roboflow puts above its classes."""
     entries = content["categories"].entries()
-    headings = {entry.value.get("supercategory") for entry in entries if isinstance(entry.value, dict)}
+    headings = {name for entry in entries if isinstance(name := entry.fields().get("supercategory"), str)}
     labels: dict[object, str] = {}
     for entry in entries:
-        number, name = entry["id"].value, entry["name"].text()
+        number, name = entry["id"].number_or_text(), entry["name"].text()
         if number in labels:
             raise Bad(f"{entry['id'].where}: {number!r} is another category's id, too. Export the annotations again.")
-        if not (entry.value.get("supercategory") == "none" and name in headings and number not in used):
+        if not (entry.fields().get("supercategory") == "none" and name in headings and number not in used):
             labels[number] = name
     return labels
 

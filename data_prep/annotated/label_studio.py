@@ -44,13 +44,19 @@ def read(content: Value) -> Annotations:
 def _chosen(task: Value, found: Annotations) -> Value | None:
     """Of a task's annotations the one that is marked as ground truth, else the last one."""
     given = task.get("annotations") or task.get("completions")
-    done = [one for one in given.entries() if not one.value.get("was_cancelled")] if given else []
+    every = given.entries() if given else []
+    if numbers := [one for one in every if isinstance(one.value, int)]:
+        raise Bad(
+            f"{numbers[0].where} is {numbers[0].value}, the number of an annotation and not the annotation. Export "
+            "JSON with Label Studio's Export button."
+        )
+    done = [one for one in every if not one.fields().get("was_cancelled")]
     if not done:
         found.leave_out("tasks without a finished annotation", task.where)
         return None
     if len(done) > 1:
         found.leave_out("tasks with several annotations, of which one counts (ground truth, or the last)", task.where)
-    return next((one for one in done if one.value.get("ground_truth")), done[-1])
+    return next((one for one in done if one.fields().get("ground_truth")), done[-1])
 
 
 def _drawn(annotation: Value, found: Annotations) -> tuple[list[Shape], regions.Size | None]:
@@ -60,11 +66,11 @@ def _drawn(annotation: Value, found: Annotations) -> tuple[list[Shape], regions.
         found_by_id.setdefault(str(name.value) if name else f"entry {number}", []).append(entry)
     drawn, size = [], None
     for entries in found_by_id.values():
-        entry = next((one for one in entries if "original_width" in one.value), entries[0])
-        values = [item for one in entries for item in (one.value.get("value") or {}).items()]
+        entry = next((one for one in entries if "original_width" in one.fields()), entries[0])
+        values = [item for one in entries if (value := one.get("value")) for item in value.fields().items()]
         label = next((value for key, value in values if key.endswith("labels") and value), None)
         region = entry.get("value")
-        if region is None or "original_width" not in entry.value or label is None:
+        if region is None or "original_width" not in entry.fields() or label is None:
             found.leave_out("results that are no labelled region", entry.where)
             continue
         size = regions.checked((entry["original_height"].whole(1), entry["original_width"].whole(1)), entry.where)
@@ -113,7 +119,7 @@ def _bytes(runs: Value) -> list[int]:
 
 def _names(task: Value) -> tuple[str, ...]:
     """What a task calls its image: names of files that were uploaded without the tool's own beginning as well."""
-    texts = [value for value in task["data"].value.values() if isinstance(value, str)]
+    texts = [value for value in task["data"].fields().values() if isinstance(value, str)]
     paths = []
     for text in texts:
         address = urllib.parse.urlsplit(text)

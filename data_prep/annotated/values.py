@@ -56,11 +56,18 @@ class Value:
         Raises:
           Bad: this is no object.
         """
+        found = self.fields().get(key)
+        return None if found is None else Value(found, self._file, f"{self._keys}.{key}" if self._keys else key)
+
+    def fields(self) -> dict[str, Any]:
+        """The keys and values of an object.
+
+        Raises:
+          Bad: this is none.
+        """
         if not isinstance(self.value, dict):
             raise Bad(f"{self.where} is {_short(self.value)} and must be an object. Export the annotations again.")
-        if self.value.get(key) is None:
-            return None
-        return Value(self.value[key], self._file, f"{self._keys}.{key}" if self._keys else key)
+        return self.value
 
     def entries(self) -> list[Value]:
         """The entries of a list.
@@ -80,6 +87,16 @@ class Value:
         """
         if not isinstance(self.value, str) or not self.value.strip():
             raise Bad(f"{self.where} is {_short(self.value)} and must be a text. Export the annotations again.")
+        return self.value
+
+    def number_or_text(self) -> float | str:
+        """What tells things apart: a number or a text, as it is in the file.
+
+        Raises:
+          Bad: this is neither.
+        """
+        if not isinstance(self.value, int | float | str):
+            raise Bad(f"{self.where} is {_short(self.value)} and must be a number. Export the annotations again.")
         return self.value
 
     def whole(self, least: int = 0) -> int:

@@ -47,8 +47,7 @@ class Made:
     def lines(self) -> list[str]:
         """A table of the classes, and what to know of the whole."""
         all_shapes = [(i, shape) for i, (_, _, drawn) in self.wanted.masks.items() for shape in drawn]
-        number = {name: self.wanted.values[name] for name in self.wanted.values}
-        count = collections.Counter(number[shape.label] for _, shape in all_shapes)
+        count = collections.Counter(self.wanted.values[shape.label] for _, shape in all_shapes)
         column, total = max(map(len, (*self.wanted.classes, "(void)"))), max(int(self.pixels.sum()), 1)
         lines = [f"{self.directory}: {len(self.wanted.masks)} masks, {self.changed} of them new or changed"]
         lines.append(f"  {'class':{column}}  number  shapes  pixels %")

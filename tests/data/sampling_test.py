@@ -13,7 +13,7 @@ from csst_jax.data.sampling import Images, WithoutLabels, readers, require_crop_
 from csst_jax.data.stored import centroid_index
 from csst_jax.methods.mean_teacher import MeanTeacher
 from csst_jax.samplers import SAMPLERS
-from csst_jax.streams import LABELLED, PSEUDO, REAL, UNLABELLED
+from csst_jax.streams import LABELLED, PSEUDO, REAL, UNLABELLED, Stream
 from csst_jax.types import CsstError, Phase
 
 CLASSES = ("even", "odd", "speck")
@@ -106,6 +106,23 @@ def test_tiles_of_the_records_that_may_be_used_alone():
     assert set(plan["record"][plan["origin"] == 0]) == set(range(len(SIZES)))
 
 
+@pytest.mark.parametrize("name", ["centroid", "class_uniform_tiles"])
+@pytest.mark.parametrize(
+    "origins,message",
+    [
+        ((REAL,), "no centroid to sample: the masks have no pixel of any class, .* or lower sampler.min_area_px.$"),
+        ((PSEUDO,), "no centroid to sample: the pseudo labels are void .* Lower label.confidence_threshold or"),
+        (
+            (REAL, PSEUDO),
+            "no centroid to sample: the masks .* the pseudo labels .* or raise label.class_portion if it is set.$",
+        ),
+    ],
+)
+def test_labels_without_a_centroid_are_named_with_the_fix(name, origins, message):
+    with pytest.raises(CsstError, match=message):
+        sampler(name, {origin: given(min_area_px=10**6) for origin in origins})
+
+
 class Readable(Pictures):
     def image_bytes(self, record):
         return self.pair_bytes(record)[0]
@@ -151,6 +168,8 @@ def test_bad_input():
             registry.settings("sampler", SAMPLERS, name, changes)
     with pytest.raises(CsstError, match="the method's stream 'unlabelled' needs unlabelled images, and there are none"):
         sampler("centroid", {REAL: given()}, MeanTeacher.streams)
+    with pytest.raises(CsstError, match="stream 'pseudo' needs pseudo images, and there are none. Only a student has"):
+        sampler("centroid", {REAL: given()}, (Stream(PSEUDO, (PSEUDO,)),))
     require_crop_fits(200, SIZES)
     with pytest.raises(CsstError, match=r"crop_px=201 is larger than every training image .*set crop_px to 192"):
         require_crop_fits(201, SIZES)

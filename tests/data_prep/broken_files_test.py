@@ -57,14 +57,14 @@ CASES = {
         read(image=png_of(100_000, 100_000)),
         P + "the image is too large: 178,956,970 pixels",
     ),
-    "image is the mask": (read(image=file(mask())), P + "this picture among the images is a mask"),
+    "image is the mask": (read(image=file(mask())), P + "this image is a mask: it shows the classes of its mask "),
     "image is the mask with a palette": (
         read(image=file(mask(), palette=[0, 0, 0, 90, 9, 9, 1, 60, 1])),
-        P + "this picture among the images is a mask",
+        P + "this image is a mask: it shows the classes of its mask ",
     ),
     "image is the mask as grey RGB": (
-        read(image=file(Image.fromarray(mask(0, 1, 255)).convert("RGB"))),
-        P + "this picture among the images is a mask",
+        read(image=file(Image.fromarray(mask(0, 1, 255)).convert("RGB")), label=file(mask(0, 1, 255))),
+        P + "this image is a mask: it shows the classes of its mask ",
     ),
     "image has no width": (read(image=png_of(0, 12)), P + "unreadable or truncated image"),
     "image is CMYK": (read(image=file(Image.new("CMYK", (16, 12)), "JPEG")), P + "image of colour mode CMYK"),

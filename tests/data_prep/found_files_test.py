@@ -134,10 +134,13 @@ def test_jpeg_masks_beside_images_are_refused_or_asked_about(own, capsys):
     (own / "elsewhere").mkdir()
     for i in range(5):
         (own / "images" / f"p{i}_mask.png").rename(own / "elsewhere" / f"p{i}.png")
-    with pytest.raises(CsstError, match=r"p5_mask.JPG: this picture among the images is a mask"):
-        prepare(own, masks=own / "elsewhere")
-    (own / "images" / "p5_mask.JPG").write_bytes(file(photo(30), "JPEG"))
     prepare(own, masks=own / "elsewhere")
+    assert (
+        f"warning: split 'train': 1 images have the values of masks alone: {own}/images/p5_mask.JPG. If"
+        in capsys.readouterr().err
+    )
+    (own / "images" / "p5_mask.JPG").write_bytes(file(photo(30), "JPEG"))
+    prepare(own, "--overwrite", masks=own / "elsewhere")
     assert "1 images have the name of another with a word for masks after it: p5_mask. If" in capsys.readouterr().err
 
 
@@ -184,8 +187,24 @@ def test_a_mask_among_the_images_is_an_error(own):
     ):
         prepare(own)
     (own / "images" / "p0_mask.png").write_bytes(file(mask(2, 1, 0)))  # one that is not among the masks
-    with pytest.raises(CsstError, match=r"p0_mask.png: this picture among the images is a mask"):
+    (own / "images" / "p5.jpg").unlink()  # the only other image without a mask
+    with pytest.raises(
+        CsstError, match=r"1 images have the values of masks alone: .*images/p0_mask.png. Most images without a mask"
+    ):
         prepare(own)
+    (own / "images" / "p0.jpg").write_bytes(file(mask(0, 1, 2), palette=[0, 0, 0, 90, 9, 9, 1, 60, 1]))
+    with pytest.raises(CsstError, match=r"p0.jpg: this image is a mask: it shows the classes of its mask .*p0.png"):
+        prepare(own)
+
+
+def test_binarised_scans_are_images(own, capsys):
+    """0 and 255 are values of masks, too."""
+    for i in range(6):
+        (own / "images" / f"p{i}.jpg").unlink()
+        (own / "images" / f"p{i}.png").write_bytes(file((photo(i)[..., 0] > 127).astype(np.uint8) * 255))
+    data_set = prepare(own)
+    assert ids(data_set) == ALL and labelled(data_set) == MASKED
+    assert f"warning: split 'train': 5 images have the values of masks alone: {own}/images/p" in capsys.readouterr().err
 
 
 def test_one_picture_in_two_roles_is_an_error(own):

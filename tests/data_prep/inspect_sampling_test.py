@@ -1,6 +1,7 @@
 """What an epoch would see: counts that add up, and the ring at the point that a crop was drawn around."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -93,8 +94,21 @@ def test_a_students_epoch_has_pseudo_labels(tiny_data, tmp_path, capsys, monkeyp
         return found, builder.finish()
 
     monkeypatch.setattr("csst_jax.stages.label.read", read)
-    inspect_sampling.main(flags(tiny_data, f"--out_dir={tmp_path}", f"--workdir={tmp_path}", "--num_crops=8"))
-    assert "4 real + 4 pseudo labels; an epoch of 8 crops of 64 px" in capsys.readouterr().out
+    arguments = flags(tiny_data, f"--out_dir={tmp_path}", f"--workdir={tmp_path}", "--num_crops=8")
+    assert config.student.method.name == "real_and_pseudo"
+    inspect_sampling.main(arguments)
+    output = capsys.readouterr().out
+    assert "real: 4 real labels; an epoch of 4 crops of 64 px" in output
+    _, of_pseudo = output.split("pseudo: 4 pseudo labels; an epoch of 4 crops of 64 px, of which the first 4 were cut")
+    figures = {words[0]: words[1:] for words in map(str.split, of_pseudo.splitlines()) if words}
+    assert figures["post"][0] == "4" and figures["ground"][0] == "0", "the pseudo labels are posts"
+    with Image.open(tmp_path / "sampling.png") as both:
+        height = both.height
+    shutil.rmtree(tmp_path / "pseudo_labels")
+    inspect_sampling.main([*arguments, "--config.student.method.name=supervised"])
+    assert "\n4 real + 4 pseudo labels; an epoch of 8 crops of 64 px" in "\n" + capsys.readouterr().out
+    with Image.open(tmp_path / "sampling.png") as one:
+        assert height > 1.9 * one.height
 
 
 def test_bad_input(tiny_data, tmp_path):

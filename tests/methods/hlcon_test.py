@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from csst_jax.methods import hlcon
+from csst_jax.methods.average import WeightAverage
+from csst_jax.methods.averaged import Averaged
 from csst_jax.methods.discriminator import beside
 from csst_jax.methods.hlcon import HighAndLowConsistency
 from csst_jax.streams import STRONG, WEAK
@@ -101,6 +103,19 @@ def test_the_discriminator_learns_to_tell_masks_from_predictions(judge):
     trained = dataclasses.replace(state, params={name: x + 1 for name, x in params.items()})
     np.testing.assert_array_equal(method.predicting(trained)[0]["encoder"], params["encoder"] + 1)
     assert set(method.predicting(trained)[0]) == {"encoder", "decoder"}
+
+
+def test_average_decay_gives_an_average_of_the_network_that_predicts(judge):
+    """The average that the method learns from is another one, and does not predict."""
+    inner = method_of(HighAndLowConsistency)
+    method = Averaged(WeightAverage(0.5), inner.parts, inner)
+    params, stats = method.trained()
+    state = TrainState(jnp.int32(10), params, stats, (), method.init(params, stats))
+    state = dataclasses.replace(state, params={name: x + 1 for name, x in params.items()})
+    state = dataclasses.replace(state, method=method.after(state, drawn(), jax.random.key(0)))
+    predicting, _ = method.predicting(state)
+    assert set(predicting) == {"encoder", "decoder"}
+    np.testing.assert_allclose(predicting["encoder"], params["encoder"] + 0.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

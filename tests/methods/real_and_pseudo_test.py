@@ -12,7 +12,7 @@ from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import HeadLosses, total
 from csst_jax.methods.base import Crops, Parts
 from csst_jax.methods.mixing import classmix
-from csst_jax.methods.real_and_pseudo import RealAndPseudo, interleaved, taken
+from csst_jax.methods.real_and_pseudo import RealAndPseudo
 from csst_jax.models.nnx_io import Network
 from csst_jax.streams import PSEUDO, REAL, STEP, STRONG, WEAK
 from csst_jax.train.step import step_program
@@ -138,14 +138,6 @@ def test_streams_follow_the_settings():
     ]
     assert [s.name for s in streams(pseudo_parts=0)] == [REAL]
     assert [s.views for s in streams(pseudo_parts=0, real_view=STRONG)] == [(STRONG,)]
-
-
-def test_batches_are_taken_apart_as_they_were_put_together():
-    arrays = [np.arange(6.0).reshape(3, 2), 100 + np.arange(12.0).reshape(6, 2)]
-    whole = interleaved(arrays, [1, 2])
-    assert whole[:, 0].tolist() == [0, 100, 102, 2, 104, 106, 4, 108, 110]
-    for number, array in enumerate(arrays):
-        np.testing.assert_array_equal(taken(whole, [1, 2], number), array)
 
 
 def batch_of(step, count=16, crop_px=32):

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 import csst_jax
 from csst_jax import pipeline
@@ -55,6 +56,19 @@ def test_a_finished_stage_is_loaded_from_its_file_without_its_checkpoints(copy, 
     before = (copy / "results.json").read_bytes()
     pipeline.run(resolve.run(all_stages(config)), copy)
     assert (copy / "results.json").read_bytes() == before
+
+
+def test_processes_wait_until_the_first_one_has_written_the_network(config, tmp_path, monkeypatch):
+    """With `finetune_teacher` each of them reads the file."""
+    there = {}
+
+    def note(name, *_, **__):
+        there[name] = {path.name for path in (tmp_path / "teacher").iterdir()}
+
+    monkeypatch.setattr(multihost_utils, "sync_global_devices", note)
+    config.stages = "teacher"
+    pipeline.run(resolve.run(config), tmp_path)
+    assert {"model.safetensors", "DONE"} < there["teacher finished"]
 
 
 def test_a_finished_stage_that_lost_its_file_gets_it_from_its_checkpoint(copy, config, finished):

@@ -88,7 +88,10 @@ from csst_jax.types import CsstError
         ({"teacher.augment.scale_min": 3.0}, "teacher.augment.scale_min is 3.0, above teacher.augment.scale_max"),
         ({"label.shard_size": 0}, "label.shard_size is 0; give a whole number of at least 1"),
         ({"evaluate.scales": ()}, r"evaluate.scales is \(\); give one number or more"),
-        ({"teacher.sampler.min_area_px": 10**6}, "there is no centroid to sample: .* lower the minimum area"),
+        (
+            {"teacher.sampler.min_area_px": 10**6},
+            "there is no centroid to sample: the masks .* lower sampler.min_area_px",
+        ),
         ({"teacher.schedule.kind": "fast"}, "teacher.schedule.kind is 'fast'; give one of: constant, coarse2fine"),
     ],
 )

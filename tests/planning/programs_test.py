@@ -1,5 +1,7 @@
 """What is planned is what a run compiles, program by program."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from csst_jax.train.compile import StepBank
 from csst_jax.train.step import StepProgram
 from csst_jax.types import CsstError
 
-DATA = planning.DataSize(labelled=4, unlabelled=4, validation=3, classes=4, image_px=(96, 128))
+DATA = planning.DataSize(labelled=4, unlabelled=4, validation=3, classes=4, image_px=(96, 128), pool_px=(96, 128))
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +107,15 @@ def test_work_counts_epochs_steps_and_images(config):
     assert {work.unit for work in works} == {8}
 
 
+def test_images_of_the_pool_have_a_size_of_their_own(config):
+    config.rounds, config.label.reliable_share, config.teacher.snapshots = 2, 0.5, 1
+    config.stages, large = "teacher,label,student,evaluate", dataclasses.replace(DATA, pool_px=(192, 256))
+    works = [work for work in planning.programs(resolve.run(config), large, jax.devices()) if not work.epochs]
+    assert {work.name.partition(" ")[0].strip(","): work.size_px for work in works} == {
+        "reliability": (192, 256), "label": (192, 256), "evaluate": (96, 128)
+    }  # fmt: skip
+
+
 def test_rounds_are_planned_one_by_one(config):
     config.rounds, config.label.reliable_share, config.teacher.snapshots = 2, 0.5, 2
     config.teacher.epochs = config.student.epochs = 3
@@ -120,6 +131,17 @@ def test_rounds_are_planned_one_by_one(config):
     assert steps["reliability, round 1"] == 2, "12 predictions, 8 at a time"
     assert {work.name: work.loops for work in works}["reliability, round 1"] == 1, "no mirror images"
     assert steps["evaluate student"] == 1 and steps["student, round 1"] == steps["student, round 2"] == 3
+
+
+def test_every_round_labels_with_the_program_of_one_round(config):
+    """Soft labels need the most probable classes of each pixel, and not the first alone."""
+    config.label.soft.k = 3
+    (alone,) = planned(config, ["label"])
+    config.rounds = 2
+    rounds = [work for work in planned(config, ["label", "student"]) if work.name.startswith("label")]
+    assert [work.name for work in rounds] == ["label, round 1", "label, round 2"]
+    text = alone.lower(alone.batch).as_text()
+    assert all(work.lower(work.batch).as_text() == text for work in rounds)
 
 
 def test_micro_batches_are_loops_and_devices_that_share_rows_share_an_image(config):

@@ -28,6 +28,24 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
     assert f"warning: the file system of {tmp_path} has no locks" in capsys.readouterr().err
 
 
+def test_a_look_at_the_lock_while_a_run_starts_does_not_refuse_it(tmp_path):
+    """As `csst_jax.status` looks."""
+    (tmp_path / ".lock").write_text("1\n")
+    with (tmp_path / ".lock").open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        timer = threading.Timer(0.2, lambda: fcntl.flock(look, fcntl.LOCK_UN))
+        timer.start()
+        with claimed(tmp_path):
+            assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+        timer.join()
+
+
+def test_a_run_is_refused_while_another_one_holds_the_lock(tmp_path):
+    message = f"in use by another run .process {os.getpid()}"
+    with claimed(tmp_path), pytest.raises(CsstError, match=message), claimed(tmp_path):
+        pytest.fail("both have it")
+
+
 @pytest.fixture
 def workdir(bucket, monkeypatch):
     for name, seconds in (("_RENEW_EVERY_S", 0.2), ("_SILENT_FOR_S", 1.0), ("_LOOK_EVERY_S", 0.1)):

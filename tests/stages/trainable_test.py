@@ -1,5 +1,6 @@
 """What a stage would stumble over is refused before any stage begins."""
 
+import contextlib
 import io
 
 import jax
@@ -8,8 +9,9 @@ import pytest
 from PIL import Image
 
 from configs import base
-from csst_jax.models import zoo
+from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import IMAGENET
+from csst_jax.models.weights import files
 from csst_jax.settings import resolve
 from csst_jax.stages.trainable import require_trainable
 from csst_jax.train.sharding import make_mesh
@@ -63,6 +65,17 @@ def test_one_crop_at_a_time_is_refused_where_a_layer_pools_it_whole(config, chan
     require(config)
 
 
+def test_no_more_images_are_read_than_it_takes_to_find_one_as_large_as_the_crop(config, monkeypatch):
+    read, label_bytes = [], Pool.label_bytes
+    monkeypatch.setattr(Pool, "label_bytes", lambda pool, record: (read.append(record), label_bytes(pool, record))[1])
+    require(config)
+    assert read == [0]
+    config.crop_px = 128
+    with pytest.raises(CsstError, match=r"crop_px=128 is larger than every training image .*set crop_px to 96 or less"):
+        require(config)
+    assert read[1:] == [0, 1, 2, 3]
+
+
 def test_two_kinds_of_crops_that_are_seen_together_are_two(config):
     config.method.name, config.batch_size = "real_and_pseudo", 2
     require_trainable(resolve.training(config, IMAGENET), Pool(), make_mesh(jax.devices()[:1], 1), pseudo=True)
@@ -84,6 +97,36 @@ def test_one_crop_at_a_time_is_allowed_where_no_layer_pools_it_whole(config, mon
     monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
     config.network, config.batch_size = "toy", 1
     require(config)
+
+
+@pytest.mark.parametrize(
+    "method,message",
+    [
+        ("supervised", ""),
+        ("hlcon", ""),
+        ("u2pl", "method.name=u2pl predicts with an average of its own, which method.u2pl"),
+    ],
+)
+def test_average_decay_is_refused_where_the_method_predicts_with_an_average_of_its_own(config, method, message):
+    config.update_from_flattened_dict({"method.name": method, "average_decay": 0.9, "batch_size": 8})
+    with pytest.raises(CsstError, match=message) if message else contextlib.nullcontext():
+        require(config)
+
+
+@pytest.mark.parametrize("initial,classes", [((), 3), (("classifier.kernel", "classifier.bias"), 3), ((), 4)])
+def test_cps_is_refused_where_weights_make_both_networks_the_same(config, monkeypatch, tmp_path, initial, classes):
+    """Not where the classifier is left to the seed: it has initial values in the file, or is of other classes."""
+    monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
+    network = nnx_io.create(zoo.builder("toy", classes), 0)
+    arrays = {name: np.asarray(x) for name, x in (network.params | network.batch_stats).items()}
+    description = files.Description("toy", {}, classes, files.TRAINED_HERE, "", IMAGENET, initial=initial)
+    files.write(tmp_path / "toy.safetensors", arrays, description)
+    config.update_from_flattened_dict({"method.name": "cps", "network": "toy", "batch_size": 8})
+    config.pretrained = str(tmp_path / "toy.safetensors")
+    alike = not initial and classes == 3
+    message = r"method.name=cps trains two networks .*toy.safetensors gives both all of its weights. Take"
+    with pytest.raises(CsstError, match=message) if alike else contextlib.nullcontext():
+        require(config)
 
 
 def test_a_rule_for_no_parameter_is_refused(config):

@@ -201,6 +201,30 @@ def test_as_many_non_finite_steps_as_allowed_are_left_out(make_run, tmp_path, ca
         loop.train(make_run("constant", epochs=3, learning_rates=rates, nonfinite_steps=1, directory=other))
 
 
+def test_a_line_is_of_the_steps_that_were_not_left_out(make_run, monkeypatch, tmp_path):
+    """Two steps a line: the second one is left out, and so are the third and the fourth."""
+
+    class Broken(loop.StepBank):
+        def __getitem__(self, phase):
+            compiled = super().__getitem__(phase)
+
+            def step(state, batch):
+                state, metrics = compiled(state, batch)
+                if int(state.step) in (2, 3, 4):
+                    metrics |= {"loss": np.float32("nan"), "skipped": np.float32(1)}
+                return state, metrics
+
+            return step
+
+    loop.train(make_run("constant", epochs=2, directory=tmp_path / "whole"))
+    monkeypatch.setattr(loop, "StepBank", Broken)
+    loop.train(make_run("constant", epochs=2, log_every_steps=2, nonfinite_steps=3))
+    first, second = lines(tmp_path)[:2]
+    assert first["skipped"] == 1 and np.isfinite(first["loss"])
+    assert second["skipped"] == 2 and second["loss"] is None, "no step is left"
+    assert first["loss"] != lines(tmp_path / "whole")[0]["loss"], "that is the mean of both"
+
+
 def test_metrics_and_progress_line(make_run, tmp_path, caplog):
     caplog.set_level(logging.INFO, "csst_jax")
     run = make_run("constant", epochs=2)

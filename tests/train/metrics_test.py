@@ -23,6 +23,18 @@ def test_a_resumed_run_drops_what_it_is_about_to_write_again(tmp_path):
     assert json.loads((tmp_path / LINES_FILE).read_text().splitlines()[-1]) == {"step": 15, "loss": 0.5}
 
 
+def test_what_is_not_finite_is_null(tmp_path):
+    writer = JsonLinesWriter(tmp_path, 0)
+    writer.write_scalars(5, {"loss": float("nan"), "gradient_norm": float("inf"), "skipped": 1})
+    writer.close()
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    line = json.loads((tmp_path / LINES_FILE).read_text(), parse_constant=refuse)
+    assert line == {"step": 5, "loss": None, "gradient_norm": None, "skipped": 1.0}
+
+
 def test_a_run_that_starts_over_drops_all(tmp_path):
     writer = JsonLinesWriter(tmp_path, 0)
     writer.write_scalars(5, {"loss": 1})

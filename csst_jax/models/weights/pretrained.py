@@ -109,6 +109,22 @@ def require_complete(path: str, classes: Sequence[str]) -> None:
         )
 
 
+def fills_all(path: str | os.PathLike[str], num_classes: int, start_rows: Sequence[int] | None) -> bool:
+    """Whether a file gives a network all of its weights, so that none is left to a seed.
+
+    Args:
+      path: of a file of ours, see `locate`.
+      num_classes: of the network.
+      start_rows: see `rows`.
+
+    Raises:
+      CsstError: as `files.describe`.
+    """
+    description = files.describe(path)
+    same_rows = description.num_classes == num_classes if start_rows is None else min(start_rows) >= 0
+    return same_rows and not description.initial
+
+
 def from_file(network: Network, path: str | os.PathLike[str]) -> Network:
     """The network with a file's weights, but for what was never trained: that keeps the network's own initial values.
 
