@@ -42,10 +42,12 @@ TRAINING = {
     "lr.per": "step",
     "loss.ohem": False,
     "augment.blur": 0.0,
+    "precise_bn_steps": 50,
     "sampler.min_area_px": 32,
     "sampler.pseudo_min_area_px": 32,
 }
-"""Of every network: the settings of an independent probe in PyTorch, whose crops have 224 pixels."""
+"""Of every network: the settings of an independent probe in PyTorch, but for its crops of 224 pixels, and for batch
+normalisation, of which the probe has running averages."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +190,7 @@ def _note(path: pathlib.Path, options: argparse.Namespace, arm: Arm, workdir: pa
     results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
     log = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     log |= {key: getattr(options, key) for key in ("task", "steps", "seed", "crop_px", "pretrained")}
-    log |= {"network": NETWORK}
+    log |= {"network": NETWORK, "precise_bn_steps": TRAINING["precise_bn_steps"]}
     found = results[arm.network]
     entry = {key: found[key] for key in ("miou", "iou", "steps")} | {"flags": arm.flags}
     if arm.network == "student":

@@ -34,6 +34,7 @@ def few_masks(c: ConfigDict, net: str = "", student: str = "", pretrained: str =
         stage.lr.base, stage.lr.per = 0.02, "step"
         stage.loss.ohem = False
         stage.augment.blur = 0.0
+        stage.precise_bn_steps = 50
     if c.teacher.pretrained:
         c.student.method.name = "real_and_pseudo"
         c.student.method.real_and_pseudo.real_weight = c.student.method.real_and_pseudo.pseudo_weight = 1.0

@@ -16,5 +16,6 @@ def get_config() -> ConfigDict:
         stage.batch_size = 8
         stage.samples_per_epoch = 80
         stage.epochs = 50
+        stage.precise_bn_steps = 0  # two more compilations would take most of a minute
     c.checkpoint.every_s = 60.0
     return c

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from csst_jax.methods.real_and_pseudo import interleaved
+from csst_jax.methods.interleaving import interleaved
 from csst_jax.platforms import traced_for
 from csst_jax.streams import STEP, WEAK
 from csst_jax.train.loop import device_batch
