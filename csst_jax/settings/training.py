@@ -159,7 +159,7 @@ class Training:
       optimizer: the optimizer.
       method: key of `METHODS` and its settings.
       average_decay: of the average of the weights, which then predicts; 0 for none.
-      precise_bn_steps: over how many steps' crops batch normalisation is measured at the end; 0 for not.
+      precise_bn_steps: over how many batches batch normalisation is measured at the end; 0 for running averages.
       loss: on labels.
       sampling: which crops.
       flip: probability of a mirrored crop.

@@ -135,7 +135,7 @@ def _run(this: Experiment, artifact: Artifact, job: Job, elapsed: Callable[[], f
     finally:
         checkpoints.close()
     with told(f"{job.name}: writing the trained network"):
-        trained = _keep(this, artifact, job, recipe, state, feed)
+        trained = _keep(this, artifact, job, recipe, state, phases)
     if artifact.done:
         return trained
     artifact.finish(
@@ -174,12 +174,16 @@ def _require_last(checkpoints: Checkpoints, artifact: Artifact) -> None:
         )
 
 
-def _keep(this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, state: TrainState, feed: Feed) -> Trained:
+def _keep(
+    this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, state: TrainState, phases: Sequence[Phase]
+) -> Trained:
     """The network that predicts, and nothing else of the state, as a file of its own."""
     description = _description(this, artifact, job, int(state.step))
     params, stats = model_file.predicting(recipe, state)
     if job.training.precise_bn_steps:
         with told(f"{job.name}: measuring the statistics of batch normalisation"):
+            samplers = build.even_samplers(job.training, job.images, this.description.classes)
+            feed = Feed(job.training, job.images, samplers, phases, job.seed, this.settings.input)
             batches = feed.last_batches(job.training.precise_bn_steps)
             stats = precise_bn.measured(recipe, params, stats, batches, job.seed)
     return model_file.save(artifact, recipe.method.parts.network, (params, stats), description)

@@ -1,8 +1,8 @@
 """Batch normalisation's statistics, measured over many batches once training has ended.
 
 "Precise BN" of Wu and Johnson, Rethinking "Batch" in BatchNorm (arXiv:2105.07576, §3). The running averages of training
-are of its last ten steps or so, whose weights still moved, and of crops as the method showed them. A student sees half
-of its crops strongly augmented, and predicts photos that are not.
+are of its last ten steps or so, whose weights still moved, and of crops that no photo looks like: centroid sampling
+centres them on rare classes, and half of a student's are strongly augmented.
 """
 
 from __future__ import annotations
