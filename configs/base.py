@@ -120,9 +120,9 @@ def training() -> ConfigDict:
     # The weights that predict are an average over the steps. Each step keeps this share of it, for example 0.996.
     # 0 = the last step's weights.
     c.average_decay = 0.0
-    # After the last step, the statistics of batch normalisation are measured over so many batches of crops, drawn evenly
-    # from the stage's images, in the weak view (precise BN). 0 = the running averages. These are of the last ten steps
-    # or so, of crops around rare classes, and of strongly augmented ones.
+    # After the last step, the statistics of batch normalisation are measured over so many batches (precise BN). Their
+    # crops are drawn evenly from the stage's images, in the weak view. 0 = the running averages. These are of the last
+    # ten steps or so, of crops around rare classes, and of strongly augmented ones.
     c.precise_bn_steps = 0
 
     # Loss. OHEM keeps the pixels whose ground-truth probability is at most a threshold, and at least a share of the

@@ -28,7 +28,6 @@ from csst_jax.models.rematerialisation import rematerialised
 from csst_jax.models.weights import pretrained
 from csst_jax.precision import compute_dtype
 from csst_jax.samplers import SAMPLERS
-from csst_jax.samplers.uniform import UniformImageSampler
 from csst_jax.schedules import crops
 from csst_jax.schedules.learning_rate import learning_rate
 from csst_jax.streams import PSEUDO, REAL, UNLABELLED, total_parts
@@ -110,15 +109,6 @@ def samplers(training: Training, given: Mapping[str, Images], classes: Sequence[
     kind = registry.resolve("sampler", SAMPLERS, choice.name)
     real_share = training.sampling.real_share
     return sampling.samplers(training.streams, given, classes, real_share, lambda c: kind.make(choice.settings, c))
-
-
-def even_samplers(training: Training, given: Mapping[str, Images], classes: Sequence[str]) -> dict[str, Sampler]:
-    """Crops of each stream that are drawn evenly, over which batch normalisation is measured.
-
-    Raises:
-      CsstError: a stream has no images.
-    """
-    return sampling.samplers(training.streams, given, classes, None, lambda c: UniformImageSampler(c.images()))
 
 
 def mesh(settings: MeshSettings, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:

@@ -172,6 +172,13 @@ def samplers(
     return found
 
 
+def even_samplers(
+    streams: Sequence[Stream], images: Mapping[str, Images], classes: Sequence[str]
+) -> dict[str, Sampler]:
+    """Samplers of crops that lie anywhere in any image of a stream; see `samplers`."""
+    return samplers(streams, images, classes, None, lambda candidates: UniformImageSampler(candidates.images()))
+
+
 def require_crop_fits(crop_px: int, sizes: Iterable[tuple[int, int]]) -> None:
     """Refuses a crop that is larger than every image: each would be padding for the most part.
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax import build
+from csst_jax.data import sampling
 from csst_jax.models.weights.files import TRAINED_HERE, Description
 from csst_jax.models.weights.locate import MODEL_FILE
 from csst_jax.runtime.json_files import write_json
@@ -182,7 +183,7 @@ def _keep(
     params, stats = model_file.predicting(recipe, state)
     if job.training.precise_bn_steps:
         with told(f"{job.name}: measuring the statistics of batch normalisation"):
-            samplers = build.even_samplers(job.training, job.images, this.description.classes)
+            samplers = sampling.even_samplers(job.training.streams, job.images, this.description.classes)
             feed = Feed(job.training, job.images, samplers, phases, job.seed, this.settings.input)
             batches = feed.last_batches(job.training.precise_bn_steps)
             stats = precise_bn.measured(recipe, params, stats, batches, job.seed)
