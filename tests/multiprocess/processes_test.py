@@ -89,6 +89,20 @@ def test_the_first_process_writes_the_whole_network_where_each_has_a_part(tiny_d
     assert "teacher: done, skipped" in outputs[0]
 
 
+def test_processes_measure_batch_normalisation_over_the_crops_of_all(tiny_data, tmp_path):
+    more = ("--config.stages=teacher", "--config.teacher.precise_bn_steps=3")
+    for process in together(tiny_data, tmp_path / "two", 2, 2, *more):
+        finish(process)
+    (process,) = start_together([toy_command(tiny_data, tmp_path / "one", *more)], 4)
+    finish(process)
+    ours, theirs = (files.read(tmp_path / name / "teacher")[0] for name in ("two", "one"))
+    running = weights(tmp_path / "one", "teacher")
+    for name, value in ours.items():
+        np.testing.assert_allclose(value, theirs[name], rtol=1e-5, atol=1e-5, err_msg=name)
+        part, _ = _part(name)
+        assert np.array_equal(theirs[name], running[f"['{part}']['{name}']"]) == (part == "params"), name
+
+
 def _part(name):
     return "batch_stats" if name.endswith((".mean", ".var")) else "params", name
 
