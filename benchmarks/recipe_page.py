@@ -40,6 +40,7 @@ DRAWN = ("baseline", "student_equal", "student_onward", "oracle")
 """Columns of the chart."""
 CHART = "recipe.svg"
 _NONE = "–"
+_RUNNING = ", running averages"
 DEMO = "surest half of each class, losses with weight 1"
 """What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
 Log = dict[str, Any]
@@ -73,7 +74,8 @@ def with_shared_oracles(logs: Sequence[Log]) -> list[Log]:
     """
 
     def of(log: Log) -> tuple[Any, ...]:
-        return (recipe_tasks.TASKS[log["task"]].data, *(log[key] for key in ("steps", "seed", "crop_px")))
+        same = (log[key] for key in ("steps", "seed", "crop_px"))
+        return (recipe_tasks.TASKS[log["task"]].data, *same, log.get("precise_bn_steps", 0))
 
     oracles = {of(log): {"oracle": log["oracle"]} for log in logs if "oracle" in log}
     return [oracles.get(of(log), {}) | log for log in logs]
@@ -82,9 +84,10 @@ def with_shared_oracles(logs: Sequence[Log]) -> list[Log]:
 def by_steps(logs: Sequence[Log]) -> dict[str, drawing.Curves]:
     """Charts of the tasks that have masks alone with several numbers of steps: by task, column and steps, the mIoU."""
     charts: dict[str, drawing.Curves] = {}
-    for log in sorted(logs, key=lambda log: (log["task"], log["crop_px"], log["steps"])):
+    usual = min(log["crop_px"] for log in logs)
+    for log in sorted(logs, key=lambda log: log["steps"]):
         for arm in (arm for arm in DRAWN if arm in log):
-            curve = charts.setdefault(f"{log['task']}, {log['crop_px']} px", {}).setdefault(TITLES[arm], {})
+            curve = charts.setdefault(_name(log, usual), {}).setdefault(TITLES[arm], {})
             curve.setdefault(f"{log['steps']:,}", []).append(100 * log[arm]["miou"])
     return {name: curves for name, curves in charts.items() if len(curves.get(TITLES["baseline"], ())) > 1}
 
@@ -92,28 +95,34 @@ def by_steps(logs: Sequence[Log]) -> dict[str, drawing.Curves]:
 def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) -> str:
     """The page's Markdown; `chart` says whether there is one beside it."""
     usual = min(log["crop_px"] for log in logs)
-    logs = [log | {"task": log["task"] + _crops(log["crop_px"], usual)} for log in logs]
+    logs = [log | {"task": _name(log, usual)} for log in logs]
     lines = [
         "# When do pseudo labels pay?",
         "",
         "Written by `python -m benchmarks.recipe page` from `logs/recipe-TASK-STEPS-SEED.json`; do not edit. "
         "`python -m benchmarks.recipe run` writes the logs.",
         "",
-        f"All networks of a row take the same number of steps of 8 crops of {usual} x {usual} pixels, where the task "
-        "names no other size. Of the 8 crops of the *recipe*, 4 are real and 4 have pseudo labels, and both losses "
-        "have weight 1, as in `configs/folder.py`. With *16 crops*, 8 are real. *Teacher goes on* starts from its "
-        "teacher's weights, all others from ImageNet. A student's teacher is the network of *masks alone* in the same "
-        "row. Scores are mIoU in percent of the last weights; with several seeds the mean, and in brackets the number "
-        "of seeds. No use of pseudo labels can be expected to gain more than all masks do.",
+        f"* All networks of a row take the same number of steps of 8 crops of {usual} x {usual} pixels, where the task "
+        "names no other size.",
+        "* Of the 8 crops of the *recipe*, 4 are real and 4 have pseudo labels, and both losses have weight 1, as in "
+        "`configs/folder.py`. With *16 crops*, 8 are real.",
+        "* A student's teacher is the network of *masks alone* in the same row. *Teacher goes on* starts from its "
+        "teacher's weights, all others from ImageNet.",
+        "* After the last step, the statistics of batch normalisation are measured (`precise_bn_steps`), where the "
+        "task does not name running averages.",
+        "* Scores are mIoU in percent of the last weights: with several seeds the mean and, in brackets, how many.",
+        "* No use of pseudo labels can be expected to gain more than all masks do.",
         "",
-        "Tasks: A has 46 masks and is judged on CamVid's val, which continues the drive that most masks come from. B "
-        "has 46 masks from two drives and is judged on the second half of the third. C has 23 or 12 masks, judged "
-        "on val.",
+        "| task | masks | judged on |",
+        "| --- | --- | --- |",
+        "| A | 46 | CamVid's val, which continues the drive that most masks come from |",
+        "| B | 46 from two drives | the second half of the third drive |",
+        "| C | 23 or 12 | val |",
     ]
     lines += ["", "## Gains", "", *gains(logs)]
     if chart:
         lines += ["", f"![mIoU of masks alone, of students and of all masks, by steps]({CHART})"]
-    for task in sorted({log["task"] for log in logs}):
+    for task, _ in sorted({(log["task"], 0) for log in logs}, key=_order):
         own = [log for log in logs if log["task"] == task]
         lines += ["", f"## Task {task}", "", *curves(own), "", *by_class(own)]
     if seeds := seeds_of_the_demo(trials):
@@ -123,14 +132,21 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) ->
     return "\n".join([*lines, "", *notes.splitlines()]).rstrip() + "\n"
 
 
-def _crops(crop_px: int, usual: int) -> str:
-    return "" if crop_px == usual else f", {crop_px} px"
+def _name(log: Log, usual_px: int) -> str:
+    """The task, and what is unlike in most logs."""
+    crops = "" if log["crop_px"] == usual_px else f", {log['crop_px']} px"
+    return log["task"] + crops + ("" if log.get("precise_bn_steps") else _RUNNING)
+
+
+def _order(row: tuple[str, int]) -> tuple[bool, str, int]:
+    """Of tasks and steps; those with running averages are last."""
+    return row[0].endswith(_RUNNING), *row
 
 
 def gains(logs: Sequence[Log]) -> list[str]:
     """What students and all masks gain over their controls; a row for each task and number of steps that has any."""
     rows = []
-    for task, steps in sorted({(log["task"], log["steps"]) for log in logs}):
+    for task, steps in sorted({(log["task"], log["steps"]) for log in logs}, key=_order):
         own = {
             factor: [log for log in logs if (log["task"], log["steps"]) == (task, factor * steps)] for factor in (1, 2)
         }
