@@ -96,7 +96,7 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
       What `--json` prints: the chip, and for each program its figures per chip and step. Times are estimates.
 
     Raises:
-      CsstError: something the user can mend.
+      CsstError: something the user can fix.
     """
     from csst_jax.planning import topology as slices  # JAX takes a second to import: not before the flags are right
 
@@ -111,7 +111,7 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     size = data_size(run.data, given)
     chip = slices.chip_of(devices[0])
     if sized.is_open(config):
-        facts = sized.Facts(size.labelled, size.unlabelled, size.image_px)
+        facts = sized.Facts(size.labelled, size.unlabelled, size.image_px) if given else sized.read_facts(run.data)
         machine = this_machine() if chip is None else Machine("tpu", len(devices), chip.hbm_bytes, cores=1)
         chosen = sized.answer(config, facts, machine)
         sized.tell(chosen)

@@ -16,7 +16,7 @@ from csst_jax.planning import programs as planning
 from csst_jax.planning import topology
 from csst_jax.planning.cost import Collective, ProgramCost
 from csst_jax.planning.table import report
-from csst_jax.settings import resolve
+from csst_jax.settings import resolve, sized
 from csst_jax.types import CsstError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -128,6 +128,21 @@ def test_sizes_that_are_left_open_are_chosen_for_the_slice(config, refused_above
     refused_above(1000)
     rows = plan.make_plan(config, "local", GIVEN, search=False)["programs"]  # a v5e: of tests' eight devices
     assert [(row["size_px"], row["batch"]) for row in rows] == [([64, 64], 32), ([96, 96], 16)]
+
+
+def test_sizes_are_chosen_from_the_images_that_a_run_looks_at(config, tiny_data, refused_above, monkeypatch):
+    config.stages, config.data.dir = "teacher", str(tiny_data)
+    for stage in (config.teacher, config.student):
+        stage.crop_px = stage.batch_size = stage.schedule.num_sizes = stage.samples_per_epoch = -1
+    seen = []
+    answer = sized.answer
+    monkeypatch.setattr(
+        sized, "answer", lambda config, facts, *more: seen.append(facts) or answer(config, facts, *more)
+    )
+    monkeypatch.setattr(sized, "_median_size", lambda pool: (70, 70))
+    refused_above(1000)
+    plan.make_plan(config, "local", {}, search=False)
+    assert seen == [sized.Facts(4, 4, (70, 70))], "validation images are 96 x 128"
 
 
 def test_a_device_without_published_figures_has_costs_and_no_estimates(config):
