@@ -31,7 +31,7 @@ _SUBMISSION = flags.DEFINE_string(
 
 
 def main(_: list[str]) -> int:
-    """Evaluates and prints; returns the exit status: 2 when there is something for the user to mend."""
+    """Evaluates and prints; returns the exit status: 2 when there is something for the user to fix."""
     collect_seldom()
     with told("importing JAX", to_stderr):  # takes a second or more: not before the flags are right
         from csst_jax.runtime import startup

@@ -65,7 +65,7 @@ def main(_: list[str]) -> int:
 
     Returns:
       The exit status: 0 when all fits (or the device does not say), 1 when something does not, 2 when there is
-      something for the user to mend.
+      something for the user to fix.
     """
     if _TOPOLOGY.value != "local":
         os.environ.update(_COMPILE_ONLY)

@@ -12,7 +12,7 @@ SOFT_ONE = 255
 
 
 class CsstError(Exception):
-    """Something the user can mend: the message names the file, key or value and says how.
+    """Something the user can fix: the message names the file, key or value and says how.
 
     `csst_jax.main` and the commands of `data_prep` print it without a traceback and exit with status 2.
     """

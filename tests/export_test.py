@@ -96,7 +96,7 @@ def test_pytorch_is_what_export_weights_writes(tmp_path, weights, capsys):
     assert torch_pickle.read(tmp_path / "a.pth")
 
 
-def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, weights, capsys):
+def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, weights, capsys):
     icnet = small_files.write(tmp_path / "icnet.safetensors", "icnet_resnet50")
     out, there = tmp_path / "out", tmp_path / "a.savedmodel"
     out.mkdir()

@@ -150,7 +150,7 @@ def test_unimatch_v2s_names_lead_back(tmp_path, capsys):
         np.testing.assert_array_equal(back[name], value)
 
 
-def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, arrays, capsys):
+def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, arrays, capsys):
     ours, out = write(tmp_path / "ours.safetensors", arrays), tmp_path / "theirs.pth"
     for source, weights, to, message in (
         ("gluon", ours, out, "cannot export to --target=gluon; known are: mmseg, smp, unimatch_v2."),

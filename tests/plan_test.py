@@ -155,7 +155,7 @@ def test_a_device_without_published_figures_has_costs_and_no_estimates(config):
     assert not {"compute_s", "traffic_s", "total_s", "largest_batch"} & set(row)
 
 
-def test_command_says_what_to_mend():
+def test_command_says_what_to_fix():
     command = [sys.executable, "-m", "csst_jax.plan", "--config=configs/demo.py", "--topology=v5e:4x4x4"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr

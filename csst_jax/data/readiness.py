@@ -24,7 +24,7 @@ _FEW_COPIES = 0.01
 
 @dataclasses.dataclass
 class Findings:
-    """What is wrong, in sentences that name file or id, and the mend.
+    """What is wrong, in sentences that name file or id, and the fix.
 
     Attributes:
       errors: training or its scores would go wrong.

@@ -227,18 +227,18 @@ class DataSet:
         import tensorflow_datasets as tfds  # half a second to import; it does not import TensorFlow
 
         undecoded = {"image": tfds.decode.SkipDecoding(), "label": tfds.decode.SkipDecoding()}
-        mend = f"Delete {self.directory} and prepare the data set again."
+        fix = f"Delete {self.directory} and prepare the data set again."
         try:
             if self._builder is None:
                 self._builder = tfds.builder_from_directory(self.directory)
             records = self._builder.as_data_source(split, decoders=undecoded)
             records[0]  # opens a record file now, where a failure can still be explained
         except Exception as error:  # TFDS and array_record raise bare Exception subclasses of many kinds
-            raise CsstError(f"{self.directory}: cannot read split {split!r} ({error}). {mend}") from error
+            raise CsstError(f"{self.directory}: cannot read split {split!r} ({error}). {fix}") from error
         if len(records) != len(ids):
             raise CsstError(
                 f"{self.directory}: split {split!r} stores {len(records)} records, "
-                f"but {METADATA_FILE} lists {len(ids)} ids. {mend}"
+                f"but {METADATA_FILE} lists {len(ids)} ids. {fix}"
             )
         info = self._builder.info.splits[split]
         files = zip(map(os.fspath, info.filepaths), info.shard_lengths, strict=True)

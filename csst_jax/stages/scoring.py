@@ -70,7 +70,7 @@ def score_networks(
       By network what `Scores.result` gives, with the weights' hash; empty for a split without masks.
 
     Raises:
-      CsstError: something the user can mend.
+      CsstError: something the user can fix.
     """
     if submission and len(checkpoints) != 1:
         raise CsstError(f"a submission is for one network, and there are {len(checkpoints)} checkpoints; give one.")

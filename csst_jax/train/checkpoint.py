@@ -60,7 +60,7 @@ class Checkpoints:
         step = int(state.step)
         if self.latest_step() == step:
             return
-        self._mended(step, lambda: self._manager.save(step, args=ocp.args.StandardSave(_as_tree(state))))
+        self._explained(step, lambda: self._manager.save(step, args=ocp.args.StandardSave(_as_tree(state))))
         self._writing = step, self._background.submit(self._seal, step)
 
     def wait(self) -> None:
@@ -71,7 +71,7 @@ class Checkpoints:
         """
         if self._writing is not None:
             (step, written), self._writing = self._writing, None
-            self._mended(step, written.result)
+            self._explained(step, written.result)
 
     def restore(self, like: TrainState, step: int) -> TrainState:
         """Reads a checkpoint, laid out over devices as `like` (arrays or shapes with shardings).
@@ -140,8 +140,8 @@ class Checkpoints:
         self._manager.reload()
         return sorted(self._manager.all_steps())
 
-    def _mended(self, step: int, write: Callable[[], Any]) -> None:
-        """Calls `write`; its error names the last good checkpoint and the mend."""
+    def _explained(self, step: int, write: Callable[[], Any]) -> None:
+        """Calls `write`; its error names the last good checkpoint and the fix."""
         try:
             write()
         except Exception as error:  # TensorStore and Orbax raise many kinds, ValueError for a full disk among them

@@ -53,7 +53,7 @@ class NonFiniteSteps:
           kept: which checkpoint is good, for the message.
 
         Raises:
-          NonFiniteLoss: it is one more than allowed; names the step, the file and the mend.
+          NonFiniteLoss: it is one more than allowed; names the step, the file and the fix.
         """
         self._count += 1
         path = self._directory / f"nonfinite-{step + 1}.json"

@@ -1,4 +1,4 @@
-"""Image and mask files that are broken, each with what the user is told: file, value, count, and the mend."""
+"""Image and mask files that are broken, each with what the user is told: file, value, count, and the fix."""
 
 import numpy as np
 import pytest

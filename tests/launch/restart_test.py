@@ -94,8 +94,8 @@ def test_hosts_of_a_slice_need_a_workdir_that_all_of_them_see(machine, launcher)
 
 
 def test_a_failure_is_not_tried_again(machine):
-    machine.plan("trainer", "echo error: mend it >&2; exit 2", FINISH)
-    assert machine.run("local.sh", *flags(machine)) == (2, "error: mend it\n")
+    machine.plan("trainer", "echo error: fix it >&2; exit 2", FINISH)
+    assert machine.run("local.sh", *flags(machine)) == (2, "error: fix it\n")
     assert len(machine.started("trainer")) == 1
 
 

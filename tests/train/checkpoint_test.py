@@ -82,7 +82,7 @@ def test_keeps_the_newest_few(tmp_path, everywhere):
     assert int(checkpoints.restore(abstract_state(state_at(0), everywhere), 5).step) == 5
 
 
-def test_another_structure_or_shape_is_refused_with_the_mend(tmp_path, everywhere):
+def test_another_structure_or_shape_is_refused_with_the_fix(tmp_path, everywhere):
     checkpoints = Checkpoints(tmp_path, keep=2)
     checkpoints.save(state_at(3))
     checkpoints.wait()

@@ -205,35 +205,35 @@ def read(
       rebuild_command: what the error tells the user to run; by default the command for a prepared data set.
 
     Raises:
-      StaleIndexError: the file is missing, or was made from other labels; names both hashes and the mend.
+      StaleIndexError: the file is missing, or was made from other labels; names both hashes and the fix.
       CsstError: the file is damaged, or of another format version.
     """
     # TFDS's copy of the message: TensorFlow takes seconds to import, and more memory than the index.
     from tensorflow_datasets.proto.tf_example_generated_pb2 import Example
 
     path = as_path(path)
-    mend = f"Rebuild it: {rebuild_command or f'python -m csst_jax reindex --data_dir={path.parent}'}"
+    fix = f"Rebuild it: {rebuild_command or f'python -m csst_jax reindex --data_dir={path.parent}'}"
     if not path.is_file():
-        raise StaleIndexError(f"{path}: no centroid index for the labels with hash {expected_sha256}. {mend}")
+        raise StaleIndexError(f"{path}: no centroid index for the labels with hash {expected_sha256}. {fix}")
     try:
         local = local_file(path)
         with open(local, "rb") as file:
             records = index_records.framed(file, local.stat().st_size)
-            header = _read_header(path, Example.FromString(next(records)).features.feature, expected_sha256, mend)
+            header = _read_header(path, Example.FromString(next(records)).features.feature, expected_sha256, fix)
             sizes = header["num_images"], header["num_components"]
             ids, record, columns = index_records.unpack(Example, records, *sizes, header["records_sha256"])
     except (Damaged, DecodeError) as error:
-        raise CsstError(f"{path}: the centroid index is damaged ({error}). {mend}") from error
+        raise CsstError(f"{path}: the centroid index is damaged ({error}). {fix}") from error
     return CentroidIndex(ids, header["num_classes"], header["labels_sha256"], record, **columns)
 
 
 def _read_header(
-    path: pathlib.Path, features: Mapping[str, Any], expected_sha256: str | None, mend: str
+    path: pathlib.Path, features: Mapping[str, Any], expected_sha256: str | None, fix: str
 ) -> dict[str, Any]:
     """The header record as a dict; raises as `read` does."""
     version = list(features["format_version"].int64_list.value) if "format_version" in features else None
     if version != [FORMAT_VERSION]:
-        raise CsstError(f"{path}: centroid index of format {version}, expected [{FORMAT_VERSION}]. {mend}")
+        raise CsstError(f"{path}: centroid index of format {version}, expected [{FORMAT_VERSION}]. {fix}")
     numbers = {name: features[name].int64_list.value for name in ("num_images", "num_components", "num_classes")}
     hashes = {name: index_records.only_bytes(features, name).decode() for name in ("labels_sha256", "records_sha256")}
     if any(len(value) != 1 for value in numbers.values()):
@@ -242,6 +242,6 @@ def _read_header(
     if expected_sha256 is not None and found != expected_sha256:
         raise StaleIndexError(
             f"{path}: the centroid index is stale: it was made from labels with hash {found}, "
-            f"but the labels have hash {expected_sha256}. {mend}"
+            f"but the labels have hash {expected_sha256}. {fix}"
         )
     return {name: value[0] for name, value in numbers.items()} | hashes

@@ -61,7 +61,7 @@ def test_a_file_that_arrives_in_part_is_not_taken_and_the_rest_is_kept(bucket, u
     assert sorted(os.listdir(copied.directory)) == uploaded
 
 
-def test_a_file_that_must_not_be_read_is_told_with_the_mend(bucket):
+def test_a_file_that_must_not_be_read_is_told_with_the_fix(bucket):
     bucket.denied.add(METADATA_FILE)
     with pytest.raises(CsstError, match=rf"cannot copy {ROOT}/data to .*: Forbidden(?s:.*)may read it"):
         DataSet.open(f"{ROOT}/data")

@@ -261,7 +261,7 @@ def test_a_convolution_of_blocks_gathers_no_images_from_other_devices(x_shape, k
 
 
 def test_the_plain_grouped_convolution_would_gather_images():
-    """What the form above is for; when this fails, openxla/xla#47945 is mended and the form can be reconsidered."""
+    """What the form above is for; when this fails, openxla/xla#47945 is fixed and the form can be reconsidered."""
     x_shape, kernel_shape, groups = GROUPED
     geometry = (pair(1), (pair(1), pair(1)), pair(1), groups)
     assert math.prod(x_shape) in gathered_sizes(plain, x_shape, kernel_shape, geometry, 1)

@@ -131,7 +131,7 @@ def test_a_backbone_alone_leaves_the_rest_at_initial_values_and_says_so(tmp_path
         np.testing.assert_array_equal(arrays[name], ours[name])
 
 
-def test_what_the_user_can_mend_is_one_line_and_status_2(tmp_path, toys, capsys):
+def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, toys, capsys):
     theirs, _, _ = published("toy", 5)
     del theirs["net.stem.conv.weight"]
     safetensors.numpy.save_file(theirs, tmp_path / "theirs.safetensors")
