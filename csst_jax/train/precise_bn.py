@@ -33,7 +33,8 @@ def measured(
 ) -> dict[str, np.ndarray]:
     """The statistics over some batches, as means over the batches of each batch's own mean and unbiased variance.
 
-    All streams' crops are seen together, in the weak view. All processes take part.
+    All streams' crops are seen together, in the weak view; with `recipe.accumulate` each micro-batch is one of the
+    batches. All processes take part.
 
     Args:
       recipe: of the training.
@@ -55,9 +56,17 @@ def measured(
         with jax.sharding.use_abstract_mesh(recipe.mesh.abstract_mesh), traced_for(recipe.mesh):
             key = jax.random.key(batch[STEP]["seed"])
             crops = [recipe.augmentation(stream, batch[stream.name], key).images[WEAK] for stream in streams]
-            images = interleaved(crops, [stream.parts for stream in streams])
-            own = network.batch_statistics(params, stats, images, key)
-            return jax.tree.map(jnp.add, total, own)
+
+            def add_own(total: Arrays, crops: list[jax.Array]) -> Arrays:
+                images = interleaved(crops, [stream.parts for stream in streams])
+                own = network.batch_statistics(params, stats, images, key)
+                return jax.tree.map(lambda total, x: total + x / recipe.accumulate, total, own)
+
+            if recipe.accumulate == 1:
+                return add_own(total, crops)
+            # What training never sees at once may not fit the memory.
+            parts = [jnp.swapaxes(x.reshape(-1, recipe.accumulate, *x.shape[1:]), 0, 1) for x in crops]
+            return jax.lax.scan(lambda total, part: (add_own(total, part), None), total, parts)[0]
 
     everywhere = replicated(recipe.mesh)
     program = jax.jit(

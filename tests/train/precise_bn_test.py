@@ -76,6 +76,14 @@ def test_a_student_s_crops_of_both_kinds_count_in_the_weak_view(student, make_ba
     assert any(np.abs(value - differing[name]).max() > 0.01 for name, value in found.items())
 
 
+def test_micro_batches_are_batches_of_their_own(student, make_batch):
+    whole = of_both(make_batch, 0)
+    halves = [jax.tree.map(lambda x, n=n: x[n::2], whole) for n in range(2)]
+    found, expected = measured(dataclasses.replace(student, accumulate=2), [whole]), measured(student, halves)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
 def test_without_batches_the_running_averages_stay(make_recipe, make_network):
     recipe = make_recipe(network=make_network(depthwise=False))
     found = measured(recipe, [])
