@@ -98,6 +98,7 @@ TRAINING = {
     "method.model_regulariser.over_classes": NAME,
     **OWN_MODULES,
     "average_decay": LESS,
+    "precise_bn_steps": SIZE,
     "loss.name": NAME,
     "loss.ohem": SWITCH,
     "loss.ohem_threshold": (0.0, 1.1, NAN),
