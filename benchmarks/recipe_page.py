@@ -181,7 +181,7 @@ def by_class(logs: Sequence[Log]) -> list[str]:
     for arm in arms:
         scores = [log[arm]["iou"] for log in own if arm in log]
         rows.append([TITLES[arm], *(f"{100 * statistics.fmean(s[c] or 0.0 for s in scores):.1f}" for c in classes)])
-    return [f"IoU by class at {most:,} steps:", "", *_table(["", *classes], rows)]
+    return [f"IoU by class at {most:,} steps.", "", *_table(["", *classes], rows)]
 
 
 def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
@@ -206,7 +206,7 @@ def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
     return [
         *_table(["seed", "masks alone", "student", "gain"], rows),
         "",
-        "Mean IoU by class:",
+        "Mean IoU by class.",
         "",
         *_table(["", *classes], by_class),
     ]

@@ -137,7 +137,7 @@ def test_page_pairs_seeds_and_shows_the_room():
     others = recipe_page.page([*logs, larger, before], [], "", chart=False)
     assert "## Task B-0006R0, 224 px\n" in others and "## Task B-0006R0, running averages\n" in others
     assert "| B-0006R0 | 1,000 |" not in text, "masks alone gain nothing on themselves"
-    assert "IoU by class at 500 steps:" in text and "| recipe | 45.0 | 22.5 |" in text
+    assert "IoU by class at 500 steps." in text and "| recipe | 45.0 | 22.5 |" in text
     assert text.endswith("Tried: nothing.\n")
 
 
