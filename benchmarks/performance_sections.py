@@ -119,13 +119,14 @@ SECTIONS = (
         "FastSCNN at 1024 px on a v5e slice of 16 chips, compiled only",
         plan("fast_scnn", 1024, "v5e:4x4", 16),
         "The program computes in bfloat16, with one crop a chip. It was compiled and not run. Our target is at most "
-        "8 GB a step. The compiler counts as traffic what stays in the chip's vector memory. By its count the step "
-        "accessed\n\n"
-        "* 22.8 GB without any of the changes below,\n"
-        "* 19.4 GB with our rules for gradients, in 1.95 GiB and 53.7 GFLOP,\n"
-        "* 10.5 GB without the compiler's space-to-batch,\n"
-        "* 8.5 GB with convolutions of few channels on blocks of pixels, whose zeros are the further GFLOP "
-        "(`csst_jax/models/ops/blocks.py`).\n\n"
+        "8 GB a step. The compiler counts as traffic what stays in the chip's vector memory. This is what the step "
+        "accessed by its count, change after change.\n\n"
+        "| step | GB |\n| --- | --: |\n"
+        "| without any of these changes | 22.8 |\n"
+        "| with our rules for gradients (1.95 GiB, 53.7 GFLOP) | 19.4 |\n"
+        "| without the compiler's space-to-batch | 10.5 |\n"
+        "| convolutions of few channels on blocks of pixels (`csst_jax/models/ops/blocks.py`) | 8.5 |\n\n"
+        "The zeros of these blocks are the further GFLOP. "
         "A barrier then finishes with the heads' full-size logits before the gradient of the trunk begins. No logs of "
         "these steps were kept.",
     ),

@@ -1,4 +1,4 @@
-"""The crops of a stage's last steps: those that training took, and of one size."""
+"""A feed's last steps, over which batch normalisation is measured: all of one size."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,10 @@ def feed(monkeypatch):
     """Gives the number of each step in place of its crops."""
 
     def make(*phases):
-        made = object.__new__(Feed)
-        made._phases = [Phase(*phase) for phase in phases]
-        total = sum(phase.steps for phase in made._phases)
+        planned = [Phase(*phase) for phase in phases]
+        total = sum(phase.steps for phase in planned)
         monkeypatch.setattr(Feed, "batches", lambda _, start: iter(np.arange(start, total).tolist()))
-        return made
+        return Feed(None, {}, {}, planned, 0, None)
 
     return make
 
