@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 TITLES = {
     "baseline": "masks alone",
-    "baseline_twice": "masks alone, 16 crops",
-    "strong_masks": "masks alone, strong augmentation",
+    "baseline_twice": "masks alone with 16 crops",
+    "strong_masks": "masks alone with strong augmentation",
     "csst": "CSST (paper)",
-    "csst_uniform": "CSST, uniform crops",
-    "student_half": "recipe, weights ½",
+    "csst_uniform": "CSST with uniform crops",
+    "student_half": "recipe with weights of ½",
     "student_equal": "recipe",
     "student_onward": "recipe, teacher goes on",
-    "student": "recipe, 16 crops",
+    "student": "recipe with 16 crops",
     "oracle": "all masks",
 }
 """Columns of the tables."""
@@ -41,6 +41,7 @@ DRAWN = ("baseline", "student_equal", "student_onward", "oracle")
 CHART = "recipe.svg"
 _NONE = "–"
 _RUNNING = ", running averages"
+_MEAN = "B, mean of the three"
 DEMO = "surest half of each class, losses with weight 1"
 """What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
 Log = dict[str, Any]
@@ -119,10 +120,10 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) ->
         "| B | 46 from two drives | the second half of the third drive |",
         "| C | 23 or 12 | val |",
     ]
-    lines += ["", "## Gains", "", *gains(logs)]
+    lines += ["", "## Gains in points", *gains(logs)]
     if chart:
         lines += ["", f"![mIoU of masks alone, of students and of all masks, by steps]({CHART})"]
-    for task, _ in sorted({(log["task"], 0) for log in logs}, key=_order):
+    for task in sorted({log["task"] for log in logs}, key=_order):
         own = [log for log in logs if log["task"] == task]
         lines += ["", f"## Task {task}", "", *curves(own), "", *by_class(own)]
     if seeds := seeds_of_the_demo(trials):
@@ -138,26 +139,50 @@ def _name(log: Log, usual_px: int) -> str:
     return log["task"] + crops + ("" if log.get("precise_bn_steps") else _RUNNING)
 
 
-def _order(row: tuple[str, int]) -> tuple[bool, str, int]:
-    """Of tasks and steps; those with running averages are last."""
-    return row[0].endswith(_RUNNING), *row
+def _order(task: str) -> tuple[bool, str]:
+    """Tasks with running averages are last."""
+    return task.endswith(_RUNNING), task
 
 
 def gains(logs: Sequence[Log]) -> list[str]:
-    """What students and all masks gain over their controls; a row for each task and number of steps that has any."""
-    rows = []
-    for task, steps in sorted({(log["task"], log["steps"]) for log in logs}, key=_order):
-        own = {
-            factor: [log for log in logs if (log["task"], log["steps"]) == (task, factor * steps)] for factor in (1, 2)
+    """What students and all masks gain over their controls: a table each, with tasks as rows and steps as columns."""
+    tasks = sorted({log["task"] for log in logs}, key=_order)
+    lines = []
+    for arm, control, factor in COMPARED:
+        found = {
+            task: _gains_by_steps([log for log in logs if log["task"] == task], arm, control, factor) for task in tasks
         }
-        row = [_difference(own[1], arm, own[factor], control) for arm, control, factor in COMPARED]
-        if set(row) != {_NONE}:
-            rows.append([task, f"{steps:,}", *row])
-    return _table(["task", "steps", *(_title(*compared) for compared in COMPARED)], rows)
+        found = {task: row for task, row in found.items() if row}
+        drives = [row for task, row in found.items() if task in recipe_tasks.TASKS and recipe_tasks.TASKS[task].judged]
+        if len(drives) == len(recipe_tasks.DRIVES):
+            all_have = set.intersection(*(set(row) for row in drives))
+            means = {steps: [statistics.fmean(statistics.fmean(row[steps]) for row in drives)] for steps in all_have}
+            found |= {_MEAN: means} if means else {}
+            found = dict(sorted(found.items(), key=lambda row: _order(row[0])))
+        columns = sorted({steps for row in found.values() for steps in row})
+        rows = [[task, *(_gain(row.get(steps, [])) for steps in columns)] for task, row in found.items()]
+        if rows:
+            header = ["task", *(f"{steps:,} steps" for steps in columns)]
+            lines += ["", f"### {_title(arm, control, factor)}", "", *_table(header, rows)]
+    return lines
+
+
+def _gains_by_steps(logs: Sequence[Log], arm: str, control: str, factor: int) -> dict[int, list[float]]:
+    """By the arm's steps, what it gains on its control in points, one value for each seed that has both."""
+    theirs = {(log["steps"], log["seed"]): log[control]["miou"] for log in logs if control in log}
+    found: dict[int, list[float]] = {}
+    for log in logs:
+        if arm in log and (pair := (factor * log["steps"], log["seed"])) in theirs:
+            found.setdefault(log["steps"], []).append(100 * (log[arm]["miou"] - theirs[pair]))
+    return found
+
+
+def _gain(pairs: Sequence[float]) -> str:
+    return f"{statistics.fmean(pairs):+.1f}{_seeds(pairs)}" if pairs else _NONE
 
 
 def _title(arm: str, control: str, factor: int) -> str:
-    return f"{TITLES[arm]} - {TITLES[control]}" + (", twice the steps" if factor == 2 else "")
+    return f"{TITLES[arm].capitalize()} against {TITLES[control]}" + (" for twice the steps" if factor == 2 else "")
 
 
 def curves(logs: Sequence[Log]) -> list[str]:
@@ -236,13 +261,6 @@ def _score(logs: Sequence[Log], arm: str) -> str:
     if not found:
         return _NONE
     return f"{statistics.fmean(found):.1f}{_seeds(found)}"
-
-
-def _difference(logs: Sequence[Log], arm: str, others: Sequence[Log], other: str) -> str:
-    """Mean over the seeds that have both."""
-    theirs = {log["seed"]: log[other]["miou"] for log in others if other in log}
-    pairs = [100 * (log[arm]["miou"] - theirs[log["seed"]]) for log in logs if arm in log and log["seed"] in theirs]
-    return f"{statistics.fmean(pairs):+.1f}{_seeds(pairs)}" if pairs else _NONE
 
 
 def _seeds(values: Sequence[float]) -> str:

@@ -122,6 +122,11 @@ def log_of(task, steps, seed, **scores):
     return {"task": task, "steps": steps, "seed": seed, "crop_px": 160, "precise_bn_steps": 50, **arms}
 
 
+def table_of(text, title):
+    """The lines of the table below a heading."""
+    return text.partition(f"### {title}\n\n")[2].partition("\n\n")[0].split("\n")
+
+
 def test_page_pairs_seeds_and_shows_the_room():
     logs = [
         log_of("B-0006R0", 500, 0, baseline=0.40, student_equal=0.45, oracle=0.50),
@@ -131,14 +136,30 @@ def test_page_pairs_seeds_and_shows_the_room():
     text = recipe_page.page(logs, [], "Tried: nothing.", chart=False)
     assert "| 500 | 41.0 (2) | 45.0 (2) | 50.0 |" in text
     assert "| 1,000 | 44.0 | – | – |" in text
-    assert "| B-0006R0 | 500 | +4.0 (2) | +1.0 | – | – | – | +10.0 |" in text
-    larger = log_of("B-0006R0", 500, 0, baseline=0.5) | {"crop_px": 224}
-    before = log_of("B-0006R0", 500, 0, baseline=0.3) | {"precise_bn_steps": 0}
-    others = recipe_page.page([*logs, larger, before], [], "", chart=False)
-    assert "## Task B-0006R0, 224 px\n" in others and "## Task B-0006R0, running averages\n" in others
-    assert "| B-0006R0 | 1,000 |" not in text, "masks alone gain nothing on themselves"
+    header = ["| task | 500 steps |", "| --- | --: |"]
+    assert table_of(text, "Recipe against masks alone") == [*header, "| B-0006R0 | +4.0 (2) |"]
+    assert table_of(text, "Recipe against masks alone for twice the steps") == [*header, "| B-0006R0 | +1.0 |"]
+    assert table_of(text, "All masks against masks alone") == [*header, "| B-0006R0 | +10.0 |"]
+    assert "1,000 steps" not in text.partition("## Task")[0], "masks alone gain nothing on themselves"
     assert "IoU by class at 500 steps." in text and "| recipe | 45.0 | 22.5 |" in text
     assert text.endswith("Tried: nothing.\n")
+
+
+def test_page_tells_tasks_with_other_crops_or_statistics_apart():
+    logs = [log_of("B-0006R0", 500, 0, baseline=0.40, student_equal=0.45)]
+    larger = log_of("B-0006R0", 500, 0, baseline=0.5) | {"crop_px": 224}
+    before = log_of("B-0006R0", 500, 0, baseline=0.3) | {"precise_bn_steps": 0}
+    text = recipe_page.page([*logs, larger, before], [], "", chart=False)
+    assert "## Task B-0006R0, 224 px\n" in text and "## Task B-0006R0, running averages\n" in text
+    assert "| B-0006R0 | +5.0 |" in text
+
+
+def test_page_has_the_mean_of_drives_where_all_have_been_run():
+    logs = [log_of(f"B-{drive}", 500, 0, baseline=0.4, student_equal=0.5) for drive in recipe_tasks.DRIVES]
+    logs += [log_of("B-0001TP", 500, 1, baseline=0.4, student_equal=0.3)]
+    text = recipe_page.page(logs, [], "", chart=False)
+    assert "| B, mean of the three | +6.7 |" in table_of(text, "Recipe against masks alone")
+    assert "mean of the three" not in recipe_page.page(logs[:2], [], "", chart=False)
 
 
 def test_page_is_written_from_logs(tmp_path):
