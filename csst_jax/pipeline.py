@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import jax
 
 from csst_jax.runtime.patience import told
+from csst_jax.runtime.workdir import DONE_FILE, EVALUATION
 from csst_jax.stages import conclude, evaluate, experiment, label, label_quality, record, requests, train, turns
-from csst_jax.stages.artifact import DONE_FILE, Artifact
+from csst_jax.stages.artifact import Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +109,7 @@ def label_pool(this: Experiment, turn: Round, teacher: Trained, before: PseudoLa
 
 def evaluate_network(this: Experiment, name: str, network: Trained) -> dict[str, Any]:
     """One network's evaluation in `workdir/<name>/evaluation`."""
-    artifact = Artifact(this.workdir / name / "evaluation", requests.evaluate(this, network))
+    artifact = Artifact(this.workdir / name / EVALUATION, requests.evaluate(this, network))
     return _reported(this, artifact, lambda: evaluate.run(this, artifact, name, network))
 
 

@@ -16,9 +16,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from csst_jax.reporting.collected import LABELS, collect
+from csst_jax.reporting.collected import collect
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.runtime.storage import StoragePath, as_path
+from csst_jax.runtime.workdir import DONE_FILE, EVALUATION, LABELS, LOCK_FILE, LOG_FILE, RESULTS_FILE, STAGE_FILE
 from csst_jax.settings import rounds
 from csst_jax.types import CsstError
 
@@ -45,7 +46,7 @@ def status(workdir: str | os.PathLike[str], now: float | None = None) -> dict[st
     path, now = as_path(workdir, "--workdir"), time.time() if now is None else now
     run = collect(path)
     alive, holder = _held(path, now)
-    log = path / "log.txt"
+    log = path / LOG_FILE
     silent_s = now - _changed(log) if log.exists() else None
     asked_for = run.config.get("stages", "teacher,label,student,evaluate").replace("label", LABELS)
     wanted = [stage.strip() for stage in asked_for.split(",")]
@@ -82,7 +83,7 @@ def status(workdir: str | os.PathLike[str], now: float | None = None) -> dict[st
 
 def _held(workdir: StoragePath, now: float) -> tuple[bool, str | None]:
     """Whether a run holds the workdir, and which; see `csst_jax.runtime.claim`."""
-    path = workdir / ".lock"
+    path = workdir / LOCK_FILE
     if not path.exists():
         return False, None
     if not isinstance(path, pathlib.Path):
@@ -94,7 +95,7 @@ def _held(workdir: StoragePath, now: float) -> tuple[bool, str | None]:
         except BlockingIOError:
             return True, f"process {lock.read().strip()}"
         except OSError:  # no locks on this file system: what was said lately tells
-            log = workdir / "log.txt"
+            log = workdir / LOG_FILE
             return log.exists() and now - _changed(log) < _CLAIM_S, None
     return False, None
 
@@ -102,11 +103,11 @@ def _held(workdir: StoragePath, now: float) -> tuple[bool, str | None]:
 def _stage(workdir: StoragePath, name: str, networks: dict[str, Any]) -> dict[str, Any]:
     directory = workdir / name
     found: dict[str, Any] = {"state": "waiting", "since": None, "step": None, "steps": None, "left_s": None}
-    if (directory / "DONE").exists():
-        found |= {"state": "done", "since": _changed(directory / "DONE")}
-    elif (directory / "stage.json").exists():
+    if (directory / DONE_FILE).exists():
+        found |= {"state": "done", "since": _changed(directory / DONE_FILE)}
+    elif (directory / STAGE_FILE).exists():
         plan = directory / "plan.json"
-        found |= {"state": "stopped", "since": _changed(plan if plan.exists() else directory / "stage.json")}
+        found |= {"state": "stopped", "since": _changed(plan if plan.exists() else directory / STAGE_FILE)}
     if name in networks:
         network = networks[name]
         line = network.lines[-1] if network.lines else {}
@@ -120,10 +121,10 @@ def _stage(workdir: StoragePath, name: str, networks: dict[str, Any]) -> dict[st
 
 def _evaluation(workdir: StoragePath, stages: dict[str, Any]) -> dict[str, Any]:
     networks = [name for name in stages if not name.endswith(LABELS)]
-    done = [path for name in networks if (path := workdir / name / "evaluation" / "DONE").exists()]
-    results = workdir / "results.json"
+    done = [path for name in networks if (path := workdir / name / EVALUATION / DONE_FILE).exists()]
+    results = workdir / RESULTS_FILE
     finished = results.exists() and len(done) == len(networks)
-    begun = [path for name in networks if (path := workdir / name / "evaluation" / "stage.json").exists()]
+    begun = [path for name in networks if (path := workdir / name / EVALUATION / STAGE_FILE).exists()]
     since = _changed(results) if finished else max(map(_changed, begun), default=None)
     state = "done" if finished else "stopped" if begun else "waiting"
     return {"state": state, "since": since, "step": len(done), "steps": len(networks), "left_s": None}

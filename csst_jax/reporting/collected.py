@@ -12,6 +12,16 @@ import numpy as np
 
 from csst_jax.reporting import rounds as reporting_rounds
 from csst_jax.runtime.storage import local_file
+from csst_jax.runtime.workdir import (
+    CONFIG_FILE,
+    DONE_FILE,
+    EVALUATION,
+    LABELS,
+    METRICS_FILE,
+    RESULTS_FILE,
+    RUN_FILE,
+    STAGE_FILE,
+)
 from csst_jax.settings import rounds
 from csst_jax.types import CsstError
 
@@ -20,8 +30,6 @@ if TYPE_CHECKING:
 
 NETWORKS = ("teacher", "baseline", "student")
 """Training stages, in the order of a report."""
-LABELS = "pseudo_labels"
-RESULTS_FILE = "results.json"
 _FEWER_LINES = 400
 """Points of a learning curve that a page of a few inches can show."""
 
@@ -107,7 +115,7 @@ def collect(workdir: StoragePath) -> Collected:
       CsstError: it is no workdir of a run, or one of its files is damaged.
     """
     # Of a run's files, results.json alone makes a report, too.
-    if not any((workdir / name).exists() for name in ("config.json", RESULTS_FILE, "run.json")):
+    if not any((workdir / name).exists() for name in (CONFIG_FILE, RESULTS_FILE, RUN_FILE)):
         raise CsstError(
             f"{workdir} is no workdir of a run: it has neither config.json nor {RESULTS_FILE}. Give the --workdir of "
             "`csst train`."
@@ -118,14 +126,14 @@ def collect(workdir: StoragePath) -> Collected:
         found = _network(workdir / name, results.get(name, {}))
         if found is not None:
             networks[name] = found
-    labels = _json(workdir / LABELS / "DONE") or results.get(LABELS, {})
-    config = _json(workdir / "config.json")
+    labels = _json(workdir / LABELS / DONE_FILE) or results.get(LABELS, {})
+    config = _json(workdir / CONFIG_FILE)
     total = config.get("rounds", 1)
     students = {turn.student: _network(workdir / turn.student, {}) for turn in rounds.of(total)[:-1]}
     return Collected(
         workdir,
         config,
-        _json(workdir / "run.json"),
+        _json(workdir / RUN_FILE),
         results,
         networks,
         labels,
@@ -137,15 +145,15 @@ def collect(workdir: StoragePath) -> Collected:
 
 def _network(directory: StoragePath, result: dict[str, Any]) -> Network | None:
     """A stage that has begun, or that results.json has; else None."""
-    if not result and not (directory / "stage.json").exists():
+    if not result and not (directory / STAGE_FILE).exists():
         return None
-    counts, ids = _counts(directory / "evaluation" / "images.npz")
-    scores = _json(directory / "evaluation" / "DONE") or (result if "iou" in result else {})
+    counts, ids = _counts(directory / EVALUATION / "images.npz")
+    scores = _json(directory / EVALUATION / DONE_FILE) or (result if "iou" in result else {})
     return Network(
         directory.name,
         _json(directory / "plan.json"),
-        _json(directory / "DONE") or {key: result[key] for key in ("network", "steps") if key in result},
-        _lines(directory / "metrics.jsonl"),
+        _json(directory / DONE_FILE) or {key: result[key] for key in ("network", "steps") if key in result},
+        _lines(directory / METRICS_FILE),
         _json(directory / "while_training" / "scores.json"),
         scores,
         counts,

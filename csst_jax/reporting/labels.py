@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from csst_jax.reporting.markup import embedded, escaped, folded, number, percent, section, table
+from csst_jax.runtime.workdir import LABELS, SHEET_FILE
 
 if TYPE_CHECKING:
     from csst_jax.reporting.collected import Collected
@@ -42,7 +43,7 @@ def quality(run: Collected) -> str:
             cells += [number(percent(checked[key].get(name))) for key in ("precision", "recall")]
         rows.append((cells, ""))
     note = "Shares of pixels: of the masks, of what the teacher predicts, and of the labels that are left."
-    sheet = embedded(run.workdir / "pseudo_labels" / "contact_sheet.png", 1400, "pseudo labels and their confidence")
+    sheet = embedded(run.workdir / LABELS / SHEET_FILE, 1400, "pseudo labels and their confidence")
     return section(
         "Pseudo labels",
         f'<p class="note">{" ".join(filter(None, facts))}</p>',

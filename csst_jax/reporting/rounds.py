@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.reporting.markup import escaped, number, percent, section, table
 from csst_jax.runtime.json_files import read_json
+from csst_jax.runtime.workdir import DONE_FILE, EVALUATION
 from csst_jax.settings import rounds
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def gathered(workdir: StoragePath, total: int) -> list[dict[str, Any]]:
     found = []
     for turn in rounds.of(total) if total > 1 else ():
         labels, student = workdir / turn.labels, workdir / turn.student
-        done = _read(labels / "DONE")
+        done = _read(labels / DONE_FILE)
         if not done:
             break
         asked = {key: done["settings"][key] for key in ("class_portion", "reliable_share") if key in done["settings"]}
@@ -44,8 +45,8 @@ def gathered(workdir: StoragePath, total: int) -> list[dict[str, Any]]:
             one["change"] = change
         if reliability := _read(labels / _RELIABILITY_FILE):
             one["mean_reliability"] = sum(reliability.values()) / len(reliability)
-        if trained := _read(student / "DONE"):
-            scores = _read(student / "evaluation" / "DONE")
+        if trained := _read(student / DONE_FILE):
+            scores = _read(student / EVALUATION / DONE_FILE)
             one["student"] = {key: trained[key] for key in _STUDENT} | {k: scores[k] for k in _SCORES if k in scores}
         found.append(one)
     return found

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import jax
 
+from csst_jax.runtime.workdir import LOCK_FILE
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from csst_jax.runtime.storage import StoragePath
 
-LOCK_FILE = ".lock"
 _RENEW_EVERY_S = 15.0
 _SILENT_FOR_S = 60.0
 _LOOK_EVERY_S = 2.0

@@ -16,6 +16,7 @@ from absl import logging as absl_logging
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.leaving import HEARTBEAT_S
 from csst_jax.runtime.storage import Mirror, StoragePath, as_path, is_remote
+from csst_jax.runtime.workdir import CONFIG_FILE, LOG_FILE
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COORDINATOR = "CSST_COORDINATOR"
-CONFIG_FILE = "config.json"
-"""In the workdir, beside the stages: the resolved configuration."""
-LOG_FILE = "log.txt"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.runtime.json_files import read_json
 from csst_jax.runtime.storage import as_path
+from csst_jax.runtime.workdir import CONFIG_FILE
 from csst_jax.settings import ranges
 from csst_jax.types import CsstError
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 log = logging.getLogger(__name__)
-
-CONFIG_FILE = "config.json"
-"""In a workdir, beside the stages: the resolved configuration of its last run."""
 
 
 def get_config(workdir: str) -> ConfigDict:

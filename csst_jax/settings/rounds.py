@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from csst_jax.runtime.workdir import LABELS
 from csst_jax.settings.training import RequestedSettings
 from csst_jax.streams import PSEUDO
 from csst_jax.types import CsstError
@@ -36,7 +37,7 @@ class Round:
     @property
     def labels(self) -> str:
         """Directory of its pseudo labels, below the workdir."""
-        return self._prefix(self.number) + "pseudo_labels"
+        return self._prefix(self.number) + LABELS
 
     @property
     def student(self) -> str:

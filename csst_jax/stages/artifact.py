@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from csst_jax.runtime.json_files import differences, fingerprint, read_json, shared, write_json
+from csst_jax.runtime.workdir import DONE_FILE, STAGE_FILE
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from csst_jax.runtime.storage import StoragePath
 
-STAGE_FILE = "stage.json"
-DONE_FILE = "DONE"
 ELAPSED_FILE = "elapsed.json"
 _FILES = "files_sha256"
 _DATA = ("labels_sha256.real", "records_sha256.real", "images_sha256")

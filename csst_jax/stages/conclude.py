@@ -12,9 +12,9 @@ from csst_jax.reporting.gallery import DIRECTORY, INDEX
 from csst_jax.reporting.rounds import gathered, lines
 from csst_jax.runtime.json_files import fingerprint, read_json, write_json
 from csst_jax.runtime.patience import told
+from csst_jax.runtime.workdir import DONE_FILE, LABELS, RESULTS_FILE, SHEET_FILE
 from csst_jax.settings import rounds
-from csst_jax.stages import gallery, label
-from csst_jax.stages.artifact import DONE_FILE
+from csst_jax.stages import gallery
 from csst_jax.stages.evaluate import judge
 from csst_jax.types import CsstError
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from csst_jax.stages.model_file import Trained
 
 _SHOWN = ("teacher", "baseline", "student")
-RESULTS_FILE = "results.json"
 SCORES = ("miou", "iou", "pixel_accuracy", "frequency_weighted_iou", "boundary_miou", "boundary_iou")
 """What results.json has of `Scores.result`; the rest is in each network's `evaluation`."""
 
@@ -46,7 +45,7 @@ def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, d
     for line in lines(results.get("rounds", [])):
         print(line)
     print(f"\nresults   {path}\nreport    {this.workdir / 'report.html'}")
-    sheets = [sheet, *([this.workdir / label.DIRECTORY / label.SHEET_FILE] if "pseudo_labels" in results else [])]
+    sheets = [sheet, *([this.workdir / LABELS / SHEET_FILE] if LABELS in results else [])]
     for number, drawn in enumerate(found for found in sheets if found.exists()):
         print(f"{'' if number else 'pictures':<8}  {drawn}")
     return results
@@ -76,7 +75,7 @@ def _written(path: StoragePath) -> str:
 def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What results.json holds."""
     earlier = [turn.labels for turn in rounds.of(this.settings.rounds)[:-1]]
-    stages = {name: _result(this.workdir / name) for name in (*networks, label.DIRECTORY)}
+    stages = {name: _result(this.workdir / name) for name in (*networks, LABELS)}
     results: dict[str, Any] = {}
     for name in [name for name in networks if name in _SHOWN]:
         done = stages[name] or {}
@@ -86,9 +85,9 @@ def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, di
             "steps": done["steps"],
             "weights_sha256": done["weights_sha256"],
         }
-    manifest = stages.pop(label.DIRECTORY)
+    manifest = stages.pop(LABELS)
     if manifest is not None and "student" in networks:
-        results["pseudo_labels"] = {key: value for key, value in manifest.items() if key != "wall_s"}
+        results[LABELS] = {key: value for key, value in manifest.items() if key != "wall_s"}
     if "student" in networks and this.settings.rounds > 1:
         results["rounds"] = gathered(this.workdir, this.settings.rounds)
     results["data"] = {
@@ -100,7 +99,7 @@ def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, di
     results["compilations"] = {name: done["compilations"] for name, done in stages.items() if done}
     results["wall_s"] = {name: done["wall_s"] for name, done in stages.items() if done}
     if manifest is not None and "student" in networks:
-        results["wall_s"]["pseudo_labels"] = manifest["wall_s"]
+        results["wall_s"][LABELS] = manifest["wall_s"]
         results["wall_s"] |= {name: found["wall_s"] for name in earlier if (found := _result(this.workdir / name))}
     results["wall_s"]["evaluate"] = sum(score["wall_s"] for score in scores.values())
     return results

@@ -12,8 +12,8 @@ from csst_jax.data import readiness
 from csst_jax.models.weights import pretrained
 from csst_jax.models.weights.locate import MODEL_FILE
 from csst_jax.runtime.patience import told
+from csst_jax.runtime.workdir import DONE_FILE
 from csst_jax.settings import rounds
-from csst_jax.stages.artifact import DONE_FILE
 from csst_jax.stages.trainable import require_trainable
 from csst_jax.streams import PSEUDO, UNLABELLED
 from csst_jax.types import CsstError

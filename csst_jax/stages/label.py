@@ -22,6 +22,7 @@ from csst_jax.evaluation.pictures import colour, contact_sheet
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.patience import EVERY_S, told
 from csst_jax.runtime.signals import StopRequest
+from csst_jax.runtime.workdir import SHEET_FILE
 from csst_jax.stages import reliability, thresholds
 from csst_jax.types import IGNORE_LABEL
 
@@ -39,11 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DIRECTORY = "pseudo_labels"
-"""The stage's, in the workdir."""
 INDEX_FILE = "centroids.tfrecord"
 MANIFEST_FILE = "manifest.json"
-SHEET_FILE = "contact_sheet.png"
 
 
 @dataclasses.dataclass(frozen=True)

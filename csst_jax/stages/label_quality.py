@@ -12,6 +12,7 @@ from csst_jax.data.stored.encoded import decode_label
 from csst_jax.evaluation.confusion import ConfusionMatrix
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.patience import told
+from csst_jax.runtime.workdir import DONE_FILE, EVALUATION
 from csst_jax.stages.while_training import DIRECTORY, SCORES_FILE
 from csst_jax.types import IGNORE_LABEL
 
@@ -42,7 +43,7 @@ def tell(this: Experiment, pseudo: PseudoLabels, directory: Any, teacher: str = 
         found = read_json(path)
     else:
         with told(f"{directory.name}: looking at the pseudo labels"):
-            found = _findings(this, pseudo, read_json(directory / "DONE"), teacher)
+            found = _findings(this, pseudo, read_json(directory / DONE_FILE), teacher)
         write_json(path, found)
     if found["warnings"]:
         log.warning("pseudo labels: %s", " ".join(found["warnings"]))
@@ -109,7 +110,7 @@ def _shares(classes: tuple[str, ...], pixels: np.ndarray) -> dict[str, float]:
 
 def _teacher(stage: Any) -> dict[str, Any] | None:
     """Its evaluation, or its last score while it trained."""
-    evaluated = stage / "evaluation" / "DONE"
+    evaluated = stage / EVALUATION / DONE_FILE
     if evaluated.exists():
         found = read_json(evaluated)
         return {"miou": found["miou"], "images": found["images"]}

@@ -9,7 +9,7 @@ import jax
 
 from csst_jax.models.weights import files
 from csst_jax.models.weights.locate import MODEL_FILE
-from csst_jax.stages.artifact import DONE_FILE
+from csst_jax.runtime.workdir import CHECKPOINTS, DONE_FILE
 from csst_jax.train import sharding
 from csst_jax.types import CsstError
 
@@ -134,7 +134,7 @@ def save(
     arrays = weights[0] | weights[1]
     description = dataclasses.replace(description, weights_sha256=files.weights_sha256(arrays))
     if artifact.done:
-        _require_finished_with(artifact, description.weights_sha256, artifact.directory / "checkpoints")
+        _require_finished_with(artifact, description.weights_sha256, artifact.directory / CHECKPOINTS)
     if jax.process_index() == 0:
         files.write(artifact.directory / MODEL_FILE, arrays, description)
     return Trained(network, weights, description)

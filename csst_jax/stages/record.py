@@ -16,6 +16,7 @@ from csst_jax.data.statistics import class_statistics
 from csst_jax.data.stored.encoded import size
 from csst_jax.report import write_report
 from csst_jax.runtime.json_files import write_json
+from csst_jax.runtime.workdir import RUN_FILE
 from csst_jax.stages.artifact import has_work
 from csst_jax.types import CsstError
 
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RECORD_FILE = "run.json"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "tensorflow-cpu", "tensorflow", "numpy")
 _MOST_SIZES = 4
 
 
 def begin(this: Experiment) -> None:
     """Writes `run.json`, unless an earlier start has and there is work of it."""
-    path = this.workdir / RECORD_FILE
+    path = this.workdir / RUN_FILE
     if jax.process_index():
         return
     if not path.exists() or not any(has_work(stage) for stage in this.workdir.glob("*") if stage.is_dir()):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.models.weights import locate
 from csst_jax.runtime.json_files import read_json
+from csst_jax.runtime.workdir import DONE_FILE, EVALUATION, STAGE_FILE
 from csst_jax.settings.recorded import get_config
-from csst_jax.stages.artifact import DONE_FILE, STAGE_FILE
 from csst_jax.stages.requests import validation_sha256
 from csst_jax.types import CsstError
 
@@ -62,7 +62,7 @@ def tell_changed(workdirs: Sequence[StoragePath], data: Data) -> None:
         if (own.dir, own.val_split) != (data.dir, data.val_split):
             continue  # the user chose other images
         for stage in networks(workdir):
-            before = _scored(stage / "evaluation")
+            before = _scored(stage / EVALUATION)
             if before and before["labels_sha256"] != now:
                 print(
                     f"{workdir}: its validation masks have changed since it was scored: {before['images']} then, "

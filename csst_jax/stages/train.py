@@ -18,6 +18,7 @@ from csst_jax.models.weights.files import TRAINED_HERE, Description
 from csst_jax.models.weights.locate import MODEL_FILE
 from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.patience import told
+from csst_jax.runtime.workdir import CHECKPOINTS
 from csst_jax.settings import ranges
 from csst_jax.stages import model_file, while_training
 from csst_jax.stages.feed import Feed
@@ -111,7 +112,7 @@ def _run(this: Experiment, artifact: Artifact, job: Job, elapsed: Callable[[], f
         writer.write_hparams(ranges.flattened(job.training.request.differing))
         return writer
 
-    checkpoints = Checkpoints(artifact.directory / "checkpoints", this.settings.checkpoints_kept)
+    checkpoints = Checkpoints(artifact.directory / CHECKPOINTS, this.settings.checkpoints_kept)
     try:
         if artifact.done:
             _require_last(checkpoints, artifact)

@@ -20,7 +20,7 @@ from csst_jax.data.store import METADATA_FILE
 from csst_jax.runtime import claim
 from csst_jax.runtime.json_files import differences, read_json, write_json
 from csst_jax.runtime.signals import Preempted
-from csst_jax.stages.conclude import RESULTS_FILE
+from csst_jax.runtime.workdir import RESULTS_FILE
 from csst_jax.studying import sharing
 from csst_jax.types import CsstError
 

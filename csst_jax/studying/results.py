@@ -7,8 +7,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from csst_jax.runtime.json_files import read_json
-from csst_jax.stages.conclude import RESULTS_FILE
-from csst_jax.stages.label import DIRECTORY as LABELS
+from csst_jax.runtime.workdir import LABELS, RESULTS_FILE
 from csst_jax.studying.engine import is_finished, noted
 
 if TYPE_CHECKING:
@@ -148,10 +147,10 @@ def _shown(run: Run, results: Mapping[str, Any]) -> list[str]:
 
 def _score(results: Mapping[str, Any], network: str, workdir: pathlib.Path) -> _Score:
     wall, own = results["wall_s"], results[network]
-    labelled = network == "student" and "pseudo_labels" in results
+    labelled = network == "student" and LABELS in results
     turns = results.get("rounds", [])[:-1] if labelled else []
     earlier = [name for name in wall if name.startswith("rounds/")] if labelled else []
-    before = ["teacher", "pseudo_labels", *earlier] if labelled else []
+    before = ["teacher", LABELS, *earlier] if labelled else []
     needed = [name for name in (*before, network) if name in results["compilations"]]
     phases = [phase for name in needed for phase in results["compilations"][name]["phases"]]
     memory = [phase["memory_bytes"] for phase in phases if phase.get("memory_bytes") is not None]

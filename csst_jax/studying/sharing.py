@@ -12,8 +12,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from csst_jax.runtime.json_files import fingerprint
+from csst_jax.runtime.workdir import CHECKPOINTS, DONE_FILE, EVALUATION, LABELS
 from csst_jax.settings import resolve, sized
-from csst_jax.stages.artifact import DONE_FILE
 
 if TYPE_CHECKING:
     import pathlib
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from csst_jax.studying.arms import Run
 
-TEACHER, LABELS, SCORES = "teacher", "pseudo_labels", "teacher/evaluation"
+TEACHER, SCORES = "teacher", f"teacher/{EVALUATION}"
 _OF_ONE_STAGE = ("stages", "rounds", "teacher", "label", "student", "baseline", "evaluate", "finetune_teacher")
-_OWN = ("checkpoints*", "evaluation", "*.partial")
+_OWN = (f"{CHECKPOINTS}*", EVALUATION, "*.partial")
 """What is not linked along: the model file is all that later stages read, and `SCORES` are a stage of their own."""
 
 

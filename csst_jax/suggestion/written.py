@@ -12,6 +12,7 @@ from csst_jax.data.stored.encoded import decode_rgb
 from csst_jax.evaluation.pictures import colour, colour_confidence, contact_sheet
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.storage import replacing
+from csst_jax.runtime.workdir import SHEET_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 LIST_FILE = "suggested.txt"
 DETAILS_FILE = "suggested.json"
-SHEET_FILE = "contact_sheet.png"
 IMAGES = "images"
 _SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png"}
 

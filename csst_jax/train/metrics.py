@@ -12,10 +12,9 @@ from typing import Any
 from clu import metric_writers
 
 from csst_jax.runtime.storage import Mirror, as_path, replacing
+from csst_jax.runtime.workdir import METRICS_FILE
 from csst_jax.train.metric_groups import grouped
 from csst_jax.train.wandb_writer import WandbWriter
-
-LINES_FILE = "metrics.jsonl"
 
 
 class GroupedSummaryWriter(metric_writers.SummaryWriter):
@@ -34,7 +33,7 @@ class JsonLinesWriter(metric_writers.MetricWriter):
     """
 
     def __init__(self, directory: str | os.PathLike[str], resume_step: int):
-        self._path = pathlib.Path(directory) / LINES_FILE
+        self._path = pathlib.Path(directory) / METRICS_FILE
         if self._path.exists():
             lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if _step_of(line) is not None and (_step_of(line) or 0) <= resume_step]
@@ -122,7 +121,7 @@ class _MirroredWriter(metric_writers.MultiWriter):
     """Both in a local directory, which is copied to a bucket."""
 
     def __init__(self, mirror: Mirror, resume_step: int, more: Sequence[metric_writers.MetricWriter]):
-        mirror.fetch(LINES_FILE)
+        mirror.fetch(METRICS_FILE)
         self._mirror = mirror
         super().__init__([*_writers(mirror.directory, resume_step), *more])
 

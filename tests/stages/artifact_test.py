@@ -8,6 +8,7 @@ import time
 import pytest
 
 from csst_jax.runtime.storage import as_path
+from csst_jax.runtime.workdir import DONE_FILE, STAGE_FILE
 from csst_jax.stages import artifact
 from csst_jax.stages.artifact import Artifact, Request, StaleArtifactError
 from csst_jax.types import CsstError
@@ -63,9 +64,9 @@ def test_in_a_bucket_too(bucket):
 
 def test_a_cut_off_request_is_written_anew_where_there_is_no_work(tmp_path):
     Artifact(tmp_path / "teacher", REQUEST)
-    (tmp_path / "teacher" / artifact.STAGE_FILE).write_text("{")
+    (tmp_path / "teacher" / STAGE_FILE).write_text("{")
     Artifact(tmp_path / "teacher", REQUEST).finish({"steps": 3})
-    (tmp_path / "teacher" / artifact.STAGE_FILE).write_text("{")
+    (tmp_path / "teacher" / STAGE_FILE).write_text("{")
     with pytest.raises(CsstError, match=r"teacher/stage.json: .*Delete this file .* if the settings are still those"):
         Artifact(tmp_path / "teacher", REQUEST)
 
@@ -89,7 +90,7 @@ def test_another_request_is_refused_with_both_hashes_and_the_key(tmp_path):
 def test_damaged_file_is_named(tmp_path):
     first = Artifact(tmp_path / "teacher", REQUEST)
     first.finish({"steps": 3})
-    (tmp_path / "teacher" / artifact.DONE_FILE).write_text('{"steps": ')
+    (tmp_path / "teacher" / DONE_FILE).write_text('{"steps": ')
     with pytest.raises(
         CsstError, match=r"cannot read .*teacher/DONE: .*Delete this file and run the same command again"
     ):

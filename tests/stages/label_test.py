@@ -14,6 +14,7 @@ from csst_jax.data.store import DataSet
 from csst_jax.data.stored import centroid_index
 from csst_jax.data.stored.encoded import decode_label
 from csst_jax.data.stored.pseudo_labels import shard_path
+from csst_jax.runtime.workdir import SHEET_FILE
 from csst_jax.settings import resolve
 from csst_jax.stages import label
 from csst_jax.stages.artifact import Artifact, Request
@@ -136,7 +137,7 @@ def test_labels_index_and_manifest_tell_the_same(run, selection, config, tmp_pat
     assert manifest["mean_confidence"]["post"] == pytest.approx((19 * 0.9 + 0.4) / 20)
     assert (manifest["teacher_sha256"], manifest["images"], manifest["shards"]) == ("teacherhash", 4, 2)
     assert manifest["ignored_share"] == 0 and manifest["settings"]["shard_size"] == 2
-    assert (tmp_path / "pseudo_labels" / label.SHEET_FILE).stat().st_size > 1000
+    assert (tmp_path / "pseudo_labels" / SHEET_FILE).stat().st_size > 1000
 
 
 def test_the_contact_sheet_shows_the_labels_that_are_stored(run, config, monkeypatch):

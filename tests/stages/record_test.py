@@ -3,6 +3,7 @@
 import json
 import types
 
+from csst_jax.runtime.workdir import RUN_FILE
 from csst_jax.stages import record
 
 
@@ -12,7 +13,7 @@ def test_it_is_of_the_start_whose_work_is_there(tmp_path, monkeypatch):
     def start(name):
         monkeypatch.setattr(record, "_record", lambda this: {"data": name})
         record.begin(this)
-        return json.loads((tmp_path / record.RECORD_FILE).read_text())["data"]
+        return json.loads((tmp_path / RUN_FILE).read_text())["data"]
 
     assert start("a") == "a"
     (tmp_path / "teacher").mkdir()

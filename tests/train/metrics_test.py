@@ -2,11 +2,12 @@
 
 import json
 
-from csst_jax.train.metrics import LINES_FILE, JsonLinesWriter, make_writer
+from csst_jax.runtime.workdir import METRICS_FILE
+from csst_jax.train.metrics import JsonLinesWriter, make_writer
 
 
 def steps(directory):
-    return [json.loads(line)["step"] for line in (directory / LINES_FILE).read_text().splitlines()]
+    return [json.loads(line)["step"] for line in (directory / METRICS_FILE).read_text().splitlines()]
 
 
 def test_a_resumed_run_drops_what_it_is_about_to_write_again(tmp_path):
@@ -14,13 +15,13 @@ def test_a_resumed_run_drops_what_it_is_about_to_write_again(tmp_path):
     for step in (5, 10, 15):
         writer.write_scalars(step, {"loss": 1 / step})
     writer.close()
-    with (tmp_path / LINES_FILE).open("a") as file:
+    with (tmp_path / METRICS_FILE).open("a") as file:
         file.write('{"step": 20, "lo')  # what a killed run leaves
     writer = JsonLinesWriter(tmp_path, resume_step=10)
     writer.write_scalars(15, {"loss": 0.5})
     writer.close()
     assert steps(tmp_path) == [5, 10, 15]
-    assert json.loads((tmp_path / LINES_FILE).read_text().splitlines()[-1]) == {"step": 15, "loss": 0.5}
+    assert json.loads((tmp_path / METRICS_FILE).read_text().splitlines()[-1]) == {"step": 15, "loss": 0.5}
 
 
 def test_what_is_not_finite_is_null(tmp_path):
@@ -31,7 +32,7 @@ def test_what_is_not_finite_is_null(tmp_path):
     def refuse(name):
         raise AssertionError(f"{name} is no JSON")
 
-    line = json.loads((tmp_path / LINES_FILE).read_text(), parse_constant=refuse)
+    line = json.loads((tmp_path / METRICS_FILE).read_text(), parse_constant=refuse)
     assert line == {"step": 5, "loss": None, "gradient_norm": None, "skipped": 1.0}
 
 
