@@ -1,6 +1,6 @@
 """Names of what a run keeps in its workdir, for those who write and those who read it.
 
-Below the workdir each stage has a directory of its own; docs/while_it_trains.md describes what is there.
+Below the workdir each stage has a directory of its own; docs/how_it_works.md shows which.
 The file of a trained network is `csst_jax.models.weights.locate.MODEL_FILE`.
 """
 
