@@ -58,7 +58,8 @@ def training() -> ConfigDict:
     c.lr.warmup_steps = 0  # steps in which the rate rises from 0
 
     # Steps that are not finite. A step whose loss or gradient is not finite changes nothing.
-    # One more than `nonfinite_steps` ends the run. A file nonfinite-STEP.json in the stage's directory describes each.
+    # One more than `nonfinite_steps` ends the run; steps before a restart count. A file nonfinite-STEP.json in the
+    # stage's directory describes each.
     c.nonfinite_steps = 0  # steps that may be left out
 
     # Snapshots. Networks of earlier epochs, at equal distances, are kept in the stage's `snapshots`.

@@ -97,12 +97,17 @@ class Network:
             self._train_def, _nested(params), _nested(batch_stats), _rekey(self._rng_state, key), copy=True
         )
         modules = [(path, module) for path, module in nnx.iter_graph(model) if isinstance(module, nnx.Module)]
+        for _, module in modules:
+            if hasattr(module, "remat"):  # nothing is differentiated, and nnx.remat would call copies, without names
+                module.remat = False
         names = {id(module): ".".join(map(str, path)) or "the network" for path, module in modules}
         found: dict[str, Array] = {}
 
         def observed(call: Callable[..., Any]) -> Callable[..., Any]:
             def wrapper(module: nnx.Module, *args: Any, **kwargs: Any) -> Any:
                 outputs = call(module, *args, **kwargs)
+                if id(module) not in names:  # of a step that another thread compiles
+                    return outputs
                 finite = [jax.numpy.isfinite(leaf).all() for leaf in jax.tree.leaves(outputs)]
                 found[names[id(module)]] = jax.numpy.stack(finite).all()
                 return outputs

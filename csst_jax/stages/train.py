@@ -182,7 +182,7 @@ def _keep(
     """The network that predicts, and nothing else of the state, as a file of its own."""
     description = _description(this, artifact, job, int(state.step))
     params, stats = model_file.predicting(recipe, state)
-    if job.training.precise_bn_steps:
+    if phases and job.training.precise_bn_steps:  # without a step, the network is what it started from
         with told(f"{job.name}: measuring the statistics of batch normalisation"):
             samplers = sampling.even_samplers(job.training.streams, job.images, this.description.classes)
             feed = Feed(job.training, job.images, samplers, phases, job.seed, this.settings.input)

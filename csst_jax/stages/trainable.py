@@ -13,7 +13,7 @@ from csst_jax.data.stored import encoded
 from csst_jax.methods import METHODS
 from csst_jax.models.layers import OneValueError
 from csst_jax.models.weights import pretrained
-from csst_jax.streams import PSEUDO, crops_of, total_parts
+from csst_jax.streams import PSEUDO, REAL, UNLABELLED, crops_of, total_parts
 from csst_jax.train import sharding
 from csst_jax.types import CsstError
 
@@ -74,7 +74,8 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
     if training.optimizer.rate_factors or training.optimizer.decay_factors:
         # Refuses a rule that matches no parameter.
         build.optimizer(training, build.method(training, len(classes), None))
-    records = [*pool.labelled, *(pool.unlabelled if count > len(pool.labelled) else ())]
+    takes_pool = UNLABELLED in training.origins or (pseudo and PSEUDO in training.origins)
+    records = [*(pool.labelled if REAL in training.origins else ()), *(pool.unlabelled if takes_pool else ())]
     sampling.require_crop_fits(training.crops.crop_px, (encoded.size(pool.reader.label_bytes(r)) for r in records))
 
 

@@ -221,7 +221,7 @@ class _Monitor:
         if run.watch is not None:
             run.watch.begin(start)
         directory = run.checkpoints.directory.parent
-        self._nonfinite = NonFiniteSteps(run.name, run.nonfinite_steps, directory, self._explain)
+        self._nonfinite = NonFiniteSteps(run.name, run.nonfinite_steps, directory, self._explain, start)
 
     def waited(self, step: int, seconds: float) -> None:
         """Before the first step everything begins: that is no rate of anything."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FILE = "nonfinite-"
+
 
 class NonFiniteLoss(CsstError):
     """The loss or its gradient became infinite or NaN."""
@@ -30,18 +32,25 @@ class NonFiniteSteps:
     """Counts the steps that changed nothing because of what they computed (see `train_step`)."""
 
     def __init__(
-        self, name: str, allowed: int, directory: StoragePath, explain: Callable[[int, TrainState], dict[str, Any]]
+        self,
+        name: str,
+        allowed: int,
+        directory: StoragePath,
+        explain: Callable[[int, TrainState], dict[str, Any]],
+        start: int,
     ):
-        """Nothing is counted yet.
+        """Counts the files of the steps before `start`: those that earlier processes of this stage left out.
 
         Args:
           name: the stage.
           allowed: steps that may be skipped before training ends.
           directory: for the files that explain them.
           explain: from a step (from 0) and the state to what there is to know of its batch.
+          start: the first step of this process, from 0.
         """
         self._name, self._allowed, self._directory, self._explain = name, allowed, directory, explain
-        self._count = 0
+        steps = (int(path.name.removeprefix(_FILE).removesuffix(".json")) for path in directory.glob(f"{_FILE}*.json"))
+        self._count = sum(step <= start for step in steps)
 
     def found(self, step: int, metrics: dict[str, float], state: TrainState, kept: str) -> None:
         """Notes a step that was skipped.
@@ -56,7 +65,7 @@ class NonFiniteSteps:
           NonFiniteLoss: it is one more than allowed; names the step, the file and the fix.
         """
         self._count += 1
-        path = self._directory / f"nonfinite-{step + 1}.json"
+        path = self._directory / f"{_FILE}{step + 1}.json"
         explained = self._explain(step, state)
         if jax.process_index() == 0:
             # JSON has no NaN.
@@ -76,18 +85,20 @@ class NonFiniteSteps:
 def first_not_finite(recipe: Recipe, state: TrainState, batch: StepArrays) -> str:
     """The first of: parameters, the method's state, then modules in the order of computation, that is not finite.
 
+    Of a method with several networks, only the modules of the first are looked at.
+
     Args:
       recipe: what the step is made of.
       state: the state to look with.
       batch: the step's input on the devices.
 
     Returns:
-      A dotted name; "the loss or the gradient" if all outputs are finite.
+      A dotted name; "the loss, the gradient or the running statistics" if all outputs are finite.
     """
     for kind, arrays in (("parameter", state.params), ("the method's", state.method)):
         for path, value in jax.tree.leaves_with_path(arrays):
             if jnp.issubdtype(value.dtype, jnp.floating) and not jnp.isfinite(value).all():
-                return f"{kind} {'/'.join(str(key.key) for key in path)}"
+                return f"{kind} {jax.tree_util.keystr(path, simple=True, separator='/')}"
     network = recipe.method.parts.network
     names: list[str] = []
 
@@ -105,4 +116,4 @@ def first_not_finite(recipe: Recipe, state: TrainState, batch: StepArrays) -> st
 
     finite = jax.jit(outputs)(state, batch)
     wrong = [name for name, good in zip(names, finite, strict=True) if not good]
-    return f"the output of {wrong[0]}" if wrong else "the loss or the gradient"
+    return f"the output of {wrong[0]}" if wrong else "the loss, the gradient or the running statistics"

@@ -126,10 +126,10 @@ def train_step(recipe: Recipe, state: TrainState, batch: StepArrays) -> tuple[Tr
     m + a, m + 2a, … are the m-th, so that every device keeps its own. Each is normalised by its own statistics, which
     move the running ones in turn, draws its own dropout, and mines its own hard pixels. The step's loss, metrics and
     gradient are the micro-batches' means, weighted by their pixels that are neither void nor padding: with one stream
-    and without OHEM the same mean over pixels as the batch's at once.
+    and without OHEM and weights of classes the same mean over pixels as the batch's at once.
 
-    A step whose loss, update or method's state is not finite changes nothing but the step's number, so that the state
-    is always good; what then happens is the loop's affair.
+    A step whose loss, update, running statistics or method's state is not finite changes nothing but the step's number,
+    so that the state is always good; what then happens is the loop's affair.
 
     Args:
       recipe: what the step is made of.
@@ -142,29 +142,33 @@ def train_step(recipe: Recipe, state: TrainState, batch: StepArrays) -> tuple[Tr
     """
     augmentation_key, method_key = jax.random.split(jax.random.key(batch[STEP]["seed"]))
     method_key = jax.random.fold_in(method_key, state.step)
-    own = state
-    if recipe.split_state:  # gathered here: left to itself, XLA might split features by channels instead
-        own = dataclasses.replace(
-            state,
-            params=jax.lax.with_sharding_constraint(state.params, replicated(recipe.mesh)),
-            method=jax.lax.with_sharding_constraint(state.method, replicated(recipe.mesh)),
-        )
+    own = dataclasses.replace(state, params=_whole(recipe, state.params), method=_whole(recipe, state.method))
     gradient_of = _gradient if recipe.accumulate == 1 else _accumulated
     stats, gradient, metrics = gradient_of(recipe, own, batch, augmentation_key, method_key)
     updates, opt_state = recipe.optimizer.update(
-        gradient, state.opt_state, state.params, learning_rate=batch[STEP]["learning_rate"]
+        _whole(recipe, gradient), state.opt_state, state.params, learning_rate=batch[STEP]["learning_rate"]
     )
     after = TrainState(state.step + 1, optax.apply_updates(state.params, updates), stats, opt_state, state.method)
     crops = recipe.crops(batch, augmentation_key)
     after_key = jax.random.fold_in(method_key, np.uint32(2**32 - 1))
-    after = dataclasses.replace(after, method=recipe.method.after(after, crops, after_key))
+    gathered = dataclasses.replace(after, params=_whole(recipe, after.params), method=own.method)
+    after = dataclasses.replace(after, method=recipe.method.after(gathered, crops, after_key))
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(optax.global_norm(updates))
-    floats = [leaf for leaf in jax.tree.leaves(after.method) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    if floats:
-        finite &= jnp.isfinite(optax.global_norm(floats))
+    leaves = jax.tree.leaves((after.batch_stats, after.method))
+    # One by one: a sum of squares of good variances could overflow.
+    for leaf in (leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)):
+        finite &= jnp.all(jnp.isfinite(leaf))
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
     metrics |= {"gradient_norm": optax.global_norm(gradient), "skipped": 1.0 - finite}
     return dataclasses.replace(kept, step=after.step), metrics
+
+
+def _whole(recipe: Recipe, arrays: Any) -> Any:
+    """Arrays like the parameters, whole on every device where the state is split.
+
+    Left to itself, XLA splits features by channels as their parameters and gradients are, and gathers all crops for it.
+    """
+    return jax.lax.with_sharding_constraint(arrays, replicated(recipe.mesh)) if recipe.split_state else arrays
 
 
 def _gradient(

@@ -96,6 +96,15 @@ def test_batch_normalisation_measured_at_the_end_changes_the_file_alone(copy, co
         pipeline.run(resolve.run(config), copy)
 
 
+def test_a_network_that_is_not_trained_keeps_the_statistics_that_it_came_with(config, finished, tmp_path):
+    config.stages, config.teacher.precise_bn_steps = "teacher", 2
+    config.teacher.pretrained, config.teacher.epochs = str(finished[0] / "teacher"), 0
+    pipeline.run(resolve.run(config), tmp_path)
+    there, here = (model_file.load(directory / "teacher").weights for directory in (finished[0], tmp_path))
+    for own, part in zip(there, here, strict=True):
+        assert own.keys() == part.keys() and all(np.array_equal(own[name], part[name]) for name in own)
+
+
 def test_a_finished_stage_without_its_file_and_its_checkpoints_is_explained(copy, config):
     (copy / "teacher" / "model.safetensors").unlink()
     shutil.rmtree(copy / "teacher" / "checkpoints")

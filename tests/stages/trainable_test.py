@@ -76,6 +76,22 @@ def test_no_more_images_are_read_than_it_takes_to_find_one_as_large_as_the_crop(
     assert read[1:] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("large,parts", [("labelled", (0, 1)), ("unlabelled", (1, 0)), ("neither", (1, 1))])
+def test_a_crop_must_fit_into_an_image_that_the_stage_reads(config, large, parts):
+    class Sizes(Pool):
+        def label_bytes(self, record):
+            side = 96 if record in getattr(self, large, ()) else 32
+            file = io.BytesIO()
+            Image.fromarray(np.zeros((side, side), np.uint8)).save(file, "PNG")
+            return file.getvalue()
+
+    config.method.name = "real_and_pseudo"
+    config.method.real_and_pseudo.real_parts, config.method.real_and_pseudo.pseudo_parts = parts
+    settings = resolve.training(config, IMAGENET)
+    with pytest.raises(CsstError, match="crop_px=64 is larger than every training image .* 32 px"):
+        require_trainable(settings, Sizes(), make_mesh(jax.devices()[:1], 1), pseudo=True)
+
+
 def test_two_kinds_of_crops_that_are_seen_together_are_two(config):
     config.method.name, config.batch_size = "real_and_pseudo", 2
     require_trainable(resolve.training(config, IMAGENET), Pool(), make_mesh(jax.devices()[:1], 1), pseudo=True)

@@ -181,7 +181,9 @@ def test_non_finite_step_is_left_out_and_ends_the_training(make_run, tmp_path, e
     run = make_run("constant", epochs=3, learning_rates=rates, checkpoint_every_s=every_s)
     with pytest.raises(nonfinite.NonFiniteLoss) as error:
         loop.train(run)
-    assert "at step 3, not finite first in the loss or the gradient" in str(error.value) and good in str(error.value)
+    assert "at step 3, not finite first in the loss, the gradient or the running statistics" in str(
+        error.value
+    ) and good in str(error.value)
     explained = json.loads((tmp_path / "nonfinite-3.json").read_text())
     assert explained["samples"] == ["crops of step 2"] and explained["metrics"]["skipped"] == "1.0"
 

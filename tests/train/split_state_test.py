@@ -3,12 +3,15 @@
 import dataclasses
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from csst_jax.methods.freematch import FreeMatch
+from csst_jax.methods.supervised import Supervised
 from csst_jax.models import nnx_io, zoo
 from csst_jax.streams import STEP
 from csst_jax.train import loop
@@ -49,6 +52,18 @@ def test_a_split_state_takes_the_same_steps_in_less_memory(make_recipe, make_bat
     # Four devices share all but the biases of the two classifiers, of three classes each.
     assert sizes[True][0] == (whole - 48) / 4 + 48
     assert sizes[False][1] - sizes[True][1] == sizes[False][0] - sizes[True][0]
+
+
+@pytest.mark.parametrize("kind", [Supervised, FreeMatch])  # the thresholds of the second follow in `after`
+def test_no_device_gathers_the_crops_of_the_others(make_recipe, make_method, make_network, kind):
+    """Of a split state parameters are gathered, and nothing that grows with the batch."""
+    settings = FreeMatch.Settings(0.9, weight=1.0, cutmix=0.5) if kind is FreeMatch else None
+    method = make_method(make_network(depthwise=False), kind, settings)
+    recipe = dataclasses.replace(make_recipe(4, split_state=True), method=method)
+    program = step_program(recipe, Phase(crop_px=16, global_batch=16, steps=1)).lower().compile().as_text()
+    gathered = re.findall(r"= \w+\[([\d,]*)\]\S* all-gather", program)
+    parameters = {",".join(map(str, x.shape)) for x in recipe.method.parts.network.params.values()}
+    assert gathered and set(gathered) <= parameters
 
 
 def test_the_network_of_137_million_parameters_is_split_to_an_eighth(make_recipe):
