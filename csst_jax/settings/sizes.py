@@ -84,7 +84,7 @@ class _Platform:
       share_words: words for `crop_share`.
       batch: crops a step.
       memory_share: of the device's memory that a step may take.
-      least_steps: of such batches in an epoch, however few images there are: random weights need steps.
+      least_steps: of such batches in an epoch, however few images there are: a network needs steps.
     """
 
     crop_share: float
@@ -97,7 +97,7 @@ class _Platform:
 
 
 # On a CPU a crop of 5/8 of the side, as configs/camvid.py has it, takes 0.4 of the time; a laptop has other programs.
-_CPU = _Platform(0.625, 320, "on a CPU", "about 5/8 of the images' shorter side,", 8, 0.25, 6)
+_CPU = _Platform(0.625, 320, "on a CPU", "about 5/8 of the images' shorter side,", 8, 0.25, 12)
 _ACCELERATOR = _Platform(1.0, _LARGEST_CROP_PX, "that is chosen", "about the images' shorter side,", 16, 0.6, 16)
 _FITS = "the most that fits the memory"
 
@@ -108,7 +108,7 @@ def choose(asked: Question, machine: Machine) -> Answer:
     >>> from csst_jax.runtime.machine import Machine
     >>> photos = Question(10, False, (360, 480), "fast_scnn", 27.0, 1, 1, 32, {})
     >>> dict(choose(photos, Machine("cpu", 1, 16 * 2**30, 2)).values)
-    {'crop_px': 224, 'batch_size': 8, 'schedule.num_sizes': 2, 'samples_per_epoch': 48}
+    {'crop_px': 224, 'batch_size': 8, 'schedule.num_sizes': 2, 'samples_per_epoch': 96}
     """
     platform = _CPU if machine.platform == "cpu" else _ACCELERATOR
     weight = math.sqrt(asked.gflop / _REFERENCE_GFLOP)
@@ -171,8 +171,8 @@ def _num_sizes(asked: Question, machine: Machine) -> int:
 def _samples(asked: Question, machine: Machine, least: int, crop_px: int, weight: float) -> int:
     """Every image once an epoch; more where they are few, and on a CPU fewer where they are many.
 
-    On an accelerator a student has at least twice the crops of its teacher. On two cores that would take another
-    quarter of an hour, so there it has as many.
+    On an accelerator a student has at least twice the crops of its teacher. On two cores it has about as many: a teacher
+    that is trained half as long labels worse (docs/results/recipe.md), and twice as many would take too long.
     """
     if machine.platform != "cpu":
         return max(asked.images, 2 * least if asked.pool else least)
