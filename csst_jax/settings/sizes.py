@@ -171,8 +171,8 @@ def _num_sizes(asked: Question, machine: Machine) -> int:
 def _samples(asked: Question, machine: Machine, least: int, crop_px: int, weight: float) -> int:
     """Every image once an epoch; more where they are few, and on a CPU fewer where they are many.
 
-    On an accelerator a student has at least twice the crops of its teacher. On two cores it has about as many: a teacher
-    that is trained half as long labels worse (docs/results/recipe.md), and twice as many would take too long.
+    On an accelerator a student has at least twice the crops of its teacher. On two cores that would take another
+    quarter of an hour, and a teacher of half as many would label worse: there it has about as many.
     """
     if machine.platform != "cpu":
         return max(asked.images, 2 * least if asked.pool else least)
