@@ -48,9 +48,10 @@ def main(_: list[str]) -> int:
             peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             with told("importing Flax, Optax and Orbax", print_line):  # seconds: not before the checks above
                 from csst_jax import pipeline
+                from csst_jax.data.in_use import read_by_a_run
                 from csst_jax.settings import resolve, sized
             resolve.run(_CONFIG.value)  # nothing is written before all of them have been looked at
-            with claimed(workdir), startup.logged(workdir):
+            with read_by_a_run(_CONFIG.value.data.dir), claimed(workdir), startup.logged(workdir):
                 with told("choosing sizes for the data and this machine"):
                     config = sized.with_sizes(_CONFIG.value, workdir)
                 with startup.recorded_config(config, workdir):

@@ -19,7 +19,7 @@ from typing import Any
 from csst_jax.reporting.collected import collect
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.runtime.storage import StoragePath, as_path
-from csst_jax.runtime.workdir import DONE_FILE, EVALUATION, LABELS, LOCK_FILE, LOG_FILE, RESULTS_FILE, STAGE_FILE
+from csst_jax.runtime.workdir import DONE_FILE, ERROR, EVALUATION, LABELS, LOCK_FILE, LOG_FILE, RESULTS_FILE, STAGE_FILE
 from csst_jax.settings import rounds
 from csst_jax.types import CsstError
 
@@ -141,11 +141,14 @@ def words(found: dict[str, Any]) -> str:
         "finished": "finished",
         "running": "running",
         "silent": "running, but silent: it may hang",
-        "stopped": "stopped; the same command continues it",
+        "stopped": "stopped",
     }
     head = f"{found['workdir']}: {said[found['state']]}"
-    head += f", since {_clock(found['since'])}" if found["since"] else ""
+    head += f" since {_clock(found['since'])}" if found["since"] else ""
     head += f" ({found['holder']})" if found["holder"] else ""
+    if found["state"] == "stopped":
+        failed = ERROR in (found["last_line"] or "")
+        head += "; an error ended it" if failed else "; the same command continues it"
     rows = [("stage", "state", "since", "step", "left")]
     for name, stage in found["stages"].items():
         of = f" of {stage['steps']:,}" if stage["steps"] else ""

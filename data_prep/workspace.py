@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Collection, Iterator
 
+from csst_jax.data.in_use import written_alone
 from csst_jax.types import CsstError
 
 
@@ -21,7 +22,7 @@ def exclusive(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     it is there for the next one to go on with. The lock dies with its process: nobody is blocked by a dead one.
 
     Raises:
-      CsstError: another process is preparing `directory`.
+      CsstError: another process is preparing `directory`, or a run reads what is there.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     workspace = directory.parent / f".unfinished-{directory.name}"
@@ -36,9 +37,10 @@ def exclusive(directory: pathlib.Path) -> Iterator[pathlib.Path]:
                 "data sets in it at the same time.",
                 file=sys.stderr,
             )
-        workspace.mkdir(exist_ok=True)
-        yield workspace
-        shutil.rmtree(workspace, ignore_errors=True)
+        with written_alone(directory):
+            workspace.mkdir(exist_ok=True)
+            yield workspace
+            shutil.rmtree(workspace, ignore_errors=True)
 
 
 def keep_only(directory: pathlib.Path, names: Collection[str]) -> None:

@@ -83,6 +83,14 @@ def test_it_begins_with_what_was_found_and_how_sure_that_is(page):
     assert "Pseudo labels: The teacher never predicts <Bus>, which the masks show." in words
 
 
+def test_of_very_few_images_nothing_is_sure(tmp_path, monkeypatch):
+    monkeypatch.setattr(made_workdir, "NUM_IMAGES", 3)
+    words = " ".join(read(report.write_report(made_workdir.whole(tmp_path / "mine"))).text.split())
+    assert "Nobody can tell how sure that is: 3 validation images are too few." in words
+    assert "Only 3 validation images: other images could give other scores. Trust no difference." in words
+    assert "Surely" not in words and "pseudo labels helped" not in words
+
+
 def test_sections(page):
     assert page.sections == ["stages", "scores", "gallery", "worst", "confusion", "curves", "labels", "draws", "data"]
     for words in (
@@ -120,7 +128,10 @@ def test_a_workdir_of_an_earlier_version(tmp_path):
     result = {"miou": 0.45, "iou": {"Sky": 0.9, "Pole": 0.0}, "network": "fast_scnn", "steps": 1200}
     made_workdir.put(tmp_path / "results.json", {"teacher": result, "student": {**result, "miou": 0.501}})
     found = read(report.write_report(tmp_path))
-    assert "How sure that is cannot be told" in found.text and "+5.1 points" in found.text
+    assert (
+        "Nobody can tell how sure that is: not every evaluation kept counts" in found.text
+        and "+5.1 points" in found.text
+    )
     assert [row[2:4] for row in found.tables[0][1:]] == [["90.0", "90.0"], ["0.0", "0.0"], ["45.0", "50.1"]]
 
 

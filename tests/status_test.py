@@ -43,7 +43,15 @@ def test_a_stopped_run_names_what_goes_on(workdir):
     assert found["state"] == "stopped" and found["holder"] is None
     assert states(found) == {"teacher": "done", "pseudo_labels": "done", "student": "stopped", "evaluate": "waiting"}
     said = status.words(found)
-    assert "stopped; the same command continues it" in said and "student 40/40" in said
+    assert ": stopped since 20" in said and "; the same command continues it\n" in said and "student 40/40" in said
+
+
+def test_a_run_that_an_error_ended_does_not_go_on_by_itself(workdir):
+    unfinished(workdir)
+    with (workdir / "log.txt").open("a", encoding="utf-8") as log:
+        log.write("14:00:00 error: data/mine/1.0.0: no split 'test'\n")
+    said = status.words(status.status(workdir))
+    assert "; an error ended it\n" in said and said.endswith("ago: 14:00:00 error: data/mine/1.0.0: no split 'test'")
 
 
 def test_stages_may_be_listed_with_spaces(workdir):
@@ -87,6 +95,6 @@ def test_command(workdir, tmp_path, capsys):
     assert status.main([f"--workdir={workdir}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "finished"
     assert status.main([f"--workdir={workdir}"]) == 0
-    assert capsys.readouterr().out.startswith(f"{workdir}: finished, since 20")
+    assert capsys.readouterr().out.startswith(f"{workdir}: finished since 20")
     assert status.main([f"--workdir={tmp_path / 'none'}"]) == 2
     assert "is no workdir of a run" in capsys.readouterr().err

@@ -9,6 +9,8 @@ from jaxtyping import Float64, Int64
 
 RESAMPLES, SEED = 2000, 0
 LEVEL = 0.95
+LEAST_IMAGES = 8
+"""Of fewer images the resamples are too much alike: three images have ten different ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +41,13 @@ def intervals(
     Args:
       counts: by image and class the pixels in the intersection, in the ground truth, and predicted.
       others: the same images' counts of another network.
+
+    Raises:
+      ValueError: there are fewer than `LEAST_IMAGES` images.
     """
     number = len(counts)
+    if number < LEAST_IMAGES:
+        raise ValueError(f"{number} images have no interval; {LEAST_IMAGES} are the least")
     drawn = np.random.default_rng(SEED).multinomial(number, np.full(number, 1 / number), size=RESAMPLES)
     values = _scores(drawn, counts)
     if others is not None:

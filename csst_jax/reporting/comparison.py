@@ -69,8 +69,8 @@ def _lead(judged: dict[str, Collected]) -> str:
     count = min((len(ids) for ids in sets), default=0)
     if 0 < count < verdict.FEW_IMAGES:
         found.append(
-            f'<p class="caution">Only {count} validation images: trust differences whose interval leaves out zero. '
-            "Other seeds of the same settings differ as well; compare several.</p>"
+            f'<p class="caution">Only {verdict.few_images(count)}. Other seeds of the same settings differ as well: '
+            "compare several.</p>"
         )
     return "\n".join(found)
 
@@ -85,7 +85,7 @@ def _runner_up(judged: dict[str, Collected], best: str) -> str:
     lead = f" {escaped(name)} follows with {points(last(second).scores['miou'] - first.scores['miou'])} points"
     found = verdict.gain(first, last(second))
     if found is None:
-        return f"{lead}. How sure that is cannot be told: not all evaluations kept counts by image."
+        return f"{lead}. Nobody can tell how sure that is: {verdict.why_not_told(first, last(second))}."
     return f"{lead}, a sure difference on these images." if found[0].sure else f"{lead}, <b>no sure difference</b>."
 
 

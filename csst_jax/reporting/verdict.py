@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from csst_jax.reporting.certainty import Interval, intervals
+from csst_jax.reporting.certainty import LEAST_IMAGES, Interval, intervals
 from csst_jax.reporting.markup import escaped, percent, points
 
 if TYPE_CHECKING:
@@ -14,10 +14,20 @@ FEW_IMAGES = 50
 
 
 def gain(student: Network, other: Network) -> tuple[Interval, list[Interval]] | None:
-    """How sure the differences of two networks are; None where their images were not counted one by one."""
-    if student.counts is None or other.counts is None or student.ids != other.ids or len(student.ids) < 2:
+    """How sure the differences of two networks are; None where that cannot be told, as `why_not_told` explains."""
+    if student.counts is None or other.counts is None or why_not_told(student, other):
         return None
     return intervals(student.counts, other.counts)
+
+
+def why_not_told(student: Network, other: Network) -> str:
+    """Why nobody can tell how sure a difference is; empty where it can be told."""
+    if student.counts is None or other.counts is None:
+        return "not every evaluation kept counts by image"
+    if student.ids != other.ids:
+        return "the networks were judged on different images"
+    few = len(student.ids)
+    return f"{few} validation image{'s' * (few != 1)} {'are' if few != 1 else 'is'} too few" * (few < LEAST_IMAGES)
 
 
 def masks_alone(run: Collected) -> Network | None:
@@ -58,13 +68,16 @@ def cautions(run: Collected, count: int | None) -> list[str]:
     """What to be careful about; HTML."""
     found = []
     if count is not None and count < FEW_IMAGES:
-        found.append(
-            f"Only {count} validation image{'s' * (count != 1)}: scores of so few change from one set of images to the "
-            "next. Trust differences whose interval leaves out zero, and prepare more validation images to be surer."
-        )
+        found.append(f"Only {few_images(count)}. To be surer, prepare more validation images.")
     if run.quality.get("warnings"):
         found.append(escaped(" ".join(["Pseudo labels:", *run.quality["warnings"]])))
     return found
+
+
+def few_images(count: int) -> str:
+    """What a few validation images can show."""
+    told = "Trust only differences whose interval leaves out zero" if count >= LEAST_IMAGES else "Trust no difference"
+    return f"{count} validation image{'s' * (count != 1)}: other images could give other scores. {told}"
 
 
 def _of_student(run: Collected, count: int | None) -> str:
@@ -83,7 +96,7 @@ def _of_student(run: Collected, count: int | None) -> str:
     )
     found = gain(student, other)
     if found is None:
-        return f"{said}. How sure that is cannot be told: this evaluation kept no counts by image."
+        return f"{said}. Nobody can tell how sure that is: {why_not_told(student, other)}."
     # Of another network, or after more steps, the difference may be theirs.
     caused = bool(run.labels) and other is masks_alone(run) and _alike(other, student)
     return f"{said} {_how_sure(found[0], difference, caused)}{_classes(run.classes, student, other, found[1])}"

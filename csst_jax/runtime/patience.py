@@ -7,10 +7,12 @@ import logging
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,22 @@ def told(
     finally:
         over.set()
         watcher.join()
+
+
+def told_each(items: Iterable[T], words: Callable[[int], str], every_s: float = EVERY_S) -> Iterator[T]:
+    """The items, one by one; the log says now and then which one the caller is at.
+
+    Args:
+      items: what the caller goes through.
+      words: from an item's number, counted from 1, to a line.
+      every_s: seconds from one line to the next.
+    """
+    said = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - said > every_s:
+            log.info(words(number))
+            said = time.monotonic()
 
 
 def print_line(line: str) -> None:

@@ -64,7 +64,7 @@ def stop_between_stages() -> None:
             return  # the same Ctrl-C handed on, or another one, which `_end_at_another` sees
         leaving = True
         name = _NAMES[signal.Signals(number)]
-        raise Preempted(f"{name} between two stages; all that is finished is kept.", number)
+        raise Preempted(f"{name}: all that is finished is kept.", number)
 
     report = sys.unraisablehook
 

@@ -15,8 +15,9 @@ from absl import logging as absl_logging
 
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.leaving import HEARTBEAT_S
+from csst_jax.runtime.signals import Preempted
 from csst_jax.runtime.storage import Mirror, StoragePath, as_path, is_remote
-from csst_jax.runtime.workdir import CONFIG_FILE, LOG_FILE
+from csst_jax.runtime.workdir import CONFIG_FILE, ERROR, LOG_FILE
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ def _previous(path: StoragePath) -> Any:
 
 @contextlib.contextmanager
 def logged(workdir: StoragePath) -> Iterator[None]:
-    """Log lines of the first process go to the terminal and to `log.txt` in the workdir."""
+    """Log lines of the first process go to the terminal and to `log.txt` in the workdir.
+
+    What ends the run, an error or a signal, is the last line of the file; the terminal gets it elsewhere.
+    """
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -79,7 +83,13 @@ def logged(workdir: StoragePath) -> Iterator[None]:
             root.addHandler(handler)
         stack.callback(file.close)
         stack.callback(root.removeHandler, file)
-        yield
+        try:
+            yield
+        except (CsstError, Preempted) as error:
+            words = " ".join(str(error).split("\n"))
+            said = words if isinstance(error, Preempted) else f"{ERROR}{words}"
+            file.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, said, (), None))
+            raise
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ class Artifact:
         """Claims the directory for `request`.
 
         Raises:
-          StaleArtifactError: it has the work of another request; names both hashes and what differs.
+          StaleArtifactError: it has the work of another request; names what differs.
         """
         self.directory = directory
         self.request: dict[str, Any] = json.loads(json.dumps(request.asked))
@@ -82,17 +82,18 @@ class Artifact:
             old = {**found["request"], "settings": _completed(there, found.get("settings", {}), here)}
             new = {**self.request, "settings": _completed(here, settings, there)}
             lines = differences(old, new)
-            differing = ", ".join(lines) or "its inputs"
-            hint = (
-                " The data set has changed. To train on with it: another --workdir, and "
-                f"--config.start_from={self.directory.parent}."
-                if any(line.startswith(_DATA) for line in lines)
-                else ""
-            )
+            if any(line.startswith(_DATA) for line in lines):
+                others = [line for line in lines if not line.startswith(_DATA)]
+                raise StaleArtifactError(
+                    f"The data set has changed since {self.directory} was made"
+                    f"{'; what else differs: ' if others else ''}{', '.join(others)}. To train on with it, use another "
+                    f"--workdir and --config.start_from={self.directory.parent}. To begin anew, use another --workdir "
+                    f"alone, or delete {self.directory}."
+                )
             raise StaleArtifactError(
-                f"{self.directory} holds the work of other settings or inputs (request {found['hash'][:12]} there, "
-                f"{self.hash[:12]} now). What differs: {differing}. Use another --workdir for the settings of "
-                f"now, set those of there to continue that work, or delete {self.directory} to make it again.{hint}"
+                f"{self.directory} holds the work of other settings or inputs. What differs: "
+                f"{', '.join(lines) or 'its inputs'}. Use another --workdir for the settings of now, set those of "
+                f"there to continue that work, or delete {self.directory} to make it again."
             )
         changed = differences(*shared(found.get("settings", {}), settings))
         if changed:

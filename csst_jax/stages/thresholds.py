@@ -21,6 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax.data.statistics import class_statistics
+from csst_jax.runtime import patience
 from csst_jax.runtime.json_files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def of_pool(
         count = min(_MOST_IMAGES, len(selection.unlabelled))
         positions = np.linspace(0, len(selection.unlabelled) - 1, count).round().astype(int)
         log.info("%s: thresholds by class, from %d images", directory.name, count)
-        seen = counted(predictor(selection.reader, [selection.unlabelled[i] for i in positions]), len(classes))
+        predictions = predictor(selection.reader, [selection.unlabelled[i] for i in positions])
+        told = patience.told_each(predictions, lambda n: f"{directory.name}: thresholds, image {n} of {count}")
+        seen = counted(told, len(classes))
         found = {"kept_from": kept_from(seen[0], settings.confidence_threshold, settings.class_portion)}
         found["doubted_from"] = np.full(len(classes), _NEVER)
         if settings.void_missed:

@@ -44,7 +44,7 @@ from csst_jax.types import CsstError
         ),
         ({"student.network": "fastscnn"}, "student.network is 'fastscnn'; give 'fast_scnn' or"),
         ({"teacher.epochs": 0}, "epochs=0 takes pretrained weights as they are; set pretrained=FILE"),
-        ({"teacher.pretrained": "nowhere.safetensors"}, "cannot read .*nowhere.safetensors as safetensors"),
+        ({"teacher.pretrained": "nowhere.safetensors"}, "there is no .*nowhere.safetensors"),
         ({"teacher.output_stride": 8}, "network 'toy' has no option output_stride; it has: "),
         ({"teacher.crop_px": 160}, r"crop_px=160 is larger than every training image \(the longest side is 128 px\)"),
         ({"student.crop_px": 160}, "crop_px=160 is larger than every training image"),

@@ -30,9 +30,14 @@ def test_intervals_are_those_of_resamples_drawn_one_by_one(monkeypatch):
 
 
 def test_few_images_are_less_sure_than_many():
-    few, many = counts(0.8)[:3], np.concatenate([counts(0.8)] * 20)
+    few, many = counts(0.8)[: certainty.LEAST_IMAGES], np.concatenate([counts(0.8)] * 20)
     widths = [interval.high - interval.low for interval in (certainty.intervals(found)[0] for found in (few, many))]
     assert widths[0] > 2 * widths[1]
+
+
+def test_very_few_images_have_no_interval():
+    with pytest.raises(ValueError, match="7 images have no interval; 8 are the least"):
+        certainty.intervals(counts(0.8)[:7])
 
 
 def test_what_one_image_alone_shows_is_not_sure():

@@ -68,7 +68,7 @@ def test_both_stop_when_one_is_told(told, other):
     outputs, statuses = left(*((_WORKS, other) if told == 0 else (other, _WORKS)), told=told)
     assert statuses == [0, 0]
     for output in outputs:
-        assert f"process {told}: SIGTERM between two stages" in output
+        assert f"process {told}: SIGTERM: all that is finished is kept" in output
         assert "Traceback" not in output
 
 

@@ -1,5 +1,6 @@
 """Silence is broken after a moment, and only then."""
 
+import logging
 import time
 
 import pytest
@@ -39,3 +40,12 @@ def test_it_ends_with_what_the_block_raises():
 def test_a_line_reaches_a_pipe_at_once(capsys):
     patience.print_line("importing JAX …")
     assert capsys.readouterr().out == "importing JAX …\n"
+
+
+def test_a_loop_says_now_and_then_which_item_it_is_at(caplog):
+    caplog.set_level(logging.INFO)
+    assert list(patience.told_each("abc", "image {} of 3".format, every_s=0.0)) == ["a", "b", "c"]
+    assert caplog.messages == ["image 1 of 3", "image 2 of 3", "image 3 of 3"]
+    caplog.clear()
+    assert list(patience.told_each("abc", "image {} of 3".format, every_s=60.0)) == ["a", "b", "c"]
+    assert caplog.messages == []

@@ -77,7 +77,7 @@ def test_a_program_in_the_background_goes_on_ignoring_ctrl_c():
 def test_a_ctrl_c_that_is_handed_on_once_more_is_the_same():
     """As by a program that started this one, and has it from the terminal, too."""
     signals.stop_between_stages()
-    with pytest.raises(Preempted, match="Ctrl-C between two stages"):
+    with pytest.raises(Preempted, match="Ctrl-C: all that is finished is kept"):
         try:
             os.kill(os.getpid(), signal.SIGINT)
         finally:

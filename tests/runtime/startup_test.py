@@ -1,6 +1,7 @@
 """What surrounds a run: its configuration on disk, and the processes it joins."""
 
 import json
+import logging
 import os
 import pathlib
 import socket
@@ -12,6 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from csst_jax.runtime import startup
+from csst_jax.runtime.signals import Preempted
 from csst_jax.runtime.startup import join_processes, recorded_config
 from csst_jax.types import CsstError
 
@@ -159,3 +161,16 @@ def test_a_configuration_that_was_cut_off_is_written_anew(tmp_path, left, caplog
     (tmp_path / "config.json").write_text(left)
     with pytest.raises(CsstError, match="stale"), recorded_config(ConfigDict({"lr": 0.2}), tmp_path):
         raise CsstError("stale")
+
+
+@pytest.mark.parametrize(
+    "error,line",
+    [(CsstError("no a\nno b"), "error: no a no b"), (Preempted("SIGTERM: all is kept.", 15), "SIGTERM: all is kept.")],
+)
+def test_what_ends_a_run_is_the_last_line_of_its_log(tmp_path, capsys, error, line):
+    handlers = list(logging.getLogger().handlers)
+    with pytest.raises(type(error)), startup.logged(tmp_path):
+        raise error
+    logging.getLogger().handlers[:] = handlers
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()[-1].partition(" ")[2] == line
+    assert capsys.readouterr().out == "", "the terminal gets it from who catches it"

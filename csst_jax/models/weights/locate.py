@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 from csst_jax.runtime.storage import StoragePath, as_path
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.safetensors"
 """The trained network, in the directory of a training stage."""
 
-
+_SHOWN = 6
+"""Names that an error shows."""
 STAGES = ("student", "baseline", "teacher")
 """The training stages of a workdir; the first that is there is the network that a run is for."""
 
@@ -42,10 +44,12 @@ def locate(path: str | os.PathLike[str]) -> StoragePath:
         or in a bucket (`gs://…`).
 
     Raises:
-      CsstError: it is a directory without such a file; names the networks that are there.
+      CsstError: there is no such file or directory, or it is a directory without such a file; names what is there.
     """
     found = as_path(path)
     if not found.is_dir():
+        if not found.exists():
+            raise CsstError(f"there is no {found}{_like(found)}. {_GIVE}.")
         return found
     for file in (found / MODEL_FILE, found / "student" / MODEL_FILE):
         if file.is_file():
@@ -57,6 +61,17 @@ def locate(path: str | os.PathLike[str]) -> StoragePath:
             "or run its command again until the student is finished."
         )
     raise CsstError(
-        f"{found} has no {MODEL_FILE}. Give a file of weights, the directory of a finished training stage or its "
-        "workdir. If a stage is not finished, or an earlier version of csst_jax finished it, run its command again."
+        f"{found} has no {MODEL_FILE}. {_GIVE}. If a stage is not finished, or an earlier version of csst_jax finished "
+        "it, run its command again."
     )
+
+
+_GIVE = "Give a file of weights, the directory of a finished training stage or its workdir"
+
+
+def _like(path: StoragePath) -> str:
+    """What lies beside a path that is not there, those of a similar name first."""
+    there = sorted(other.name for other in path.parent.iterdir()) if path.parent.is_dir() else []
+    there = [name for name in there if not name.startswith(".")]
+    near = difflib.get_close_matches(path.name, there) or there[:_SHOWN]
+    return f"; {path.parent} has: {', '.join(near)}" if near else ""

@@ -26,7 +26,20 @@ def test_a_file_a_stage_and_a_workdir(workdir, monkeypatch):
     assert locate(workdir / "teacher") == workdir / "teacher" / MODEL_FILE
     monkeypatch.chdir(workdir)
     assert locate("student") == locate(".") == file
-    assert locate("none.safetensors") == workdir / "none.safetensors"  # reading it tells that it is not there
+
+
+@pytest.mark.parametrize(
+    "path,said",
+    [
+        ("run/techer", "there is no {here}/run/techer; {here}/run has: teacher. Give a file of weights"),
+        ("xyz", "there is no {here}/xyz; {here} has: run. Give a file of weights"),
+        ("nowhere/student", "there is no {here}/nowhere/student. Give a file of weights"),
+    ],
+)
+def test_what_is_not_there_is_named_with_what_is(workdir, path, said):
+    with pytest.raises(CsstError) as error:
+        locate(workdir.parent / path)
+    assert str(error.value).startswith(said.format(here=workdir.parent))
 
 
 def test_a_workdir_without_a_student_names_what_is_there(workdir):
@@ -50,5 +63,5 @@ def test_a_bucket(bucket, tmp_path, monkeypatch):
     files.add_scores(locate("gs://bucket/run"), {"miou": 0.5})
     assert csst_jax.load("gs://bucket/run").description.scores == {"miou": 0.5}
     assert bucket.names() == ["run/student/model.safetensors"]
-    with pytest.raises(CsstError, match="cannot read gs://bucket/none.safetensors"):
+    with pytest.raises(CsstError, match="there is no gs://bucket/none.safetensors; gs://bucket has: run"):
         csst_jax.load("gs://bucket/none.safetensors")
