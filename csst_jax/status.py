@@ -152,7 +152,7 @@ def words(found: dict[str, Any]) -> str:
     rows = [("stage", "state", "since", "step", "left")]
     for name, stage in found["stages"].items():
         of = f" of {stage['steps']:,}" if stage["steps"] else ""
-        unit = " shards" if name.endswith(LABELS) else " networks" if name == "evaluate" else ""
+        unit = f" file{'s' * (stage['step'] != 1)}" if name.endswith(LABELS) else " networks" * (name == "evaluate")
         step = "" if stage["step"] is None else f"{stage['step']:,}{of}{unit}"
         left = _left(stage["left_s"]) if stage["state"] in ("running", "silent") else ""
         rows.append((name, stage["state"], _clock(stage["since"]) if stage["since"] else "", step, left))

@@ -74,7 +74,9 @@ class CentroidSampler:
         self._real_share = real_share
         missing = [class_names[c] for c in np.flatnonzero(self._size == 0).tolist()]
         if missing:
-            _log.warning("no centroid of %s: their share of each epoch goes to other crops.", ", ".join(missing))
+            real = pool["origin"] == 0
+            where = "masks" if real.all() else "pseudo labels" if not real.any() else "masks and pseudo labels"
+            _log.warning("%s: no centroid of %s. Other crops take their share.", where, ", ".join(missing))
 
     @property
     def num_present(self) -> int:

@@ -186,8 +186,8 @@ def _filled(
     if wrong:
         raise CsstError(f"{path} does not fit the network: {'; '.join(sorted(wrong))}. Import the checkpoint again.")
     log.info("%d arrays from %s (%s)", len(arrays) - len(never_trained.union(kept)), path, description.source)
-    if kept:
-        log.info("other classes than the file's %d: new classifiers (%s)", description.num_classes, ", ".join(kept))
+    if begun_anew := [name for name in kept if name not in never_trained]:
+        log.info("new, as the file has %d other classes: %s", description.num_classes, ", ".join(begun_anew))
     return network
 
 
