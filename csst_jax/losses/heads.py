@@ -1,12 +1,16 @@
-"""The loss of a network's outputs on labels, head by head (paper eqs. 1, 3), with OHEM and auxiliary heads (§4.2)."""
+"""The loss of a network's outputs on labels, head by head (paper eqs. 1, 3), with OHEM and auxiliary heads (§4.2).
+
+A classifier of whole images beside them has the semantic-encoding loss (EncNet, Zhang et al., CVPR 2018).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
 from csst_jax.losses.cross_entropy import sum_and_count, valid_pixels
 from csst_jax.losses.ohem import ohem_mask
@@ -44,6 +48,27 @@ class Loss:
 MAIN = "main"
 """The head that predicts."""
 
+SEMANTIC_ENCODING = "semantic_encoding"
+"""The loss on which classes a crop shows, of networks whose outputs have `presence`."""
+
+LEARNED = ("logits", "aux", "presence")
+"""Entries of a network's outputs that have losses. A network may leave out the last."""
+
+_SEMANTIC_ENCODING_WEIGHT = 0.2  # PyTorch-Encoding's `se_weight` (cc345c8 `encoding/nn/loss.py`), and mmsegmentation's
+
+
+def classes_shown(labels: UInt8[Array, "b h w"], classes: int) -> Bool[Array, "b k"]:
+    """Which classes the labels of each crop have, void left out."""
+    return jnp.any(labels[..., None] == jnp.arange(classes), (1, 2))
+
+
+def presence_loss(
+    logits: Float[Array, "b k"], labels: UInt8[Array, "b h w"], weight: float | Float[Array, ""] = 1.0
+) -> Loss:
+    """Binary cross-entropy of the classes that each crop's labels have, a mean over crops and classes."""
+    values = jax.nn.softplus(logits) - logits * classes_shown(labels, logits.shape[-1])
+    return Loss(jnp.sum(values), jnp.float32(values.size), weight)
+
 
 def total(losses: Mapping[str, Loss]) -> Float[Array, ""]:
     """The scalar to differentiate: the first loss's mean plus the others', each times its weight."""
@@ -80,10 +105,11 @@ class HeadLosses:
         labels: UInt8[Array, "b h w"],
         soft: UInt8[Array, "b h w n"] | None = None,
     ) -> dict[str, Loss]:
-        """Losses by head: `MAIN` first, then each auxiliary head by name.
+        """Losses by head: `MAIN` first, then each auxiliary head by name, and `SEMANTIC_ENCODING` where there is one.
 
         Args:
-          outputs: of the network in training mode: `logits`, and `aux` by head, each float "b h w c".
+          outputs: of the network in training mode: `logits`, and `aux` by head, each float "b h w c". `presence`, if
+            there is one, is float "b c": of whether the crop shows each class. Soft labels count there as hard ones.
           labels: class indices, 255 = not counted.
           soft: what soft pseudo labels have beside them; see `csst_jax.methods.base.Crops`. A pixel is then hard if its
             loss on the soft label is.
@@ -91,6 +117,8 @@ class HeadLosses:
         losses = {MAIN: self._head(outputs["logits"], labels, soft, 1.0)}
         for name, logits in outputs["aux"].items():
             losses[name] = self._head(logits, labels, soft, self.aux_weights.get(name, self.aux_weight))
+        if "presence" in outputs:
+            losses[SEMANTIC_ENCODING] = presence_loss(outputs["presence"], labels, _SEMANTIC_ENCODING_WEIGHT)
         return losses
 
     def _head(self, logits: Float[Array, "b h w c"], labels: Array, soft: Array | None, weight: float) -> Loss:

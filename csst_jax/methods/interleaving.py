@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from csst_jax.losses.heads import LEARNED
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def interleaved(arrays: Sequence[Float[Array, ...]], parts: Sequence[int]) -> Float[Array, ...]:
@@ -29,3 +32,9 @@ def taken(batch: Float[Array, ...], parts: Sequence[int], number: int) -> Float[
     begin = sum(parts[:number])
     own = units[:, begin : begin + parts[number]]
     return own.reshape(-1, *own.shape[2:])
+
+
+def taken_outputs(outputs: Mapping[str, Any], parts: Sequence[int], number: int) -> dict[str, Any]:
+    """Of a network's outputs on such a batch those that have losses, of the crops of one array."""
+    found = {name: outputs[name] for name in LEARNED if name in outputs}
+    return jax.tree.map(lambda x: taken(x, parts, number), found)

@@ -105,7 +105,8 @@ class EncNet(nnx.Module):
         """Logits (float32) at the input's size.
 
         In training mode also `aux["layer3"]`, and under "presence" float32 logits `b c`: whether a class occurs
-        anywhere in the image. mmsegmentation weighs the losses of the three 1, 0.4 and 0.2.
+        anywhere in the image, for the semantic-encoding loss. The losses of the three weigh 1, 0.4 and 0.2
+        (PyTorch-Encoding cc345c8 `encoding/nn/loss.py`; mmsegmentation, too).
 
         `features` holds "layer1" (stride 4), and at strides 8 to `output_stride` "layer2", "layer3", "layer4" and
         "encoded" (what the classifier sees).

@@ -52,3 +52,23 @@ def test_class_weights_weigh_the_pixels_of_the_mean(ohem):
     assert float(found.count) == counted.sum(), "methods take the count as the number of pixels"
     np.testing.assert_allclose(loss(7.0, 7.0, 7.0).mean, loss().mean, rtol=1e-6)
     assert float(loss(0.0, 0.0, 0.0).mean) == 0
+
+
+def test_semantic_encoding_is_the_binary_cross_entropy_of_the_classes_that_labels_have():
+    """Void is no class, and a soft label counts as its most probable class."""
+    rng = np.random.default_rng(2)
+    labels = np.array([[[0, 255], [2, 0]], [[255, 1], [1, 1]]], np.uint8)
+    soft = np.zeros((2, 2, 2, 2), np.uint8)
+    soft[..., 0], soft[..., 1] = 1, 100  # class 1 has 100 / 255 everywhere
+    presence = rng.standard_normal((2, 3)).astype(np.float32)
+    logits = jnp.asarray(rng.standard_normal((2, 2, 2, 3), np.float32))
+    losses = HeadLosses(cross_entropy, True, 0.7, 1 / 16, 0.4)
+    outputs = {"logits": logits, "aux": {}, "presence": jnp.asarray(presence)}
+    p = 1 / (1 + np.exp(-presence.astype(np.float64)))
+    shown = np.array([[1, 0, 1], [0, 1, 0]])
+    expected = -(shown * np.log(p) + (1 - shown) * np.log(1 - p)).mean()
+    for given in (None, jnp.asarray(soft)):
+        found = losses(outputs, jnp.asarray(labels), given)
+        assert list(found) == ["main", "semantic_encoding"]
+        np.testing.assert_allclose(found["semantic_encoding"].mean, expected, rtol=1e-5)
+    np.testing.assert_allclose(total(found), found["main"].mean + 0.2 * expected, rtol=1e-5)

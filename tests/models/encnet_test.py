@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from csst_jax.losses.cross_entropy import cross_entropy
+from csst_jax.losses.heads import HeadLosses
 from csst_jax.models import encnet, nnx_io
 from csst_jax.models.heads.encoding import Encoding, EncodingModule
 from csst_jax.types import CsstError
@@ -80,6 +82,20 @@ def test_only_training_has_auxiliary_logits_and_presence():
     assert not any("auxlayer" in name for name in network.params)
     out = train(network)
     assert out["aux"] == {} and "presence" in out
+
+
+def test_training_has_the_semantic_encoding_loss_beside_those_of_both_heads():
+    labels = jax.ShapeDtypeStruct((2, *SIZE), jnp.uint8)
+    losses = HeadLosses(cross_entropy, True, 0.7, 1 / 16, 0.4)
+    weights = {}
+
+    def means(outputs, labels):
+        found = losses(outputs, labels)
+        weights.update({name: loss.weight for name, loss in found.items()})
+        return {name: loss.mean for name, loss in found.items()}
+
+    jax.eval_shape(means, train(small()), labels)
+    assert weights == {"main": 1.0, "layer3": 0.4, "semantic_encoding": 0.2}
 
 
 def test_bfloat16_keeps_parameters_logits_and_presence_float32():
