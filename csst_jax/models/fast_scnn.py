@@ -13,16 +13,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from csst_jax.models.heads.aspp import SeparableConv
+from csst_jax.models.heads.psp import BINS, pyramid
 from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout
-from csst_jax.models.ops.pooling import adaptive_average_pool
 from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
-
-_PYRAMID_BINS = (1, 2, 3, 6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,28 +53,11 @@ LINEAGES = {
 }
 
 
-class SeparableConv(nnx.Module):
-    """Depthwise 3x3 and pointwise 1x1 convolution, each with batch normalisation; a ReLU at least at the end."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        rngs: nnx.Rngs,
-        lineage: Lineage,
-        stride: int = 1,
-        dtype: DTypeLike,
-    ):
-        shared: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
-        self.depthwise = ConvBN(
-            in_channels, in_channels, 3, stride=stride, groups=in_channels, relu=lineage.depthwise_relu, **shared
-        )
-        self.pointwise = ConvBN(in_channels, out_channels, **shared)
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
-        """Features at the stride given at construction."""
-        return self.pointwise(self.depthwise(x))
+def _separable(
+    in_channels: int, out_channels: int, *, rngs: nnx.Rngs, lineage: Lineage, stride: int = 1, dtype: DTypeLike
+) -> SeparableConv:
+    relu, momentum = lineage.depthwise_relu, lineage.momentum
+    return SeparableConv(in_channels, out_channels, rngs=rngs, stride=stride, relu=relu, momentum=momentum, dtype=dtype)
 
 
 class InvertedResidual(nnx.Module):
@@ -102,8 +84,8 @@ class LearningToDownsample(nnx.Module):
 
     def __init__(self, channels: tuple[int, int, int], *, rngs: nnx.Rngs, lineage: Lineage, dtype: DTypeLike):
         self.conv = ConvBN(3, channels[0], 3, rngs=rngs, stride=2, momentum=lineage.momentum, dtype=dtype)
-        self.dsconv1 = SeparableConv(channels[0], channels[1], rngs=rngs, lineage=lineage, stride=2, dtype=dtype)
-        self.dsconv2 = SeparableConv(channels[1], channels[2], rngs=rngs, lineage=lineage, stride=2, dtype=dtype)
+        self.dsconv1 = _separable(channels[0], channels[1], rngs=rngs, lineage=lineage, stride=2, dtype=dtype)
+        self.dsconv2 = _separable(channels[1], channels[2], rngs=rngs, lineage=lineage, stride=2, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Features at stride 8."""
@@ -115,18 +97,13 @@ class PyramidPooling(nnx.Module):
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, lineage: Lineage, dtype: DTypeLike):
         shared: dict[str, Any] = {"rngs": rngs, "momentum": lineage.momentum, "dtype": dtype}
-        self.branches = nnx.List([ConvBN(channels, channels // 4, **shared) for _ in _PYRAMID_BINS])
+        self.branches = nnx.List([ConvBN(channels, channels // 4, **shared) for _ in BINS])
         self.out = ConvBN(2 * channels, channels, lineage.pyramid_kernel, **shared)
         self.align_corners = lineage.align_corners
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Features of the input's size that know the whole image."""
-        size = (x.shape[1], x.shape[2])
-        pooled = [
-            resize(branch(adaptive_average_pool(x, bins)), size, self.align_corners)
-            for bins, branch in zip(_PYRAMID_BINS, self.branches, strict=True)
-        ]
-        return self.out(jnp.concatenate([x, *pooled], axis=-1))
+        return self.out(jnp.concatenate([x, *pyramid(x, BINS, self.branches, self.align_corners)], axis=-1))
 
 
 class FeatureFusion(nnx.Module):
@@ -204,8 +181,8 @@ class FastSCNN(nnx.Module):
         self.global_feature_extractor = nnx.List(blocks)
         self.ppm = PyramidPooling(c(128), **shared)
         self.feature_fusion = FeatureFusion(c(64), c(128), c(128), **shared)
-        self.dsconv1 = SeparableConv(c(128), c(128), **shared)
-        self.dsconv2 = SeparableConv(c(128), c(128), **shared)
+        self.dsconv1 = _separable(c(128), c(128), **shared)
+        self.dsconv2 = _separable(c(128), c(128), **shared)
         self.dropout = Dropout(0.1, rngs=rngs, channels=line.channel_dropout)
         self.classifier = Classifier(c(128), num_classes, rngs=rngs, dtype=dtype)
         inputs = {8: c(64), 32: c(128)}

@@ -69,7 +69,6 @@ class FPN(nnx.Module):
         self.dropout = Dropout(_DROPOUT, rngs=rngs, channels=True)
         std = math.sqrt(2.0 / (channels + num_classes))  # Glorot's
         self.classifier = Conv(channels, num_classes, 1, rngs=rngs, bias=True, init_std=std, dtype=dtype)
-        self.deterministic = False
 
     def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; there are no auxiliary heads.

@@ -16,16 +16,15 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
+from csst_jax.models.heads.psp import BINS, pyramid
 from csst_jax.models.layers import BatchNorm, Conv, ConvBN, Dropout
-from csst_jax.models.ops.pooling import adaptive_average_pool, max_pool
+from csst_jax.models.ops.pooling import max_pool
 from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
-
-_PYRAMID_BINS = (1, 2, 3, 6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +122,8 @@ class PyramidPooling(nnx.Module):
         self.sum = own.pyramid == "sum"
         # gluon-cv and mmsegmentation agree for ResNet50; for ResNet18 the latter keeps the branches wide.
         branch = in_channels // 4 if own.pyramid == "input_first" else out_channels
-        bins = () if self.sum else _PYRAMID_BINS
-        self.branches = nnx.List([ConvBN(in_channels, branch, rngs=rngs, dtype=dtype) for _ in bins])
+        branches = 0 if self.sum else len(BINS)
+        self.branches = nnx.List([ConvBN(in_channels, branch, rngs=rngs, dtype=dtype) for _ in range(branches)])
         inside = in_channels + branch * len(self.branches)
         self.bottleneck = ConvBN(inside, out_channels, 1 if self.sum else 3, rngs=rngs, dtype=dtype)
         self.dropout = Dropout(own.pyramid_dropout, rngs=rngs) if own.pyramid_dropout else None
@@ -133,13 +132,11 @@ class PyramidPooling(nnx.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
         """Features of the input's size that know the whole image."""
         if self.sum:
-            maps = [_window_average(x, bins) for bins in _PYRAMID_BINS]
-        else:
-            maps = [conv(adaptive_average_pool(x, n)) for n, conv in zip(_PYRAMID_BINS, self.branches, strict=True)]
-        maps = [resize(y, (x.shape[1], x.shape[2]), self.align_corners) for y in maps]
-        if self.sum:
+            averages = [_window_average(x, bins) for bins in BINS]
+            maps = [resize(y, (x.shape[1], x.shape[2]), self.align_corners) for y in averages]
             y = sum(maps, x.astype(jnp.float32)).astype(x.dtype)
         else:
+            maps = pyramid(x, BINS, self.branches, self.align_corners)
             y = jnp.concatenate([*maps, x] if self.input_last else [x, *maps], axis=-1)
         y = self.bottleneck(y)
         return y if self.dropout is None else self.dropout(y)
@@ -283,11 +280,7 @@ class ICNet(nnx.Module):
     def _coarse_branches(self, images: Array) -> tuple[Array, Array]:
         """The trunk on the half-size image: its second stage; and from there, halved again, its end and the pyramid."""
         trunk = self.backbone
-        x = jax.nn.relu(trunk.bn1(trunk.conv1(_half(images, self.own))))
-        if trunk.deep:
-            x = jax.nn.relu(trunk.bn2(trunk.conv2(x)))
-            x = jax.nn.relu(trunk.bn3(trunk.conv3(x)))
-        x = max_pool(x, 3, 2, *trunk.pool)
+        x = max_pool(trunk.stem(_half(images, self.own)), 3, 2, *trunk.pool)
         split = 1 if self.own.early_split else len(trunk.layer2)
         for block in [*trunk.layer1, *trunk.layer2[:split]]:
             x = block(x)

@@ -192,7 +192,7 @@ class Classifier(Conv):
 
 
 class ConvBN(nnx.Module):
-    """Convolution, batch normalisation and, unless told otherwise, ReLU; without a bias and keeping the size.
+    """Convolution, batch normalisation and, unless told otherwise, ReLU. By default without a bias, and of stride 1.
 
     `padding=None` stands for dilation * (kernel_size - 1) / 2, which keeps the size at stride 1.
     """

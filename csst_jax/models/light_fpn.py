@@ -64,7 +64,6 @@ class LightFPN(nnx.Module):
         self.pointwise = unit(wide, channels)
         self.dropout = Dropout(0.1, rngs=rngs)
         self.classifier = biased(channels, num_classes)
-        self.deterministic = False
 
     def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; there are no auxiliary heads.

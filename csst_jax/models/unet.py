@@ -58,7 +58,6 @@ class UNet(nnx.Module):
         self.blocks = nnx.List(blocks)
         std = math.sqrt(2.0 / (9 * (inside + num_classes)))  # Glorot's
         self.classifier = Conv(inside, num_classes, 3, rngs=rngs, padding=1, bias=True, init_std=std, dtype=dtype)
-        self.deterministic = False
 
     def __call__(self, images: Float[Array, "b h w 3"], perturb: Perturb | None = None) -> dict[str, Any]:
         """Logits (float32) at the input's size; there are no auxiliary heads.

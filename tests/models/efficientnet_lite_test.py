@@ -10,6 +10,7 @@ from flax import nnx
 
 from csst_jax.models import nnx_io
 from csst_jax.models.backbones.efficientnet_lite import EfficientNetLite, EfficientNetLite0, InvertedResidual, SameConv
+from csst_jax.types import CsstError
 
 SMALL = {"width": 0.25}
 
@@ -97,5 +98,5 @@ def test_activations_are_bounded_and_the_projection_is_linear():
 
 
 def test_an_output_stride_that_there_is_not_is_refused():
-    with pytest.raises(ValueError, match="output_stride=4"):
+    with pytest.raises(CsstError, match="output_stride=4"):
         EfficientNetLite0(rngs=nnx.Rngs(0), output_stride=4)

@@ -8,7 +8,7 @@ from flax import nnx
 
 from csst_jax.models.heads.aspp import ASPP, SeparableConv
 from csst_jax.models.heads.fcn import FCNHead
-from csst_jax.models.heads.psp import PyramidPooling
+from csst_jax.models.heads.psp import PyramidPooling, pyramid
 from csst_jax.types import CsstError
 
 
@@ -81,13 +81,11 @@ class TestFCNHead:
 
 
 class TestPyramidPooling:
-    def test_bins_average_their_part_and_the_sum_adds_them_to_the_input(self, x):
-        pool = PyramidPooling(8, None, rngs=nnx.Rngs(0), bins=(1,), combine="sum")
-        assert names(pool) == set() and pool.out_channels == 8
-        np.testing.assert_allclose(pool(x), x + jnp.mean(x, (1, 2), keepdims=True), rtol=1e-5, atol=1e-6)
-        flat = jnp.full((1, 7, 5, 8), 2.0)
-        four = PyramidPooling(8, None, rngs=nnx.Rngs(0), combine="sum")
-        np.testing.assert_allclose(four(flat), 5 * flat, rtol=1e-5)
+    def test_a_branch_sees_the_mean_of_each_bin(self, x):
+        means = pyramid(x, (1, 2), (lambda y: y, lambda y: 10 * y), True)
+        np.testing.assert_allclose(means[0], jnp.broadcast_to(x.mean((1, 2), keepdims=True), x.shape), rtol=1e-5)
+        corner = 10 * x[:, :4, :3].mean((1, 2))  # 7 rows: PyTorch's bins share the middle one
+        np.testing.assert_allclose(means[1][:, 0, 0], corner, rtol=1e-4, atol=1e-6)
 
     @pytest.mark.parametrize("first", [True, False])
     def test_concatenation_keeps_the_input_first_or_last(self, x, first):
@@ -112,12 +110,6 @@ class TestPyramidPooling:
     def test_keeps_bfloat16(self, x):
         pool = evaluated(PyramidPooling(8, 2, rngs=nnx.Rngs(0), dtype=jnp.bfloat16))
         assert pool(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
-
-    def test_unknown_or_impossible_combinations_are_errors(self):
-        with pytest.raises(CsstError, match="concat, sum"):
-            PyramidPooling(8, 2, rngs=nnx.Rngs(0), combine="product")
-        with pytest.raises(CsstError, match="8 channels, not 2"):
-            PyramidPooling(8, 2, rngs=nnx.Rngs(0), combine="sum")
 
 
 class TestASPP:

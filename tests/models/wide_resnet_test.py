@@ -10,6 +10,7 @@ from flax import nnx
 
 from csst_jax.models import nnx_io
 from csst_jax.models.backbones.wide_resnet import Block, WideResNet38
+from csst_jax.types import CsstError
 
 
 def test_number_of_parameters():
@@ -67,5 +68,5 @@ def test_dropout_drops_channels_in_training_only():
 
 
 def test_other_output_strides_are_refused():
-    with pytest.raises(ValueError, match="8, 16 or 32"):
+    with pytest.raises(CsstError, match="8, 16 or 32"):
         WideResNet38(rngs=nnx.Rngs(0), output_stride=4)

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.layers import BatchNorm, Conv
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -121,9 +122,12 @@ class EfficientNetLite(nnx.Module):
           width: channel multiplier, for tests.
           depth: multiplier of the blocks in a stage, for tests.
           dtype: compute dtype.
+
+        Raises:
+          CsstError: another output stride.
         """
         if output_stride not in (8, 16, 32):
-            raise ValueError(f"output_stride={output_stride}: an EfficientNet-Lite has 8, 16 or 32.")
+            raise CsstError(f"output_stride={output_stride}: an EfficientNet-Lite has 8, 16 or 32.")
         inside = scaled(32, width)
         self.conv_stem = SameConv(3, inside, 3, rngs=rngs, stride=2, dtype=dtype)
         self.bn1 = BatchNorm(inside, rngs=rngs, epsilon=_EPSILON)

@@ -214,10 +214,7 @@ class ResNet(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w 3"]) -> dict[str, Float[Array, "b _ _ _"]]:
         """Features by name: "stem" (before pooling, stride 2), "layer1" (stride 4) to "layer4" (the output stride)."""
-        x = self.bn1(self.conv1(x), relu=True)
-        if self.deep:
-            x = self.bn2(self.conv2(x), relu=True)
-            x = self.bn3(self.conv3(x), relu=True)
+        x = self.stem(x)
         features = {"stem": x}
         padding, ceil_mode = self.pool
         x = max_pool(x, 3, 2, padding, ceil_mode)
@@ -226,6 +223,14 @@ class ResNet(nnx.Module):
                 x = block(x)
             features[name] = x
         return features
+
+    def stem(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b p q c"]:
+        """The features before pooling, at stride 2."""
+        x = self.bn1(self.conv1(x), relu=True)
+        if self.deep:
+            x = self.bn2(self.conv2(x), relu=True)
+            x = self.bn3(self.conv3(x), relu=True)
+        return x
 
 
 def expansion(architecture: Architecture) -> int:

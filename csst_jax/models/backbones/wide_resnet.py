@@ -18,6 +18,7 @@ from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.layers import BatchNorm, Conv, Dropout
 from csst_jax.models.ops.pooling import max_pool
 from csst_jax.models.rematerialisation import may_rematerialise
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -101,9 +102,12 @@ class WideResNet38(nnx.Module):
           width: channel multiplier, for tests.
           depth: multiplier of the blocks in a module, for tests.
           dtype: compute dtype.
+
+        Raises:
+          CsstError: another output stride.
         """
         if output_stride not in (8, 16, 32):
-            raise ValueError(f"output_stride={output_stride}: a WideResNet38 has 8, 16 or 32.")
+            raise CsstError(f"output_stride={output_stride}: a WideResNet38 has 8, 16 or 32.")
         self.mod1 = Conv(3, scaled(64, width), 3, rngs=rngs, padding=1, dtype=dtype)
         inside, reached, dilation = scaled(64, width), 4, 1
         modules = []

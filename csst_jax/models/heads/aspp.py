@@ -13,6 +13,7 @@ VPLR's own 1x1 convolution after the concatenation has no batch normalisation; t
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
@@ -42,10 +43,13 @@ class SeparableConv(nnx.Module):
         *,
         rngs: nnx.Rngs,
         kind: str = "norm",
+        stride: int = 1,
         dilation: int = 1,
+        relu: bool = True,
+        momentum: float = 0.1,
         dtype: DTypeLike = jnp.float32,
     ):
-        """Keeps the input's size.
+        """Builds both parts.
 
         Args:
           in_channels: of the input.
@@ -53,7 +57,10 @@ class SeparableConv(nnx.Module):
           kernel_size: of the depthwise convolution.
           rngs: where initial weights are drawn from.
           kind: one of `SEPARABLE`. "norm": `depthwise` is a `ConvBN`; "plain": it is a `Conv`.
-          dilation: of the depthwise convolution.
+          stride: of the depthwise convolution.
+          dilation: likewise.
+          relu: of kind "norm", whether there is a ReLU between the parts.
+          momentum: of the running statistics.
           dtype: compute dtype.
 
         Raises:
@@ -61,20 +68,21 @@ class SeparableConv(nnx.Module):
         """
         if kind not in SEPARABLE:
             raise CsstError(f"unknown kind of separable convolution {kind!r}; known are: {', '.join(SEPARABLE)}.")
-        layer = ConvBN if kind == "norm" else Conv
+        layer = functools.partial(ConvBN, relu=relu, momentum=momentum) if kind == "norm" else Conv
         self.depthwise = layer(
             in_channels,
             in_channels,
             kernel_size,
             rngs=rngs,
+            stride=stride,
             padding=dilation * (kernel_size - 1) // 2,
             dilation=dilation,
             groups=in_channels,
             dtype=dtype,
         )
-        self.pointwise = ConvBN(in_channels, out_channels, rngs=rngs, dtype=dtype)
+        self.pointwise = ConvBN(in_channels, out_channels, rngs=rngs, momentum=momentum, dtype=dtype)
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Output in the compute dtype."""
         return self.pointwise(self.depthwise(x))
 
