@@ -80,7 +80,7 @@ def compiled_step(phase: Phase) -> tuple[Any, Any, Any]:
     network = nnx_io.create(functools.partial(fast_scnn.build, 11), 0)
     losses = HeadLosses(cross_entropy, True, 0.7, 1 / 16, 0.4)
     recipe = Recipe(
-        Supervised(Supervised.Settings(), Parts(network, losses, lambda _: network)),
+        Supervised(Supervised.Settings(), Parts(network, losses, lambda _: network, num_classes=11)),
         Augmentation(0.5, {WEAK: Photometry(0.1, 0.5)}, IMAGENET),
         optimizers.make(optimizers.Sgd(), network.params),
         make_mesh(jax.devices(), 1),

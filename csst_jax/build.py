@@ -219,7 +219,7 @@ def method(training: Training, num_classes: int, seed: int | None, steps: int = 
         # Away from the seeds that users give: the student's is the teacher's and one.
         return network(training.network, num_classes, None if seed is None else seed ^ (number << 20))
 
-    parts = Parts(net, heads, another, nnx_io.own_modules(seed), steps)
+    parts = Parts(net, heads, another, nnx_io.own_modules(seed), steps, num_classes=num_classes)
     chosen = registry.resolve("method", METHODS, choice.name)(choice.settings, parts)
     average = training.average_decay
     return Averaged(WeightAverage(average), parts, chosen) if average else chosen

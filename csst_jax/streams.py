@@ -62,6 +62,11 @@ LABELLED = Stream("labelled", (REAL, PSEUDO))
 """The union of real and pseudo labels (paper §3.2)."""
 
 
+def half_unlabelled(*views: str) -> tuple[Stream, Stream]:
+    """Half of a step's crops with real masks, in the weak view, and half without labels in the given views."""
+    return Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), views)
+
+
 def num_maps(k: int) -> int:
     """Maps of a soft label of k classes beside the hard one: classes and probabilities of the ranks 2 to k."""
     return 2 * (k - 1)

@@ -15,11 +15,14 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import Loss
-from csst_jax.methods.mixing import pasted
+from csst_jax.methods.mixing import mix_boxes, pasted
+from csst_jax.streams import STRONG, STRONG_2
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from csst_jax.methods.base import Crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,9 @@ class Answers:
 
 
 def answers(
-    logits: Float[Array, "b h w c"], threshold: float | Float[Array, " c"], valid: Bool[Array, "b h w"]
+    logits: Float[Array, "b h w c"],
+    threshold: float | Float[Array, ""] | Float[Array, " c"],
+    valid: Bool[Array, "b h w"],
 ) -> Answers:
     """The labels that logits stand for; nothing is learned through them.
 
@@ -67,28 +72,63 @@ def answers(
 
 
 def pseudo_labels(
-    logits: Float[Array, "b h w c"], threshold: float | Float[Array, " c"]
+    logits: Float[Array, "b h w c"], threshold: float | Float[Array, ""] | Float[Array, " c"]
 ) -> tuple[Int[Array, "b h w"], Bool[Array, "b h w"]]:
     """The most probable class of each pixel, int32, and whether its probability reaches the threshold (its class's)."""
     highest = jnp.max(logits, -1)
     labels = jnp.argmax(logits, -1).astype(jnp.int32)
     probability = 1.0 / jnp.sum(jnp.exp(logits - highest[..., None]), -1)  # of the highest: its exponential is 1
-    return labels, probability >= (threshold if isinstance(threshold, float | int) else threshold[labels])
+    return labels, probability >= (threshold[labels] if isinstance(threshold, Array) and threshold.ndim else threshold)
+
+
+def two_strong_views(unlabelled: Crops, made: Answers, cutmix: float) -> dict[str, tuple[Array, Answers]]:
+    """UniMatch's strong views, each mixed by boxes of its own: by view the images, and what is learned on them.
+
+    Args:
+      unlabelled: crops in both views.
+      made: of the crops before CutMix.
+      cutmix: probability that a crop gets a box of the next one.
+    """
+    views = {view: (unlabelled.images[view], made) for view in (STRONG, STRONG_2)}
+    if not cutmix:
+        return views
+    boxes = {view: mix_boxes(unlabelled, cutmix, second=view == STRONG_2) for view in views}
+    return {view: (pasted(inside, unlabelled.images[view]), made.mixed(inside)) for view, inside in boxes.items()}
 
 
 def halved(losses: Mapping[str, Loss]) -> dict[str, Loss]:
-    """The losses with half of their weights: UniMatch's and UniMatch V2's last step."""
+    """The losses with half of their weights: the last step of UniMatch, UniMatch V2 and CorrMatch."""
     return {name: dataclasses.replace(loss, weight=0.5 * loss.weight) for name, loss in losses.items()}
 
 
-def require_settings(threshold: float, **weights: float) -> None:
-    """Refuses a threshold or a weight out of range.
+def require_below_one(**values: float) -> None:
+    """Refuses a number that is not from 0 to below 1.
 
     Raises:
       CsstError: names it.
     """
-    if not 0 <= threshold < 1:
-        raise CsstError(f"confidence_threshold is {threshold}; give a probability below 1.")
-    for name, weight in weights.items():
-        if weight < 0:
-            raise CsstError(f"{name} is {weight}; give 0 or more.")
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise CsstError(f"{name} is {value}; give a number from 0 to below 1.")
+
+
+def require_not_negative(**values: float) -> None:
+    """Refuses a number below 0.
+
+    Raises:
+      CsstError: names it.
+    """
+    for name, value in values.items():
+        if value < 0:
+            raise CsstError(f"{name} is {value}; give 0 or more.")
+
+
+def require_positive(**values: float) -> None:
+    """Refuses a number that is not above 0.
+
+    Raises:
+      CsstError: names it.
+    """
+    for name, value in values.items():
+        if value <= 0:
+            raise CsstError(f"{name} is {value}; give a number above 0.")

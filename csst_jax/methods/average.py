@@ -21,9 +21,10 @@ class WeightAverage:
 
     With warm-up, step n (from 0) keeps min(1 - 1 / (n + 1), decay) of the average. At first the average is then the
     plain mean of the weights after each step, without the initial ones, which would otherwise stay for about
-    1 / (1 - decay) steps. Both the formula and n from 0 are UniMatch V2's (f6afb4d `unimatch_v2.py:221`, with decay
-    0.996) and U2PL's (08a6d48 `train_semi.py`). Mean Teacher has the formula with n from 1 (CuriousAI/mean-teacher
-    516ce35 `pytorch/main.py`), so that half of the initial weights stays after the first step.
+    1 / (1 - decay) steps. (If the very first step is skipped as not finite, the second one keeps a half of them.) Both
+    the formula and n from 0 are UniMatch V2's (f6afb4d `unimatch_v2.py:221`, with decay 0.996) and U2PL's (ab3d2be
+    `train_semi.py`). Mean Teacher has the formula with n from 1 (CuriousAI/mean-teacher 516ce35 `pytorch/main.py`), so
+    that half of the initial weights stays after the first step.
 
     The running statistics of batch normalisation are averaged as the weights are. Code bases differ:
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-from csst_jax.losses.heads import HeadLosses, Loss
+from csst_jax.losses.heads import MAIN, HeadLosses, Loss
 from csst_jax.models import nnx_io
 from csst_jax.train_state import TrainState
 from csst_jax.types import IGNORE_LABEL
@@ -79,6 +79,7 @@ class Parts:
       own: from a number and a builder (called with `rngs`) to a module of the method's own, with initial values where
         `network` has them.
       steps: of the whole training; 0 where nobody knows.
+      num_classes: of the logits.
     """
 
     network: Network
@@ -86,6 +87,7 @@ class Parts:
     another: Callable[[int], Network]
     own: Callable[[int, Callable[..., nnx.Module]], Network] = lambda number, build: nnx_io.create(build, number)
     steps: int = 0
+    num_classes: int = dataclasses.field(kw_only=True)
 
     def progress(self, step: Int[Array, ""]) -> Float[Array, ""]:
         """Share of the training that is done before a step, float32 in 0 to 1."""
@@ -111,7 +113,10 @@ class Method:
     """The crops of a step; see `csst_jax.streams.Stream`. Where settings decide, a property, and `streams_of`."""
 
     joint: ClassVar[bool] = False
-    """Whether the crops of all streams go through the network at once, and share the statistics of its layers."""
+    """Whether each pass in training mode has as many crops as the streams have together, or more.
+
+    They share the statistics of the network's layers. Where it is False, a pass may see the crops of one stream alone.
+    """
 
     predicts_average: ClassVar[bool] = False
     """Whether `predicting` gives an average of the weights, so that `average_decay` would change nothing."""
@@ -172,3 +177,8 @@ class Method:
     def predicting(self, state: TrainState) -> tuple[Arrays, Arrays]:
         """(parameters, running statistics) of the network that predicts: what is labelled, scored, drawn and kept."""
         return state.params, state.batch_stats
+
+
+def kept(losses: Mapping[str, Loss], labelled: Crops) -> Float[Array, ""]:
+    """The metric of that name: the share of the labelled pixels that the main loss counts. 1 without OHEM."""
+    return losses[MAIN].count / jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0)

@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from csst_jax.losses.heads import MAIN, Loss
+from csst_jax.losses.heads import Loss
 from csst_jax.methods import auxiliary_decoders as decoders
-from csst_jax.methods.answers import require_settings
-from csst_jax.methods.base import Objective
+from csst_jax.methods.answers import require_below_one, require_not_negative
+from csst_jax.methods.base import Objective, kept
 from csst_jax.methods.feature_dropout import require_perturbable
 from csst_jax.methods.mixing import require_probability
 from csst_jax.methods.modules import WithModules, arrays_of, resized_mask, seen, sizes
 from csst_jax.models.ops.resize import resize
-from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream
+from csst_jax.streams import WEAK, half_unlabelled
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _KINDS = ("adversarial", "drop", "cutout", "context", "background", "feature_dro
 class CrossConsistency(WithModules):
     """Half of a step's crops are labelled, half are not; the network predicts, without the auxiliary decoders."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,)))
+    streams = half_unlabelled(WEAK)
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -76,26 +76,23 @@ class CrossConsistency(WithModules):
         noise: float
 
         def __post_init__(self) -> None:
-            require_settings(self.drop_rate, weight=self.weight, step=self.step, noise=self.noise)
+            require_below_one(drop_rate=self.drop_rate)
+            counts = {kind: getattr(self, kind) for kind in _KINDS}
+            require_not_negative(weight=self.weight, step=self.step, noise=self.noise, **counts)
             for name in ("ramp_up", "cut_side"):
                 require_probability(name, getattr(self, name))
-            counts = {kind: getattr(self, kind) for kind in _KINDS}
-            if min(counts.values()) < 0 or not any(counts.values()):
-                raise CsstError(
-                    f"cct: numbers of decoders are {counts}; give 0 or more of each kind, and one at least."
-                )
+            if not any(counts.values()):
+                raise CsstError(f"cct has no auxiliary decoder; set one of {', '.join(_KINDS)} to 1 or more.")
 
     def __post_init__(self) -> None:
         require_perturbable(self.parts.network, "cct")
 
     def modules(self) -> Mapping[str, Network]:
         """The auxiliary decoders by kind."""
-        of = sizes(self.parts.network)
+        encoded, classes = sizes(self.parts.network).encoded, self.parts.num_classes
 
         def of_kind(number: int, count: int) -> Network:
-            return self.parts.own(
-                number, lambda rngs: decoders.AuxiliaryDecoders(count, of.encoded, of.classes, rngs=rngs)
-            )
+            return self.parts.own(number, lambda rngs: decoders.AuxiliaryDecoders(count, encoded, classes, rngs=rngs))
 
         counts = {kind: getattr(self.settings, kind) for kind in _KINDS}
         return {f"{PREFIX}.{kind}": of_kind(i, n) for i, (kind, n) in enumerate(counts.items(), start=1) if n}
@@ -140,8 +137,7 @@ class CrossConsistency(WithModules):
             count += len(keys)
         pixels = jnp.sum(valid, dtype=jnp.float32)
         losses["consistency"] = Loss(total / count, pixels, self.settings.weight * self._risen(state.step))
-        kept = losses[MAIN].count / jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0)
-        return Objective(losses, stats, {"kept": kept})
+        return Objective(losses, stats, {"kept": kept(losses, labelled)})
 
     def _perturbation(self, kind: str) -> Perturbation:
         settings = self.settings

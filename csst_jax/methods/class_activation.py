@@ -21,14 +21,10 @@ if TYPE_CHECKING:
 
 
 class Presence(nnx.Module):
-    """A linear classifier of features: pooled, it says which classes an image shows."""
+    """A linear classifier of pooled features, which says which classes an image shows; see `presence`."""
 
     def __init__(self, channels: int, classes: int, *, rngs: nnx.Rngs):
         self.linear = Conv(channels, classes, 1, rngs=rngs, bias=True, init_std=0.01)
-
-    def __call__(self, x: Float[Array, "b p q c"]) -> Float[Array, "b p q k"]:
-        """The logits of each position; their mean is the image's."""
-        return self.linear(x)
 
 
 class QueriesAndKeys(nnx.Module):
@@ -51,6 +47,16 @@ class ScoresToLogits(nnx.Module):
     def __call__(self, x: Float[Array, "b p q k"]) -> Float[Array, "b p q k"]:
         """Of each position."""
         return self.unit(x)
+
+
+def presence(classifier: Arrays, features: Float[Array, "b p q c"]) -> Float[Array, "b k"]:
+    """Logits of whether each image shows each class.
+
+    Args:
+      classifier: arrays of `Presence`.
+      features: that it sees.
+    """
+    return jnp.mean(features, (1, 2)) @ classifier["linear.kernel"][0, 0] + classifier["linear.bias"]
 
 
 def activation_maps(

@@ -1,6 +1,9 @@
 """Consistency regularisation: one network learns its own pseudo labels in one stage (paper §3.1.1, eq. 4; Table 2).
 
-With a threshold and CutMix it is FixMatch for segmentation, as UniMatch's authors run it (0324f3d `fixmatch.py`).
+With a threshold and CutMix it is FixMatch for segmentation, after UniMatch's authors (0324f3d `fixmatch.py`). There one
+pass in training mode has labelled crops and weak views, and gives the labels. CutMix pastes from a second batch, which
+is labelled in evaluation mode. Here all labels are made in evaluation mode, each kind of crops has a pass of its own,
+and CutMix pastes the next crop of the batch.
 """
 
 from __future__ import annotations
@@ -9,14 +12,12 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from csst_jax.losses.heads import MAIN
-from csst_jax.methods.answers import answers, require_settings
-from csst_jax.methods.base import Method, Objective
+from csst_jax.methods.answers import answers, require_below_one, require_not_negative
+from csst_jax.methods.base import Method, Objective, kept
 from csst_jax.methods.mixing import mix_boxes, pasted, require_probability
-from csst_jax.streams import REAL, STRONG, UNLABELLED, WEAK, Stream
+from csst_jax.streams import STRONG, WEAK, half_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class Consistency(Method):
     """Half of a step's crops are labelled, half are not."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG)))
+    streams = half_unlabelled(WEAK, STRONG)
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -46,7 +47,8 @@ class Consistency(Method):
         cutmix: float
 
         def __post_init__(self) -> None:
-            require_settings(self.confidence_threshold, weight=self.weight)
+            require_below_one(confidence_threshold=self.confidence_threshold)
+            require_not_negative(weight=self.weight)
             require_probability("cutmix", self.cutmix)
 
     def threshold(self, state: TrainState) -> float | Float[Array, " c"]:
@@ -74,6 +76,4 @@ class Consistency(Method):
         losses = self.parts.loss(outputs, labelled.labels)
         outputs, stats = network.apply_train(params, stats, strong, unlabelled_key)
         losses["unlabelled"] = made.loss(outputs["logits"], settings.weight)
-        valid = jnp.sum(labelled.valid, dtype=jnp.float32)
-        metrics = {"kept": losses[MAIN].count / jnp.maximum(valid, 1.0), "confident": confident}
-        return Objective(losses, stats, metrics)
+        return Objective(losses, stats, {"kept": kept(losses, labelled), "confident": confident})

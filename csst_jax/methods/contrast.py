@@ -1,7 +1,10 @@
 """U2PL's contrast: queries of a class against its centre and against pixels that are surely not of the class.
 
 After the paper (Wang et al., arXiv:2203.03884) and the authors' code, Haochen-Wang409/U2PL ab3d2be
-(`u2pl/utils/loss_helper.py`). Positions of all crops are in one row: n of them, with `d` channels and `k` classes.
+(`u2pl/utils/loss_helper.py`). Negatives are the paper's. The authors' code also demands that a negative of a class has
+that class as its label. With a real label of another class there are then none, and without one the pseudo label must
+be the class that the average ranks so low. Positions of all crops are in one row: n of them, with `d` channels and `k`
+classes.
 """
 
 from __future__ import annotations

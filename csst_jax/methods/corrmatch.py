@@ -15,14 +15,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from csst_jax.losses.heads import MAIN, Loss
-from csst_jax.methods.answers import Answers, require_settings
-from csst_jax.methods.base import Objective
+from csst_jax.methods.answers import Answers, answers, halved, require_below_one, require_not_negative
+from csst_jax.methods.base import Objective, kept
 from csst_jax.methods.correlation import Projections, correlated, correlation, grown
 from csst_jax.methods.feature_dropout import beside_clean, require_perturbable
-from csst_jax.methods.interleaving import interleaved, taken
+from csst_jax.methods.interleaving import interleaved, taken, taken_outputs
 from csst_jax.methods.mixing import mix_boxes, pasted, require_probability
 from csst_jax.methods.modules import WithModules, arrays_of, prefixed, seen, sizes
-from csst_jax.streams import REAL, STRONG, UNLABELLED, WEAK, Stream
+from csst_jax.streams import STRONG, WEAK, half_unlabelled
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _PAIR = (1, 1)
 class CorrMatch(WithModules):
     """Half of a step's crops are labelled, half are not."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG)))
+    streams = half_unlabelled(WEAK, STRONG)
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -65,10 +65,8 @@ class CorrMatch(WithModules):
         regions: int
 
         def __post_init__(self) -> None:
-            require_settings(self.threshold, real_weight=self.real_weight, weight=self.weight)
-            for name in ("momentum", "dropout"):
-                if not 0 <= getattr(self, name) < 1:
-                    raise CsstError(f"{name} is {getattr(self, name)}; give a number from 0 to below 1.")
+            require_below_one(threshold=self.threshold, momentum=self.momentum, dropout=self.dropout)
+            require_not_negative(real_weight=self.real_weight, weight=self.weight)
             require_probability("cutmix", self.cutmix)
             if self.regions < 1:
                 raise CsstError(f"regions is {self.regions}; give 1 or more.")
@@ -78,8 +76,8 @@ class CorrMatch(WithModules):
 
     def modules(self) -> Mapping[str, Network]:
         """The projections whose products are the correlations."""
-        of = sizes(self.parts.network)
-        return {HEAD: self.parts.own(1, lambda rngs: Projections(of.encoded, of.classes, rngs=rngs))}
+        encoded, classes = sizes(self.parts.network).encoded, self.parts.num_classes
+        return {HEAD: self.parts.own(1, lambda rngs: Projections(encoded, classes, rngs=rngs))}
 
     def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
         """The threshold."""
@@ -99,19 +97,16 @@ class CorrMatch(WithModules):
         images = interleaved([labelled.images[WEAK], unlabelled.images[WEAK]], _PAIR)
         perturb = beside_clean(keys[1], settings.dropout)
         found = seen(network, params, state.batch_stats, images, keys[0], perturb)
-        clean = {name: jax.tree.map(lambda x: taken(x, _PAIR, 0), found.outputs[name]) for name in ("logits", "aux")}
+        clean = taken_outputs(found.outputs, _PAIR, 0)
         arrays, stats = arrays_of(head.params, params, HEAD), arrays_of(head.batch_stats, state.batch_stats, HEAD)
         projections, stats = head.apply_train(arrays, stats, found.encoded, keys[2])
         related = correlation(projections)
         spread = correlated(clean["logits"], related, projections)
 
-        real = jax.tree.map(lambda x: taken(x, _PAIR, 0), clean)
-        weak = jax.lax.stop_gradient(taken(clean["logits"], _PAIR, 1))
-        p = jax.nn.softmax(weak)
-        valid, hard = unlabelled.valid, jnp.argmax(weak, -1).astype(jnp.int32)
-        made = Answers(hard, (jnp.max(p, -1) >= threshold) & valid, valid)
+        real, weak = taken_outputs(clean, _PAIR, 0), taken(clean["logits"], _PAIR, 1)
+        made = answers(weak, threshold, unlabelled.valid)
         inside = mix_boxes(unlabelled, settings.cutmix)
-        mixed, soft = made.mixed(inside), pasted(inside, p)
+        mixed, soft = made.mixed(inside), pasted(inside, jax.nn.softmax(jax.lax.stop_gradient(weak)))
         rows = self._rows(taken(related, _PAIR, 1), projections, keys[5])
         larger = Answers(*grown(mixed.labels, mixed.confident, mixed.valid & ~inside, rows, threshold), mixed.valid)
 
@@ -131,10 +126,8 @@ class CorrMatch(WithModules):
         losses["feature"] = made.loss(taken(taken(found.outputs["logits"], _PAIR, 1), _PAIR, 1), weight)
         losses["correlated_strong"] = larger.loss(strong_spread, weight / 2)
         losses["correlated_weak"] = made.loss(taken(spread, _PAIR, 1), weight / 2)
-        losses = {name: dataclasses.replace(x, weight=0.5 * x.weight) for name, x in losses.items()}
-        kept = losses[MAIN].count / jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0)
-        metrics = {"kept": kept, "confident": larger.share, "threshold": threshold}
-        return Objective(losses, second.batch_stats | prefixed(HEAD, stats), metrics)
+        metrics = {"kept": kept(losses, labelled), "confident": larger.share, "threshold": threshold}
+        return Objective(halved(losses), second.batch_stats | prefixed(HEAD, stats), metrics)
 
     def after(self, state: TrainState, crops: Mapping[str, Crops], key: Array) -> dict[str, Any]:
         """The threshold follows the mean over classes of the highest confidence."""

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from csst_jax.losses.heads import MAIN, Loss
-from csst_jax.methods.answers import answers, require_settings
-from csst_jax.methods.base import Objective
+from csst_jax.losses.heads import Loss
+from csst_jax.methods.answers import answers, require_not_negative
+from csst_jax.methods.base import Objective, kept
 from csst_jax.methods.mixing import ThreeBoxes, mix_boxes, pasted, require_probability
 from csst_jax.methods.modules import WithModules
-from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream
+from csst_jax.streams import WEAK, half_unlabelled
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ SECOND = "second."
 class CrossPseudoSupervision(WithModules):
     """Half of a step's crops are labelled, half are not; the first network predicts."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,)))
+    streams = half_unlabelled(WEAK)
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -50,7 +50,7 @@ class CrossPseudoSupervision(WithModules):
         cutmix: float
 
         def __post_init__(self) -> None:
-            require_settings(0.0, weight=self.weight)
+            require_not_negative(weight=self.weight)
             require_probability("cutmix", self.cutmix)
 
     def modules(self) -> Mapping[str, Network]:
@@ -62,8 +62,9 @@ class CrossPseudoSupervision(WithModules):
         second = self.parts.another(1)
         if all(_same(x, second.params[name]) for name, x in self.parts.network.params.items()):
             raise CsstError(
-                "method.name=cps trains two networks that must begin differently, and the pretrained weights fill all "
-                "of both. Take weights that leave out the classifier, such as a trunk's, or another method."
+                "method.name=cps trains two networks that must begin differently, and the pretrained weights give "
+                "every value of both networks. Take weights that leave out the classifier, such as a trunk's, or "
+                "another method."
             )
         return {SECOND[:-1]: second}
 
@@ -100,8 +101,7 @@ class CrossPseudoSupervision(WithModules):
             made = [answered.mixed(inside) for answered in made]
         losses["cross"] = made[1].loss(logits[0], settings.weight)
         losses["second_cross"] = made[0].loss(logits[1], settings.weight)
-        valid = jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0)
-        return Objective(losses, stats, {"kept": losses[MAIN].count / valid, "agreement": same / pixels})
+        return Objective(losses, stats, {"kept": kept(losses, labelled), "agreement": same / pixels})
 
 
 def _same(a: Any, b: Any) -> bool:

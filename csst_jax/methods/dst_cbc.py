@@ -2,7 +2,8 @@
 
 After the authors' code, voldemortX/DST-CBC c31b09e (`segmentation/main.py`, `utils/losses.py`). There each round labels
 whole images, and stores them. Here the network of the round's beginning labels the crops of each step, and thresholds
-are taken from what it has labelled so far in the round. The learning rate does not start again with a round.
+are taken from what it has labelled so far in the round. The learning rate does not start again with a round. The
+authors have no OHEM. Here `loss.ohem` chooses the pixels of the masks as for every method.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from csst_jax.losses.cross_entropy import cross_entropy
-from csst_jax.losses.heads import MAIN, Loss
-from csst_jax.methods.answers import require_settings
-from csst_jax.methods.base import Method, Objective
-from csst_jax.methods.modules import num_classes
+from csst_jax.losses.heads import Loss
+from csst_jax.methods.answers import require_not_negative, require_positive
+from csst_jax.methods.base import Method, Objective, kept
 from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,10 +55,9 @@ class DynamicSelfTraining(Method):
         gamma: float
 
         def __post_init__(self) -> None:
-            require_settings(0.0, gamma=self.gamma)
-            counts = {name: getattr(self, name) for name in ("real_parts", "unlabelled_parts", "rounds")}
-            if min(counts.values()) < 1:
-                raise CsstError(f"dst_cbc: {counts}; give whole numbers above 0.")
+            require_not_negative(gamma=self.gamma)
+            names = ("real_parts", "unlabelled_parts", "rounds")
+            require_positive(**{name: getattr(self, name) for name in names})
 
     @property
     def streams(self) -> tuple[Stream, ...]:  # type: ignore[override]  # known by the settings, not by the class
@@ -78,14 +76,15 @@ class DynamicSelfTraining(Method):
         """The network that labels, how often it gave each class with which confidence in its round, and the round."""
         return {
             LABELLER: jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}),
-            COUNTS: jnp.zeros((num_classes(self.parts.network), _BINS), jnp.float32),
+            COUNTS: jnp.zeros((self.parts.num_classes, _BINS), jnp.float32),
             ROUND: jnp.zeros((), jnp.int32),
         }
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses, and `unlabelled`.
 
-        They have the weights with which their sum is a mean over the pixels of both. In the first part the second
+        Without OHEM their weights make the sum a mean over the pixels of both, as published. With OHEM the weights stay
+        the shares of all pixels with a label, and the first is a mean over the hard ones. In the first part the second
         weighs nothing. Metrics: `kept`; `learned`, the share of pixels whose label is sure enough; `ratio`, what this
         share is to be.
         """
@@ -109,7 +108,7 @@ class DynamicSelfTraining(Method):
         losses["unlabelled"] = Loss(jnp.sum(sure * nats), pseudo, share)
         pixels = jnp.sum(unlabelled.valid, dtype=jnp.float32)
         metrics = {
-            "kept": losses[MAIN].count / jnp.maximum(real, 1.0),
+            "kept": kept(losses, labelled),
             "learned": pseudo / jnp.maximum(pixels, 1.0),
             "ratio": ratio,
         }

@@ -1,8 +1,9 @@
 """FreeMatch's thresholds (Wang et al., arXiv:2205.07246): by class, from what the network is sure of so far.
 
-After USB, microsoft/Semi-supervised-learning (`semilearn/algorithms/freematch/utils.py`). USB classifies images. Here
-each pixel is classified. USB updates the thresholds before it uses them. Here they follow after the step, in evaluation
-mode. The loss on the shares of classes is left out.
+After USB, microsoft/Semi-supervised-learning (`semilearn/algorithms/freematch`). USB classifies images. Here each pixel
+is classified. USB passes labelled crops, weak and strong views together, in training mode, and that pass gives the
+labels. Here the network labels in evaluation mode, as for consistency regularisation. USB updates the thresholds before
+it uses them. Here they follow after the step, in evaluation mode. The loss on the shares of classes is left out.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from csst_jax.methods.answers import require_settings
+from csst_jax.methods.answers import require_below_one, require_not_negative
 from csst_jax.methods.consistency import Consistency
 from csst_jax.methods.mixing import require_probability
-from csst_jax.methods.modules import arrays_of, num_classes
+from csst_jax.methods.modules import arrays_of
 from csst_jax.streams import WEAK
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,15 +49,14 @@ class FreeMatch(Consistency):
         cutmix: float
 
         def __post_init__(self) -> None:
-            require_settings(0.0, weight=self.weight)
-            if not 0 <= self.momentum < 1:
-                raise CsstError(f"momentum is {self.momentum}; give a number from 0 to below 1.")
+            require_not_negative(weight=self.weight)
+            require_below_one(momentum=self.momentum)
             require_probability("cutmix", self.cutmix)
 
     def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
         """Running means of the confidence and of each class's probability, which begin alike: one by their number."""
         del params, batch_stats
-        classes = num_classes(self.parts.network)
+        classes = self.parts.num_classes
         return {CONFIDENCE: jnp.float32(1 / classes), SHARES: jnp.full(classes, 1 / classes, jnp.float32)}
 
     def threshold(self, state: TrainState) -> Float[Array, " c"]:

@@ -2,7 +2,9 @@
 
 After the authors' code, sud0301/semisup-semseg 586609b (`train_s4GAN.py`, `train_mlmt.py`). There the classifier is a
 network of its own, and it takes classes out of predictions when they are evaluated. Here it shares the encoder. It
-takes classes out of the labels of self-training, since the network predicts alone.
+takes classes out of the labels of self-training, since the network predicts alone. There the discriminator's masks are
+of a third batch, and it learns from the predictions of the step's own pass. Here they are the step's labelled crops,
+and one more pass after the update gives the predictions.
 """
 
 from __future__ import annotations
@@ -17,18 +19,17 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from csst_jax.losses.cross_entropy import cross_entropy
-from csst_jax.losses.heads import MAIN, Loss
-from csst_jax.methods.answers import require_settings
+from csst_jax.losses.heads import Loss, presence_loss
+from csst_jax.methods.answers import require_below_one, require_not_negative, require_positive
 from csst_jax.methods.average import WeightAverage
 from csst_jax.methods.averaged import AVERAGE, AverageTeacher
-from csst_jax.methods.base import Objective
-from csst_jax.methods.class_activation import Presence
+from csst_jax.methods.base import Objective, kept
+from csst_jax.methods.class_activation import Presence, presence
 from csst_jax.methods.discriminator import Discriminator, beside
 from csst_jax.methods.feature_dropout import require_perturbable
 from csst_jax.methods.mixing import require_probability
 from csst_jax.methods.modules import WithModules, arrays_of, seen, sizes
-from csst_jax.streams import REAL, STRONG, UNLABELLED, WEAK, Stream
-from csst_jax.types import CsstError
+from csst_jax.streams import STRONG, WEAK, half_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,7 @@ _POWER = 0.9
 class HighAndLowConsistency(WithModules, AverageTeacher):
     """Half of a step's crops are labelled, half are not; the trained network predicts, and not its average."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG)))
+    streams = half_unlabelled(WEAK, STRONG)
     predicts_average = False
 
     @dataclasses.dataclass(frozen=True)
@@ -77,24 +78,23 @@ class HighAndLowConsistency(WithModules, AverageTeacher):
         def __post_init__(self) -> None:
             WeightAverage(self.decay)  # refuses what is out of range
             names = ("matching_weight", "weight", "presence_weight", "discriminator_rate")
-            require_settings(self.threshold, **{name: getattr(self, name) for name in names})
+            require_below_one(threshold=self.threshold)
+            require_not_negative(**{name: getattr(self, name) for name in names})
             for name in ("presence_threshold", "burn_in"):
                 require_probability(name, getattr(self, name))
-            if self.discriminator_channels < 1:
-                raise CsstError(f"discriminator_channels is {self.discriminator_channels}; give 1 or more.")
+            require_positive(discriminator_channels=self.discriminator_channels)
 
     def __post_init__(self) -> None:
         require_perturbable(self.parts.network, "hlcon")
 
     def modules(self) -> Mapping[str, Network]:
         """The classifier of whole crops."""
-        of = sizes(self.parts.network)
-        return {CLASSES: self.parts.own(1, lambda rngs: Presence(of.encoded, of.classes, rngs=rngs))}
+        encoded, classes = sizes(self.parts.network).encoded, self.parts.num_classes
+        return {CLASSES: self.parts.own(1, lambda rngs: Presence(encoded, classes, rngs=rngs))}
 
     @functools.cached_property
     def _discriminator(self) -> Network:
-        classes = self.made[CLASSES].params["linear.bias"].shape[0]
-        width = self.settings.discriminator_channels
+        classes, width = self.parts.num_classes, self.settings.discriminator_channels
         return self.parts.own(2, lambda rngs: Discriminator(classes, width, rngs=rngs))
 
     def trained(self) -> tuple[Arrays, Arrays]:
@@ -135,10 +135,8 @@ class HighAndLowConsistency(WithModules, AverageTeacher):
             there = jax.nn.sigmoid(target) >= settings.presence_threshold
             strong = seen(network, params, stats, unlabelled.images[STRONG], keys[4])
             stats = strong.batch_stats
-            shown = jnp.any(labelled.labels[..., None] == jnp.arange(logits.shape[-1]), (1, 2))
             own = self._presence(params, real.encoded)
-            surprise = jax.nn.softplus(own) - own * shown
-            losses["presence"] = Loss(jnp.sum(surprise), jnp.float32(surprise.size), settings.presence_weight)
+            losses["presence"] = presence_loss(own, labelled.labels, settings.presence_weight)
             angle = 1.0 - _cosine(self._presence(params, strong.encoded), jax.lax.stop_gradient(target))
             risen = jnp.clip(2.0 * (self.parts.progress(state.step) - settings.burn_in), 0.0, 1.0)
             losses["agreement"] = Loss(jnp.sum(angle), jnp.float32(angle.size), settings.presence_weight * risen)
@@ -148,8 +146,8 @@ class HighAndLowConsistency(WithModules, AverageTeacher):
         losses["unlabelled"] = Loss(
             jnp.sum(cross_entropy(logits, labels, learned)), jnp.sum(learned, dtype=jnp.float32), settings.weight
         )
-        kept = losses[MAIN].count / jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0)
-        return Objective(losses, stats, {"kept": kept, "passed": jnp.mean(passed, dtype=jnp.float32)})
+        metrics = {"kept": kept(losses, labelled), "passed": jnp.mean(passed, dtype=jnp.float32)}
+        return Objective(losses, stats, metrics)
 
     def after(self, state: TrainState, crops: Mapping[str, Crops], key: Array) -> dict[str, Any]:
         """The average follows the weights, and the discriminator takes a step of its own."""
@@ -181,12 +179,10 @@ class HighAndLowConsistency(WithModules, AverageTeacher):
         return self._discriminator.apply_train(judge, {}, shown, key)[0]
 
     def _masks(self, crops: Crops) -> Float[Array, "b h w c"]:
-        classes = self.made[CLASSES].params["linear.bias"].shape[0]
-        return beside(jax.nn.one_hot(crops.labels, classes), crops.images[WEAK])
+        return beside(jax.nn.one_hot(crops.labels, self.parts.num_classes), crops.images[WEAK])
 
     def _presence(self, params: Arrays, encoded: Float[Array, "b p q c"]) -> Float[Array, "b k"]:
-        head = arrays_of(self.made[CLASSES].params, params, CLASSES)
-        return jnp.mean(encoded, (1, 2)) @ head["linear.kernel"][0, 0] + head["linear.bias"]
+        return presence(arrays_of(self.made[CLASSES].params, params, CLASSES), encoded)
 
 
 def _labels(logits: Float[Array, "b h w k"], there: Bool[Array, "b k"]) -> Array:

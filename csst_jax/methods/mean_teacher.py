@@ -13,12 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from csst_jax.losses.heads import MAIN
-from csst_jax.methods.answers import answers, require_settings
+from csst_jax.methods.answers import answers, require_below_one, require_not_negative
 from csst_jax.methods.average import WeightAverage
 from csst_jax.methods.averaged import AVERAGE, AverageTeacher
-from csst_jax.methods.base import Objective
-from csst_jax.streams import REAL, STRONG, UNLABELLED, WEAK, Stream
+from csst_jax.methods.base import Objective, kept
+from csst_jax.streams import STRONG, WEAK, half_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 class MeanTeacher(AverageTeacher):
     """Half of a step's crops are labelled, half are not."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG)))
+    streams = half_unlabelled(WEAK, STRONG)
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -41,7 +40,7 @@ class MeanTeacher(AverageTeacher):
           decay: of the average, see `WeightAverage`.
           confidence_threshold: pixels whose pseudo label the average gives a smaller probability are not learned.
           weight: of the loss on pseudo labels.
-          ramp_up_steps: steps in which that weight rises from 0, linearly.
+          ramp_up_steps: steps after which that weight is reached. Before, step n (from 1) has n / ramp_up_steps of it.
         """
 
         decay: float
@@ -51,7 +50,8 @@ class MeanTeacher(AverageTeacher):
 
         def __post_init__(self) -> None:
             WeightAverage(self.decay)  # refuses what is out of range
-            require_settings(self.confidence_threshold, weight=self.weight, ramp_up_steps=self.ramp_up_steps)
+            require_below_one(confidence_threshold=self.confidence_threshold)
+            require_not_negative(weight=self.weight, ramp_up_steps=self.ramp_up_steps)
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
         """As `Method.objective`: the supervised losses, and `unlabelled`.
@@ -71,8 +71,7 @@ class MeanTeacher(AverageTeacher):
         losses = self.parts.loss(outputs, labelled.labels)
         outputs, stats = network.apply_train(params, stats, unlabelled.images[STRONG], unlabelled_key)
         losses["unlabelled"] = made.loss(outputs["logits"], settings.weight * self._risen(state.step))
-        valid = jnp.sum(labelled.valid, dtype=jnp.float32)
-        return Objective(losses, stats, {"kept": losses[MAIN].count / jnp.maximum(valid, 1.0), "confident": made.share})
+        return Objective(losses, stats, {"kept": kept(losses, labelled), "confident": made.share})
 
     def _risen(self, step: Array) -> Float[Array, ""]:
         return jnp.minimum(1.0, (step + 1) / jnp.float32(max(1, self.settings.ramp_up_steps)))

@@ -79,17 +79,16 @@ class ThreeBoxes:
         return inside & (u[12] < probability)
 
 
-def cutmix(crops: Crops, probability: float, boxes: Boxes | None = None) -> Crops:
+def cutmix(crops: Crops, probability: float) -> Crops:
     """Pastes a box of the next crop of the batch into each crop: all views, and the labels with their void pixels.
 
     Args:
       crops: with labels or without; the last crop's next one is the first.
       probability: that a crop gets a box.
-      boxes: their sizes; UniMatch's by default.
     """
     if not probability:
         return crops
-    inside = mix_boxes(crops, probability, boxes)
+    inside = mix_boxes(crops, probability)
     images = {view: pasted(inside, x) for view, x in crops.images.items()}
     soft = None if crops.soft is None else pasted(inside, crops.soft)
     return dataclasses.replace(crops, images=images, labels=pasted(inside, crops.labels), soft=soft)
@@ -114,17 +113,16 @@ def pasted(inside: Bool[Array, "b h w"], x: Array) -> Array:
     return jnp.where(inside.reshape(inside.shape + (1,) * (x.ndim - 3)), jnp.roll(x, -1, 0), x)
 
 
-def cutout(crops: Crops, probability: float, boxes: Boxes | None = None) -> Crops:
+def cutout(crops: Crops, probability: float) -> Crops:
     """Empties a box of each crop: the mean colour, 0 after normalisation, in all views, and void in the labels.
 
     Args:
       crops: with labels or without.
       probability: that a crop loses a box.
-      boxes: their sizes; UniMatch's by default.
     """
     if not probability:
         return crops
-    inside = _boxes(crops, _CUT_OUT, probability, boxes or Boxes())
+    inside = _boxes(crops, _CUT_OUT, probability, Boxes())
     images = {view: jnp.where(inside[..., None], 0.0, x) for view, x in crops.images.items()}
     return dataclasses.replace(crops, images=images, labels=jnp.where(inside, jnp.uint8(IGNORE_LABEL), crops.labels))
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from csst_jax.losses.cross_entropy import sum_and_count
-from csst_jax.losses.heads import MAIN, Loss
-from csst_jax.methods.base import Method, Objective
+from csst_jax.losses.heads import Loss
+from csst_jax.methods.base import Method, Objective, kept
 from csst_jax.streams import LABELLED, WEAK
 from csst_jax.types import CsstError
 
@@ -65,8 +65,7 @@ class ModelRegulariser(Method):
         counted = labelled.valid & labelled.pseudo[:, None, None]
         values = smoothness(outputs["logits"], self.settings.over_classes)
         losses["regulariser"] = Loss(*sum_and_count(values, counted), self.settings.weight)
-        valid = jnp.sum(labelled.valid, dtype=jnp.float32)
-        return Objective(losses, stats, {"kept": losses[MAIN].count / jnp.maximum(valid, 1.0)})
+        return Objective(losses, stats, {"kept": kept(losses, labelled)})
 
 
 def smoothness(logits: Float[Array, "*b c"], over_classes: str) -> Float[Array, "*b"]:

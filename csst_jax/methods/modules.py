@@ -76,7 +76,7 @@ class Seen:
     Attributes:
       outputs: the network's.
       batch_stats: the new running statistics of the network alone.
-      features: all that the decoder saw of the images, by name.
+      features: all that the encoder gave of the images, by name. With `perturb` the decoder saw changed ones.
     """
 
     outputs: dict[str, Array]
@@ -144,26 +144,18 @@ class Sizes:
     Attributes:
       encoded: channels of `Seen.encoded`.
       hypercolumn: channels of `Seen.hypercolumn`.
-      classes: of the logits.
     """
 
     encoded: int
     hypercolumn: int
-    classes: int
-
-
-def num_classes(network: Network) -> int:
-    """Of the logits of any network, with the seam or without; found by tracing."""
-    images = jax.ShapeDtypeStruct((1, _TRACED_PX, _TRACED_PX, 3), jnp.float32)
-    return int(jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)["logits"].shape[-1])
 
 
 def sizes(network: Network) -> Sizes:
     """Those of a network; found by tracing."""
 
-    def shown(params: Arrays, stats: Arrays, images: Float[Array, "b h w 3"]) -> tuple[Array, Array, Array]:
+    def shown(params: Arrays, stats: Arrays, images: Float[Array, "b h w 3"]) -> tuple[Array, Array]:
         found = seen(network, params, stats, images, jax.random.key(0))
-        return found.encoded, found.hypercolumn, found.outputs["logits"]
+        return found.encoded, found.hypercolumn
 
     images = jax.ShapeDtypeStruct((2, _TRACED_PX, _TRACED_PX, 3), jnp.float32)
     found = jax.eval_shape(shown, network.params, network.batch_stats, images)

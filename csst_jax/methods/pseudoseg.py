@@ -1,7 +1,8 @@
 """PseudoSeg (Zou et al., arXiv:2010.09713): soft labels of the weak view, fused of the decoder and of attention.
 
 After the authors' code, googleinterns/wss b01acaf (`train_wss.py`). There class 0 is the background, which has no
-activation map. Here every class has one, as data sets of streets need it.
+activation map. Here every class has one, as data sets of streets need it. There a pass of its own, in inference mode,
+gives the activation maps of unlabelled crops. Here the pass in training mode, which gives the decoder's answer, does.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from csst_jax.losses.heads import MAIN, Loss
+from csst_jax.losses.heads import MAIN, Loss, classes_shown, presence_loss
 from csst_jax.methods import class_activation as cam
-from csst_jax.methods.answers import require_settings
-from csst_jax.methods.base import Objective
+from csst_jax.methods.answers import require_not_negative, require_positive
+from csst_jax.methods.base import Objective, kept
 from csst_jax.methods.feature_dropout import require_perturbable
 from csst_jax.methods.mixing import cutout, require_probability
 from csst_jax.methods.modules import Seen, WithModules, arrays_of, prefixed, resized_mask, seen, sizes
 from csst_jax.models.ops.resize import resize_logits
-from csst_jax.streams import REAL, STRONG, UNLABELLED, WEAK, Stream
-from csst_jax.types import CsstError
+from csst_jax.streams import STRONG, WEAK, half_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ PRESENCE, ATTENTION, SCORES = (f"{PREFIX}.{name}" for name in ("presence", "atte
 class PseudoSeg(WithModules):
     """Half of a step's crops are labelled, half are not."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG)))
+    streams = half_unlabelled(WEAK, STRONG)
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -57,23 +57,20 @@ class PseudoSeg(WithModules):
         cutout: float
 
         def __post_init__(self) -> None:
-            require_settings(0.0, weight=self.weight)
+            require_not_negative(weight=self.weight)
             require_probability("cutout", self.cutout)
-            if self.temperature <= 0 or self.channels < 1:
-                raise CsstError(
-                    f"pseudoseg: temperature is {self.temperature}, channels {self.channels}; give numbers above 0."
-                )
+            require_positive(temperature=self.temperature, channels=self.channels)
 
     def __post_init__(self) -> None:
         require_perturbable(self.parts.network, "pseudoseg")
 
     def modules(self) -> Mapping[str, Network]:
         """The classifier of whole crops, the attention, and what makes logits of its scores."""
-        of, width = sizes(self.parts.network), self.settings.channels
+        of, width, classes = sizes(self.parts.network), self.settings.channels, self.parts.num_classes
         return {
-            PRESENCE: self.parts.own(1, lambda rngs: cam.Presence(of.encoded, of.classes, rngs=rngs)),
+            PRESENCE: self.parts.own(1, lambda rngs: cam.Presence(of.encoded, classes, rngs=rngs)),
             ATTENTION: self.parts.own(2, lambda rngs: cam.QueriesAndKeys(of.hypercolumn, width, rngs=rngs)),
-            SCORES: self.parts.own(3, lambda rngs: cam.ScoresToLogits(of.classes, rngs=rngs)),
+            SCORES: self.parts.own(3, lambda rngs: cam.ScoresToLogits(classes, rngs=rngs)),
         }
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
@@ -88,13 +85,12 @@ class PseudoSeg(WithModules):
         keys = jax.random.split(key, 3)
         found = seen(network, params, state.batch_stats, labelled.images[WEAK], keys[0])
         losses = self.parts.loss(found.outputs, labelled.labels)
-        shown = jnp.any(labelled.labels[..., None] == jnp.arange(found.outputs["logits"].shape[-1]), (1, 2))
+        shown = classes_shown(labelled.labels, self.parts.num_classes)
         refined, presence, scores_stats = self._branch(params, state.batch_stats, found, shown, labelled.valid)
         size = (labelled.labels.shape[1], labelled.labels.shape[2])
         on_labels = self.parts.loss({"logits": resize_logits(refined, size, True), "aux": {}}, labelled.labels)
         losses["attention"] = on_labels[MAIN]
-        surprise = jax.nn.softplus(presence) - presence * shown
-        losses["presence"] = Loss(jnp.sum(surprise), jnp.float32(surprise.size))
+        losses["presence"] = presence_loss(presence, labelled.labels)
 
         weak = seen(network, params, found.batch_stats, unlabelled.images[WEAK], keys[1])
         refined, _, scores_stats = self._branch(params, state.batch_stats | scores_stats, weak, None, unlabelled.valid)
@@ -107,8 +103,7 @@ class PseudoSeg(WithModules):
         values = -jnp.sum(labels * jax.nn.log_softmax(outputs["logits"]), -1)
         values = jnp.where(strong.valid, values, 0.0)
         losses["unlabelled"] = Loss(jnp.sum(values), jnp.sum(strong.valid, dtype=jnp.float32), self.settings.weight)
-        kept = losses[MAIN].count / jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0)
-        return Objective(losses, stats | scores_stats, {"kept": kept})
+        return Objective(losses, stats | scores_stats, {"kept": kept(losses, labelled)})
 
     def _branch(
         self, params: Arrays, stats: Arrays, found: Seen, shown: Bool[Array, "b k"] | None, valid: Bool[Array, "b h w"]
@@ -119,7 +114,7 @@ class PseudoSeg(WithModules):
         """
         own = {name: arrays_of(module.params, params, name) for name, module in self.made.items()}
         classifier = own[PRESENCE]
-        presence = jnp.mean(found.encoded, (1, 2)) @ classifier["linear.kernel"][0, 0] + classifier["linear.bias"]
+        presence = cam.presence(classifier, found.encoded)
         maps = cam.activation_maps(classifier, found.encoded, presence >= 0 if shown is None else shown)
         key = jax.random.key(0)  # these modules draw nothing
         columns = jax.lax.stop_gradient(found.hypercolumn)

@@ -10,13 +10,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from csst_jax.losses.heads import MAIN, HeadLosses, Loss
-from csst_jax.methods.base import Crops, Method, Objective
-from csst_jax.methods.interleaving import interleaved, taken
+from csst_jax.losses.heads import HeadLosses, Loss
+from csst_jax.methods.base import Crops, Method, Objective, kept
+from csst_jax.methods.interleaving import interleaved, taken_outputs
 from csst_jax.methods.mixing import classmix, cutmix, cutout, require_probability
 from csst_jax.streams import PSEUDO, REAL, STRONG, WEAK, Stream
 from csst_jax.types import CsstError
@@ -112,14 +111,12 @@ class RealAndPseudo(Method):
         metrics: dict[str, Float[Array, ""]] = {}
         for number, (stream, own) in enumerate(zip(self.streams, seen, strict=True)):
             prefix = "pseudo_" if stream.name == PSEUDO else ""
-            heads = {name: outputs[name] for name in ("logits", "aux")}
-            heads = jax.tree.map(lambda x, n=number: taken(x, self._parts, n), heads)
+            heads = taken_outputs(outputs, self._parts, number)
             found, weight = self._losses(stream)(heads, own.labels, own.soft), self._weight(stream)
             losses |= {prefix + head: dataclasses.replace(x, weight=weight * x.weight) for head, x in found.items()}
-            valid = jnp.sum(own.valid, dtype=jnp.float32)
-            metrics[prefix + "kept"] = found[MAIN].count / jnp.maximum(valid, 1.0)
+            metrics[prefix + "kept"] = kept(found, own)
             if stream.name == PSEUDO:
-                metrics["pseudo_labelled"] = valid / own.labels.size
+                metrics["pseudo_labelled"] = jnp.sum(own.valid, dtype=jnp.float32) / own.labels.size
         return Objective(losses, stats, metrics)
 
     @property

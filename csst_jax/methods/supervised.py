@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from csst_jax.losses.heads import MAIN
-from csst_jax.methods.base import Method, Objective
+from csst_jax.methods.base import Method, Objective, kept
 from csst_jax.streams import LABELLED, WEAK
 
 if TYPE_CHECKING:
@@ -29,5 +27,4 @@ class Supervised(Method):
         labelled = crops[LABELLED.name]
         outputs, stats = self.parts.network.apply_train(params, state.batch_stats, labelled.images[WEAK], key)
         losses = self.parts.loss(outputs, labelled.labels, labelled.soft)
-        valid = jnp.sum(labelled.valid, dtype=jnp.float32)
-        return Objective(losses, stats, {"kept": losses[MAIN].count / jnp.maximum(valid, 1.0)})
+        return Objective(losses, stats, {"kept": kept(losses, labelled)})

@@ -2,7 +2,9 @@
 
 After the authors' code, Haochen-Wang409/U2PL ab3d2be (`train_semi.py`). There the representation is taken where the
 decoder's classifier begins, and the average sees the mixed crops in training mode. Here it is taken from the encoder's
-deepest features, and the average predicts in evaluation mode.
+deepest features, and the average predicts in evaluation mode. There one draw decides whether all crops of a batch are
+mixed, and the share of unsure pixels falls with each epoch. Here each crop has a draw of its own, and the share falls
+with each step. `contrast` says how its negatives differ.
 """
 
 from __future__ import annotations
@@ -16,20 +18,20 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from csst_jax.losses.cross_entropy import cross_entropy
-from csst_jax.losses.heads import MAIN, Loss
+from csst_jax.losses.heads import Loss
 from csst_jax.losses.ohem import largest
 from csst_jax.methods import contrast
-from csst_jax.methods.answers import answers, require_settings
+from csst_jax.methods.answers import answers, require_below_one, require_not_negative, require_positive
 from csst_jax.methods.average import WeightAverage
 from csst_jax.methods.averaged import AVERAGE, AverageTeacher
-from csst_jax.methods.base import Objective
+from csst_jax.methods.base import Objective, kept
 from csst_jax.methods.feature_dropout import require_perturbable
-from csst_jax.methods.interleaving import interleaved, taken
+from csst_jax.methods.interleaving import interleaved, taken, taken_outputs
 from csst_jax.methods.mixing import Boxes, mix_boxes, pasted, require_probability
 from csst_jax.methods.modules import WithModules, arrays_of, prefixed, seen, sizes
 from csst_jax.models.layers import Conv, ConvBN, Dropout
 from csst_jax.models.ops.resize import resize_nearest
-from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream
+from csst_jax.streams import WEAK, half_unlabelled
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ class Representation(nnx.Module):
 class U2PL(WithModules, AverageTeacher):
     """Half of a step's crops are labelled, half are not."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,)))
+    streams = half_unlabelled(WEAK)
+    joint = True
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -102,16 +105,17 @@ class U2PL(WithModules, AverageTeacher):
 
         def __post_init__(self) -> None:
             WeightAverage(self.decay)  # refuses what is out of range
-            require_settings(self.least_probability, weight=self.weight, contrast_weight=self.contrast_weight)
+            require_below_one(least_probability=self.least_probability)
+            require_not_negative(weight=self.weight, contrast_weight=self.contrast_weight, low_rank=self.low_rank)
             for name in ("cutmix", "unreliable"):
                 require_probability(name, getattr(self, name))
-            counts = {name: getattr(self, name) for name in ("queries", "negatives", "channels", "new_keys")}
-            if min(counts.values()) < 1 or self.temperature <= 0 or self.low_rank < 0:
-                raise CsstError(f"u2pl: {counts}, temperature {self.temperature}; give numbers above 0.")
-            if self.bank < self.new_keys or self.high_rank <= self.low_rank:
+            names = ("queries", "negatives", "channels", "new_keys", "temperature")
+            require_positive(**{name: getattr(self, name) for name in names})
+            if self.bank < self.new_keys:
+                raise CsstError(f"bank is {self.bank}, new_keys {self.new_keys}; give a bank of at least new_keys.")
+            if self.high_rank <= self.low_rank:
                 raise CsstError(
-                    f"u2pl: bank {self.bank}, new_keys {self.new_keys}, ranks {self.low_rank} to {self.high_rank}; "
-                    "give a bank of at least new_keys, and a high_rank above low_rank."
+                    f"high_rank is {self.high_rank}, low_rank {self.low_rank}; give a high_rank above low_rank."
                 )
 
     def __post_init__(self) -> None:
@@ -124,7 +128,7 @@ class U2PL(WithModules, AverageTeacher):
 
     def init(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
         """The average, and the bank of negatives."""
-        bank = contrast.empty_bank(sizes(self.parts.network).classes, self.settings.bank, self.settings.channels)
+        bank = contrast.empty_bank(self.parts.num_classes, self.settings.bank, self.settings.channels)
         return {**super().init(params, batch_stats), BANK: bank}
 
     def objective(self, params: Arrays, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Objective:
@@ -141,14 +145,13 @@ class U2PL(WithModules, AverageTeacher):
         arrays, stats = arrays_of(head.params, params, HEAD), arrays_of(head.batch_stats, state.batch_stats, HEAD)
         features, stats = head.apply_train(arrays, stats, found.encoded, head_key)
 
-        own = {name: jax.tree.map(lambda x: taken(x, _PAIR, 0), found.outputs[name]) for name in ("logits", "aux")}
-        losses = self.parts.loss(own, labelled.labels)
+        losses = self.parts.loss(taken_outputs(found.outputs, _PAIR, 0), labelled.labels)
         logits = taken(found.outputs["logits"], _PAIR, 1)
         pixels = jnp.sum(teacher.valid, dtype=jnp.float32)
         reliable = teacher.valid & ~teacher.unsure
-        kept = jnp.sum(reliable, dtype=jnp.float32)
+        count = jnp.sum(reliable, dtype=jnp.float32)
         summed = jnp.sum(cross_entropy(logits, teacher.labels, reliable))
-        losses["unlabelled"] = Loss(summed * pixels / jnp.maximum(kept, 1.0), kept, settings.weight)
+        losses["unlabelled"] = Loss(summed * pixels / jnp.maximum(count, 1.0), count, settings.weight)
         losses["contrast"] = contrast.contrast(
             features.reshape(-1, features.shape[-1]),
             teacher.positions,
@@ -158,10 +161,7 @@ class U2PL(WithModules, AverageTeacher):
             (settings.negatives, settings.temperature),
             contrast_key,
         )
-        metrics = {
-            "kept": losses[MAIN].count / jnp.maximum(jnp.sum(labelled.valid, dtype=jnp.float32), 1.0),
-            "reliable": kept / jnp.maximum(pixels, 1.0),
-        }
+        metrics = {"kept": kept(losses, labelled), "reliable": count / jnp.maximum(pixels, 1.0)}
         return Objective(losses, found.batch_stats | prefixed(HEAD, stats), metrics)
 
     def after(self, state: TrainState, crops: Mapping[str, Crops], key: Array) -> dict[str, Any]:

@@ -10,17 +10,14 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from csst_jax.losses.heads import MAIN
-from csst_jax.methods.answers import answers, halved, require_settings
-from csst_jax.methods.base import Method, Objective
+from csst_jax.methods.answers import answers, halved, require_below_one, require_not_negative, two_strong_views
+from csst_jax.methods.base import Method, Objective, kept
 from csst_jax.methods.feature_dropout import beside_clean, require_perturbable
-from csst_jax.methods.interleaving import interleaved, taken
-from csst_jax.methods.mixing import mix_boxes, pasted, require_probability
-from csst_jax.streams import REAL, STRONG, STRONG_2, UNLABELLED, WEAK, Stream
-from csst_jax.types import CsstError
+from csst_jax.methods.interleaving import interleaved, taken, taken_outputs
+from csst_jax.methods.mixing import require_probability
+from csst_jax.streams import STRONG, STRONG_2, WEAK, half_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +32,8 @@ _PAIR = (1, 1)
 class UniMatch(Method):
     """Half of a step's crops are labelled; the others come in a weak and two strong views."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG, STRONG_2)))
+    streams = half_unlabelled(WEAK, STRONG, STRONG_2)
+    joint = True  # the second pass has two views of each unlabelled crop
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -56,10 +54,8 @@ class UniMatch(Method):
         cutmix: float
 
         def __post_init__(self) -> None:
-            weights = {name: getattr(self, name) for name in ("strong_weight", "feature_weight")}
-            require_settings(self.confidence_threshold, **weights)
-            if not 0 <= self.dropout < 1:
-                raise CsstError(f"dropout is {self.dropout}; give a probability below 1.")
+            require_below_one(confidence_threshold=self.confidence_threshold, dropout=self.dropout)
+            require_not_negative(strong_weight=self.strong_weight, feature_weight=self.feature_weight)
             require_probability("cutmix", self.cutmix)
 
     def __post_init__(self) -> None:
@@ -79,24 +75,17 @@ class UniMatch(Method):
         images = interleaved([labelled.images[WEAK], unlabelled.images[WEAK]], _PAIR)
         perturb = beside_clean(dropout_key, settings.dropout)
         outputs, stats = network.apply_train(params, state.batch_stats, images, first_key, perturb)
-        clean = {name: jax.tree.map(lambda x: taken(x, _PAIR, 0), outputs[name]) for name in ("logits", "aux")}
-        real = jax.tree.map(lambda x: taken(x, _PAIR, 0), clean)
-        weak = taken(clean["logits"], _PAIR, 1)
+        clean = taken_outputs(outputs, _PAIR, 0)
+        real, weak = taken_outputs(clean, _PAIR, 0), taken(clean["logits"], _PAIR, 1)
         of_features = taken(taken(outputs["logits"], _PAIR, 1), _PAIR, 1)
         made = answers(weak, settings.confidence_threshold, unlabelled.valid)
 
-        views = {view: unlabelled.images[view] for view in (STRONG, STRONG_2)}
-        learned = dict.fromkeys(views, made)
-        if settings.cutmix:
-            boxes = {view: mix_boxes(unlabelled, settings.cutmix, second=view == STRONG_2) for view in views}
-            views = {view: pasted(boxes[view], x) for view, x in views.items()}
-            learned = {view: made.mixed(inside) for view, inside in boxes.items()}
-        outputs, stats = network.apply_train(params, stats, interleaved(list(views.values()), _PAIR), second_key)
+        views = two_strong_views(unlabelled, made, settings.cutmix)
+        pairs = interleaved([images for images, _ in views.values()], _PAIR)
+        outputs, stats = network.apply_train(params, stats, pairs, second_key)
 
         losses = self.parts.loss(real, labelled.labels)
-        for number, (view, target) in enumerate(learned.items()):
+        for number, (view, (_, target)) in enumerate(views.items()):
             losses[view] = target.loss(taken(outputs["logits"], _PAIR, number), settings.strong_weight)
         losses["feature"] = made.loss(of_features, settings.feature_weight)
-        valid = jnp.sum(labelled.valid, dtype=jnp.float32)
-        metrics = {"kept": losses[MAIN].count / jnp.maximum(valid, 1.0), "confident": made.share}
-        return Objective(halved(losses), stats, metrics)
+        return Objective(halved(losses), stats, {"kept": kept(losses, labelled), "confident": made.share})

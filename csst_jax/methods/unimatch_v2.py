@@ -10,18 +10,16 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from csst_jax.losses.heads import MAIN
-from csst_jax.methods.answers import answers, halved, require_settings
+from csst_jax.methods.answers import answers, halved, require_below_one, require_not_negative, two_strong_views
 from csst_jax.methods.average import WeightAverage
 from csst_jax.methods.averaged import AVERAGE, AverageTeacher
-from csst_jax.methods.base import Objective
+from csst_jax.methods.base import Objective, kept
 from csst_jax.methods.feature_dropout import complementary, require_perturbable
 from csst_jax.methods.interleaving import interleaved, taken
-from csst_jax.methods.mixing import mix_boxes, pasted, require_probability
-from csst_jax.streams import REAL, STRONG, STRONG_2, UNLABELLED, WEAK, Stream
+from csst_jax.methods.mixing import require_probability
+from csst_jax.streams import STRONG, STRONG_2, WEAK, half_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +34,7 @@ _PAIR = (1, 1)
 class UniMatchV2(AverageTeacher):
     """Half of a step's crops are labelled; the others come in a weak and two strong views."""
 
-    streams = (Stream("labelled", (REAL,)), Stream("unlabelled", (UNLABELLED,), (WEAK, STRONG, STRONG_2)))
+    streams = half_unlabelled(WEAK, STRONG, STRONG_2)
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -56,7 +54,8 @@ class UniMatchV2(AverageTeacher):
 
         def __post_init__(self) -> None:
             WeightAverage(self.decay)  # refuses what is out of range
-            require_settings(self.confidence_threshold, strong_weight=self.strong_weight)
+            require_below_one(confidence_threshold=self.confidence_threshold)
+            require_not_negative(strong_weight=self.strong_weight)
             require_probability("cutmix", self.cutmix)
 
     def __post_init__(self) -> None:
@@ -72,20 +71,13 @@ class UniMatchV2(AverageTeacher):
         average = state.method[AVERAGE]
         weak = network.apply_eval(average["params"], average["batch_stats"], unlabelled.images[WEAK])["logits"]
         made = answers(weak, settings.confidence_threshold, unlabelled.valid)
-        views = {view: unlabelled.images[view] for view in (STRONG, STRONG_2)}
-        learned = dict.fromkeys(views, made)
-        if settings.cutmix:
-            boxes = {view: mix_boxes(unlabelled, settings.cutmix, second=view == STRONG_2) for view in views}
-            views = {view: pasted(boxes[view], x) for view, x in views.items()}
-            learned = {view: made.mixed(inside) for view, inside in boxes.items()}
+        views = two_strong_views(unlabelled, made, settings.cutmix)
 
         labelled_key, unlabelled_key, dropout_key = jax.random.split(key, 3)
         outputs, stats = network.apply_train(params, state.batch_stats, labelled.images[WEAK], labelled_key)
         losses = self.parts.loss(outputs, labelled.labels)
-        pairs = interleaved(list(views.values()), _PAIR)
+        pairs = interleaved([images for images, _ in views.values()], _PAIR)
         outputs, stats = network.apply_train(params, stats, pairs, unlabelled_key, complementary(dropout_key))
-        for number, (view, target) in enumerate(learned.items()):
+        for number, (view, (_, target)) in enumerate(views.items()):
             losses[view] = target.loss(taken(outputs["logits"], _PAIR, number), settings.strong_weight)
-        valid = jnp.sum(labelled.valid, dtype=jnp.float32)
-        metrics = {"kept": losses[MAIN].count / jnp.maximum(valid, 1.0), "confident": made.share}
-        return Objective(halved(losses), stats, metrics)
+        return Objective(halved(losses), stats, {"kept": kept(losses, labelled), "confident": made.share})

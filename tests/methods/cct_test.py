@@ -115,7 +115,9 @@ def test_what_perturbations_leave():
     [
         ({"weight": -1.0}, "weight is -1.0"),
         ({"ramp_up": 1.5}, "ramp_up is 1.5"),
-        (NONE, "one at least"),
+        ({"drop_rate": 1.0}, "drop_rate is 1.0"),
+        ({"drop": -1}, "drop is -1; give 0 or more"),
+        (NONE, "cct has no auxiliary decoder"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):

@@ -45,7 +45,7 @@ class Linear(Network):
 
 def method_of(network, settings=SETTINGS):
     losses = HeadLosses(cross_entropy, False, 0.7, 1 / 16, 0.4)
-    return MeanTeacher(settings, Parts(network, losses, lambda _: network))
+    return MeanTeacher(settings, Parts(network, losses, lambda _: network, num_classes=3))
 
 
 def softmax(logits):

@@ -33,7 +33,8 @@ def test_objective_and_gradient_are_those_that_numpy_computes(settings):
     labels[:, 0] = 255
     pseudo = np.array([False, True, True])
     network = Linear()
-    method = ModelRegulariser(settings, Parts(network, HeadLosses(cross_entropy, False, 0.7, 1 / 16, 0.4), None))
+    losses = HeadLosses(cross_entropy, False, 0.7, 1 / 16, 0.4)
+    method = ModelRegulariser(settings, Parts(network, losses, None, num_classes=3))
     crops = Crops(
         {WEAK: jnp.asarray(images)},
         jnp.asarray(labels),

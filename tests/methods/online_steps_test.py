@@ -33,7 +33,7 @@ def recipe_of(kind, devices=1, spatial=1, **options):
 
     recipe = toy_recipe(devices, spatial, jitter=0.0, blur=0.0, **options)
     losses = HeadLosses(cross_entropy, True, 0.7, 1 / 16, 0.4)
-    method = kind(SETTINGS[kind], Parts(toy_network(), losses, another, drawn_module, STEPS))
+    method = kind(SETTINGS[kind], Parts(toy_network(), losses, another, drawn_module, STEPS, num_classes=3))
     optimizer = optimizers.make(optimizers.Sgd(0.9, 1e-4), method.trained()[0])
     return dataclasses.replace(recipe, method=method, optimizer=optimizer)
 
@@ -116,7 +116,7 @@ def test_micro_batches_take_half_of_each_stream(kind):
 def test_shapes_alone_are_enough_to_plan(kind):
     network = nnx_io.abstract(Toy)
     losses = HeadLosses(cross_entropy, True, 0.7, 1 / 16, 0.4)
-    parts = Parts(network, losses, lambda _: network, lambda _, build: nnx_io.abstract(build), STEPS)
+    parts = Parts(network, losses, lambda _: network, lambda _, build: nnx_io.abstract(build), STEPS, num_classes=3)
     method = kind(SETTINGS[kind], parts)
     optimizer = optimizers.make(optimizers.Sgd(0.9, 1e-4), method.trained()[0])
     recipe = dataclasses.replace(toy_recipe(), method=method, optimizer=optimizer)

@@ -82,7 +82,7 @@ def drawn_module(number, build):
 
 def method_of(kind, settings=None):
     losses = HeadLosses(cross_entropy, False, 0.7, 1 / 16, 0.4)
-    return kind(settings or SETTINGS[kind], Parts(Seamed(), losses, Seamed, drawn_module, STEPS))
+    return kind(settings or SETTINGS[kind], Parts(Seamed(), losses, Seamed, drawn_module, STEPS, num_classes=3))
 
 
 def drawn(shape=(4, 6, 5)):
@@ -234,7 +234,7 @@ def test_cps_teaches_each_network_the_others_labels():
 def test_cps_refuses_two_networks_that_begin_alike():
     method = method_of(CrossPseudoSupervision)
     same = dataclasses.replace(method, parts=dataclasses.replace(method.parts, another=lambda _: Seamed()))
-    with pytest.raises(CsstError, match="method.name=cps trains two networks .* must begin differently"):
+    with pytest.raises(CsstError, match="method.name=cps trains two networks .* every value of both"):
         same.trained()
 
 
@@ -248,7 +248,7 @@ def test_three_boxes_cover_about_as_much_as_published():
 def test_a_network_without_the_seam_is_refused(kind):
     without = dataclasses.replace(toy_network(), perturbable=False)
     with pytest.raises(CsstError, match="takes no `perturb`"):
-        kind(SETTINGS[kind], Parts(without, None, None))
+        kind(SETTINGS[kind], Parts(without, None, None, num_classes=3))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ class Linear(Network):
 
 def method_of(settings=SETTINGS, ohem=False):
     network = Linear()
-    return RealAndPseudo(settings, Parts(network, HeadLosses(cross_entropy, ohem, 0.7, 1 / 16, 0.4), None))
+    return RealAndPseudo(
+        settings, Parts(network, HeadLosses(cross_entropy, ohem, 0.7, 1 / 16, 0.4), None, num_classes=3)
+    )
 
 
 def crops_of(seed, count, view):

@@ -45,7 +45,10 @@ def toy_network(**options):
 
 def toy_method(network, kind=Supervised, settings=None, ohem=True):
     """A method with the losses of the paper."""
-    return kind(settings or kind.Settings(), Parts(network, HeadLosses(cross_entropy, ohem, 0.7, 1 / 16, 0.4), None))
+    return kind(
+        settings or kind.Settings(),
+        Parts(network, HeadLosses(cross_entropy, ohem, 0.7, 1 / 16, 0.4), None, num_classes=3),
+    )
 
 
 def toy_recipe(devices=1, spatial=1, network=None, jitter=0.1, blur=0.5, **options):
