@@ -126,7 +126,14 @@ def phases(training: Training, num_images: int, device_mesh: jax.sharding.Mesh) 
         return []
     keys = dataclasses.asdict(training.crops)
     samples, batch = keys.pop("samples_per_epoch") or num_images, keys.pop("batch_size")
-    unit = batch_unit(training, device_mesh)
+    unit, devices = batch_unit(training, device_mesh), device_mesh.shape[sharding.DATA]
+    if batch % unit:
+        kinds = ", ".join(f"{stream.parts} {stream.name}" for stream in training.streams)
+        raise CsstError(
+            f"a global batch of {batch} is not divisible by {unit} = {devices} (devices that share it) x "
+            f"{max(1, training.accumulate)} (micro-batches) x {total_parts(training.streams)} (crops: {kinds}); make "
+            f"it a multiple of {unit}."
+        )
     return crops.phases(samples_per_epoch=samples, global_batch=batch, batch_unit=unit, **keys)
 
 

@@ -67,11 +67,7 @@ def phases(
     if not 0 < smallest_share <= 1:
         raise CsstError(f"crop schedule: smallest_share is {smallest_share}; give a number above 0, up to 1.")
     if global_batch % batch_unit:
-        raise CsstError(
-            f"a global batch of {global_batch} is not divisible by {batch_unit}, the devices that share a batch times "
-            "the micro-batches of a step and the parts that a method's streams make of one; make it a multiple of "
-            f"{batch_unit}."
-        )
+        raise CsstError(f"a global batch of {global_batch} is not divisible by batch_unit={batch_unit}.")
     sizes = [crop_px] if kind == "constant" else _sizes(crop_px, min(num_sizes, epochs), smallest_share, stride)
     if kind.startswith("fine2coarse"):
         sizes.reverse()

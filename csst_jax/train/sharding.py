@@ -48,7 +48,10 @@ def make_mesh(devices: Sequence[jax.Device], spatial: int, data: int = ALL) -> M
     if spatial < 1 or own % spatial:
         raise CsstError(f"mesh.spatial={spatial} does not divide the {own} devices of a process; give a divisor of it.")
     if data * spatial != count:
-        raise CsstError(f"{given} do not make {count} devices; give -1 for one, or two whose product is {count}.")
+        raise CsstError(
+            f"{given} do not make {count} devices; set one of them to -1, or choose two numbers whose product is "
+            f"{count}."
+        )
     return Mesh(np.asarray(devices).reshape(data, spatial), (DATA, SPATIAL))
 
 

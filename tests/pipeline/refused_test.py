@@ -48,12 +48,18 @@ from csst_jax.types import CsstError
         ({"teacher.output_stride": 8}, "network 'toy' has no option output_stride; it has: "),
         ({"teacher.crop_px": 160}, r"crop_px=160 is larger than every training image \(the longest side is 128 px\)"),
         ({"student.crop_px": 160}, "crop_px=160 is larger than every training image"),
-        ({"teacher.batch_size": 6}, "a global batch of 6 is not divisible by 8, the devices"),
-        ({"student.batch_size": 6}, "a global batch of 6 is not divisible by 8, the devices"),
-        ({"student.accumulate": 2}, "a global batch of 8 is not divisible by 16, the devices"),
+        (
+            {"teacher.batch_size": 6},
+            r"a global batch of 6 is not divisible by 8 = 8 \(devices",
+        ),
+        (
+            {"student.batch_size": 6},
+            r"a global batch of 6 is not divisible by 8 = 8 \(devices",
+        ),
+        ({"student.accumulate": 2}, r"divisible by 16 = 8 \(devices that share it\) x 2 \(micro-batches\) x 1 \(crops"),
         (
             {"stages": "student,evaluate", "student.method.name": "dst_cbc"},
-            "a global batch of 8 is not divisible by 64, the devices .* and the parts that a method's streams make of",
+            r"divisible by 64 = 8 .* x 1 \(micro-batches\) x 8 \(crops: 1 labelled, 7 unlabelled\)",
         ),
         ({"student.accumulate": 0}, "student.accumulate is 0; give a whole number of at least 1"),
         ({"mesh.data": 3}, "mesh.data=3 and mesh.spatial=1 do not make 8 devices"),

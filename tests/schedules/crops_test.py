@@ -89,7 +89,7 @@ def test_an_epoch_has_at_least_one_step_and_all_its_samples():
     ("args", "kwargs", "message"),
     [
         (("zigzag", 800, 16, 6, 100), {}, "unknown crop schedule 'zigzag'; known are constant, coarse2fine"),
-        (("constant", 800, 12, 6, 100), {"batch_unit": 8}, "global batch of 12 is not divisible by 8, the devices"),
+        (("constant", 800, 12, 6, 100), {"batch_unit": 8}, "global batch of 12 is not divisible by batch_unit=8"),
         (("constant", 800, 16, 0, 100), {}, "epochs is 0"),
         (("constant", 800, 16, 6, 0), {}, "samples_per_epoch is 0"),
     ],

@@ -38,7 +38,7 @@ def test_sizes_are_given_or_what_is_left(data, spatial, shape):
 
 @pytest.mark.parametrize("data,spatial", [(3, -1), (4, 1), (8, 2), (0, -1), (-2, 1), (-2, -1)])
 def test_sizes_that_do_not_make_the_devices_are_refused(data, spatial):
-    with pytest.raises(CsstError, match=f"mesh.data={data} and mesh.spatial={spatial} do not make 8 devices"):
+    with pytest.raises(CsstError, match=f"mesh.data={data} and mesh.spatial={spatial} do not make 8 devices; set one"):
         make_mesh(jax.devices()[:8], spatial, data)
 
 
