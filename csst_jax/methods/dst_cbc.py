@@ -2,8 +2,9 @@
 
 After the authors' code, voldemortX/DST-CBC c31b09e (`segmentation/main.py`, `utils/losses.py`). There each round labels
 whole images, and stores them. Here the network of the round's beginning labels the crops of each step, and thresholds
-are taken from what it has labelled so far in the round. The learning rate does not start again with a round. The
-authors have no OHEM. Here `loss.ohem` chooses the pixels of the masks as for every method.
+are taken from what it has labelled so far in the round. The learning rate does not start again with a round. There the
+first part sees labelled crops alone. Here it sees both kinds, and learns the masks. The authors have no OHEM. Here
+`loss.ohem` chooses the pixels of the masks as for every method.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from csst_jax.losses.cross_entropy import cross_entropy
 from csst_jax.losses.heads import Loss
 from csst_jax.methods.answers import require_not_negative, require_positive
 from csst_jax.methods.base import Method, Objective, kept
+from csst_jax.methods.interleaving import interleaved, taken, taken_outputs
 from csst_jax.streams import REAL, UNLABELLED, WEAK, Stream
 
 if TYPE_CHECKING:
@@ -36,7 +38,12 @@ _EVERY = 4
 
 
 class DynamicSelfTraining(Method):
-    """The training is cut into equal parts. The first has masks alone, each other one is a round."""
+    """The training is cut into equal parts. The first learns masks alone, each other one is a round.
+
+    The network sees both kinds of crops in one pass, as published, so that batch normalisation does.
+    """
+
+    joint = True
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -96,11 +103,11 @@ class DynamicSelfTraining(Method):
         ratio = part.astype(jnp.float32) / self.settings.rounds
         learned = unlabelled.valid & (bins >= least_bins(counts, ratio)[labels])
 
-        labelled_key, unlabelled_key = jax.random.split(key)
-        outputs, stats = network.apply_train(params, state.batch_stats, labelled.images[WEAK], labelled_key)
-        losses = self.parts.loss(outputs, labelled.labels)
-        outputs, stats = network.apply_train(params, stats, unlabelled.images[WEAK], unlabelled_key)
-        nats = cross_entropy(outputs["logits"], labels, learned)
+        parts = [stream.parts for stream in self.streams]
+        images = interleaved([labelled.images[WEAK], unlabelled.images[WEAK]], parts)
+        outputs, stats = network.apply_train(params, state.batch_stats, images, key)
+        losses = self.parts.loss(taken_outputs(outputs, parts, 0), labelled.labels)
+        nats = cross_entropy(taken(outputs["logits"], parts, 1), labels, learned)
         sure = jnp.exp(-self.settings.gamma * jax.lax.stop_gradient(nats))
         real, pseudo = (jnp.sum(x, dtype=jnp.float32) for x in (labelled.valid, learned))
         share = jnp.where(part > 0, pseudo / jnp.maximum(real + pseudo, 1.0), 0.0)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from csst_jax.methods import dst_cbc
+from csst_jax.methods.base import Crops
 from csst_jax.methods.dst_cbc import DynamicSelfTraining
 from csst_jax.streams import WEAK
 from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError
-from tests.methods.online_test import SETTINGS, STEPS, Seamed, drawn, method_of, objective_of
+from tests.methods.online_test import SETTINGS, STEPS, InNumpy, Seamed, drawn, method_of, objective_of
 
 
 @pytest.mark.slow
@@ -62,6 +63,26 @@ def test_loss_weighs_pixels_by_their_labels_probability():
     assert total == pytest.approx(expected, rel=1e-4)
 
 
+def test_both_kinds_of_crops_go_through_the_network_together():
+    """One pass; and each kind has its own crops of it, where the kinds have other numbers of crops."""
+    method = method_of(DynamicSelfTraining, dataclasses.replace(SETTINGS[DynamicSelfTraining], unlabelled_parts=2))
+    crops = drawn()
+    of = crops["labelled"]
+    crops["labelled"] = Crops({WEAK: of.images[WEAK][:2]}, of.labels[:2], of.keys[:2])
+    params, stats = method.trained()
+    state = TrainState(jnp.int32(99), params, stats, (), method.init(params, stats))
+    found = method.objective(params, state, crops, jax.random.key(5))
+    assert float(found.batch_stats["passes"][0]) == 1
+    ours = InNumpy(params, crops)
+    np.testing.assert_allclose(found.losses["main"].mean, ours.real(), rtol=2e-5)
+    p = ours.probabilities(ours.images[WEAK]).max(-1)  # the network is still the one that labels
+    bins = np.asarray(dst_cbc.confidence_bins(jnp.asarray(-np.log(p), jnp.float32)))
+    labels = ours.probabilities(ours.images[WEAK]).argmax(-1)
+    counts = dst_cbc.counted(jnp.asarray(labels), jnp.asarray(bins), jnp.asarray(ours.valid), 3)
+    learned = ours.valid & (bins >= np.asarray(dst_cbc.least_bins(counts, jnp.float32(1.0)))[labels])
+    np.testing.assert_allclose(found.losses["unlabelled"].mean, -(p**2 * np.log(p))[learned].mean(), rtol=1e-4)
+
+
 @pytest.mark.slow
 def test_the_network_labels_anew_at_the_beginning_of_a_round():
     method, crops = method_of(DynamicSelfTraining), drawn()
@@ -85,7 +106,7 @@ def test_the_network_labels_anew_at_the_beginning_of_a_round():
     assert labels_anew(begins + 1, before), "where the round's first step was skipped, the next one labels anew"
 
 
-@pytest.mark.parametrize("changes,message", [({"gamma": -1.0}, "gamma is -1.0"), ({"rounds": 0}, "above 0")])
+@pytest.mark.parametrize("changes,message", [({"gamma": -1.0}, "gamma is -1.0"), ({"rounds": 0}, "rounds is 0; give")])
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(CsstError, match=message):
         dataclasses.replace(SETTINGS[DynamicSelfTraining], **changes)

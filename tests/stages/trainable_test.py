@@ -92,9 +92,17 @@ def test_a_crop_must_fit_into_an_image_that_the_stage_reads(config, large, parts
         require_trainable(settings, Sizes(), make_mesh(jax.devices()[:1], 1), pseudo=True)
 
 
-def test_two_kinds_of_crops_that_are_seen_together_are_two(config):
-    config.method.name, config.batch_size = "real_and_pseudo", 2
+@pytest.mark.parametrize("method,batch", [("real_and_pseudo", 2), ("unimatch", 2), ("u2pl", 2), ("dst_cbc", 8)])
+def test_two_kinds_of_crops_that_are_seen_together_are_two(config, method, batch):
+    """With the crops of one kind alone, a pass would have one."""
+    config.method.name, config.batch_size, config.schedule.kind = method, batch, "constant"
     require_trainable(resolve.training(config, IMAGENET), Pool(), make_mesh(jax.devices()[:1], 1), pseudo=True)
+
+
+def test_a_method_one_of_whose_passes_has_one_kind_alone_is_refused_with_a_crop_of_each(config):
+    config.method.name, config.batch_size = "corrmatch", 2
+    with pytest.raises(CsstError, match="sees one crop of .*Give a batch_size of at least 4"):
+        require(config)
 
 
 def test_a_batch_is_that_of_all_devices(config):
