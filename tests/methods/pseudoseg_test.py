@@ -78,7 +78,7 @@ def test_losses_are_those_that_numpy_computes():
     [
         ({"weight": -1.0}, "weight is -1.0"),
         ({"temperature": 0.0}, "temperature is 0.0"),
-        ({"channels": 0}, "channels 0"),
+        ({"channels": 0}, "channels is 0"),
         ({"cutout": 1.5}, "cutout is 1.5"),
     ],
 )
