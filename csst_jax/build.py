@@ -30,7 +30,7 @@ from csst_jax.precision import compute_dtype
 from csst_jax.samplers import SAMPLERS
 from csst_jax.schedules import crops
 from csst_jax.schedules.learning_rate import learning_rate
-from csst_jax.streams import PSEUDO, REAL, UNLABELLED, total_parts
+from csst_jax.streams import PSEUDO, REAL, UNLABELLED
 from csst_jax.train import optimizers, sharding
 from csst_jax.train.step import Recipe
 from csst_jax.types import CsstError
@@ -126,20 +126,14 @@ def phases(training: Training, num_images: int, device_mesh: jax.sharding.Mesh) 
         return []
     keys = dataclasses.asdict(training.crops)
     samples, batch = keys.pop("samples_per_epoch") or num_images, keys.pop("batch_size")
-    unit, devices = batch_unit(training, device_mesh), device_mesh.shape[sharding.DATA]
-    if batch % unit:
-        kinds = ", ".join(f"{stream.parts} {stream.name}" for stream in training.streams)
-        raise CsstError(
-            f"a global batch of {batch} is not divisible by {unit} = {devices} (devices that share it) x "
-            f"{max(1, training.accumulate)} (micro-batches) x {total_parts(training.streams)} (crops: {kinds}); make "
-            f"it a multiple of {unit}."
-        )
+    unit = batch_unit(training, device_mesh)
+    sharding.require_whole_units(batch, training.streams, device_mesh, training.accumulate)
     return crops.phases(samples_per_epoch=samples, global_batch=batch, batch_unit=unit, **keys)
 
 
 def batch_unit(training: Training, device_mesh: jax.sharding.Mesh) -> int:
     """What every batch of a stage is a multiple of: each device takes as many crops of each stream and micro-batch."""
-    return device_mesh.shape[sharding.DATA] * max(1, training.accumulate) * total_parts(training.streams)
+    return sharding.batch_unit(training.streams, device_mesh, training.accumulate)
 
 
 def lengthened(

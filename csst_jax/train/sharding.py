@@ -99,6 +99,27 @@ def input_shardings(streams: Sequence[Stream], mesh: Mesh) -> dict[str, dict[str
     return {key: {name: entry_sharding(e, mesh) for name, e in arrays.items()} for key, arrays in entries.items()}
 
 
+def batch_unit(streams: Sequence[Stream], mesh: Mesh, accumulate: int) -> int:
+    """What every batch is a multiple of, so that each device has as many crops of each stream and micro-batch."""
+    return mesh.shape[DATA] * max(1, accumulate) * total_parts(streams)
+
+
+def require_whole_units(global_batch: int, streams: Sequence[Stream], mesh: Mesh, accumulate: int) -> None:
+    """Refuses a batch that is no multiple of `batch_unit`.
+
+    Raises:
+      CsstError: names the numbers whose product that is.
+    """
+    unit = batch_unit(streams, mesh, accumulate)
+    if global_batch % unit:
+        kinds = ", ".join(f"{stream.parts} {stream.name}" for stream in streams)
+        raise CsstError(
+            f"a global batch of {global_batch} is not divisible by {unit} = {mesh.shape[DATA]} (devices that share it) "
+            f"x {max(1, accumulate)} (micro-batches) x {total_parts(streams)} (crops: {kinds}); make it a multiple of "
+            f"{unit}."
+        )
+
+
 def require_divisible(global_batch: int, crop_px: int, mesh: Mesh, accumulate: int) -> None:
     """Refuses a batch or crop that the mesh cannot split evenly.
 

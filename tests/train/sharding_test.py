@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.streams import LABELLED
-from csst_jax.train.sharding import input_shardings, make_mesh, state_shardings
+from csst_jax.streams import LABELLED, WEAK, half_unlabelled
+from csst_jax.train.sharding import input_shardings, make_mesh, require_whole_units, state_shardings
 from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError
 
@@ -65,3 +65,13 @@ def test_split_arrays_are_split_along_their_longest_axis_that_the_devices_divide
     assert all(found.is_fully_replicated for found in (layout.step, *layout.batch_stats.values()))
     whole = state_shardings(state, mesh, split=False)
     assert all(found.is_fully_replicated for found in jax.tree.leaves(whole))
+
+
+def test_a_batch_that_does_not_fit_names_all_that_it_must_be_divisible_by():
+    mesh, streams = make_mesh(jax.devices()[:4], 1), half_unlabelled(WEAK)
+    require_whole_units(16, streams, mesh, 2)
+    message = (
+        r"batch of 24 is not divisible by 16 = 4 \(devices .* x 2 \(micro-batches\) x 2 \(crops: 1 labelled, 1 unl"
+    )
+    with pytest.raises(CsstError, match=message):
+        require_whole_units(24, streams, mesh, 2)
