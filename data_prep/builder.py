@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import itertools
 import json
@@ -112,7 +113,7 @@ def prepare(
     directory = version_directory(data_dir, description.name)
     if is_finished(data_dir, description, source_sha256, overwrite):
         return directory
-    start = time.monotonic()
+    start, every = time.monotonic(), list[Part]()
     try:
         with workspace.exclusive(directory) as unfinished:
             if is_finished(data_dir, description, source_sha256, overwrite):  # another process was faster
@@ -132,12 +133,26 @@ def prepare(
             _finish(description, divided, made, source_sha256)
             workspace.put_in_place(made, directory, unfinished)
     except OSError as error:
-        raise CsstError(
-            f"cannot store data set {description.name!r} in {directory}: {error}. What is done so far is kept for "
-            "the next run."
-        ) from error
+        kept = sum(parts.is_whole(part) for part in every)
+        raise CsstError(_refused(description.name, directory, error, kept)) from error
     print(f"{description.name}: prepared in {time.monotonic() - start:.1f} s")
     return directory
+
+
+def _refused(name: str, directory: pathlib.Path, error: OSError, kept: int) -> str:
+    """What to say when the disk refuses, and what to do; `kept` is how many parts are finished."""
+    place = f" ({shown(os.fsdecode(error.filename))})" if isinstance(error.filename, str | bytes) else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        fix = "Free some space and run the same command again"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        fix = "Allow writing there"
+    else:
+        fix = "Check the disk and run the same command again"
+    work = f" {kept} finished part{'s are' if kept > 1 else ' is'} kept for the next run in this one." if kept else ""
+    return (
+        f"cannot store data set {name!r} in {directory}: {error.strerror or error}{place}. {fix}, or give another "
+        f"--data_dir.{work}"
+    )
 
 
 def _as_it_is(example: RawExample) -> RawExample:

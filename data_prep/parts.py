@@ -6,11 +6,13 @@ are missing.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import os
 import pathlib
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,6 +118,9 @@ def write(part: Part, make: Callable[[Any], RawExample], num_classes: int, stora
 
     Returns:
       What is wrong, a message an item.
+
+    Raises:
+      OSError: the disk refused.
     """
     from tensorflow_datasets.proto.tf_example_generated_pb2 import Example  # takes half a second to import
 
@@ -141,16 +146,29 @@ def write(part: Part, make: Callable[[Any], RawExample], num_classes: int, stora
             image_digests.append(stored.image_digest)
             turned += stored.turned
             like_mask.append(stored.like_mask)
-            writer.write(
-                index_records.serialize(Example, {"id": stored.id, "image": stored.image, "label": stored.label})
-            )
-        writer.close()
+            fields = {"id": stored.id, "image": stored.image, "label": stored.label}
+            with _refusals_as_os_errors(part.records):
+                writer.write(index_records.serialize(Example, fields))
+        with _refusals_as_os_errors(part.records):
+            writer.close()
         if not wrong:
             os.replace(unfinished, part.records)
             _write_notes(part, builder, labelled, image_digests, turned, like_mask)
     finally:
         unfinished.unlink(missing_ok=True)
     return wrong
+
+
+@contextlib.contextmanager
+def _refusals_as_os_errors(path: pathlib.Path) -> Iterator[None]:
+    """Raises OSError for what array_record raises as RuntimeError when the disk refuses, such as when it is full."""
+    try:
+        yield
+    except RuntimeError as error:
+        number = next((number for number in errno.errorcode if os.strerror(number) in str(error)), None)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), os.fspath(path)) from error
 
 
 def _write_notes(

@@ -1,9 +1,12 @@
 """Preparing shows all or nothing, needs no network, and does nothing twice."""
 
+import errno
 import fcntl
 import io
 import os
+import resource
 import socket
+import subprocess
 import sys
 
 import numpy as np
@@ -16,6 +19,7 @@ from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder
 from data_prep.problems import Problems
 from data_prep.raw import RawExample
+from tests.data_prep import replicas
 
 DESCRIPTION = DatasetDescription("tiny", ("ground", "thing", "rare"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 
@@ -110,14 +114,51 @@ def test_noted_problems_win_and_show_nothing(tmp_path):
     assert left_behind(tmp_path) == []
 
 
-def test_full_disk_is_explained(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    "number,fix",
+    [
+        (errno.ENOSPC, "No space left on device. Free some space and run the same command again, or give another"),
+        (errno.EROFS, "Read-only file system. Allow writing there, or give another --data_dir."),
+        (errno.EIO, "Input/output error. Check the disk and run the same command again, or give another"),
+    ],
+)
+def test_a_disk_that_refuses_is_explained_and_finished_parts_are_kept(tmp_path, monkeypatch, number, fix):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(centroid_index, "write", full)
-    with pytest.raises(CsstError, match="cannot store data set 'tiny'.*No space left on device.*kept for the next run"):
+    monkeypatch.setattr(centroid_index, "write", refuse)
+    with pytest.raises(CsstError) as refused:
         prepare(tmp_path)
+    assert str(refused.value).startswith(f"cannot store data set 'tiny' in {tmp_path}")
+    assert fix in str(refused.value) and "1 finished part is kept for the next run" in str(refused.value)
     assert left_behind(tmp_path) == []
+
+
+def test_no_work_is_said_to_be_kept_where_nothing_was_done(tmp_path):
+    (tmp_path / "tiny").write_text("no directory")
+    with pytest.raises(CsstError, match="cannot store data set 'tiny'.*File exists") as refused:
+        prepare(tmp_path)
+    assert "kept" not in str(refused.value)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_records_that_do_not_fit_on_the_disk_are_told_without_a_traceback(tmp_path, num_workers):
+    """By a limit on the size of files, as a full disk refuses array_record's writes."""
+    replicas.folder(tmp_path)
+    for number in range(8):
+        noise = np.random.default_rng(number).integers(0, 256, (100, 100, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(tmp_path / "images" / f"noise {number}.png")
+    folders = [f"--images={tmp_path / 'images'}", f"--masks={tmp_path / 'masks'}", f"--data_dir={tmp_path / 'data'}"]
+    flags = ["--classes=ground,thing,sky", "--name=mine", f"--num_workers={num_workers}"]
+    command = [sys.executable, "-m", "data_prep.folder", *folders, *flags]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "error: cannot store data set 'mine' in " in done.stderr and "File too large" in done.stderr
+    assert subprocess.run(command).returncode == 0, "the same command does not go on with room for the files"
 
 
 def test_two_preparations_at_once_are_refused(tmp_path):
