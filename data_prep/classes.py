@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -16,7 +17,9 @@ from data_prep import roboflow_classes
 from data_prep.label_map import Colour, LabelMap
 
 _VALUES = 2**31  # what a mask can hold
-_KEYS = {"name", "color", "colors", "values"}
+_KEYS = ("name", "color", "colors", "values")
+_FORM = "{name: …, color: [r, g, b], values: […]} (`colors: [[r, g, b], …]` for several)."
+_BRITISH = {"colour": "color", "colours": "colors"}
 
 
 def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescription, LabelMap]:
@@ -37,19 +40,26 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
         content = _load(path)
     elif "," in text:
         content = [entry.strip() for entry in text.split(",")]
+    elif path.suffix or os.sep in text:
+        raise CsstError(f"{where}: there is no such file. Give a file, or a list with commas, like `road,car,person`.")
     else:
-        raise CsstError(f"{where} is neither a file nor a list with commas, like `road,car,person`.")
+        raise CsstError(
+            f"{where}: one class alone cannot be told apart from anything. Give a list with commas, like "
+            f"`background,{text or 'crack'}`, or a file; there is no file of this name."
+        )
     content = {"classes": content} if isinstance(content, list) else content
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
         raise CsstError(f"{where}: expected a list of classes, or `classes:` with one and `void:`.")
     entries = [{"name": entry} if isinstance(entry, str) else entry for entry in content["classes"]]
     for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) - _KEYS:
-            raise CsstError(
-                f"{where}: class {entry!r}: give a name, or {{name: …, color: [r, g, b], values: […]}} "
-                "(`colors: [[r, g, b], …]` for several)."
-            )
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise CsstError(f"{where}: class {entry!r}: give a name, or {_FORM}")
+    entries = [_american(f"{where}: class {entry['name']!r}", entry) for entry in entries]
+    for entry in entries:
+        if unknown := [key for key in entry if key not in _KEYS]:
+            raise CsstError(f"{where}: class {entry['name']!r}: there is no key {unknown[0]!r}. Give {_FORM}")
     ignored = content.get("void") or {}
+    ignored = _american(f"{where}: void", ignored) if isinstance(ignored, dict) else ignored
     if not isinstance(ignored, dict) or set(ignored) - {"values", "colors"} or set(content) - {"classes", "void"}:
         raise CsstError(f"{where}: beside `classes:` there is `void:` alone, with `values:` and `colors:`.")
 
@@ -74,6 +84,14 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
     return DatasetDescription(name, tuple(names), palette), LabelMap(
         dict(by_value), dict(by_colour) if colours[0] else {}
     )
+
+
+def _american(where: str, entry: dict[Any, Any]) -> dict[Any, Any]:
+    """The entry with `color` for `colour`, and the same of several."""
+    for british, american in _BRITISH.items():
+        if british in entry and american in entry:
+            raise CsstError(f"{where} has `{british}` and `{american}`; give one of them.")
+    return {_BRITISH.get(key, key): value for key, value in entry.items()}
 
 
 def _load(path: pathlib.Path) -> Any:
@@ -111,8 +129,14 @@ def _colours(where: str, entry: dict[str, Any]) -> list[Colour]:
 
 
 def _colour(where: str, value: Any) -> Colour:
+    if isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value):
+        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
     if not (isinstance(value, list) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)):
-        raise CsstError(f"{where}: colour {value!r} must be three numbers from 0 to 255.")
+        quotes = " YAML takes # for a comment where the quotes are missing." if value is None else ""
+        raise CsstError(
+            f"{where}: colour {value!r} must be three numbers from 0 to 255, like [128, 64, 128], or '#804080' in "
+            f"quotes.{quotes}"
+        )
     return value[0], value[1], value[2]
 
 

@@ -20,6 +20,7 @@ from data_prep.label_map import LabelMap
 from data_prep.problems import Problems
 
 _JPEG_QUALITY = 95
+_FEW = 5  # values or colours that a message lists
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,17 +204,23 @@ def _without_unknown(
 ) -> np.ndarray:
     if not unknown:
         return label
-    wrong = ", ".join(f"{key} ({count} pixels)" for key, count in list(unknown.items())[:5])
+    wrong = ", ".join(f"{key} ({count} pixel{'s' * (count != 1)})" for key, count in list(unknown.items())[:_FEW])
     classes = [key for key, klass in known.items() if klass != IGNORE_LABEL]
     void = [key for key, klass in known.items() if klass == IGNORE_LABEL]
+    of_smoothing = (
+        f" A mask that was resized or saved with smoothing, or as JPEG, has such colours at its edges; here it has "
+        f"{len(unknown)}. Export it again as PNG, and resize it with nearest neighbour alone."
+        if len(unknown) > _FEW
+        else ""
+    )
     hint = (
         f" If {next(iter(unknown))} is a class, --classes=FILE can say so: `- {{name: …, values: "
         f"[{next(iter(unknown))}]}}` (data_prep.folder)."
         if kind == "value"
-        else ""
+        else of_smoothing
     )
     raise Bad(
-        f"{path}: label {kind} {wrong}{' and more' if len(unknown) > 5 else ''} stands for none of the "
+        f"{path}: label {kind} {wrong}{' and more' if len(unknown) > _FEW else ''} stands for none of the "
         f"{len(set(known.values()) - {IGNORE_LABEL})} classes ({kind}s {_listed(classes)}) nor for void "
         f"({_listed(void) or 'none'}); fix the mask, the list of classes or the void {kind}s.{hint}"
     )

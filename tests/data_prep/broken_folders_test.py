@@ -123,7 +123,7 @@ CASES = {
     "folder: data directory is a file": (folder_of(put("data", b"")), "cannot store data set 'mine'"),
     "folder: made from another source": (folder_of(another_source), "and now ground, thing, sky"),
     "folder: being prepared": (folder_of(locked), "another process is preparing"),
-    "classes: one word": (folder_of(None, classes="road"), "--classes=road is neither a file nor a list"),
+    "classes: one word": (folder_of(None, classes="road"), "--classes=road: one class alone"),
     "classes: one twice": (folder_of(None, classes="a,b,a"), "'a'"),
     "classes: an empty one": (folder_of(None, classes="a,,b"), "must be given once, and not be empty"),
     "classes: too many": (folder_of(None, classes=",".join(map(str, range(256)))), "has 256 classes; give 2 to 255"),

@@ -163,7 +163,11 @@ def test_class_files(tmp_path):
         ("[{name: a, values: [1]}, {name: b, values: [1]}]", "mask value must be given once.*1"),
         ("[{name: a, values: [x]}, {name: b, values: [1]}]", "mask value 'x' is not a whole number"),
         ("[{name: a, values: 1}, {name: b, values: [1]}]", "values: 1 must be a list"),
-        ("[{name: a, colour: [1, 2, 3]}, b]", "class {'name': 'a', 'colour'"),
+        ("[{name: a, colour: [1, 2, 3]}, b]", "class 'b' has no color while others have"),
+        ("[{name: a, farbe: [1, 2, 3]}, b]", "class 'a': there is no key 'farbe'. Give {name: …, color:"),
+        ("[{name: a, colour: [1, 2, 3], color: [1, 2, 3]}]", "class 'a' has `colour` and `color`; give one"),
+        ("[{name: a, color: '#80408'}, b]", "colour '#80408' must be three numbers.* or '#804080' in quotes"),
+        ("classes:\n- {name: b, color: [1, 2, 3]}\n- name: a\n  color: #804080", "YAML takes # for a comment"),
         ("{classes: [a, b], ignore: [255]}", "beside `classes:` there is `void:`"),
         ("{names: [a, b]}", "expected a list of classes"),
         ("[a, b", "unreadable file of classes"),
@@ -189,10 +193,27 @@ def test_class_files(tmp_path):
         classes.read(str(path), "mine")
     path.write_bytes("[stra\u00dfe, b]".encode("utf-16"))
     assert classes.read(str(path), "mine")[0].classes == ("stra\u00dfe", "b")
-    with pytest.raises(CsstError, match="neither a file nor a list"):
+    with pytest.raises(CsstError, match="--classes=nowhere.yaml: there is no such file. Give a file, or a list"):
         classes.read("nowhere.yaml", "mine")
+    with pytest.raises(CsstError, match="one class alone cannot be told apart.*like `background,crack`, or a file"):
+        classes.read("crack", "mine")
     with pytest.raises(CsstError, match="class name must be given once, and not be empty: ''"):
         classes.read("a,,b", "mine")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{classes: [{name: a, colour: [128, 64, 128]}, {name: b, colours: [[4, 5, 6]]}], void: {colours: [[0, 0, 0]]}}",
+        "{classes: [{name: a, color: '#804080'}, {name: b, colors: ['#040506']}], void: {colors: ['#000000']}}",
+    ],
+)
+def test_colours_in_other_spellings_are_the_same(tmp_path, text):
+    path = tmp_path / "classes.yaml"
+    path.write_text(text)
+    description, labels = classes.read(str(path), "mine")
+    assert description.palette == ((128, 64, 128), (4, 5, 6))
+    assert dict(labels.colours) == {(128, 64, 128): 0, (4, 5, 6): 1, (0, 0, 0): 255}
 
 
 def test_generated_colours_are_far_apart():

@@ -83,8 +83,21 @@ def test_colours_of_rgb_and_palette_masks(pair):
     Image.fromarray(colours).save(pair.mask)
     text = message(pair, labels=labels)
     assert "label colour (9, 9, 9) (2 pixels) stands for none of the 2 classes (colours (1, 2, 3), (3, 2, 1))" in text
+    colours[3, 1] = (9, 9, 8)
+    Image.fromarray(colours).save(pair.mask)
+    text = message(pair, labels=labels)
+    assert "(9, 9, 8) (1 pixel), (9, 9, 9) (1 pixel) stands" in text and "smoothing" not in text
     Image.new("L", (8, 6)).save(pair.mask)
     assert "1 channels (mode L); it must be an RGB or palette PNG" in message(pair, labels=labels)
+
+
+def test_a_mask_in_colours_that_was_resized_with_smoothing_is_told(pair):
+    colours = np.zeros((60, 80, 3), np.uint8)
+    colours[20:, 30:] = (200, 100, 50)
+    small = Image.fromarray(colours).resize((8, 6), Image.Resampling.BICUBIC)
+    small.save(pair.mask)
+    text = message(pair, labels=LabelMap({}, {(0, 0, 0): 0, (200, 100, 50): 1}))
+    assert "was resized or saved with smoothing, or as JPEG" in text and "nearest neighbour" in text
 
 
 def test_damaged_matlab_mask(pair, tmp_path):
