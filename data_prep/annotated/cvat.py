@@ -92,7 +92,7 @@ def _points(element: ElementTree.Element, where: str) -> list[regions.Point]:
 
 def _text(element: ElementTree.Element, key: str, where: str, default: str | None = None) -> str:
     value = element.get(key, default)
-    if not value:
+    if not value or not value.strip():
         raise Bad(f"{where}: {key!r} is missing. Export the annotations again.")
     return value
 

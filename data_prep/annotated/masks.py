@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 
 from csst_jax.data.picture_file import Bad, upright_size
@@ -118,6 +119,20 @@ def _require_size(entry: Annotated, path: pathlib.Path) -> None:
         )
 
 
+def _tell_alike(names: Sequence[str]) -> None:
+    """Warns of labels that a reader takes for one."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault("".join(name.casefold().split()), []).append(name)
+    for same in alike.values():
+        if len(same) > 1:
+            print(
+                f"warning: --annotations: the labels {' and '.join(map(repr, same))} differ by capitals or blanks "
+                "alone and are different classes. If they mean the same, give them one name in the annotation tool.",
+                file=sys.stderr,
+            )
+
+
 def _numbered(files: Sequence[Annotations], rule: Rule) -> tuple[tuple[str, ...], dict[str, int], int]:
     names = [name for found in files for name in found.classes if name not in rule.void]
     if not any(found.ordered for found in files):
@@ -125,6 +140,7 @@ def _numbered(files: Sequence[Annotations], rule: Rule) -> tuple[tuple[str, ...]
     classes = list(dict.fromkeys(BACKGROUND if name in _BACKGROUNDS else name for name in names))
     if rule.outside == BACKGROUND and BACKGROUND not in classes:
         classes.insert(0, BACKGROUND)
+    _tell_alike([*classes, *rule.void])
     if not 2 <= len(classes) <= IGNORE_LABEL:
         hint = " With --outside=background there is one more." if len(classes) == 1 else ""
         raise CsstError(f"--annotations: {len(classes)} classes ({listed(classes)}); 2 to 255 are needed.{hint}")

@@ -71,7 +71,7 @@ def read_all(given: pathlib.Path, problems: Problems) -> list[tuple[pathlib.Path
     found = []
     for path in files:
         try:
-            found.append((path, read_file(path)))
+            found.append((path, read_file(path).without_blanks()))
         except UnknownFormat as unknown:
             if given.is_file():
                 raise CsstError(str(unknown)) from unknown

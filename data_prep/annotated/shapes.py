@@ -62,6 +62,17 @@ class Annotations:
     left_out: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     ordered: bool = True
 
+    def without_blanks(self) -> Annotations:
+        """The same with labels that neither begin nor end with a blank, which nobody sees in a tool."""
+        images = [
+            dataclasses.replace(
+                image,
+                shapes=tuple(dataclasses.replace(shape, label=shape.label.strip()) for shape in image.shapes),
+            )
+            for image in self.images
+        ]
+        return dataclasses.replace(self, classes=[name.strip() for name in self.classes], images=images)
+
     def leave_out(self, what: str, where: str) -> None:
         """Notes a shape that is not used."""
         self.left_out.setdefault(what, []).append(where)

@@ -35,6 +35,7 @@ class Made:
       pixels: of each value.
       disputed: pixels that lie in shapes of different classes.
       overlaps: which of them counts.
+      classes_before: those of the masks that were there; none where there was no list.
     """
 
     directory: pathlib.Path
@@ -43,6 +44,7 @@ class Made:
     pixels: np.ndarray
     disputed: int
     overlaps: str
+    classes_before: list[str]
 
     def lines(self) -> list[str]:
         """A table of the classes, and what to know of the whole."""
@@ -54,6 +56,8 @@ class Made:
         rows = [*enumerate(self.wanted.classes)] + [(IGNORE_LABEL, "(void)")] * bool(self.pixels[IGNORE_LABEL])
         for value, name in rows:
             lines.append(f"  {name:{column}}  {value:6d}  {count[value]:6d}  {100 * self.pixels[value] / total:8.2f}")
+        if self.classes_before and self.classes_before != [*self.wanted.classes]:
+            lines.append(f"  the classes were {', '.join(self.classes_before)}")
         if self.disputed:
             rule = {"smaller": "the smallest", "later": "the last in the file"}[self.overlaps]
             lines.append(
@@ -72,28 +76,38 @@ def write(wanted: Wanted, directory: pathlib.Path, rule: Rule, overwrite: bool, 
       overwrite: whether masks that differ give way.
       problems: gets masks that differ, else, and masks of other classes; nothing is written then.
     """
+    before = _classes_there(directory / CLASSES_FILE)
     _look_at_others(wanted, directory, problems)
     colours = [channel for colour in distinct_palette(len(wanted.classes)) for channel in colour]
     colours += [0] * (3 * 256 - len(colours))  # of a shorter palette Pillow would store fewer bits, and void needs 8
-    pixels, disputed, changed = np.zeros(256, np.int64), 0, {}
+    pixels, disputed, changed, others = np.zeros(256, np.int64), 0, {}, list[pathlib.Path]()
     for image_id, (_, size, drawn) in wanted.masks.items():
         label, count = shapes.draw(drawn, wanted.values, size, wanted.outside, rule.overlaps == "smaller")
         disputed, pixels = disputed + count, pixels + np.bincount(label.ravel(), minlength=256)
         path = directory / f"{image_id}.png"
         if (there := _there(path)) is None or not np.array_equal(there, label):
             if there is not None and not overwrite:
-                problems.add(f"{path}: another mask is there. Give --overwrite to replace it, or other --masks.")
+                others.append(path)
             picture, stream = Image.fromarray(label), io.BytesIO()
             picture.putpalette(colours)
             picture.save(stream, "PNG")
             changed[path] = stream.getvalue()
+    if others and before and before != [*wanted.classes[: len(before)]]:
+        problems.add(
+            f"{directory}: the classes were {', '.join(before)} and are now {', '.join(wanted.classes)}, so class "
+            f"numbers in the masks change. Give --overwrite to replace those that differ ({len(others)} of "
+            f"{len(wanted.masks)}), or other --masks."
+        )
+    else:
+        for path in others:
+            problems.add(f"{path}: another mask is there. Give --overwrite to replace it, or other --masks.")
     problems.raise_if_any()
     classes = yaml.safe_dump({"classes": list(wanted.classes)}, allow_unicode=True, sort_keys=False)
     for path, data in {**changed, directory / CLASSES_FILE: classes.encode()}.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as made:
             made.write_bytes(data)
-    return Made(directory, wanted, len(changed), pixels, disputed, rule.overlaps)
+    return Made(directory, wanted, len(changed), pixels, disputed, rule.overlaps, before)
 
 
 def _look_at_others(wanted: Wanted, directory: pathlib.Path, problems: Problems) -> None:

@@ -185,6 +185,34 @@ def test_masks_of_other_annotations_keep_their_classes_or_nothing_is_written(pho
     assert "m keeps masks of images that have no shape in --annotations: a. Delete" in capsys.readouterr().err
 
 
+def test_masks_of_other_classes_are_told_the_classes_before_and_now(photos, tmp_path, capsys):
+    shapes = [e.labelme_shape("square", e.SQUARE), e.labelme_shape("triangle", e.TRIANGLE)]
+    run(tmp_path, e.labelme("a", shapes))
+    path = tmp_path / "m" / "a.png"
+    before = path.read_bytes()
+    text = e.labelme("a", [*shapes, e.labelme_shape("car", [(1, 30), (9, 30), (9, 38)])])
+    said = told(run, tmp_path, text)
+    assert "m: the classes were background, square, triangle and are now background, car, square, triangle" in said
+    assert (
+        "so class numbers in the masks change. Give --overwrite to replace those that differ (1 of 1)" in said
+        and path.read_bytes() == before
+    )
+    capsys.readouterr()
+    run(tmp_path, text, "--overwrite")
+    assert "the classes were background, square, triangle\n" in capsys.readouterr().out
+    run(tmp_path, text)
+    assert "the classes were" not in capsys.readouterr().out
+
+
+def test_labels_that_differ_by_capitals_or_blanks_are_told(photos, tmp_path, capsys):
+    polygon = [(1, 30), (9, 30), (9, 38)]
+    shapes = [e.labelme_shape(label, polygon) for label in ("traffic light", "Traffic  light", "Background", "road")]
+    run(tmp_path, e.labelme("a", shapes))
+    said = capsys.readouterr().err
+    assert "the labels 'Traffic  light' and 'traffic light' differ by capitals or blanks alone" in said
+    assert "the labels 'background' and 'Background' differ" in said and "road" not in said
+
+
 def test_masks_are_not_written_among_the_images(photos, tmp_path):
     assert "the images are there, or below" in told(run, tmp_path, e.coco(), f"--masks={photos}")
     assert "the images are there, or below" in told(run, tmp_path, e.coco(), f"--masks={tmp_path}")

@@ -43,6 +43,28 @@ def test_classes_without_an_order_are_in_the_alphabets_whatever_file_shows_them(
     assert classes == ["background", "car", "tree"] and masks["a"].max() == 2 and masks["b"].max() == 1
 
 
+def test_blanks_around_labels_do_not_count(photos, tmp_path, capsys):
+    (tmp_path / "labelme").mkdir()
+    for name, label in (("a", "tree "), ("b", "\ttree")):
+        shapes = [e.labelme_shape(label, e.SQUARE), e.labelme_shape(" __ignore__", [(50, 30), (58, 30), (58, 38)])]
+        (tmp_path / "labelme" / f"{name}.json").write_text(e.labelme(name, shapes))
+    masks, classes = masks_of(tmp_path, tmp_path / "labelme")
+    assert classes == ["background", "tree"] and masks["a"].max() == masks["b"].max() == 255
+    assert masks["a"][10, 12] == masks["b"][10, 12] == 1 and "warning" not in capsys.readouterr().err
+    points = e.percent(e.SQUARE)
+    for given in (
+        e.coco(categories=[{"id": 1, "name": " square"}, {"id": 7, "name": "triangle "}]),
+        e.cvat(e.cvat_image("a", e.cvat_polygon(" square", e.SQUARE), e.cvat_polygon("triangle ", e.TRIANGLE))),
+        e.label_studio(
+            e.task("a", *({**e.result(label, {"points": points}), "id": label} for label in ("square ", " triangle")))
+        ),
+    ):
+        path = tmp_path / ("x.xml" if given.startswith("<") else "x.json")
+        path.write_text(given)
+        _, classes = masks_of(tmp_path, path, "--overwrite")
+        assert classes == ["background", "square", "triangle"]
+
+
 def test_coco_polygons_and_run_lengths(photos, tmp_path):
     from pycocotools import mask
 
