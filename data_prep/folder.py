@@ -84,7 +84,10 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def read(
-    flags: argparse.Namespace, problems: Problems, earlier: Mapping[str, str] | None = None
+    flags: argparse.Namespace,
+    problems: Problems,
+    earlier: Mapping[str, str] | None = None,
+    there: growth.Earlier | None = None,
 ) -> dict[str, list[raw.RawPair]]:
     """The pairs of train and val.
 
@@ -92,13 +95,17 @@ def read(
       flags: the command's.
       problems: gets what is wrong with files.
       earlier: the split of each image whose split is kept, by its id.
+      there: the data set of this name, unless it is replaced.
 
     Raises:
-      CsstError: a directory is missing, or too little is labelled.
+      CsstError: a directory is missing, too little is labelled, or the images are others than those that are there.
     """
     images = find_images(flags, problems)
     masks = find_masks(flags, images, problems)
     problems.raise_if_any()
+    more = find_more(flags, [*images.values(), *masks.values()], problems) if flags.unlabelled else {}
+    if there:
+        growth.require_same_images(there, [*images, *(growth.POOL + i for i in more)])
     roles = growth.known(earlier, images) if earlier else None
     groups = groups_of(images, flags.group_by)
     drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed, roles, groups)
@@ -109,7 +116,6 @@ def read(
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     if flags.unlabelled:
-        more = find_more(flags, [*images.values(), *masks.values()], problems)
         known = {i for i in more if growth.POOL + i in (earlier or {})}
         left_out = _of_validation_scenes(more, groups_of(more, flags.group_by, everywhere=False), scenes, known)
         # Cameras number their files alike: the same name need not be the same image.
@@ -151,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     earlier = growth.splits_of(flags.split_of) if flags.split_of else {}
     if before:
         earlier |= before.splits
-    splits = read(flags, problems, earlier)
+    splits = read(flags, problems, earlier, None if flags.overwrite else before)
     check_contents(splits, problems)
     if not flags.longest_side:
         photo_size.tell(pair.image for pairs in splits.values() for pair in pairs)

@@ -103,6 +103,31 @@ def known(splits: Mapping[str, str], now: Collection[str]) -> dict[str, str]:
     return {name: splits[name] for name in now if name in splits} | moved
 
 
+def require_same_images(before: Earlier, now: Collection[str]) -> None:
+    """Refuses other images under the name of the data set that is there.
+
+    Args:
+      before: the data set.
+      now: ids of the images that there are now.
+
+    Raises:
+      CsstError: most of its images are not there now.
+    """
+    gone = _gone(before, now)
+    if 2 * len(gone) > len(before.splits):
+        raise CsstError(
+            f"{before.directory} holds {len(before.splits)} images, and {len(gone)} of them are neither in --images "
+            f"nor in --unlabelled: {listed(gone)}. If you give other images, give them another --name. If not, bring "
+            "those images back, or give --overwrite to replace the data set."
+        )
+
+
+def _gone(before: Earlier, now: Collection[str]) -> list[str]:
+    """Images of a data set that are no longer there; one may have moved out of the pool's directory."""
+    ids = set(now)
+    return sorted(i for i in before.splits if i not in ids and i.removeprefix(POOL) not in ids)
+
+
 def require_nothing_lost(before: Earlier, now: DatasetDescription, splits: Mapping[str, Sequence[RawPair]]) -> None:
     """Refuses to replace a data set by one that lacks something of it, or has images of another size.
 
@@ -119,8 +144,7 @@ def require_nothing_lost(before: Earlier, now: DatasetDescription, splits: Mappi
     lost = []
     if before.classes != now.classes:
         lost.append(f"its classes are {', '.join(before.classes)}, and now {', '.join(now.classes)}")
-    gone = sorted(i for i in before.splits if i not in given and i.removeprefix(POOL) not in given)
-    if gone:
+    if gone := _gone(before, given):
         lost.append(f"{_count(gone, 'image')} gone: {listed(gone)}")
     unmasked = sorted(i for i in before.labels if i in given and given[i].mask is None)
     if unmasked:
@@ -153,7 +177,7 @@ def tell_new(name: str, before: Earlier, after: Earlier) -> None:
     if before.source == after.source:
         return
     ids, roles = set(after.splits), known(before.splits, after.splits)
-    gone_images = {i for i in before.splits if i not in ids and i.removeprefix(POOL) not in ids}
+    gone_images = _gone(before, ids)
     gone_masks = set(before.labels) - set(after.labels)
     masks = sorted(set(after.labels) - set(before.labels))
     images = sorted(ids - set(roles))

@@ -94,8 +94,9 @@ def draw_val(
         new = [i for name in ordered for i in members[name] if name not in split_of_group]
         if not new:
             raise CsstError(
-                "none of the images that validated has a mask any more, and every other image has been trained on. "
-                "Name the validation images in a file: --val_list=FILE."
+                "none of the images that validated has a mask any more, and all others with a mask have been trained "
+                "on. Name the validation images in a file, --val_list=FILE. If these are the images of another data "
+                "set, give it another --name."
             )
         return set(members[group[new[0]]])
     return chosen

@@ -101,6 +101,24 @@ def test_nothing_is_taken_away_without_overwrite(own, capsys):
     assert "removed: 1 mask, 1 image" in capsys.readouterr().out
 
 
+def test_other_images_under_the_name_of_a_data_set_are_told_as_such(own, tmp_path):
+    before = splits_of(own)
+    other = tmp_path / "other"
+    for directory in ("images", "masks"):
+        (other / directory).mkdir(parents=True)
+    for i, name in enumerate(("photo 0", "another")):
+        Image.new("RGB", (20, 20), (i, 0, 0)).save(other / "images" / f"{name}.png")
+        draw_mask(other, name, (20, 20), seed=i)
+    given = [f"--images={other / 'images'}", f"--masks={other / 'masks'}"]
+    with pytest.raises(
+        CsstError, match=r"mine/1.0.0 holds 8 images, and 7 of them are neither in --images nor"
+    ) as told:
+        prepare(own, *given)
+    assert "If you give other images, give them another --name" in str(told.value) and splits_of(own) == before
+    assert set(prepare(own, *given, "--name=other", name="other")) == {"photo 0", "another"}
+    assert set(prepare(own, *given, "--overwrite")) == {"photo 0", "another"}
+
+
 def test_an_image_that_moves_out_of_the_pools_folder_is_the_same_image(own, capsys):
     (own / "more").mkdir()
     Image.new("RGB", (30, 20)).save(own / "more" / "extra.png")
@@ -144,7 +162,9 @@ def test_buckets_are_refused(own, capsys):
 
 
 def test_without_any_validation_image_left_a_list_is_asked_for():
-    with pytest.raises(CsstError, match="--val_list=FILE"):
+    with pytest.raises(
+        CsstError, match="--val_list=FILE. If these are the images of another data set, give it another"
+    ):
         held_out.draw_val(["a", "b"], 0.5, 0, {"a": "train", "b": "train", "c": "val"})
     assert held_out.draw_val(["a", "b", "c"], 1e-9, 0, {"a": "train", "b": "train"}) == {"c"}
 
