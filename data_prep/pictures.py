@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored import encoded
 from csst_jax.data.stored.centroid_index import CentroidIndex
+from csst_jax.evaluation.lettering import Font
 from csst_jax.evaluation.pictures import colour, contact_sheet, tile_size
 from csst_jax.types import CsstError, DatasetDescription
 
@@ -131,29 +132,28 @@ def bars(
       unit: behind each value.
     """
     inks = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # Okabe and Ito's: for the colour blind, too
-    font = ImageFont.load_default(_TEXT_PX)
+    font = Font(_TEXT_PX)
     bar, gap, margin = 14, 10, 12
-    left = margin + round(max(font.getlength(name) for name in names)) + 10
-    right = margin + round(font.getlength(f"00000.0{unit}"))
+    left = margin + max(font.getlength(name) for name in names) + 10
+    right = margin + font.getlength(f"00000.0{unit}")
     top = 2 * margin + 2 * (_TEXT_PX + 8)
     group = len(series) * bar + gap
     picture = Image.new("RGB", (width_px, top + len(names) * group + margin), _PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((margin, margin), title, _INK, font)
+    font.write(picture, (margin, margin), title, _INK)
     x = float(margin)
     for ink, name in zip(inks, series, strict=False):
         y = margin + _TEXT_PX + 8
         draw.rectangle((x, y + 2, x + _TEXT_PX, y + 2 + _TEXT_PX), fill=ink)
-        draw.text((x + _TEXT_PX + 6, y), name, _INK, font)
+        font.write(picture, (x + _TEXT_PX + 6, y), name, _INK)
         x += _TEXT_PX + 6 + font.getlength(name) + 20
     largest = max(float(np.max(values)) for values in series.values()) or 1
     for g, name in enumerate(names):
         y = top + g * group
-        draw.text((left - 10, y + len(series) * bar / 2), name, _INK, font, anchor="rm")
+        font.write(picture, (left - 10, y + len(series) * bar / 2), name, _INK, "rm")
         for s, (ink, values) in enumerate(zip(inks, series.values(), strict=False)):
             end = left + (width_px - left - right) * values[g] / largest
             draw.rectangle((left, y + s * bar, end, y + (s + 1) * bar - 2), fill=ink)
-            draw.text(
-                (end + 5, y + s * bar + bar / 2 - 1), f"{round(float(values[g]), 1):g}{unit}", _INK, font, anchor="lm"
-            )
+            value = f"{round(float(values[g]), 1):g}{unit}"
+            font.write(picture, (end + 5, y + s * bar + bar / 2 - 1), value, _INK, "lm")
     return np.asarray(picture)

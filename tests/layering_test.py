@@ -109,7 +109,7 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
             f"csst_jax.{room}"
             for room in ("build", "command_line", "methods", "samplers", "settings", "stages", "streams")
         ),
-        "data_prep.pictures": ("csst_jax.evaluation.pictures",),
+        "data_prep.pictures": ("csst_jax.evaluation.lettering", "csst_jax.evaluation.pictures"),
         "data_prep.splits": ("csst_jax.runtime.storage",),
     }
     wrong = {

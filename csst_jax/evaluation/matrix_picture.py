@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Integer
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from csst_jax.evaluation.lettering import Font
 from csst_jax.evaluation.pictures import save_png
 
 _PAPER, _INK, _EMPTY, _FULL = (255, 255, 255), (34, 34, 34), np.array([245, 247, 250]), np.array([23, 64, 120])
@@ -32,19 +33,19 @@ def confusion_picture(matrix: Integer[np.ndarray, "c c"], class_names: Sequence[
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     numbers = len(class_names) <= _WITH_NUMBERS
     cell = _CELL_PX if numbers else _SMALL_CELL_PX
-    font = ImageFont.load_default(_TEXT_PX)
-    names_px = round(max(font.getlength(name) for name in class_names)) + 2 * _MARGIN
+    font = Font(_TEXT_PX)
+    names_px = max(font.getlength(name) for name in class_names) + 2 * _MARGIN
     title = "rows: ground truth, columns: prediction, % of the row"
     left, top = names_px, names_px + 2 * _TEXT_PX
-    width = max(left + cell * len(class_names), round(font.getlength(title)) + _MARGIN) + _MARGIN
+    width = max(left + cell * len(class_names), font.getlength(title) + _MARGIN) + _MARGIN
     picture = Image.new("RGB", (width, top + cell * len(class_names) + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((_MARGIN, _MARGIN // 2), title, _INK, font)
+    font.write(picture, (_MARGIN, _MARGIN // 2), title, _INK)
     for i, name in enumerate(class_names):
         middle = i * cell + cell // 2
-        draw.text((left - _MARGIN, top + middle), name, _INK, font, anchor="rm")
+        font.write(picture, (left - _MARGIN, top + middle), name, _INK, "rm")
         upright = Image.new("RGB", (names_px, cell), _PAPER)
-        ImageDraw.Draw(upright).text((_MARGIN, cell // 2), name, _INK, font, anchor="lm")
+        font.write(upright, (_MARGIN, cell // 2), name, _INK, "lm")
         picture.paste(upright.transpose(Image.Transpose.ROTATE_90), (left + i * cell, top - names_px))
     for (row, column), value in np.ndenumerate(share):
         x, y = left + column * cell, top + row * cell
@@ -52,5 +53,5 @@ def confusion_picture(matrix: Integer[np.ndarray, "c c"], class_names: Sequence[
         draw.rectangle((x, y, x + cell - 2, y + cell - 2), fill=tuple(colour.tolist()))
         if numbers and round(100 * value):
             ink = _PAPER if value > 0.5 else _INK
-            draw.text((x + cell // 2, y + cell // 2), f"{100 * value:.0f}", ink, font, anchor="mm")
+            font.write(picture, (x + cell // 2, y + cell // 2), f"{100 * value:.0f}", ink, "mm")
     return picture

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from csst_jax.evaluation.lettering import Font
 from csst_jax.runtime.storage import replacing
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 
 _CONFIDENCE_RAMP = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
 """Viridis at 0, 1/4, ... 1 (matplotlib): lightness rises evenly, also in grey and for the colour blind."""
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _TALLEST = 1.5  # height of a picture on a contact sheet, of the column's width
 _PAPER, _INK, _MARGIN, _TEXT_PX = (255, 255, 255), (34, 34, 34), 8, 14
 _CAPTION_PX = _TEXT_PX + 8
@@ -79,7 +79,7 @@ def contact_sheet(
     rows = [row for row in rows if row]
     if not rows:
         raise CsstError(f"no picture for the contact sheet {os.fspath(path)}: there is no image to show.")
-    font = ImageFont.load_default(_TEXT_PX)
+    font = Font(_TEXT_PX)
     tiles = [[(caption, _tile(array, tile_width_px)) for caption, array in row] for row in rows]
     heights = [max(tile.height for _, tile in row) + _CAPTION_PX + _MARGIN for row in tiles]
     width = max(len(row) for row in tiles) * (tile_width_px + _MARGIN) + _MARGIN
@@ -87,12 +87,11 @@ def contact_sheet(
     entries = _legend_entries(description, has_confidence, font)
     lines = _wrap(entries, width - 2 * _MARGIN)
     sheet = Image.new("RGB", (width, _MARGIN + sum(heights) + len(lines) * _CAPTION_PX + _MARGIN), _PAPER)
-    draw = ImageDraw.Draw(sheet)
     y = _MARGIN
     for row, height in zip(tiles, heights, strict=True):
         for column, (caption, tile) in enumerate(row):
             x = _MARGIN + column * (tile_width_px + _MARGIN)
-            draw.text((x, y + 2), _shorten(caption, font, tile_width_px), _INK, font)
+            font.write(sheet, (x, y + 2), _shorten(caption, font, tile_width_px), _INK)
             sheet.paste(tile, (x, y + _CAPTION_PX))
         y += height
     _draw_lines(sheet, lines, y, font)
@@ -110,7 +109,7 @@ def draw_legend(
       palette: one RGB colour (0 to 255) a class.
       width_px: of the picture; what does not fit into a line goes on below.
     """
-    font = ImageFont.load_default(_TEXT_PX)
+    font = Font(_TEXT_PX)
     lines = _wrap(_entries(zip(names, palette, strict=True), font), width_px - 2 * _MARGIN)
     widest = max(sum(width for _, _, width in line) for line in lines) + 2 * _MARGIN
     picture = Image.new("RGB", (max(width_px, widest), len(lines) * _CAPTION_PX + 2 * _MARGIN), _PAPER)
@@ -118,7 +117,7 @@ def draw_legend(
     save_png(picture, path)
 
 
-def _draw_lines(sheet: Image.Image, lines: list[list[tuple[str, Image.Image, int]]], y: int, font: _Font) -> None:
+def _draw_lines(sheet: Image.Image, lines: list[list[tuple[str, Image.Image, int]]], y: int, font: Font) -> None:
     """Swatches and names from a height on."""
     draw = ImageDraw.Draw(sheet)
     for line in lines:
@@ -126,7 +125,7 @@ def _draw_lines(sheet: Image.Image, lines: list[list[tuple[str, Image.Image, int
         for name, swatch, entry_width in line:
             sheet.paste(swatch, (x, y + 3))
             draw.rectangle((x - 1, y + 2, x + swatch.width, y + 3 + swatch.height), outline=_INK)
-            draw.text((x + swatch.width + 5, y + 2), name, _INK, font)
+            font.write(sheet, (x + swatch.width + 5, y + 2), name, _INK)
             x += entry_width
         y += _CAPTION_PX
 
@@ -154,7 +153,7 @@ def tile_size(size: tuple[int, int], width: int) -> tuple[int, int]:
 
 
 def _legend_entries(
-    description: DatasetDescription | None, has_confidence: bool, font: _Font
+    description: DatasetDescription | None, has_confidence: bool, font: Font
 ) -> list[tuple[str, Image.Image, int]]:
     """(name, swatch, width in pixels) of each entry."""
     entries = []
@@ -167,12 +166,12 @@ def _legend_entries(
     return entries
 
 
-def _entries(colours: Iterable[tuple[str, tuple[int, int, int]]], font: _Font) -> list[tuple[str, Image.Image, int]]:
+def _entries(colours: Iterable[tuple[str, tuple[int, int, int]]], font: Font) -> list[tuple[str, Image.Image, int]]:
     return [_entry(name, Image.new("RGB", (_TEXT_PX, _TEXT_PX), tuple(rgb)), font) for name, rgb in colours]
 
 
-def _entry(name: str, swatch: Image.Image, font: _Font) -> tuple[str, Image.Image, int]:
-    return name, swatch, swatch.width + 5 + round(font.getlength(name)) + 18
+def _entry(name: str, swatch: Image.Image, font: Font) -> tuple[str, Image.Image, int]:
+    return name, swatch, swatch.width + 5 + font.getlength(name) + 18
 
 
 def _wrap(entries: list[tuple[str, Image.Image, int]], width: int) -> list[list[tuple[str, Image.Image, int]]]:
@@ -187,7 +186,7 @@ def _wrap(entries: list[tuple[str, Image.Image, int]], width: int) -> list[list[
     return lines
 
 
-def _shorten(text: str, font: _Font, width: int) -> str:
+def _shorten(text: str, font: Font, width: int) -> str:
     """The text, its middle left out if it is too wide: both ends of a file name tell images apart."""
 
     def without(left_out: int) -> str:
