@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import sys
@@ -63,7 +64,7 @@ def parse_flags(argv: list[str]) -> list[str]:
             raise CsstError("\n".join(_not_a_flag(argument) for argument in rest[1:]))
         _require_sound(flags.FLAGS)
     except (CsstError, flags.Error) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_in_words(error, flags.FLAGS)}", file=sys.stderr)
         sys.exit(2)
     return rest
 
@@ -112,7 +113,7 @@ def with_overrides(chosen: str, overrides: Sequence[str]) -> tuple[ConfigDict, C
     try:
         own(arguments)
     except flags.Error as error:
-        raise CsstError(str(error)) from error
+        raise CsstError(_in_words(error, own)) from error
     return config_file.load(chosen), _require_sound(own)
 
 
@@ -132,6 +133,25 @@ def _require_sound(parsed: flags.FlagValues) -> ConfigDict:
     assert config is not None  # `_require_config` has seen to that
     ranges.require_sound(config)
     return config
+
+
+def _in_words(error: CsstError | flags.Error, known: flags.FlagValues) -> str:
+    """What is wrong with a flag; absl's own words are those of a program."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        names = [*known, *(f"config.{key}" for key in ranges.known_keys())]
+        near = difflib.get_close_matches(error.flagname, names, n=1)
+        return f"there is no flag --{error.flagname}." + (
+            f" Did you mean --{near[0]}?" if near else " --help lists all."
+        )
+    text = str(error)
+    if match := re.fullmatch(r"flag --(\w+)=None: Flag --\1 must have a value other than None\.", text):
+        return f"--{match[1]} is missing. {known[match[1]].help}"
+    match = re.match(r"flag --config\.([^=]+)=(.*?): ", text, re.DOTALL)
+    if match and (kind := ranges.ALL.get(match[1])):
+        return f"{match[1]} is {match[2]!r}; {kind.words(match[2])}."
+    if match := re.match(r"flag --([^=]+)=(.*?): \('Non-boolean argument", text, re.DOTALL):
+        return f"--{match[1]} is {match[2]!r}; give True or False."
+    return text
 
 
 def _not_a_flag(argument: str) -> str:

@@ -146,9 +146,10 @@ def write(part: Part, make: Callable[[Any], RawExample], num_classes: int, stora
             image_digests.append(stored.image_digest)
             turned += stored.turned
             like_mask.append(stored.like_mask)
-            fields = {"id": stored.id, "image": stored.image, "label": stored.label}
             with _refusals_as_os_errors(part.records):
-                writer.write(index_records.serialize(Example, fields))
+                writer.write(
+                    index_records.serialize(Example, {"id": stored.id, "image": stored.image, "label": stored.label})
+                )
         with _refusals_as_os_errors(part.records):
             writer.close()
         if not wrong:

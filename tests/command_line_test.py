@@ -111,10 +111,40 @@ def test_an_argument_without_its_dashes_is_refused_by_name(capsys, monkeypatch, 
     assert f"{argument!r} is not a flag" in message and said in message
 
 
-def refused_with_flags(capsys, monkeypatch, *arguments):
+@pytest.mark.parametrize(
+    "argument,said",
+    [
+        ("--config.evaluate.flip=ja", "evaluate.flip is 'ja'; give True or False."),
+        ("--config.teacher.epochs=1.5", "teacher.epochs is '1.5'; give a whole number of at least 0."),
+        ("--config.teacher.lr.base=1,5", "teacher.lr.base is '1,5'; give a number above 0."),
+        (
+            "--config.teacher.method.unimatch.cutmix=x",
+            "teacher.method.unimatch.cutmix is 'x'; give a number from 0 to 1.",
+        ),
+        ("--confg.seed=1", "there is no flag --confg.seed. Did you mean --config.seed?"),
+        ("--workdr=w", "there is no flag --workdr. Did you mean --workdir?"),
+        ("--qqqqqqqq=1", "there is no flag --qqqqqqqq. --help lists all."),
+    ],
+)
+def test_a_wrong_flag_is_told_in_plain_words(capsys, monkeypatch, argument, said):
+    message = refused_with_flags(capsys, monkeypatch, f"--config={DEMO}", "--workdir=w", argument)
+    assert message.startswith("error: ") and said in message and "(" not in message.partition(said)[0]
+
+
+def test_a_flag_that_is_missing_is_told_with_what_it_is(capsys, monkeypatch):
+    message = refused_with_flags(capsys, monkeypatch, f"--config={DEMO}", needs=True)
+    assert message == "error: --workdir is missing. Where the run is kept.\n"
+
+
+def test_a_wrong_switch_is_told_by_commands_with_flags_of_argparse():
+    with pytest.raises(CsstError, match=r"^evaluate.flip is 'ja'; give True or False\.$"):
+        command_line.with_overrides("demo", ["--config.evaluate.flip=ja"])
+
+
+def refused_with_flags(capsys, monkeypatch, *arguments, needs=False):
     """With flags of main's own, whatever another test has defined."""
     own = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "", flag_values=own)
+    flags.DEFINE_string("workdir", None, "Where the run is kept.", flag_values=own, required=needs)
     config_flags.DEFINE_config_file("config", None, "", flag_values=own, sys_argv=["main", *arguments])
     monkeypatch.setattr(command_line.flags, "FLAGS", own)
     return refused(capsys, *arguments)
