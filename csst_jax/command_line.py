@@ -92,7 +92,7 @@ def parse_own(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tu
     known, rest = parser.parse_known_args(argv)
     overrides = [argument for argument in rest if argument.startswith("--config.") and known.config is not None]
     if unknown := [argument for argument in rest if argument not in overrides]:
-        parser.error(" ".join(_not_a_flag(argument) for argument in unknown))
+        parser.error(" ".join(_not_a_flag(argument, parser) for argument in unknown))
     return known, overrides
 
 
@@ -154,8 +154,12 @@ def _in_words(error: CsstError | flags.Error, known: flags.FlagValues) -> str:
     return text
 
 
-def _not_a_flag(argument: str) -> str:
-    """What to say of an argument that is no flag: its dashes were forgotten, or a text processor changed them."""
+def _not_a_flag(argument: str, parser: argparse.ArgumentParser | None = None) -> str:
+    """What to say of an argument that is no flag: misspelt, its dashes forgotten, or changed by a text processor."""
+    if parser and argument.startswith("--"):
+        wrong = argument.partition("=")[0]
+        near = difflib.get_close_matches(wrong, re.findall(r"--\w+", parser.format_usage()), n=1)
+        return f"there is no flag {wrong}." + (f" Did you mean {near[0]}?" if near else "")
     name = argument.lstrip("-\u2010\u2011\u2012\u2013\u2014\u2212")
     known = "config" in name.partition("=")[0].split(".") or name.partition("=")[0] in flags.FLAGS
     hint = f" Did you mean --{name}?" if known else ""

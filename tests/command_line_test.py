@@ -131,6 +131,15 @@ def test_a_wrong_flag_is_told_in_plain_words(capsys, monkeypatch, argument, said
     assert message.startswith("error: ") and said in message and "(" not in message.partition(said)[0]
 
 
+def test_a_misspelt_flag_of_argparse_is_told_with_a_near_one(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    parser.add_argument("--data_dir")
+    with pytest.raises(SystemExit):
+        command_line.parse_own(parser, ["--data-dir=x"])
+    assert "there is no flag --data-dir. Did you mean --data_dir?" in capsys.readouterr().err
+
+
 def test_a_flag_that_is_missing_is_told_with_what_it_is(capsys, monkeypatch):
     message = refused_with_flags(capsys, monkeypatch, f"--config={DEMO}", needs=True)
     assert message == "error: --workdir is missing. Where the run is kept.\n"
