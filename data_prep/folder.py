@@ -23,6 +23,8 @@ of --classes: a list with commas, or a YAML or JSON file:
     - {name: plant, colors: [[107, 142, 35], [152, 251, 152]]}
   void: {colors: [[0, 0, 0]]}
 
+A colour can be a text such as '#804080', too, and the keys can be spelt colour and colours.
+
   python -m data_prep.folder --images=DIR --masks=DIR --classes=road,car,person --data_dir=DIR --name=mine
 """
 
