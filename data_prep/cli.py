@@ -44,7 +44,9 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and names a flag that there is not before one that is missing in its place."""
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(  # type: ignore[override]  # of overloads
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         """As argparse's."""
         given = sys.argv[1:] if args is None else args
         for name in (argument.partition("=")[0] for argument in given if argument.startswith("--")):
