@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import os
 import pathlib
 import zipfile
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_module
 
+from csst_jax.data.disk_errors import as_os_error
 from csst_jax.data.stored import centroid_index, index_records
 from csst_jax.data.stored.centroid_index import CentroidIndex
 from csst_jax.types import CsstError
@@ -166,10 +166,10 @@ def _refusals_as_os_errors(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        number = next((number for number in errno.errorcode if os.strerror(number) in str(error)), None)
-        if number is None:
+        refused = as_os_error(str(error), path)
+        if refused is None:
             raise
-        raise OSError(number, os.strerror(number), os.fspath(path)) from error
+        raise refused from error
 
 
 def _write_notes(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from csst_jax.data.disk_errors import as_os_error
 from csst_jax.data.stored import index_records
 from csst_jax.data.stored.components import components
 from csst_jax.data.stored.index_records import Damaged
@@ -191,7 +192,8 @@ def write(path: str | os.PathLike[str], index: CentroidIndex) -> None:
             for record in records:
                 writer.write(record)
     except tf.errors.OpError as error:
-        raise OSError(f"cannot write {path}: {error.message}") from error
+        refused = as_os_error(error.message, path)
+        raise refused or OSError(f"cannot write {path}: {error.message}") from error
 
 
 def read(
