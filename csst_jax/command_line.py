@@ -156,6 +156,8 @@ def _in_words(error: CsstError | flags.Error, known: flags.FlagValues) -> str:
 
 def _not_a_flag(argument: str, parser: argparse.ArgumentParser | None = None) -> str:
     """What to say of an argument that is no flag: misspelt, its dashes forgotten, or changed by a text processor."""
+    if parser and argument.startswith("--config."):
+        return f"{argument} sets a key of a configuration, and --config is missing. Give --config=FILE as well."
     if parser and argument.startswith("--"):
         wrong = argument.partition("=")[0]
         near = difflib.get_close_matches(wrong, re.findall(r"--\w+", parser.format_usage()), n=1)

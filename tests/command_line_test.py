@@ -138,6 +138,9 @@ def test_a_misspelt_flag_of_argparse_is_told_with_a_near_one(capsys):
     with pytest.raises(SystemExit):
         command_line.parse_own(parser, ["--data-dir=x"])
     assert "there is no flag --data-dir. Did you mean --data_dir?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command_line.parse_own(parser, ["--config.seed=1"])
+    assert "--config.seed=1 sets a key of a configuration, and --config is missing" in capsys.readouterr().err
 
 
 def test_a_flag_that_is_missing_is_told_with_what_it_is(capsys, monkeypatch):
