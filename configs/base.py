@@ -228,6 +228,9 @@ def get_config() -> ConfigDict:
     c.label.class_portion = 0.0
     # Added to class_portion in every round after the first. CBST begins with 0.2 and adds 0.05.
     c.label.class_portion_growth = 0.0
+    # With class_portion: a pixel keeps its label if it reaches the lower threshold of its two most probable classes. By
+    # the threshold of its own class, most pixels that may be sky or tree are void or tree: a sky needs far more.
+    c.label.lower_of_two = False
     # Pixels become void that may be of a class which the teacher predicts more rarely than the masks show it.
     c.label.void_missed = False
     # Soft labels (paper eq. 6). The `k` most probable classes of a pixel are stored, with probabilities of `bits` bits,

@@ -20,6 +20,7 @@ class Labelling:
       confidence_threshold: pixels below become void.
       class_portion: share of each class's pixels, the surest ones, that keep their label; 0 for all.
       class_portion_growth: what is added to it in every round after the first.
+      lower_of_two: whether a pixel needs the lower one of the thresholds of its two most probable classes.
       void_missed: whether pixels become void that may be of a class which is predicted too rarely.
       reliable_share: share of the pool's images, the most reliable ones, that the first round trains on; 0 for all.
       shard_size: images a file.
@@ -32,6 +33,7 @@ class Labelling:
     confidence_threshold: float
     class_portion: float
     class_portion_growth: float
+    lower_of_two: bool
     void_missed: bool
     reliable_share: float
     shard_size: int
@@ -42,7 +44,7 @@ class Labelling:
     @property
     def ranks(self) -> int:
         """How many of a pixel's most probable classes the stage needs."""
-        return max(2 if self.void_missed else 1, self.soft_k)
+        return max(2 if self.void_missed or self.lower_of_two else 1, self.soft_k)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,9 @@ One threshold for all classes takes away the classes that a teacher is seldom su
 stays of them is what is labelled as their neighbours: at 0.9, a road keeps nearly all of its pixels, wrong ones at the
 pavement among them, and the pavement keeps few. CBST (Zou et al. 2018) keeps the surest share of each class instead.
 
+The shares have a price. Where a pixel may be sky or tree, it may need 0.998 to stay sky and 0.89 to stay tree. Most of
+the labels that are kept there are trees then, and the student calls sky trees. With `lower_of_two` both need the same.
+
 A class that the teacher often misses is taught away: the missed pixels are labelled as what is behind, and the student
 learns that. How much is missed can be told, since masks and pool show the same kind of images: the masks' share of the
 class minus the predicted one. The pixels whose second most probable class it is, with the highest probability, are the
@@ -53,14 +56,19 @@ class Thresholds:
     Attributes:
       kept_from: float32 [C]: the least probability of its class.
       doubted_from: float32 [C]: the probability from which on the second most probable class makes it void.
+      lower_of_two: whether the lower `kept_from` of its two most probable classes is enough.
     """
 
     kept_from: np.ndarray
     doubted_from: np.ndarray
+    lower_of_two: bool = False
 
     def void(self, prediction: Prediction) -> np.ndarray:
         """Which pixels lose their label, bool [h, w]."""
-        void = prediction.confidence < self.kept_from[prediction.classes]
+        needed = self.kept_from[prediction.classes]
+        if self.lower_of_two and prediction.runner_up is not None:
+            needed = np.minimum(needed, self.kept_from[prediction.runner_up])
+        void = prediction.confidence < needed
         if prediction.runner_up is not None:
             void |= prediction.runner_up_confidence >= self.doubted_from[prediction.runner_up]
         return void
@@ -101,7 +109,8 @@ def of_pool(
         write_json(path, {name: dict(zip(classes, map(float, v), strict=True)) for name, v in found.items()})
     multihost_utils.sync_global_devices("thresholds found")
     stored = read_json(path)
-    return Thresholds(*(np.array([stored[n][c] for c in classes], np.float32) for n in ("kept_from", "doubted_from")))
+    kept, doubted = (np.array([stored[n][c] for c in classes], np.float32) for n in ("kept_from", "doubted_from"))
+    return Thresholds(kept, doubted, settings.lower_of_two)
 
 
 def counted(predictions: Iterable[Prediction], num_classes: int) -> tuple[np.ndarray, np.ndarray]:

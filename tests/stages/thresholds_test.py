@@ -1,5 +1,6 @@
 """Thresholds by class: the share that stays, and that a run keeps those that it began with."""
 
+import dataclasses
 import json
 import types
 
@@ -98,6 +99,19 @@ def test_pixels_that_may_be_of_a_missed_class_are_void():
     assert probability[:20][void[:20]].min() > probability[:20][~void[:20]].max() - 1e-3, "the surest of them"
 
 
+def test_where_two_classes_are_possible_both_need_the_lower_of_their_thresholds():
+    """A road needs 0.9, a pole 0.5 and a sign 0.95."""
+    first, second = np.array([[0, 0, 0, 1, 1, 2]], np.uint8), np.array([[1, 1, 2, 0, 0, 0]], np.uint8)
+    confidence = np.array([[0.6, 0.4, 0.8, 0.6, 0.4, 0.92]], np.float32)
+    prediction = with_second(first, second, 1 - confidence)
+    prediction = dataclasses.replace(prediction, confidence=confidence)
+    needed, never = np.array([0.9, 0.5, 0.95], np.float32), np.full(3, 2.0, np.float32)
+    by_own = thresholds.Thresholds(needed, never).void(prediction)
+    assert by_own.tolist() == [[True, True, True, False, True, True]]
+    by_lower = thresholds.Thresholds(needed, never, lower_of_two=True).void(prediction)
+    assert by_lower.tolist() == [[False, True, True, False, True, False]]
+
+
 def test_of_a_class_that_is_never_second_either_nothing_is_void():
     first, second = np.zeros((4, 5), np.uint8), np.full((4, 5), 1, np.uint8)
     prediction = with_second(first, second, np.full((4, 5), 0.3, np.float32))
@@ -114,7 +128,7 @@ def pool():
 
 
 def settings(portion):
-    return types.SimpleNamespace(confidence_threshold=0.8, class_portion=portion, void_missed=False)
+    return types.SimpleNamespace(confidence_threshold=0.8, class_portion=portion, void_missed=False, lower_of_two=False)
 
 
 def test_without_a_portion_nothing_is_predicted(tmp_path, pool):
