@@ -73,10 +73,12 @@ _STRONG_MASKS = {"name": "real_and_pseudo", "real_and_pseudo.pseudo_parts": 0, "
 _LABELS = {"flip": True, "class_portion": 0.5}
 _HALF = {f"label.{key}": value for key, value in _LABELS.items()} | {"student.method.name": "real_and_pseudo"}
 _EQUAL = _HALF | {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind in ("real", "pseudo")}
+_LOWER = _EQUAL | {"label.lower_of_two": True}
 _TWICE = {"batch_size": 2 * _BATCH, "samples_per_epoch": 2 * _CROPS_AN_EPOCH}
 _MORE_CROPS = _EQUAL | {f"student.{key}": value for key, value in _TWICE.items()}
 ARMS = (
     Arm("baseline", "teacher", "teacher,evaluate", {}),
+    Arm("student_lower", "student", "label,student,evaluate", _LOWER),
     Arm("student_equal", "student", "label,student,evaluate", _EQUAL),
     Arm("student", "student", "label,student,evaluate", _MORE_CROPS),
     Arm("student_onward", "student", "label,student,evaluate", _EQUAL | {"finetune_teacher": True}),
@@ -89,8 +91,8 @@ ARMS = (
 )
 """`baseline` is masks alone. A student's teacher is the baseline, so both take as many steps.
 
-`student_equal` is the recipe of `configs/folder.py`: as many crops in all as the baseline, half of them real, and both
-losses with weight 1. `student_onward` is the same, but goes on from its teacher's weights: its control is masks alone
+`student_lower` is the recipe of `configs/folder.py`: as many crops in all as the baseline, half of them real, and both
+losses with weight 1. `student_equal` is the recipe as it was before `label.lower_of_two`. `student_onward` is the same, but goes on from its teacher's weights: its control is masks alone
 for the steps of both. `student_half` has weights of a half. A step of `student` has the baseline's real crops, and as
 many pseudo-labelled ones; `baseline_twice` is masks alone with as many crops as that.
 """
@@ -108,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--steps", type=int, required=True, help=f"a multiple of {_CROPS_AN_EPOCH // _BATCH}")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--crop_px", type=int, default=CROP_PX, help=f"side of a crop; default {CROP_PX}")
-    run.add_argument("--arms", default="baseline,student_equal,oracle", help=", ".join(arm.name for arm in ARMS))
+    run.add_argument("--arms", default="baseline,student_lower,oracle", help=", ".join(arm.name for arm in ARMS))
     run.add_argument("--data_dir", type=pathlib.Path, required=True)
     run.add_argument("--pretrained", default="imagenet", help=f"ImageNet weights for {NETWORK}")
     run.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/recipe"))

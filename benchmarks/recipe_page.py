@@ -20,14 +20,17 @@ TITLES = {
     "strong_masks": "masks alone with strong augmentation",
     "csst": "CSST (paper)",
     "csst_uniform": "CSST with uniform crops",
-    "student_half": "recipe with weights of ½",
-    "student_equal": "recipe",
-    "student_onward": "recipe, teacher goes on",
-    "student": "recipe with 16 crops",
+    "student_half": "own thresholds, weights of ½",
+    "student_equal": "own thresholds",
+    "student_onward": "own thresholds, teacher goes on",
+    "student": "own thresholds, 16 crops",
+    "student_lower": "recipe",
     "oracle": "all masks",
 }
 """Columns of the tables."""
 COMPARED = (
+    ("student_lower", "baseline", 1),
+    ("student_lower", "baseline", 2),
     ("student_equal", "baseline", 1),
     ("student_equal", "baseline", 2),
     ("student_onward", "baseline", 2),
@@ -36,7 +39,7 @@ COMPARED = (
     ("oracle", "baseline", 1),
 )
 """An arm, its control, and how many times as many steps the control takes."""
-DRAWN = ("baseline", "student_equal", "student_onward", "oracle")
+DRAWN = ("baseline", "student_lower", "student_equal", "student_onward", "oracle")
 """Columns of the chart."""
 CHART = "recipe.svg"
 _NONE = "–"
@@ -106,7 +109,10 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) ->
         f"* All networks of a row take the same number of steps of 8 crops of {usual} x {usual} pixels, where the task "
         "names no other size.",
         "* Of the 8 crops of the *recipe*, 4 are real and 4 have pseudo labels, and both losses have weight 1, as in "
-        "`configs/folder.py`. With *16 crops*, 8 are real.",
+        "`configs/folder.py`. A pixel keeps its label if it reaches the lower threshold of its two most probable classes "
+        "(`label.lower_of_two`).",
+        "* *Own thresholds* is the recipe as it was before: a pixel needs the threshold of its own class. With *16 crops*, "
+        "8 are real.",
         "* A student's teacher is the network of *masks alone* in the same row. *Teacher goes on* starts from its "
         "teacher's weights, all others from ImageNet.",
         "* After the last step, the statistics of batch normalisation are measured (`precise_bn_steps`), where the "
@@ -197,7 +203,7 @@ def curves(logs: Sequence[Log]) -> list[str]:
 
 def by_class(logs: Sequence[Log]) -> list[str]:
     """IoU by class at the largest number of steps that has a student."""
-    with_student = [log for log in logs if "student_equal" in log] or list(logs)
+    with_student = [log for log in logs if log.keys() & {"student_lower", "student_equal"}] or list(logs)
     most = max(log["steps"] for log in with_student)
     own = [log for log in with_student if log["steps"] == most]
     arms = [arm for arm in TITLES if any(arm in log for log in own)]

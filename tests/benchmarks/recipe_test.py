@@ -129,8 +129,8 @@ def table_of(text, title):
 
 def test_page_pairs_seeds_and_shows_the_room():
     logs = [
-        log_of("B-0006R0", 500, 0, baseline=0.40, student_equal=0.45, oracle=0.50),
-        log_of("B-0006R0", 500, 1, baseline=0.42, student_equal=0.45),
+        log_of("B-0006R0", 500, 0, baseline=0.40, student_lower=0.45, oracle=0.50),
+        log_of("B-0006R0", 500, 1, baseline=0.42, student_lower=0.45),
         log_of("B-0006R0", 1000, 0, baseline=0.44),
     ]
     text = recipe_page.page(logs, [], "Tried: nothing.", chart=False)
@@ -146,7 +146,7 @@ def test_page_pairs_seeds_and_shows_the_room():
 
 
 def test_page_tells_tasks_with_other_crops_or_statistics_apart():
-    logs = [log_of("B-0006R0", 500, 0, baseline=0.40, student_equal=0.45)]
+    logs = [log_of("B-0006R0", 500, 0, baseline=0.40, student_lower=0.45)]
     larger = log_of("B-0006R0", 500, 0, baseline=0.5) | {"crop_px": 224}
     before = log_of("B-0006R0", 500, 0, baseline=0.3) | {"precise_bn_steps": 0}
     text = recipe_page.page([*logs, larger, before], [], "", chart=False)
@@ -155,8 +155,8 @@ def test_page_tells_tasks_with_other_crops_or_statistics_apart():
 
 
 def test_page_has_the_mean_of_drives_where_all_have_been_run():
-    logs = [log_of(f"B-{drive}", 500, 0, baseline=0.4, student_equal=0.5) for drive in recipe_tasks.DRIVES]
-    logs += [log_of("B-0001TP", 500, 1, baseline=0.4, student_equal=0.3)]
+    logs = [log_of(f"B-{drive}", 500, 0, baseline=0.4, student_lower=0.5) for drive in recipe_tasks.DRIVES]
+    logs += [log_of("B-0001TP", 500, 1, baseline=0.4, student_lower=0.3)]
     text = recipe_page.page(logs, [], "", chart=False)
     assert "| B, mean of the three | +6.7 |" in table_of(text, "Recipe against masks alone")
     assert "mean of the three" not in recipe_page.page(logs[:2], [], "", chart=False)
