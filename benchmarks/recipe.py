@@ -91,10 +91,11 @@ ARMS = (
 )
 """`baseline` is masks alone. A student's teacher is the baseline, so both take as many steps.
 
-`student_lower` is the recipe of `configs/folder.py`: as many crops in all as the baseline, half of them real, and both
-losses with weight 1. `student_equal` is the recipe as it was before `label.lower_of_two`. `student_onward` is the same, but goes on from its teacher's weights: its control is masks alone
-for the steps of both. `student_half` has weights of a half. A step of `student` has the baseline's real crops, and as
-many pseudo-labelled ones; `baseline_twice` is masks alone with as many crops as that.
+`student_lower` is the recipe of `configs/folder.py`: as many crops in all as the baseline, half of them real, and
+both losses with weight 1. `student_equal` is the recipe as it was before `label.lower_of_two`. `student_onward` is the
+same, but goes on from its teacher's weights: its control is masks alone for the steps of both. `student_half` has
+weights of a half. A step of `student` has the baseline's real crops, and as many pseudo-labelled ones.
+`baseline_twice` is masks alone with as many crops as that.
 """
 
 

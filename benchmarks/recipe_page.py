@@ -109,10 +109,10 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) ->
         f"* All networks of a row take the same number of steps of 8 crops of {usual} x {usual} pixels, where the task "
         "names no other size.",
         "* Of the 8 crops of the *recipe*, 4 are real and 4 have pseudo labels, and both losses have weight 1, as in "
-        "`configs/folder.py`. A pixel keeps its label if it reaches the lower threshold of its two most probable classes "
-        "(`label.lower_of_two`).",
-        "* *Own thresholds* is the recipe as it was before: a pixel needs the threshold of its own class. With *16 crops*, "
-        "8 are real.",
+        "`configs/folder.py`. A pixel keeps its label if it reaches the lower threshold of its two most probable "
+        "classes (`label.lower_of_two`).",
+        "* *Own thresholds* is the recipe as it was before: a pixel needs the threshold of its own class. With "
+        "*16 crops*, 8 are real.",
         "* A student's teacher is the network of *masks alone* in the same row. *Teacher goes on* starts from its "
         "teacher's weights, all others from ImageNet.",
         "* After the last step, the statistics of batch normalisation are measured (`precise_bn_steps`), where the "

@@ -13,9 +13,10 @@ def few_masks(c: ConfigDict, net: str = "", student: str = "", pretrained: str =
 
     With pretrained weights, half of the student's crops are real ones. The others have pseudo labels and are strongly
     augmented. The surest half of each class keeps its label: one threshold for all classes teaches away the classes of
-    which the teacher is seldom sure. The losses of both kinds have weight 1. With half of it, masks teach the student
-    half as much as the teacher, and it forgets rare classes (docs/results/recipe.md). From random weights,
-    `expect_weak_teacher` holds.
+    which the teacher is seldom sure. Where two classes are possible, both need the lower of their thresholds: else the
+    one of which it is seldom sure takes pixels of the other (docs/adr/0022). The losses of both kinds have weight 1.
+    With half of it, masks teach the student half as much as the teacher, and it forgets rare classes
+    (docs/results/recipe.md). From random weights, `expect_weak_teacher` holds.
 
     Args:
       c: to be changed.
@@ -40,6 +41,7 @@ def few_masks(c: ConfigDict, net: str = "", student: str = "", pretrained: str =
         c.student.method.real_and_pseudo.real_weight = c.student.method.real_and_pseudo.pseudo_weight = 1.0
         c.label.flip = True
         c.label.class_portion = 0.5
+        c.label.lower_of_two = True
     else:
         expect_weak_teacher(c)
 

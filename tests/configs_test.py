@@ -197,6 +197,7 @@ def test_pretrained_weights_shorten_the_training_of_the_network_that_takes_them(
 def test_the_recipe_for_few_masks_is_the_default_where_they_are_few(name):
     config = load(name)
     assert config.student.method.name == "real_and_pseudo" and config.label.class_portion == 0.5
+    assert config.label.lower_of_two == (name != "demo")
     for stage in (config.teacher, config.student):
         assert (stage.network, stage.pretrained) == ("light_fpn_efficientnet_lite0", "imagenet")
     assert config.teacher.epochs == config.student.epochs
