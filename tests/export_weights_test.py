@@ -154,7 +154,7 @@ def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, arrays, capsys
     ours, out = write(tmp_path / "ours.safetensors", arrays), tmp_path / "theirs.pth"
     for source, weights, to, message in (
         ("gluon", ours, out, "cannot export to --target=gluon; known are: mmseg, smp, unimatch_v2."),
-        ("mmseg", tmp_path / "none.safetensors", out, "none.safetensors as safetensors"),
+        ("mmseg", tmp_path / "none.safetensors", out, "there is no "),
         ("mmseg", ours, tmp_path / "theirs.onnx", "theirs.onnx: the file to write must end in .pth or .safetensors."),
         ("mmseg", write(tmp_path / "v2", arrays, "deeplab_v2_resnet101"), out, "has no 'deeplab_v2_resnet101'"),
         ("mmseg", write(tmp_path / "less", {"x": arrays["ppm.out.bn.bias"]}), out, "does not fit 'fast_scnn'"),
