@@ -168,7 +168,7 @@ def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weig
         ([teacher], "cityscapes", "data set 'tiny' does not have the classes of 'cityscapes'"),
         ([teacher.parent], None, "has no finished student; it has: teacher. Give one of them"),
         ([teacher.parent / "pictures"], None, "pictures has no model.safetensors. Give a file of weights"),
-        ([tmp_path / "none"], None, "cannot read .*none"),
+        ([tmp_path / "none"], None, "there is no .*none"),
         ([other], None, "other.safetensors has 'cube' as class 1, and the data set has 'box'; give a data set"),
         ([two], None, "two.safetensors has 2 classes, and the data set has 4"),
         ([less], None, "less.safetensors does not fit 'toy'"),

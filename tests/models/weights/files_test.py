@@ -152,7 +152,7 @@ def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, toys, capsys):
 
 def test_files_that_are_not_ours_are_refused(tmp_path, toys):
     path = tmp_path / "x.safetensors"
-    with pytest.raises(CsstError, match=r"cannot read .*x\.safetensors"):
+    with pytest.raises(CsstError, match=r"there is no .*x\.safetensors"):
         csst_jax.load(path)
     safetensors.numpy.save_file({"a": np.zeros(1)}, path)
     with pytest.raises(CsstError, match="so csst_jax did not write it.*import_weights"):
