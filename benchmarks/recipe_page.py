@@ -117,7 +117,7 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) ->
         "teacher's weights, all others from ImageNet.",
         "* After the last step, the statistics of batch normalisation are measured (`precise_bn_steps`), where the "
         "task does not name running averages.",
-        "* Scores are mIoU in percent of the last weights: with several seeds the mean and, in brackets, how many.",
+        "* Scores are mIoU in percent of the last weights. Gains are means over the seeds; brackets say over how many.",
         "* No use of pseudo labels can be expected to gain more than all masks do.",
         "",
         "| task | masks | judged on |",
@@ -192,27 +192,23 @@ def _title(arm: str, control: str, factor: int) -> str:
 
 
 def curves(logs: Sequence[Log]) -> list[str]:
-    """Scores by steps; a row a number of steps."""
+    """Scores by steps and seed."""
     arms = [arm for arm in TITLES if any(arm in log for log in logs)]
     rows = []
-    for steps in sorted({log["steps"] for log in logs}):
-        own = [log for log in logs if log["steps"] == steps]
-        rows.append([f"{steps:,}", *(_score(own, arm) for arm in arms)])
-    return _table(["steps", *(TITLES[arm] for arm in arms)], rows)
+    for log in sorted(logs, key=lambda log: (log["steps"], log["seed"])):
+        scores = [f"{100 * log[arm]['miou']:.1f}" if arm in log else _NONE for arm in arms]
+        rows.append([f"{log['steps']:,}", str(log["seed"]), *scores])
+    return _table(["steps", "seed", *(TITLES[arm] for arm in arms)], rows)
 
 
 def by_class(logs: Sequence[Log]) -> list[str]:
-    """IoU by class at the largest number of steps that has a student."""
-    with_student = [log for log in logs if log.keys() & {"student_lower", "student_equal"}] or list(logs)
-    most = max(log["steps"] for log in with_student)
-    own = [log for log in with_student if log["steps"] == most]
-    arms = [arm for arm in TITLES if any(arm in log for log in own)]
-    classes = list(next(iter(own))[arms[0]]["iou"])
-    rows = []
-    for arm in arms:
-        scores = [log[arm]["iou"] for log in own if arm in log]
-        rows.append([TITLES[arm], *(f"{100 * statistics.fmean(s[c] or 0.0 for s in scores):.1f}" for c in classes)])
-    return [f"IoU by class at {most:,} steps.", "", *_table(["", *classes], rows)]
+    """IoU by class of one seed: that of the recipe with the most steps, or of what there is in its place."""
+    shown = max(logs, key=lambda log: ("student_lower" in log, "student_equal" in log, log["steps"], -log["seed"]))
+    arms = [arm for arm in TITLES if arm in shown]
+    classes = list(shown[arms[0]]["iou"])
+    rows = [[TITLES[arm], *(f"{100 * (shown[arm]['iou'][c] or 0.0):.1f}" for c in classes)] for arm in arms]
+    title = f"IoU by class at {shown['steps']:,} steps, seed {shown['seed']}."
+    return [title, "", *_table(["", *classes], rows)]
 
 
 def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
@@ -260,13 +256,6 @@ def tried(trials: Sequence[Log]) -> list[str]:
         steps = f"{log['student']['steps']:,}"
         rows.append([log["task"], log["what"], steps, *scores, *moved])
     return _table(["task", "student", "steps", "masks alone", "student", "lost most", "gained most"], rows)
-
-
-def _score(logs: Sequence[Log], arm: str) -> str:
-    found = [100 * log[arm]["miou"] for log in logs if arm in log]
-    if not found:
-        return _NONE
-    return f"{statistics.fmean(found):.1f}{_seeds(found)}"
 
 
 def _seeds(values: Sequence[float]) -> str:

@@ -146,7 +146,7 @@ def test_unknown_colours_values_and_files_are_named(tmp_path):
         run(camvid, tmp_path / "raw", tmp_path / "data")
     (tmp_path / "raw" / "701_StillsRaw_full" / "holiday.png").unlink()
     replicas.photo(tmp_path / "raw" / "LabeledApproved_full" / "0016E5_07959_L.png")
-    with pytest.raises(CsstError, match=r"0016E5_07959_L\.png: label colour \(\d+, \d+, \d+\) \(1 pixels\).*and more"):
+    with pytest.raises(CsstError, match=r"0016E5_07959_L\.png: label colour \(\d+, \d+, \d+\) \(1 pixel\).*and more"):
         run(camvid, tmp_path / "raw", tmp_path / "data")
 
 

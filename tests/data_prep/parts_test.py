@@ -64,7 +64,7 @@ def test_an_interrupted_preparation_goes_on_and_stores_what_an_uninterrupted_one
     for name in names:
         if "array_record" not in name:
             assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    assert sorted(path.name for path in (tmp_path / "a" / "tiny").iterdir()) == [".lock", builder.VERSION]
+    assert sorted(path.name for path in (tmp_path / "a" / "tiny").iterdir()) == [".in_use", ".lock", builder.VERSION]
 
 
 def test_a_killed_part_leaves_no_notes_and_its_half_file_goes(tmp_path):

@@ -63,6 +63,7 @@ def test_the_first_process_writes_alone(network, artifact, monkeypatch):
 
 def test_a_file_of_an_earlier_version_has_a_hash_once_it_is_loaded(network, tmp_path, monkeypatch):
     weights = weights_of(network)
+    (tmp_path / "x").touch()
     monkeypatch.setattr(files, "_read_safetensors", lambda *_, **__: (weights[0] | weights[1], None))
     monkeypatch.setattr(files, "_description", lambda *_: dataclasses.replace(DESCRIPTION, weights_sha256=""))
     assert model_file.load(tmp_path / "x").sha256 == files.weights_sha256(weights[0] | weights[1])
