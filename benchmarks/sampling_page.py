@@ -30,17 +30,17 @@ scaled by 0.5 to 2, as in training. A crop's side is given as a share of the ima
 
 ## What follows
 
-* **The size of the crop beside the image decides.** A crop of an eighth of the height shows little but what it was
+* **The size of the crop beside the image decides**. A crop of an eighth of the height shows little but what it was
   drawn for: rare classes have 2 to 16 times the pixels. At half of the height it is 1.3 to 2.2 times. A crop as high
   as the image shows nearly everything wherever it lies, and the sampler changes little.
-* **It pays most for the rarest class.** Bicyclists have 0.2 to 0.3 % of the masks' pixels. Poles have 1 %, but a
+* **It pays most for the rarest class**. Bicyclists have 0.2 to 0.3 % of the masks' pixels. Poles have 1 %, but a
   uniform crop of half the height shows one in more than three of four cases anyway.
-* **Road and sky lose.** Their shares fall to 0.5 and 0.7 of the uniform ones in the smallest crops. Road still has
+* **Road and sky lose**. Their shares fall to 0.5 and 0.7 of the uniform ones in the smallest crops. Road still has
   16 % of the pixels there.
-* **`configs/camvid.py` is where the sampler changes little.** Its crops of 224 on images of 480x360 are 0.62 of the
+* **`configs/camvid.py` is where the sampler changes little**. Its crops of 224 on images of 480x360 are 0.62 of the
   height and 0.29 of the area. The paper's crops of 800 on 1024x2048 are 0.78 of the height and 0.31 of the area.
   Cityscapes has not been measured.
-* **The minimum area matters less than the size of the crop.** The default (-1) and no minimum (0) differ by a few
+* **The minimum area matters less than the size of the crop**. The default (-1) and no minimum (0) differ by a few
   tenths of a point for rare classes. Tree falls and Road rises by 2 points. One large minimum for all classes raises
   the shares of rare classes further, because near and large things remain. But then things that are far away are
   never a centre: half of the components of Sky and Tree have 4 pixels or fewer, those of signs 84.

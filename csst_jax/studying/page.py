@@ -97,7 +97,11 @@ def _page(study: Study, runs: Sequence[Run], table: Sequence[Row], notes: str) -
     if table:
         classes = dict.fromkeys(name for row in table for name in row.iou)
         by_class = [[name, *(_percent(row.iou[name]) if name in row.iou else "" for row in table)] for name in classes]
-        parts += [scores(study, table), f"![mIoU of each arm and seed]({CHART_FILE})"]
+        parts += [
+            scores(study, table),
+            "Each point of the chart is one seed.",
+            f"![mIoU of each arm and seed]({CHART_FILE})",
+        ]
         parts += [f"![{study.title}: curves]({CURVES_FILE})"] if curves.of_rows(study, table) else []
         parts += ["## IoU by class", table_of(["", *(row.name for row in table)], by_class)]
     else:
