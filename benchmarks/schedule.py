@@ -215,53 +215,6 @@ def cold(setting: Setting) -> dict[str, Any]:
     return found
 
 
-def compare(setting: Setting, pairs: int) -> dict[str, Any]:
-    """Both schedules in turn; a speed-up is that of one sample, for whole batches make a few samples' difference."""
-    phases = [setting.phases(kind) for kind in KINDS]
-    bank = StepBank(setting.recipe, phases[0] + phases[1])
-    for phase in phases[0] + phases[1]:
-        bank[phase]
-    took = {(made.crop_px, made.global_batch): made.seconds for made in bank.compilations}
-    compile_s = [sum(took[phase.compile_key] for phase in distinct_phases(planned)) for planned in phases]
-    samples = [sum(phase.steps * phase.global_batch for phase in planned) for planned in phases]
-    runs: list[list[Run]] = [[], []]
-    for _ in range(pairs):
-        for side in (0, 1):
-            runs[side].append(setting.run(phases[side], bank))
-    each = [[run.seconds / samples[side] for run in runs[side]] for side in (0, 1)]
-    return {
-        "samples": samples,
-        "pixels": crops.speedup(phases[1]),
-        "compile_s": compile_s,
-        "seconds": [[run.seconds for run in side] for side in runs],
-        "waited": [sum(run.waited for run in side) / sum(run.seconds for run in side) for side in runs],
-        "speedups": [constant / growing for constant, growing in zip(*each, strict=True)],
-    }
-
-
-def cold(setting: Setting) -> dict[str, Any]:
-    """One run of coarse2fine+ that compiles in the background; prints and returns its longest gaps."""
-    phases = setting.phases(KINDS[1])
-    bank = StepBank(setting.recipe, phases)
-    run = setting.run(phases, bank)
-    gaps = [after - before for before, after in zip(run.ended, run.ended[1:], strict=False)]
-    later = gaps[phases[0].steps :]
-    compile_s = [round(made.seconds, 1) for made in bank.compilations]
-    found: dict[str, Any] = {
-        "stall_s": round(run.compiling, 2),
-        "longest_gap_s": round(max(later), 2),
-        "median_gap_s": round(statistics.median(later), 2),
-        "cold_compile_s": compile_s,
-    }
-    print(
-        f"\nCompiled while it trains: {setting.training.network.name}, {KINDS[1]}, "
-        f"{setting.training.crops.samples_per_epoch} samples an epoch. Seconds a size: "
-        f"{', '.join(map(str, compile_s))}. After the first epoch a step waits at most {found['stall_s']} s for its program. The longest time between the ends of two "
-        f"steps is {found['longest_gap_s']} s, the median {found['median_gap_s']} s."
-    )
-    return found
-
-
 def _settings(network: str, options: argparse.Namespace, samples: int) -> RunSettings:
     config = base.get_config()
     config.data.dir = options.data_dir

@@ -46,7 +46,7 @@ def read_by_a_run(directory: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CsstError(f"{found} is being prepared again; start this run when that is finished.") from None
-        except OSError:
+        except OSError:  # the data set of others, or no locks: nothing is lost but this protection
             pass
         yield
 
