@@ -75,12 +75,13 @@ _HALF = {f"label.{key}": value for key, value in _LABELS.items()} | {"student.me
 _EQUAL = _HALF | {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind in ("real", "pseudo")}
 _LOWER = _EQUAL | {"label.lower_of_two": True}
 _TWICE = {"batch_size": 2 * _BATCH, "samples_per_epoch": 2 * _CROPS_AN_EPOCH}
-_MORE_CROPS = _EQUAL | {f"student.{key}": value for key, value in _TWICE.items()}
+_MORE_CROPS = {f"student.{key}": value for key, value in _TWICE.items()}
 ARMS = (
     Arm("baseline", "teacher", "teacher,evaluate", {}),
     Arm("student_lower", "student", "label,student,evaluate", _LOWER),
+    Arm("student_lower_16", "student", "label,student,evaluate", _LOWER | _MORE_CROPS),
     Arm("student_equal", "student", "label,student,evaluate", _EQUAL),
-    Arm("student", "student", "label,student,evaluate", _MORE_CROPS),
+    Arm("student", "student", "label,student,evaluate", _EQUAL | _MORE_CROPS),
     Arm("student_onward", "student", "label,student,evaluate", _EQUAL | {"finetune_teacher": True}),
     Arm("student_half", "student", "label,student,evaluate", _HALF),
     Arm("baseline_twice", "teacher", "teacher,evaluate", {f"teacher.{key}": value for key, value in _TWICE.items()}),
@@ -94,7 +95,8 @@ ARMS = (
 `student_lower` is the recipe of `configs/folder.py`: as many crops in all as the baseline, half of them real, and
 both losses with weight 1. `student_equal` is the recipe as it was before `label.lower_of_two`. `student_onward` is the
 same, but goes on from its teacher's weights: its control is masks alone for the steps of both. `student_half` has
-weights of a half. A step of `student` has the baseline's real crops, and as many pseudo-labelled ones.
+weights of a half. A step of `student_lower_16` and of `student` has the baseline's real crops, and as many
+pseudo-labelled ones.
 `baseline_twice` is masks alone with as many crops as that.
 """
 

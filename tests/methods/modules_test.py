@@ -41,4 +41,4 @@ def test_the_deepest_are_the_smallest_and_of_those_the_last():
 def test_every_network_shows_what_modules_need(name):
     build = zoo.builder(name, 5, **small_networks.options(name, width=0.125, depth=0.01))
     found = modules.sizes(nnx_io.abstract(build))
-    assert found.classes == 5 and 0 < found.encoded < found.hypercolumn
+    assert 0 < found.encoded < found.hypercolumn
