@@ -25,12 +25,15 @@ TITLES = {
     "student_onward": "own thresholds, teacher goes on",
     "student": "own thresholds, 16 crops",
     "student_lower": "recipe",
+    "student_lower_16": "recipe, 16 crops",
     "oracle": "all masks",
 }
 """Columns of the tables."""
 COMPARED = (
     ("student_lower", "baseline", 1),
     ("student_lower", "baseline", 2),
+    ("student_lower_16", "baseline", 1),
+    ("student_lower_16", "baseline_twice", 1),
     ("student_equal", "baseline", 1),
     ("student_equal", "baseline", 2),
     ("student_onward", "baseline", 2),
@@ -47,6 +50,7 @@ _RUNNING = ", running averages"
 _MEAN = "B, mean of the three"
 DEMO = "surest half of each class, losses with weight 1"
 """What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
+_OF_THE_DEMO = {"teacher": "masks alone", "student": "student"}
 Log = dict[str, Any]
 
 
@@ -131,7 +135,9 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) ->
         lines += ["", f"![mIoU of masks alone, of students and of all masks, by steps]({CHART})"]
     for task in sorted({log["task"] for log in logs}, key=_order):
         own = [log for log in logs if log["task"] == task]
-        lines += ["", f"## Task {task}", "", *curves(own), "", *by_class(own)]
+        lines += ["", f"## Task {task}", "", *curves(own)]
+        if not task.endswith(_RUNNING):
+            lines += ["", *by_class(own)]
     if seeds := seeds_of_the_demo(trials):
         lines += ["", "## The demo, by seed", "", *seeds]
     if trials:
@@ -202,13 +208,25 @@ def curves(logs: Sequence[Log]) -> list[str]:
 
 
 def by_class(logs: Sequence[Log]) -> list[str]:
-    """IoU by class of one seed: that of the recipe with the most steps, or of what there is in its place."""
-    shown = max(logs, key=lambda log: ("student_lower" in log, "student_equal" in log, log["steps"], -log["seed"]))
-    arms = [arm for arm in TITLES if arm in shown]
-    classes = list(shown[arms[0]]["iou"])
-    rows = [[TITLES[arm], *(f"{100 * (shown[arm]['iou'][c] or 0.0):.1f}" for c in classes)] for arm in arms]
-    title = f"IoU by class at {shown['steps']:,} steps, seed {shown['seed']}."
-    return [title, "", *_table(["", *classes], rows)]
+    """Mean IoU by class: of the recipe with the most steps, or of what there is in its place, and of its controls."""
+    arm = next(arm for arm in ("student_lower", "student_equal", "baseline") if any(arm in log for log in logs))
+    steps = max(log["steps"] for log in logs if arm in log)
+    shown = sorted((log for log in logs if arm in log and log["steps"] == steps), key=lambda log: log["seed"])
+    arms = [arm for arm in TITLES if all(arm in log for log in shown)]
+    rows = _classes([(TITLES[arm], [log[arm] for log in shown]) for arm in arms])
+    seeds = ", ".join(str(log["seed"]) for log in shown)
+    title = f"IoU by class at {steps:,} steps, " + (f"mean of seeds {seeds}." if len(shown) > 1 else f"seed {seeds}.")
+    return [title, "", *rows]
+
+
+def _classes(rows: Sequence[tuple[str, Sequence[Log]]]) -> list[str]:
+    """A table of mean IoU by class; each row has a title and the scores of its runs."""
+    classes = list(rows[0][1][0]["iou"])
+    means = [
+        [title, *(f"{100 * statistics.fmean(run['iou'][c] or 0.0 for run in runs):.1f}" for c in classes)]
+        for title, runs in rows
+    ]
+    return _table(["", *classes], means)
 
 
 def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
@@ -216,7 +234,7 @@ def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
     named = {log["what"].removeprefix(DEMO).removeprefix(", seed ") or "0": log for log in trials if _is_demo(log)}
     if len(named) < 2:
         return []
-    pairs = {seed: tuple(100 * log[arm]["miou"] for arm in ("teacher", "student")) for seed, log in named.items()}
+    pairs = {seed: tuple(100 * log[arm]["miou"] for arm in _OF_THE_DEMO) for seed, log in named.items()}
     pairs = dict(sorted(pairs.items(), key=lambda pair: int(pair[0])))
     means = tuple(statistics.fmean(scores) for scores in zip(*pairs.values(), strict=True))
     spread = statistics.stdev(student - alone for alone, student in pairs.values())
@@ -225,17 +243,13 @@ def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
         for seed, (alone, student) in [*pairs.items(), ("mean", means)]
     ]
     rows[-1][-1] += f" ± {spread:.1f}"
-    classes = list(next(iter(named.values()))["teacher"]["iou"])
-    by_class = []
-    for arm, title in (("teacher", "masks alone"), ("student", "student")):
-        scores = [log[arm]["iou"] for log in named.values()]
-        by_class.append([title, *(f"{100 * statistics.fmean(s[c] or 0.0 for s in scores):.1f}" for c in classes)])
+    by_class = [(title, [log[arm] for log in named.values()]) for arm, title in _OF_THE_DEMO.items()]
     return [
         *_table(["seed", "masks alone", "student", "gain"], rows),
         "",
         "Mean IoU by class.",
         "",
-        *_table(["", *classes], by_class),
+        *_classes(by_class),
     ]
 
 

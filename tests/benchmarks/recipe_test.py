@@ -140,7 +140,8 @@ def test_page_pairs_seeds_and_shows_the_room():
     assert table_of(text, "Recipe against masks alone for twice the steps") == [*header, "| B-0006R0 | +1.0 |"]
     assert table_of(text, "All masks against masks alone") == [*header, "| B-0006R0 | +10.0 |"]
     assert "1,000 steps" not in text.partition("## Task")[0], "masks alone gain nothing on themselves"
-    assert "IoU by class at 500 steps, seed 0." in text and "| recipe | 45.0 | 22.5 |" in text
+    assert "IoU by class at 500 steps, mean of seeds 0, 1." in text
+    assert "| masks alone | 41.0 | 20.5 |\n| recipe | 45.0 | 22.5 |" in text, "all masks have one of the two seeds"
     assert text.endswith("Tried: nothing.\n")
 
 
@@ -150,7 +151,7 @@ def test_page_tells_tasks_with_other_crops_or_statistics_apart():
     before = log_of("B-0006R0", 500, 0, baseline=0.3) | {"precise_bn_steps": 0}
     text = recipe_page.page([*logs, larger, before], [], "", chart=False)
     assert "## Task B-0006R0, 224 px\n" in text and "## Task B-0006R0, running averages\n" in text
-    assert "| B-0006R0 | +5.0 |" in text
+    assert "| B-0006R0 | +5.0 |" in text and "IoU by class at 500 steps, seed 0." in text
 
 
 def test_page_has_the_mean_of_drives_where_all_have_been_run():
