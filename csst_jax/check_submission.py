@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import sys
 from typing import TYPE_CHECKING
 
+from csst_jax.arguments import Parser
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.types import CsstError
 
@@ -41,11 +41,10 @@ def check_submission(archive: str, name: str, data_dir: str, split: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.check_submission",
-        description="Checks a file for a test server: refuses what the server would refuse or score near zero.",
+    parser = Parser(
+        "csst_jax.check_submission",
+        "Checks a file for a test server: refuses what the server would refuse or score near zero.",
     )
-    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument("archive", help="the file that you want to upload")
     parser.add_argument("--format", required=True, help="cityscapes, voc_comp5, voc_comp6, bdd100k or mapillary")
     parser.add_argument("--data_dir", required=True, help="the prepared data set")

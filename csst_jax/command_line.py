@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from ml_collections import config_flags
 
+from csst_jax.arguments import KEYS, Parser
 from csst_jax.settings import config_file, ranges, recorded
 from csst_jax.types import CsstError
 
@@ -69,9 +70,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     return rest
 
 
-def parse_with_config(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None
-) -> tuple[argparse.Namespace, ConfigDict | None]:
+def parse_with_config(parser: Parser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, ConfigDict | None]:
     """Parses flags of argparse that have `--config` among them, and loads that configuration with its overrides.
 
     Returns:
@@ -84,16 +83,18 @@ def parse_with_config(
     return known, None if known.config is None else with_overrides(known.config, overrides)[1]
 
 
-def parse_own(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+def parse_own(parser: Parser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Parses flags of argparse that have `--config` among them; returns them, and the `--config.KEY=VALUE` beside."""
     if "--helpfull" in (sys.argv[1:] if argv is None else argv):
         print(f"{parser.format_help()}\n{keys_help()}")
         sys.exit(0)
+    parser.require_known(argv, keys=True)
     known, rest = parser.parse_known_args(argv)
-    overrides = [argument for argument in rest if argument.startswith("--config.") and known.config is not None]
-    if unknown := [argument for argument in rest if argument not in overrides]:
-        parser.error(" ".join(_not_a_flag(argument, parser) for argument in unknown))
-    return known, overrides
+    if unknown := [argument for argument in rest if not argument.startswith(KEYS)]:
+        parser.error(" ".join(_not_a_flag(argument) for argument in unknown))
+    if rest and known.config is None:
+        parser.error(f"{rest[0]} sets a key of a configuration, and --config is missing. Give --config=FILE as well.")
+    return known, rest
 
 
 def with_overrides(chosen: str, overrides: Sequence[str]) -> tuple[ConfigDict, ConfigDict]:
@@ -154,14 +155,8 @@ def _in_words(error: CsstError | flags.Error, known: flags.FlagValues) -> str:
     return text
 
 
-def _not_a_flag(argument: str, parser: argparse.ArgumentParser | None = None) -> str:
+def _not_a_flag(argument: str) -> str:
     """What to say of an argument that is no flag: misspelt, its dashes forgotten, or changed by a text processor."""
-    if parser and argument.startswith("--config."):
-        return f"{argument} sets a key of a configuration, and --config is missing. Give --config=FILE as well."
-    if parser and argument.startswith("--"):
-        wrong = argument.partition("=")[0]
-        near = difflib.get_close_matches(wrong, re.findall(r"--\w+", parser.format_usage()), n=1)
-        return f"there is no flag {wrong}." + (f" Did you mean {near[0]}?" if near else "")
     name = argument.lstrip("-\u2010\u2011\u2012\u2013\u2014\u2212")
     known = "config" in name.partition("=")[0].split(".") or name.partition("=")[0] in flags.FLAGS
     hint = f" Did you mean --{name}?" if known else ""

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from csst_jax import command_line
+from csst_jax.arguments import Parser
 from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.studying import flags
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status: 1 when a run failed, 2 when there is something to fix."""
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("csst_jax.compare", __doc__)
     parser.add_argument("--config", required=True, help="as for csst_jax.main; --config.KEY=VALUE holds for all runs")
     parser.add_argument(
         "--methods", type=flags.words, required=True, help=f"separated by commas: {', '.join(flags.known_methods())}"

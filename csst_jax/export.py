@@ -7,7 +7,6 @@ csst_jax; `savedmodel` for TensorFlow; `pytorch` for the code base whose variant
 
 from __future__ import annotations
 
-import argparse
 import os
 import pathlib
 import re
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 # TensorFlow only feeds here; its start-up notes are noise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from csst_jax.arguments import Parser
 from csst_jax.export_weights import TARGETS, export_weights
 from csst_jax.runtime import outputs
 from csst_jax.runtime.patience import to_stderr, told
@@ -135,10 +135,7 @@ def _pixels(size: str) -> tuple[int, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.export", description="Writes a trained network for other programs."
-    )
-    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
+    parser = Parser("csst_jax.export", "Writes a trained network for other programs.")
     parser.add_argument("--checkpoint", required=True, help="a file of csst_jax, a finished stage or a workdir")
     parser.add_argument("--format", required=True, help=f"{', '.join(FORMATS)}")
     parser.add_argument(

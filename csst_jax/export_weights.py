@@ -7,11 +7,11 @@ Networks of the target's lineage alone can be exported: in another one the same 
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from csst_jax.arguments import Parser
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.runtime import outputs
@@ -97,10 +97,7 @@ def _classes(description: files.Description) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.export_weights", description="Writes a network's weights as another code base's own."
-    )
-    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
+    parser = Parser("csst_jax.export_weights", "Writes a network's weights as another code base's own.")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--target", help=f"the code that will load the file: {', '.join(TARGETS)}")
     target.add_argument("--source", dest="target", help="what --target was called in earlier versions")

@@ -11,6 +11,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from csst_jax.arguments import Parser
 from csst_jax.models.weights import catalogue
 from csst_jax.models.weights.importing import PACKAGES, import_weights
 from csst_jax.runtime.signals import tell_interruption
@@ -32,10 +33,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.import_weights", description="Writes a published checkpoint as a file of csst_jax."
-    )
-    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
+    parser = Parser("csst_jax.import_weights", "Writes a published checkpoint as a file of csst_jax.")
     parser.add_argument("--source", required=True, help=f"code base of the checkpoint: {', '.join(catalogue.SOURCES)}")
     parser.add_argument("--checkpoint", help="file to read: .safetensors, .pth or .pt; may be left out where an "
                         f"installed package holds it: {', '.join(PACKAGES)}")  # fmt: skip

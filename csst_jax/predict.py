@@ -17,6 +17,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
+from csst_jax.arguments import Parser
 from csst_jax.runtime.host_memory import collect_seldom, keep_freed_memory
 from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.runtime.signals import stopped_at_once, tell_interruption
@@ -41,28 +42,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(flags: argparse.Namespace) -> int:
-    from csst_jax.runtime import (  # JAX takes a second to import: not before the flags are right
-        outputs,
-        startup,
-        storage,
-    )
+    from csst_jax.models.weights import locate
+    from csst_jax.prediction import inputs, kinds, written
+    from csst_jax.runtime import outputs, storage
 
     if storage.is_remote(flags.output):
         raise CsstError(f"--output={flags.output}: predictions are written to this machine's disks; give a directory.")
     output = pathlib.Path(outputs.directory(flags.output, "--output"))
-    storage.as_path(flags.checkpoint, "--checkpoint")
-    startup.quiet_libraries()
-    startup.keep_programs(flags.compilation_cache_dir)
-    with told("importing JAX", to_stderr):
-        from csst_jax.evaluation.pictures import draw_legend
-        from csst_jax.evaluation.whole_image import Averaging
-        from csst_jax.prediction import files, inputs, kinds, written
-        from csst_jax.prediction.loaded import Loaded
-
+    locate.locate(flags.checkpoint, "--checkpoint")
     wanted = kinds.chosen(flags.write)
-    averaging = Averaging(flags.scales, flags.flip, flags.window_px, flags.window_overlap, flags.pad_px)
     problems: list[str] = []
     photos = inputs.find_photos(flags.input, written.owned(output), problems)
+    with told("importing JAX", to_stderr):  # takes a second or more: not before the flags are right
+        from csst_jax.runtime import startup
+
+        startup.quiet_libraries()
+        startup.keep_programs(flags.compilation_cache_dir)
+        from csst_jax.evaluation.pictures import draw_legend
+        from csst_jax.evaluation.whole_image import Averaging
+        from csst_jax.prediction import files
+        from csst_jax.prediction.loaded import Loaded
+
+    averaging = Averaging(flags.scales, flags.flip, flags.window_px, flags.window_overlap, flags.pad_px)
     network = Loaded(flags.checkpoint)
     if not (network.classes and network.palette):
         print(f"{flags.checkpoint} does not name its classes: their numbers stand for names, and colours are made up")
@@ -91,14 +92,8 @@ def _predict(flags: argparse.Namespace) -> int:
     return 1 if run.failed else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
+def _parser() -> Parser:
+    parser = Parser("csst_jax.predict", __doc__)
     parser.add_argument("--checkpoint", required=True, help="a workdir, a finished stage or a file of weights")
     parser.add_argument(
         "--input",

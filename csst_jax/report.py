@@ -6,11 +6,11 @@ separated by commas, give DIR/../comparison.html of the first one, or what --out
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 
+from csst_jax.arguments import Parser
 from csst_jax.reporting import (
     collected,
     comparison,
@@ -91,11 +91,9 @@ def _written(path: StoragePath, text: str) -> StoragePath:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.report",
-        description="Writes WORKDIR/report.html again; with several workdirs, a page that compares them.",
+    parser = Parser(
+        "csst_jax.report", "Writes WORKDIR/report.html again; with several workdirs, a page that compares them."
     )
-    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
     parser.add_argument(
         "--workdir", required=True, action="append", help="directory of a run, or several, separated by commas"
     )

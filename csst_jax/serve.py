@@ -15,6 +15,8 @@ import ipaddress
 import sys
 from typing import TYPE_CHECKING
 
+from csst_jax.arguments import Parser
+from csst_jax.models.weights import locate
 from csst_jax.runtime.host_memory import collect_seldom, keep_freed_memory
 from csst_jax.runtime.signals import stopped_at_once, tell_interruption
 from csst_jax.types import CsstError
@@ -48,6 +50,8 @@ def _serve(flags: argparse.Namespace) -> int:
             raise CsstError(f"--{name}={getattr(flags, name)} must be more than 0.")
     if not 0 <= flags.port < 65536:
         raise CsstError(f"--port={flags.port} must lie between 0 and 65535.")
+    for path in checkpoints:
+        locate.locate(path, "--checkpoint")
     from csst_jax.runtime import startup  # JAX takes a second to import: not before the flags are right
 
     startup.quiet_libraries()
@@ -83,14 +87,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
+def _parser() -> Parser:
+    parser = Parser("csst_jax.serve", __doc__)
     parser.add_argument(
         "--checkpoint",
         required=True,

@@ -5,7 +5,6 @@ It reads files alone: it can be asked at any time, on any machine that sees the 
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import fcntl
 import json
@@ -16,6 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from csst_jax.arguments import Parser
 from csst_jax.reporting.collected import collect
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.runtime.storage import StoragePath, as_path
@@ -177,10 +177,7 @@ def _left(seconds: float | None) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.status", description="Says how far a run is, without disturbing it."
-    )
-    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
+    parser = Parser("csst_jax.status", "Says how far a run is, without disturbing it.")
     parser.add_argument("--workdir", required=True, help="directory of a run")
     parser.add_argument(
         "--json", action="store_true", help="print JSON for a script; times are seconds since the epoch"

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from csst_jax import command_line
+from csst_jax.arguments import Parser
 from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.studying import arms, flags, study_file
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status: 1 when a run failed, 2 when there is something to fix."""
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("csst_jax.study", __doc__)
     ours = ", ".join(study_file.names())
     parser.add_argument("--config", required=True, help=f"a study's file, or the name of one of ours: {ours}")
     parser.add_argument("--arms", type=flags.words, default=(), help="some of the arms; all by default")

@@ -13,11 +13,11 @@ shape get no mask, and stay in the unlabelled pool (--empty=background: they sho
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import shlex
 from collections.abc import Sequence
 
+from csst_jax.arguments import Parser
 from csst_jax.data.picture_file import IMAGE_SUFFIXES
 from csst_jax.types import CsstError
 from data_prep import cli
@@ -68,7 +68,7 @@ def find_images(directory: pathlib.Path, made: pathlib.Path, problems: Problems)
     return images
 
 
-def _arguments() -> argparse.ArgumentParser:
+def _arguments() -> Parser:
     arguments = cli.parser(__doc__)
     arguments.add_argument("--annotations", type=cli.path, required=True, help="the exported file, or a directory")
     arguments.add_argument("--images", type=cli.path, required=True, help="directory of the images")

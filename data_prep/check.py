@@ -12,7 +12,6 @@ Raw files are checked while they are prepared (data_prep.folder and the other co
 
 from __future__ import annotations
 
-import argparse
 import collections
 import dataclasses
 import json
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csst_jax import command_line
+from csst_jax.arguments import Parser
 from csst_jax.data import image_sizes, readiness, selection
 from csst_jax.data.readiness import Findings
 from csst_jax.data.sampling import require_crop_fits
@@ -226,7 +226,7 @@ def as_json(data_set: DataSet, reports: Mapping[str, SplitReport], found: Findin
     }
 
 
-def _arguments() -> argparse.ArgumentParser:
+def _arguments() -> Parser:
     arguments = cli.parser(__doc__)
     arguments.add_argument("--data_dir", type=cli.path, help="directory of the prepared data set")
     arguments.add_argument(

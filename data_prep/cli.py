@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import functools
 import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from csst_jax.arguments import Parser
 from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.types import CsstError
 from csst_jax.user_files import shown, user_path
@@ -41,36 +41,10 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
         sys.exit(130)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and names a flag that there is not before one that is missing in its place."""
-
-    def parse_args(  # type: ignore[override]  # of overloads
-        self, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> Any:
-        """As argparse's."""
-        given = sys.argv[1:] if args is None else args
-        for name in (argument.partition("=")[0] for argument in given if argument.startswith("--")):
-            if name not in ("--", *self._option_string_actions):
-                near = difflib.get_close_matches(name, self._option_string_actions, n=1)
-                self.error(f"there is no flag {name}." + (f" Did you mean {near[0]}?" if near else ""))
-        return super().parse_args(args, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """As argparse's, without the list of all flags."""
-        self.exit(2, f"error: {message}{'' if message.endswith(('.', '?')) else '.'} --help explains every flag.\n")
-
-
-def parser(module_doc: str | None) -> argparse.ArgumentParser:
+def parser(module_doc: str | None) -> Parser:
     """A parser whose description is the module's docstring."""
     command = getattr(sys.modules["__main__"].__spec__, "name", "")  # of `python -m`
-    arguments = _Parser(
-        prog=f"python -m {command}" if command.startswith("data_prep.") else None,
-        description=module_doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    arguments.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
-    return arguments
+    return Parser(command if command.startswith("data_prep.") else None, module_doc)
 
 
 def path(text: str) -> pathlib.Path:
@@ -113,7 +87,7 @@ def add_output_arguments(arguments: argparse.ArgumentParser) -> None:
     )
 
 
-def dataset_parser(module_doc: str | None, source_help: str) -> argparse.ArgumentParser:
+def dataset_parser(module_doc: str | None, source_help: str) -> Parser:
     """The parser of a command that prepares a downloaded data set."""
     arguments = parser(module_doc)
     arguments.add_argument("--source_dir", required=True, type=path, help=source_help)

@@ -36,6 +36,7 @@ import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from csst_jax.arguments import Parser
 from csst_jax.data.readiness import listed
 from csst_jax.types import CsstError
 from data_prep import classes, cli, growth, photo_size, raw, validation_size
@@ -46,7 +47,7 @@ from data_prep.problems import Problems
 from data_prep.roles import check_contents
 
 
-def _arguments() -> argparse.ArgumentParser:
+def _arguments() -> Parser:
     arguments = cli.parser(__doc__)
     arguments.add_argument("--images", type=cli.path, required=True, help="directory of images")
     arguments.add_argument("--masks", type=cli.path, required=True, help="directory of masks for some of them")

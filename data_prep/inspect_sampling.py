@@ -11,7 +11,6 @@ stream of its own, has a table, bars and crops for each.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import pathlib
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csst_jax import command_line
+from csst_jax.arguments import Parser
 from csst_jax.data import crop
 from csst_jax.data.crop_plan import batch_specs
 from csst_jax.data.stored import encoded
@@ -175,7 +175,7 @@ def _stage(run: Run, workdir: pathlib.Path | None) -> tuple[Training, dict[str, 
     return run.student, build.images(run.student, pool, pseudo)
 
 
-def _arguments() -> argparse.ArgumentParser:
+def _arguments() -> Parser:
     arguments = cli.parser(__doc__)
     arguments.add_argument("--config", required=True, help="configuration of a run; --config.KEY=VALUE overrides a key")
     arguments.add_argument("--out_dir", type=cli.path, required=True, help="directory for the two pictures")

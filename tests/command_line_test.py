@@ -1,6 +1,5 @@
 """Starting: what is wrong with a command line is told before anything slow is imported."""
 
-import argparse
 import pathlib
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from csst_jax import command_line
+from csst_jax.arguments import Parser
 from csst_jax.types import CsstError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -132,7 +132,7 @@ def test_a_wrong_flag_is_told_in_plain_words(capsys, monkeypatch, argument, said
 
 
 def test_a_misspelt_flag_of_argparse_is_told_with_a_near_one(capsys):
-    parser = argparse.ArgumentParser()
+    parser = Parser("csst_jax.plan", None)
     parser.add_argument("--config")
     parser.add_argument("--data_dir")
     with pytest.raises(SystemExit):
@@ -181,7 +181,7 @@ def test_keys_before_the_configuration_are_told_the_order(capsys, config):
 
 
 def test_a_value_out_of_range_is_told_by_every_command_that_takes_a_configuration(capsys):
-    parser = argparse.ArgumentParser()
+    parser = Parser("csst_jax.plan", None)
     parser.add_argument("--config")
     with pytest.raises(CsstError, match="label.shard_size is 0; give a whole number of at least 1"):
         command_line.parse_with_config(parser, [f"--config={DEMO}", "--config.label.shard_size=0"])

@@ -23,7 +23,7 @@ LEVELS = (
     ("models.layers", "models.preprocessing"),
     ("models.ops",),
     ("precision", "platforms", "registry", "runtime", "streams", "train_state"),
-    ("user_files", "own_packages"),
+    ("user_files", "own_packages", "arguments"),
     ("types",),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
@@ -100,7 +100,13 @@ def test_imports_go_one_way(module):
 
 def test_data_prep_knows_of_csst_jax_only_data_and_types():
     """And its commands that look at a run: the configuration, what is made of it, and pictures."""
-    allowed = ("csst_jax.data.", "csst_jax.runtime.patience", "csst_jax.types", "csst_jax.user_files")
+    allowed = (
+        "csst_jax.arguments",
+        "csst_jax.data.",
+        "csst_jax.runtime.patience",
+        "csst_jax.types",
+        "csst_jax.user_files",
+    )
     more = {
         "data_prep.annotated.written": ("csst_jax.runtime.storage",),
         "data_prep.check": ("csst_jax.command_line",),
@@ -123,7 +129,16 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
 
 
 def test_models_know_no_loss_no_metric_and_no_config():
-    rooms = ("models.", "platforms", "precision", "runtime.outputs", "runtime.storage", "types", "user_files")
+    rooms = (
+        "arguments",
+        "models.",
+        "platforms",
+        "precision",
+        "runtime.outputs",
+        "runtime.storage",
+        "types",
+        "user_files",
+    )
     known = tuple(f"csst_jax.{name}" for name in rooms)
     for module in OURS:
         if module.startswith("csst_jax.models."):

@@ -8,13 +8,13 @@ docs/zoo.md. A network that is not in it is counted when it is asked for.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from csst_jax.arguments import Parser
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.runtime.storage import checkout
@@ -127,10 +127,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m csst_jax.models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--helpfull", action="help", help=argparse.SUPPRESS)
+    parser = Parser("csst_jax.models", __doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to show; all of them by default")
     parser.add_argument("--record", action="store_true", help="count again, and keep the rows for the next time")
     parser.add_argument("--json", action="store_true", help="a JSON list instead of the table")

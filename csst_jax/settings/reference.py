@@ -6,7 +6,6 @@ group is for. A comment in front of a later key, or behind it, is that key's own
 
 from __future__ import annotations
 
-import argparse
 import ast
 import dataclasses
 import io
@@ -15,6 +14,7 @@ import sys
 import tokenize
 from typing import TYPE_CHECKING
 
+from csst_jax.arguments import Parser
 from csst_jax.runtime.storage import checkout
 from csst_jax.settings import ranges
 from csst_jax.settings.kinds import OneOf
@@ -161,9 +161,7 @@ def write(root: pathlib.Path) -> pathlib.Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    argparse.ArgumentParser(
-        prog=_COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(arguments)
+    Parser("csst_jax.settings.reference", __doc__).parse_args(arguments)
     try:
         root = checkout()
         if root is None:

@@ -21,7 +21,7 @@ def test_a_misspelt_flag_is_named_and_not_the_one_that_is_missing_in_its_place(c
 
 def test_a_missing_flag_is_named_in_one_line(capsys):
     said = refused(capsys, "--images", "p", "--classes=a,b", "--data_dir=d", "--name=x")
-    assert said == "error: the following arguments are required: --masks. --help explains every flag.\n"
+    assert said == "error: --masks is missing. --help explains every flag.\n"
 
 
 def test_values_that_look_like_flags_are_values(capsys):

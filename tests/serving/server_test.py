@@ -192,8 +192,14 @@ def test_mistakes_are_told_before_anything_is_served(arguments, said, capsys):
     assert told.startswith("error: ") and said in told
 
 
-def test_a_port_that_is_taken_is_told(server, capsys, monkeypatch):
+def _stand_in(monkeypatch):
+    """Whatever checkpoint is given, there is one."""
+    monkeypatch.setattr("csst_jax.models.weights.locate.locate", lambda path, name: path)
     monkeypatch.setattr("csst_jax.prediction.loaded.Loaded", lambda path: Striped())
+
+
+def test_a_port_that_is_taken_is_told(server, capsys, monkeypatch):
+    _stand_in(monkeypatch)
     port = server.server_address[1]
     assert serve.main(["--checkpoint=a", f"--port={port}", "--compilation_cache_dir="]) == 2
     assert f"--port={port}: Address already in use. Give another --port" in capsys.readouterr().err
@@ -202,7 +208,7 @@ def test_a_port_that_is_taken_is_told(server, capsys, monkeypatch):
 def test_the_commands_of_the_page_serve(monkeypatch, capsys):
     page = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
     asked = []
-    monkeypatch.setattr("csst_jax.prediction.loaded.Loaded", lambda path: Striped())
+    _stand_in(monkeypatch)
     monkeypatch.setattr("csst_jax.serving.server.Server.serve_forever", lambda server: asked.append(server))
     assert problems(page) == []
     for _, arguments in python_commands(page):

@@ -36,17 +36,18 @@ def networks(workdir: str | os.PathLike[str]) -> dict[str, StoragePath]:
     return there
 
 
-def locate(path: str | os.PathLike[str]) -> StoragePath:
+def locate(path: str | os.PathLike[str], name: str = "path") -> StoragePath:
     """The file of a network.
 
     Args:
       path: the file itself, the directory of a finished training stage, or a workdir, whose student is meant; on a disk
         or in a bucket (`gs://…`).
+      name: of the flag or argument, for errors.
 
     Raises:
       CsstError: there is no such file or directory, or it is a directory without such a file; names what is there.
     """
-    found = as_path(path)
+    found = as_path(path, name)
     if not found.is_dir():
         if not found.exists():
             raise CsstError(f"there is no {found}{_like(found)}. {_GIVE}.")
