@@ -137,13 +137,12 @@ def rules(predictions: Sequence[Prediction], selection: Selection) -> Iterable[t
     for threshold in THRESHOLDS:
         yield f"probability ≥ {threshold:g}" if threshold else "all pixels", Thresholds(never * (threshold / 2), never)
     for portion in PORTIONS:
-        kept = kept_from(seen.first, 0.0, portion).astype(np.float32)
+        kept = kept_from(seen[0], 0.0, portion).astype(np.float32)
         yield f"surest {100 * portion:.0f} % of each class", Thresholds(kept, never)
         if portion == 0.5:
             shown = class_statistics(selection.dataset.centroids(selection.split), selection.labelled).pixels
-            doubted = doubted_from(seen.first, seen.second, shown).astype(np.float32)
+            doubted = doubted_from(*seen, shown).astype(np.float32)
             yield "the same, and `void_missed`", Thresholds(kept, doubted)
-            yield "the same, and `lower_of_two`", Thresholds(kept, never, lower_of_two=True)
 
 
 def table(

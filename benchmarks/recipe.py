@@ -74,16 +74,12 @@ _LABELS = {"flip": True, "class_portion": 0.5}
 _HALF = {f"label.{key}": value for key, value in _LABELS.items()} | {"student.method.name": "real_and_pseudo"}
 _EQUAL = _HALF | {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind in ("real", "pseudo")}
 _LOWER = _EQUAL | {"label.lower_of_two": True}
-_PAIR = _EQUAL | {"label.portion_by_pair": True}
 _TWICE = {"batch_size": 2 * _BATCH, "samples_per_epoch": 2 * _CROPS_AN_EPOCH}
 _MORE_CROPS = {f"student.{key}": value for key, value in _TWICE.items()}
 ARMS = (
     Arm("baseline", "teacher", "teacher,evaluate", {}),
     Arm("student_lower", "student", "label,student,evaluate", _LOWER),
     Arm("student_lower_16", "student", "label,student,evaluate", _LOWER | _MORE_CROPS),
-    Arm("student_pair", "student", "label,student,evaluate", _PAIR),
-    Arm("student_pair_70", "student", "label,student,evaluate", _PAIR | {"label.class_portion": 0.7}),
-    Arm("student_pair_16", "student", "label,student,evaluate", _PAIR | _MORE_CROPS),
     Arm("student_equal", "student", "label,student,evaluate", _EQUAL),
     Arm("student", "student", "label,student,evaluate", _EQUAL | _MORE_CROPS),
     Arm("student_onward", "student", "label,student,evaluate", _EQUAL | {"finetune_teacher": True}),

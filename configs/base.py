@@ -228,9 +228,6 @@ def get_config() -> ConfigDict:
     c.label.class_portion = 0.0
     # Added to class_portion in every round after the first. CBST begins with 0.2 and adds 0.05.
     c.label.class_portion_growth = 0.0
-    # With class_portion: a share of each pair of most probable and second class stays. A share of each class voids most
-    # of the sky that may be tree, and little of the trees that may be sky: a sky needs a far higher probability.
-    c.label.portion_by_pair = False
     # With class_portion: a pixel keeps its label if it reaches the lower threshold of its two most probable classes. By
     # the threshold of its own class, most pixels that may be sky or tree are void or tree: a sky needs far more.
     c.label.lower_of_two = False

@@ -166,7 +166,6 @@ ALL: dict[str, Kind] = {
     "label.confidence_threshold": LESS_THAN_ALL,
     "label.class_portion": SHARE,
     "label.class_portion_growth": SHARE,
-    "label.portion_by_pair": Switch(),
     "label.lower_of_two": Switch(),
     "label.void_missed": Switch(),
     "label.soft.k": whole(2, 128, or_else=0, meaning="hard labels"),

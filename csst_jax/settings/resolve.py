@@ -90,7 +90,6 @@ def labelling(block: ConfigDict) -> runs.Labelling:
         block.confidence_threshold,
         block.class_portion,
         block.class_portion_growth,
-        block.portion_by_pair,
         block.lower_of_two,
         block.void_missed,
         block.reliable_share,

@@ -111,12 +111,11 @@ def require_sound(run: Run) -> None:
             f"label.class_portion_growth is {label.class_portion_growth}, and label.class_portion is off; set "
             "class_portion to the share of the first round, such as 0.2."
         )
-    for key in ("lower_of_two", "portion_by_pair"):
-        if getattr(label, key) and not label.class_portion:
-            raise CsstError(
-                f"label.{key} is True, and label.class_portion is off, so that all classes have one threshold; set "
-                f"class_portion, such as to 0.5, or {key} to False."
-            )
+    if label.lower_of_two and not label.class_portion:
+        raise CsstError(
+            "label.lower_of_two is True, and label.class_portion is off, so that all classes have one threshold; set "
+            "class_portion, such as to 0.5, or lower_of_two to False."
+        )
     if run.rounds > 1 and "student" in run.stages and PSEUDO not in run.student.origins:
         raise CsstError(
             f"rounds is {run.rounds}, and student.method.name={run.student.method.name} learns no stored pseudo "

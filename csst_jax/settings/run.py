@@ -20,7 +20,6 @@ class Labelling:
       confidence_threshold: pixels below become void.
       class_portion: share of each class's pixels, the surest ones, that keep their label; 0 for all.
       class_portion_growth: what is added to it in every round after the first.
-      portion_by_pair: whether that share is one of the pixels with the same two most probable classes, in their order.
       lower_of_two: whether a pixel needs the lower one of the thresholds of its two most probable classes.
       void_missed: whether pixels become void that may be of a class which is predicted too rarely.
       reliable_share: share of the pool's images, the most reliable ones, that the first round trains on; 0 for all.
@@ -34,7 +33,6 @@ class Labelling:
     confidence_threshold: float
     class_portion: float
     class_portion_growth: float
-    portion_by_pair: bool
     lower_of_two: bool
     void_missed: bool
     reliable_share: float
@@ -46,7 +44,7 @@ class Labelling:
     @property
     def ranks(self) -> int:
         """How many of a pixel's most probable classes the stage needs."""
-        return max(2 if self.void_missed or self.lower_of_two or self.portion_by_pair else 1, self.soft_k)
+        return max(2 if self.void_missed or self.lower_of_two else 1, self.soft_k)
 
 
 @dataclasses.dataclass(frozen=True)

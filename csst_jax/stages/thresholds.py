@@ -6,8 +6,6 @@ pavement among them, and the pavement keeps few. CBST (Zou et al. 2018) keeps th
 
 The shares have a price. Where a pixel may be sky or tree, it may need 0.998 to stay sky and 0.89 to stay tree. Most of
 the labels that are kept there are trees then, and the student calls sky trees. With `lower_of_two` both need the same.
-But then most pixels that may be building or pole are called building, wrong ones as well. With `portion_by_pair` a
-share of each pair of most probable and second class stays: of sky that may be tree as of tree that may be sky.
 
 A class that the teacher often misses is taught away: the missed pixels are labelled as what is behind, and the student
 learns that. How much is missed can be told, since masks and pool show the same kind of images: the masks' share of the
@@ -19,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -56,7 +54,7 @@ class Thresholds:
     """What a pixel needs to keep its label.
 
     Attributes:
-      kept_from: float32 [C]: the least probability of its class; or [C, C]: that of its most probable and second class.
+      kept_from: float32 [C]: the least probability of its class.
       doubted_from: float32 [C]: the probability from which on the second most probable class makes it void.
       lower_of_two: whether the lower `kept_from` of its two most probable classes is enough.
     """
@@ -67,11 +65,7 @@ class Thresholds:
 
     def void(self, prediction: Prediction) -> np.ndarray:
         """Which pixels lose their label, bool [h, w]."""
-        if self.kept_from.ndim == 2:
-            assert prediction.runner_up is not None, "`Labelling.ranks` asks for it"
-            needed = self.kept_from[prediction.classes, prediction.runner_up]
-        else:
-            needed = self.kept_from[prediction.classes]
+        needed = self.kept_from[prediction.classes]
         if self.lower_of_two and prediction.runner_up is not None:
             needed = np.minimum(needed, self.kept_from[prediction.runner_up])
         void = prediction.confidence < needed
@@ -107,65 +101,29 @@ def of_pool(
         predictions = predictor(selection.reader, [selection.unlabelled[i] for i in positions])
         told = patience.told_each(predictions, lambda n: f"{directory.name}: thresholds, image {n} of {count}")
         seen = counted(told, len(classes))
-        asked = (settings.confidence_threshold, settings.class_portion)
-        by_class, doubted = kept_from(seen.first, *asked), np.full(len(classes), _NEVER)
+        found = {"kept_from": kept_from(seen[0], settings.confidence_threshold, settings.class_portion)}
+        found["doubted_from"] = np.full(len(classes), _NEVER)
         if settings.void_missed:
             index = selection.dataset.centroids(selection.split)
-            doubted = doubted_from(seen.first, seen.second, class_statistics(index, selection.labelled).pixels)
-        found: dict[str, Any] = {"kept_from": by_class, "doubted_from": doubted}
-        found = {name: dict(zip(classes, map(float, values), strict=True)) for name, values in found.items()}
-        if settings.portion_by_pair:
-            found["pairs"] = {name: {} for name in classes}
-            for (first, second), counts in sorted(seen.pairs.items()):
-                found["pairs"][classes[first]][classes[second]] = float(kept_from(counts[None], *asked)[0])
-        write_json(path, found)
+            found["doubted_from"] = doubted_from(*seen, class_statistics(index, selection.labelled).pixels)
+        write_json(path, {name: dict(zip(classes, map(float, v), strict=True)) for name, v in found.items()})
     multihost_utils.sync_global_devices("thresholds found")
     stored = read_json(path)
     kept, doubted = (np.array([stored[n][c] for c in classes], np.float32) for n in ("kept_from", "doubted_from"))
-    if settings.portion_by_pair:
-        pairs = [[stored["pairs"][c].get(second, stored["kept_from"][c]) for second in classes] for c in classes]
-        kept = np.array(pairs, np.float32)
     return Thresholds(kept, doubted, settings.lower_of_two)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Counted:
-    """Pixels by class and probability.
-
-    Attributes:
-      first: int64 [C, bins], of the most probable class.
-      second: int64 [C, bins], of the second one; zeros if it is not predicted.
-      pairs: int64 [bins] of the most probable class, by both classes, for those that are predicted.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    pairs: dict[tuple[int, int], np.ndarray]
-
-
-def counted(predictions: Iterable[Prediction], num_classes: int) -> Counted:
-    """What the images' pixels are predicted as."""
-    first, second = np.zeros((2, num_classes, _BINS), np.int64)
-    pairs: dict[tuple[int, int], np.ndarray] = {}
+def counted(predictions: Iterable[Prediction], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [C, bins] each: pixels by class and probability, of the most probable class and of the second one."""
+    counts = np.zeros((2, num_classes, _BINS), np.int64)
     for prediction in predictions:
-        classes, bins = prediction.classes.ravel(), _bin_of(prediction.confidence.ravel())
-        first += _by_class(classes, bins, num_classes)
-        if prediction.runner_up is None or prediction.runner_up_confidence is None:
-            continue
-        seconds = prediction.runner_up.ravel()
-        second += _by_class(seconds, _bin_of(prediction.runner_up_confidence.ravel()), num_classes)
-        codes = classes.astype(np.int64) * num_classes + seconds
-        for code in np.flatnonzero(np.bincount(codes, minlength=num_classes**2)):
-            own = np.bincount(bins[codes == code], minlength=_BINS)
-            pair = (int(code) // num_classes, int(code) % num_classes)
-            pairs[pair] = pairs.get(pair, 0) + own
-    return Counted(first, second, pairs)
-
-
-def _by_class(classes: np.ndarray, bins: np.ndarray, num_classes: int) -> np.ndarray:
-    """int64 [C, bins]: pixels of each."""
-    cells = classes.astype(np.int64) * _BINS + bins
-    return np.bincount(cells, minlength=num_classes * _BINS).reshape(num_classes, _BINS)
+        told = [(prediction.classes, prediction.confidence), (prediction.runner_up, prediction.runner_up_confidence)]
+        for own, (classes, confidence) in zip(counts, told, strict=True):
+            if classes is None or confidence is None:
+                continue
+            cells = classes.ravel().astype(np.int64) * _BINS + _bin_of(confidence.ravel())
+            own += np.bincount(cells, minlength=own.size).reshape(own.shape)
+    return counts[0], counts[1]
 
 
 def kept_from(counts: np.ndarray, threshold: float, portion: float) -> np.ndarray:

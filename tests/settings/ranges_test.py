@@ -146,7 +146,6 @@ WRONG = {
     "label.confidence_threshold": LESS,
     "label.class_portion": SHARE,
     "label.class_portion_growth": SHARE,
-    "label.portion_by_pair": SWITCH,
     "label.lower_of_two": SWITCH,
     "label.void_missed": SWITCH,
     "label.soft.k": (1, -1, 129, 2.5, True),

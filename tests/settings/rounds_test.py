@@ -61,7 +61,6 @@ def test_snapshots_are_of_the_epochs_of_the_reference_implementation(epochs):
     [
         ({"label.class_portion_growth": 0.1}, "class_portion_growth is 0.1, and label.class_portion is off"),
         ({"label.lower_of_two": True}, "lower_of_two is True, and label.class_portion is off"),
-        ({"label.portion_by_pair": True}, "portion_by_pair is True, and label.class_portion is off"),
         ({"label.reliable_share": 0.5}, "reliable_share is 0.5, and rounds is 1; set rounds to 2"),
         ({"label.reliable_share": 0.5, "rounds": 3}, "and rounds is 3; set rounds to 2"),
         ({"label.reliable_share": 0.5, "rounds": 2}, "set teacher.snapshots to 2"),

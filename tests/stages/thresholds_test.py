@@ -29,7 +29,7 @@ def kept(found, klass):
 
 
 def by_class(threshold, portion):
-    return thresholds.kept_from(thresholds.counted(predictions(), 3).first, threshold, portion)
+    return thresholds.kept_from(thresholds.counted(predictions(), 3)[0], threshold, portion)
 
 
 @pytest.mark.parametrize("portion", [0.25, 0.5, 1.0])
@@ -47,21 +47,20 @@ def test_the_threshold_holds_as_well():
 
 
 def test_the_threshold_alone_holds_for_a_class_that_was_not_seen():
-    counts = thresholds.counted(predictions(), 4).first
+    counts = thresholds.counted(predictions(), 4)[0]
     assert thresholds.kept_from(counts, 0.0, 0.5)[3] == 0 and thresholds.kept_from(counts, 0.3, 0.5)[3] == 0.3
 
 
 def test_the_surest_pixels_of_all_are_counted():
     certain = Prediction(0, np.zeros((1, 2, 3), np.uint8), np.zeros((1, 2), np.uint8), np.ones((1, 2), np.float32))
-    found = thresholds.counted([certain], 1)
-    assert thresholds.kept_from(found.first, 0.0, 0.5)[0] == pytest.approx(0.999999)
-    assert not found.second.any() and not found.pairs, "one rank is predicted"
+    counts, seconds = thresholds.counted([certain], 1)
+    assert thresholds.kept_from(counts, 0.0, 0.5)[0] == pytest.approx(0.999999) and not seconds.any()
 
 
 def test_a_class_of_which_the_teacher_is_nearly_certain_keeps_its_share_and_no_more():
     confidence = (1 - np.random.default_rng(0).uniform(0, 0.001, (40, 50))).astype(np.float32)
     road = Prediction(0, np.zeros((40, 50, 3), np.uint8), np.zeros((40, 50), np.uint8), confidence)
-    found = thresholds.kept_from(thresholds.counted([road], 1).first, 0.0, 0.3)[0]
+    found = thresholds.kept_from(thresholds.counted([road], 1)[0], 0.0, 0.3)[0]
     assert 0.999 < found < 1 and 0.3 <= (confidence >= np.float32(found)).mean() <= 0.32
 
 
@@ -71,7 +70,7 @@ def test_a_threshold_is_where_its_bin_begins():
     for value in confidence.ravel():
         pixel = np.full((1, 1), value)
         one = Prediction(0, np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), pixel)
-        found.append(thresholds.kept_from(thresholds.counted([one], 1).first, 0.0, 1.0)[0])
+        found.append(thresholds.kept_from(thresholds.counted([one], 1)[0], 0.0, 1.0)[0])
     assert found == pytest.approx([0.0, 0.499, 0.5, 0.998, 0.999, 0.999999], abs=1.1e-6)
     assert (np.array(found, np.float32) <= confidence.ravel()).all()
 
@@ -90,9 +89,9 @@ def test_pixels_that_may_be_of_a_missed_class_are_void():
     second[20:] = 2
     probability = rng.uniform(0, 0.4, (40, 50)).astype(np.float32)
     prediction = with_second(first, second, probability)
-    found = thresholds.counted([prediction], 3)
+    counts, seconds = thresholds.counted([prediction], 3)
     # In the masks class 1 has a tenth of the pixels, class 2 less than is predicted.
-    doubted = thresholds.doubted_from(found.first, found.second, np.array([890, 100, 10]))
+    doubted = thresholds.doubted_from(counts, seconds, np.array([890, 100, 10]))
     assert doubted[0] == doubted[2] == 2.0 and 0 < doubted[1] < 0.4
     void = thresholds.Thresholds(np.zeros(3), doubted).void(prediction)
     assert not void[20:].any(), "second places of a class that is not missed"
@@ -113,41 +112,10 @@ def test_where_two_classes_are_possible_both_need_the_lower_of_their_thresholds(
     assert by_lower.tolist() == [[False, True, True, False, True, False]]
 
 
-def sky_or_tree(images=4):
-    """Of class 0 the teacher is sure, but where it may be class 1; of class 1 it is never sure."""
-    rng = np.random.default_rng(0)
-    for record in range(images):
-        classes, second = np.zeros((2, 40, 50), np.uint8)
-        second[:] = 2
-        classes[20:, :25], second[20:, :25] = 1, 0
-        second[20:, 25:] = 1
-        confidence = np.where(second == 2, rng.uniform(0.95, 1, second.shape), rng.uniform(0.5, 0.8, second.shape))
-        first = confidence.astype(np.float32)
-        yield Prediction(record, np.zeros((40, 50, 3), np.uint8), classes, first, second, 1 - first)
-
-
-def test_a_share_of_each_pair_of_classes_keeps_its_label(tmp_path, pool):
-    by_class = thresholds.of_pool(tmp_path, settings(0.5, threshold=0.2), pool, lambda *_: sky_or_tree())
-    by_pair = thresholds.of_pool(
-        tmp_path / "pairs", settings(0.5, by_pair=True, threshold=0.2), pool, lambda *_: sky_or_tree()
-    )
-    parts = {"sky": np.s_[:20], "sky or tree": np.s_[20:, 25:], "tree or sky": np.s_[20:, :25]}
-    left = [
-        {name: np.mean([~found.void(p)[part] for p in sky_or_tree()]).round(1) for name, part in parts.items()}
-        for found in (by_class, by_pair)
-    ]
-    assert left[0] == {"sky": 0.8, "sky or tree": 0.0, "tree or sky": 0.5}, "where both may be, all labels say tree"
-    assert left[1] == {"sky": 0.5, "sky or tree": 0.5, "tree or sky": 0.5}
-    again = thresholds.of_pool(tmp_path / "pairs", settings(0.5, by_pair=True, threshold=0.2), pool, None)
-    np.testing.assert_array_equal(again.kept_from, by_pair.kept_from)
-    assert by_pair.kept_from[2].tolist() == [np.float32(0.2)] * 3, "of a class that was not seen nothing is known"
-
-
 def test_of_a_class_that_is_never_second_either_nothing_is_void():
     first, second = np.zeros((4, 5), np.uint8), np.full((4, 5), 1, np.uint8)
     prediction = with_second(first, second, np.full((4, 5), 0.3, np.float32))
-    found = thresholds.counted([prediction], 3)
-    doubted = thresholds.doubted_from(found.first, found.second, np.array([1, 0, 1]))
+    doubted = thresholds.doubted_from(*thresholds.counted([prediction], 3), np.array([1, 0, 1]))
     assert not thresholds.Thresholds(np.zeros(3), doubted).void(prediction).any()
 
 
@@ -159,14 +127,8 @@ def pool():
     )
 
 
-def settings(portion, by_pair=False, threshold=0.8):
-    return types.SimpleNamespace(
-        confidence_threshold=threshold,
-        class_portion=portion,
-        void_missed=False,
-        lower_of_two=False,
-        portion_by_pair=by_pair,
-    )
+def settings(portion):
+    return types.SimpleNamespace(confidence_threshold=0.8, class_portion=portion, void_missed=False, lower_of_two=False)
 
 
 def test_without_a_portion_nothing_is_predicted(tmp_path, pool):
