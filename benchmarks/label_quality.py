@@ -143,6 +143,7 @@ def rules(predictions: Sequence[Prediction], selection: Selection) -> Iterable[t
             shown = class_statistics(selection.dataset.centroids(selection.split), selection.labelled).pixels
             doubted = doubted_from(*seen, shown).astype(np.float32)
             yield "the same, and `void_missed`", Thresholds(kept, doubted)
+            yield "the same, and `lower_of_two`", Thresholds(kept, never, lower_of_two=True)
 
 
 def table(

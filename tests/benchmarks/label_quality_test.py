@@ -1,5 +1,6 @@
 """The comparison of pseudo labels with masks: counts, rules and the page."""
 
+import dataclasses
 import json
 import shutil
 import types
@@ -46,7 +47,11 @@ def test_each_rule_keeps_what_its_name_says():
     assert kept["all pixels"] == 1
     assert kept["probability ≥ 0.8"] == pytest.approx((classes == 0).mean())
     assert kept["surest 70 % of each class"] > kept["surest 30 % of each class"]
-    assert len(found) == len(label_quality.THRESHOLDS) + len(label_quality.PORTIONS) + 1
+    lower = dataclasses.replace(seen, runner_up=1 - classes, runner_up_confidence=1 - seen.confidence)
+    assert (
+        found["the same, and `lower_of_two`"].void(lower).mean() < found["surest 50 % of each class"].void(lower).mean()
+    )
+    assert len(found) == len(label_quality.THRESHOLDS) + len(label_quality.PORTIONS) + 2
 
 
 def test_reliability_counts_by_label_and_probability():
