@@ -137,7 +137,10 @@ def answer(
         asked = json.loads(json.dumps(dataclasses.asdict(question)))
         del asked["gflop"]  # the network's name stands for it; counting it again may give another last digit
         before = _answers((kept or {}).get(stage))
-        own = next((known for known in before if known["asked"] == asked), None)
+        # A workdir of an earlier version was asked fewer things.
+        own = next(
+            (known for known in before if known["asked"] == {key: asked.get(key) for key in known["asked"]}), None
+        )
         others = [known for known in before if known is not own]
         if own is None:
             chosen: Answer = choose(question, machine)
@@ -145,6 +148,11 @@ def answer(
             own = {"asked": asked, "chosen": dict(chosen.values), **reasons}
         found[stage] = own | ({"earlier": others} if others else {})
     return found
+
+
+def _same_question(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether they agree; an earlier version asked fewer things."""
+    return all(key in now and now[key] == value for key, value in before.items())
 
 
 def _answers(kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -175,6 +183,7 @@ def ask(config: ConfigDict, stage: str, facts: Facts) -> Question:
         network=block.network,
         gflop=zoo_table.gflop(block.network),
         parts=total_parts(streams) * max(1, block.accumulate),
+        per_real=total_parts(streams) / (sum(s.parts for s in streams if REAL in s.origins) or total_parts(streams)),
         spatial=max(1, mesh.spatial),
         stride=block.schedule.stride,
         given={key: value for key, value in _sizes(block).items() if value != OPEN},

@@ -44,6 +44,7 @@ class Question:
       network: its name.
       gflop: that it takes for an image of 1024x2048.
       parts: what every batch is a multiple of on one device: kinds of crops, times micro-batches.
+      per_real: crops of a batch for each one with a real mask; 1 where all crops are of one kind.
       spatial: devices that share an image's rows.
       stride: sizes of crops are multiples of this.
       given: by key of `KEYS` the values that the user set.
@@ -55,6 +56,7 @@ class Question:
     network: str
     gflop: float
     parts: int
+    per_real: float
     spatial: int
     stride: int
     given: Mapping[str, int]
@@ -82,7 +84,7 @@ class _Platform:
       largest_crop_px: whatever the image.
       where: words for it.
       share_words: words for `crop_share`.
-      batch: crops a step.
+      batch: crops a step; of several kinds, crops with real masks.
       memory_share: of the device's memory that a step may take.
       least_steps: of such batches in an epoch, however few images there are: a network needs steps.
     """
@@ -106,7 +108,7 @@ def choose(asked: Question, machine: Machine) -> Answer:
     """Sizes for a stage's open keys.
 
     >>> from csst_jax.runtime.machine import Machine
-    >>> photos = Question(10, False, (360, 480), "fast_scnn", 27.0, 1, 1, 32, {})
+    >>> photos = Question(10, False, (360, 480), "fast_scnn", 27.0, 1, 1.0, 1, 32, {})
     >>> dict(choose(photos, Machine("cpu", 1, 16 * 2**30, 2)).values)
     {'crop_px': 224, 'batch_size': 8, 'schedule.num_sizes': 2, 'samples_per_epoch': 96}
     """
@@ -118,7 +120,7 @@ def choose(asked: Question, machine: Machine) -> Answer:
     most_px = platform.memory_share * memory / (_BYTES_PER_PX * weight)  # of a step, on the devices of one image
 
     crop_px = asked.given.get("crop_px") or _crop(asked, platform)
-    batch = asked.given.get("batch_size") or max(platform.batch // unit, 1) * unit
+    batch = asked.given.get("batch_size") or max(int(platform.batch * asked.per_real) // unit, 1) * unit
     wanted = crop_px, batch
     least = -(-2 * asked.parts // unit) * unit  # two crops of each kind: statistics of one are none
     while batch * crop_px**2 / sharing > most_px:
@@ -171,8 +173,8 @@ def _num_sizes(asked: Question, machine: Machine) -> int:
 def _samples(asked: Question, machine: Machine, least: int, crop_px: int, weight: float) -> int:
     """Every image once an epoch; more where they are few, and on a CPU fewer where they are many.
 
-    On an accelerator a student has at least twice the crops of its teacher. On two cores that would take another
-    quarter of an hour, and a teacher of half as many would label worse: there it has about as many.
+    On an accelerator a student has at least twice the steps of its teacher. On two cores that would take another half
+    an hour, and a teacher of half as many would label worse: there it has about as many.
     """
     if machine.platform != "cpu":
         return max(asked.images, 2 * least if asked.pool else least)

@@ -68,6 +68,15 @@ def test_other_data_or_settings_are_another_question(config, tmp_path, on):
     assert sizes(on(GPU, config, tmp_path))[0] != before[0]
 
 
+def test_a_workdir_of_an_earlier_version_keeps_its_numbers(config, tmp_path, on):
+    before, path = sizes(on(LAPTOP, config, tmp_path)), tmp_path / sized.SIZES_FILE
+    kept = json.loads(path.read_text())
+    for stage in kept.values():
+        del stage["asked"]["per_real"]
+    path.write_text(json.dumps(kept))
+    assert sizes(on(GPU, config, tmp_path)) == before
+
+
 def test_processes_take_what_the_first_one_chooses(config, tmp_path, on, monkeypatch):
     first = sized.answer(config, sized.read_facts(resolve.data(config)), GPU)
     monkeypatch.setattr("jax.process_count", lambda: 2)
@@ -112,4 +121,6 @@ def test_a_method_that_takes_unlabelled_images_counts_them(config):
     config.student.method.name = "real_and_pseudo"
     config.student.method.real_and_pseudo.pseudo_parts = 3
     asked = sized.ask(config, "student", facts)
-    assert asked.images == 10 and asked.pool and asked.parts == 4
+    assert asked.images == 10 and asked.pool and asked.parts == asked.per_real == 4
+    config.student.method.real_and_pseudo.real_parts = 0
+    assert sized.ask(config, "student", facts).per_real == 1

@@ -17,7 +17,7 @@ FAST, HEAVY = ("fast_scnn", 27.0), ("deeplab_v3_plus_resnet50", 2789.0)
 
 
 def question(images, pool, image_px, network=FAST, **more):
-    values = {"parts": 1, "spatial": 1, "stride": 32, "given": {}} | more
+    values = {"parts": 1, "per_real": 1.0, "spatial": 1, "stride": 32, "given": {}} | more
     return Question(images, pool, image_px, *network, **values)
 
 
@@ -34,6 +34,9 @@ PHOTOS = question(10, False, (3024, 4032))
         (FORTY, LAPTOP, 224, 8, 2, 96),
         (question(367, True, (360, 480)), LAPTOP, 224, 8, 2, 179),  # ten seconds of it
         (question(367, True, (360, 480)), WORKSTATION, 224, 8, 2, 367),
+        (question(367, True, (360, 480), parts=2, per_real=2.0), LAPTOP, 224, 16, 2, 192),
+        (question(367, True, (360, 480), parts=4, per_real=4 / 3), LAPTOP, 224, 8, 2, 179),
+        (question(367, True, (360, 480), parts=2, per_real=2.0), GPU, 352, 32, 3, 1024),
         (PHOTOS, LAPTOP, 320, 8, 2, 96),
         (question(10, False, (64, 64)), LAPTOP, 32, 8, 2, 96),
         (question(10, False, (20, 40)), LAPTOP, 32, 8, 2, 96),
