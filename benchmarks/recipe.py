@@ -92,12 +92,11 @@ ARMS = (
 )
 """`baseline` is masks alone. A student's teacher is the baseline, so both take as many steps.
 
-`student_lower` is the recipe of `configs/folder.py`: as many crops in all as the baseline, half of them real, and
-both losses with weight 1. `student_equal` is the recipe as it was before `label.lower_of_two`. `student_onward` is the
-same, but goes on from its teacher's weights: its control is masks alone for the steps of both. `student_half` has
-weights of a half. A step of `student_lower_16` and of `student` has the baseline's real crops, and as many
-pseudo-labelled ones.
-`baseline_twice` is masks alone with as many crops as that.
+`student_lower_16` is the recipe of `configs/folder.py`: a step has the baseline's real crops, and as many
+pseudo-labelled ones; both losses have weight 1. `student_lower` has as many crops in all as the baseline, half of them
+real. `student_equal` is the latter as it was before `label.lower_of_two`, and `student` the former. `student_onward` is
+`student_equal`, but goes on from its teacher's weights: its control is masks alone for the steps of both.
+`student_half` has weights of a half. `baseline_twice` is masks alone with 16 crops a step.
 """
 
 
@@ -113,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--steps", type=int, required=True, help=f"a multiple of {_CROPS_AN_EPOCH // _BATCH}")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--crop_px", type=int, default=CROP_PX, help=f"side of a crop; default {CROP_PX}")
-    run.add_argument("--arms", default="baseline,student_lower,oracle", help=", ".join(arm.name for arm in ARMS))
+    run.add_argument("--arms", default="baseline,student_lower_16,oracle", help=", ".join(arm.name for arm in ARMS))
     run.add_argument("--data_dir", type=pathlib.Path, required=True)
     run.add_argument("--pretrained", default="imagenet", help=f"ImageNet weights for {NETWORK}")
     run.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/recipe"))
