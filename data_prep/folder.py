@@ -10,8 +10,8 @@ takes nothing away from a prepared data set without --overwrite.
 
 Images are PNG, JPEG, TIFF, WebP or BMP of any size, and are turned upright as their EXIF tags say. Masks are PNGs, in a
 directory of their own or beside the images: --mask_suffix=_mask pairs IMAGE.jpg with IMAGE_mask.png. They are
-single-channel ones of class numbers (grey, or with a palette, whose colours do not matter), or RGB ones in the colours
-of --classes: a list with commas, or a YAML or JSON file:
+single-channel ones of class numbers (grey, or with a palette), or ones in the colours of --classes: a list with commas,
+or a YAML or JSON file. The colours of a palette count only where the file gives colours and no values:
 
   classes:                                   # by value: the place in the list, or
     - {name: road, values: [7]}
