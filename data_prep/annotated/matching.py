@@ -16,7 +16,8 @@ class Images:
     """Finds images by the paths that tools give them.
 
     An image is found by the path from the annotations' own directory, else by the end of its path: `photos/a.jpg`,
-    `/data/upload/1/a.jpg` and `a.jpg` all mean the image `a`, as long as one image alone is called so.
+    `/data/upload/1/a.jpg` and `a.jpg` all mean the image `a`, as long as one image alone is called so. Where image and
+    path have directories, the last one must be the same: frames of different videos are called alike.
     """
 
     def __init__(self, paths: Mapping[str, pathlib.Path]) -> None:
@@ -44,7 +45,9 @@ class Images:
         for name in annotated.names:
             parts = [part for part in same_name(_without_suffix(name)).split("/") if part not in ("", ".", "..")]
             for start in range(len(parts)):
+                file_alone = start > 0 and start == len(parts) - 1
                 meant = self._by_end.get("/".join(parts[start:]), [])
+                meant = [image_id for image_id in meant if not (file_alone and "/" in image_id)]
                 if len(meant) == 1:
                     return meant[0]
                 if meant:
