@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import pathlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from csst_jax.data.picture_file import IMAGE_SUFFIXES, Bad
 from csst_jax.data.readiness import listed
@@ -28,6 +29,9 @@ class Images:
             parts = image_id.split("/")
             for start in range(len(parts)):
                 self._by_end["/".join(parts[start:])].append(image_id)
+        self._by_uploaded: dict[str, list[str]] = collections.defaultdict(list)
+        for image_id in paths:
+            self._by_uploaded[_as_uploaded(image_id.split("/")[-1])].append(image_id)
 
     def find(self, annotated: Annotated, beside: pathlib.Path) -> str | None:
         """The id of the image; None where there is none.
@@ -48,14 +52,24 @@ class Images:
                 file_alone = start > 0 and start == len(parts) - 1
                 meant = self._by_end.get("/".join(parts[start:]), [])
                 meant = [image_id for image_id in meant if not (file_alone and "/" in image_id)]
-                if len(meant) == 1:
-                    return meant[0]
                 if meant:
-                    raise Bad(
-                        f"{annotated.where}: {name!r} can be {listed(meant)}. Put the annotations of each directory "
-                        "beside its images, or give the images different names."
-                    )
-        return None
+                    return _only(meant, name, annotated)
+        meant = self._by_uploaded.get(_as_uploaded(same_name(_without_suffix(annotated.uploaded))), [])
+        return _only(meant, annotated.uploaded, annotated) if meant else None
+
+
+def _only(meant: Sequence[str], name: str, annotated: Annotated) -> str:
+    if len(meant) > 1:
+        raise Bad(
+            f"{annotated.where}: {name!r} can be {listed(meant)}. Put the annotations of each directory beside its "
+            "images, or give the images different names."
+        )
+    return meant[0]
+
+
+def _as_uploaded(name: str) -> str:
+    """What Label Studio calls an uploaded file, as Django's `get_valid_filename` makes it."""
+    return re.sub(r"[^-\w.]", "", name.lstrip().replace(" ", "_"))
 
 
 def _without_suffix(name: str) -> str:
