@@ -47,9 +47,11 @@ def read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
             if not by_colour[1] and not by_value[1]:
                 _require_alike(path, picture, by_colour[0], by_value[0])
             elif sum(by_colour[1].values()) < sum(by_value[1].values()):
+                _require_opaque(path, picture)
                 return _without_unknown(path, "colour", labels.colours, *by_colour)
         return _without_unknown(path, "value", known, *by_value)
     if labels.colours and picture.mode in ("P", "RGB", "RGBA"):
+        _require_opaque(path, picture)
         return _without_unknown(path, "colour", labels.colours, *labels.of_colours(np.asarray(picture.convert("RGB"))))
     wanted = (
         "an RGB or palette PNG in the colours of the classes"
@@ -60,6 +62,18 @@ def read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
         f"{path}: the mask has {len(picture.getbands())} channels (mode {picture.mode}); it must be {wanted}: convert "
         "it, or give the classes colours (data_prep.folder)."
     )
+
+
+def _require_opaque(path: pathlib.Path, picture: Image.Image) -> None:
+    """Refuses transparent pixels, whose colours nobody sees."""
+    if not picture.has_transparency_data:
+        return
+    alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+    if (count := int((alpha < 255).sum())) > 0:
+        raise Bad(
+            f"{path}: the mask has {count} transparent pixel{'s' * (count != 1)}, whose colour nobody sees. Flatten "
+            "the layers onto the colour of void or of a class, and save the mask as RGB without an alpha channel."
+        )
 
 
 def _require_alike(path: pathlib.Path, picture: Image.Image, by_colour: np.ndarray, by_value: np.ndarray) -> None:

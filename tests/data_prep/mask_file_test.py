@@ -96,3 +96,23 @@ def test_palettes_of_the_classes_colours_are_not_compared_by_number(tmp_path, th
     palette.compare_palettes(pairs, labels("[road, sky]"), problems)
     with pytest.raises(Exception, match="has an editor renumbered the classes"):
         problems.raise_if_any()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "RGB", "P"])
+def test_transparent_pixels_are_refused(path, three, mode):
+    """Their hidden colour would count."""
+    colours = np.array([[SKY, ROAD, CAR]], np.uint8)
+    opaque = np.dstack([colours, np.full((1, 3), 255, np.uint8)])
+    Image.fromarray(opaque).save(path)
+    np.testing.assert_array_equal(mask_file.read_label(path, three), [[2, 0, 1]])
+    if mode == "RGBA":
+        opaque[0, 1, 3] = 254
+        Image.fromarray(opaque).save(path)
+    elif mode == "RGB":
+        Image.fromarray(colours).save(path, transparency=ROAD)
+    else:
+        with_palette([[7, 8]], *[(1, 1, 1)] * 7, ROAD, SKY).save(path, transparency=7)
+    with pytest.raises(raw.Bad, match="a.png: the mask has 1 transparent pixel, whose.*Flatten the layers"):
+        mask_file.read_label(path, three)
+    with_palette([[0, 1]], (1, 1, 1), (2, 2, 2)).save(path, transparency=0)
+    np.testing.assert_array_equal(mask_file.read_label(path, three), [[0, 1]], "numbers have no colour to hide")
