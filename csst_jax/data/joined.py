@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _ENTRY = re.compile(r"(.+?):([^:/]+)(?::([1-9][0-9]*))?")
 
 
+def directories(text: str) -> list[str]:
+    """Those that a list `DIR:SPLIT,DIR:SPLIT:COUNT` names; entries of another form are left to who opens them."""
+    return [named[1] for entry in _entries(text) if (named := _ENTRY.fullmatch(entry))]
+
+
 def labelled_splits(text: str, key: str) -> list[Selection]:
     """What a list `DIR:SPLIT,DIR:SPLIT` names, each split divided by which images came with a mask.
 
@@ -30,7 +35,7 @@ def labelled_splits(text: str, key: str) -> list[Selection]:
       CsstError: an entry is not of this form, names `key`; or nothing prepared is there.
     """
     found = []
-    for entry in filter(None, map(str.strip, text.split(","))):
+    for entry in _entries(text):
         named = _ENTRY.fullmatch(entry)
         if named is None or named[3]:
             raise CsstError(f"{key}={text}: {entry!r} is not DIR:SPLIT, like data/cityscapes:train.")
@@ -45,7 +50,7 @@ def pools(text: str, key: str) -> list[Selection]:
       CsstError: an entry is not of this form, names `key`; a split has too few images; or nothing prepared is there.
     """
     found = []
-    for entry in filter(None, map(str.strip, text.split(","))):
+    for entry in _entries(text):
         named = _ENTRY.fullmatch(entry)
         if named is None:
             raise CsstError(
@@ -60,6 +65,10 @@ def pools(text: str, key: str) -> list[Selection]:
             )
         found.append(images_alone(dataset, split, count))
     return found
+
+
+def _entries(text: str) -> list[str]:
+    return [entry for entry in map(str.strip, text.split(",")) if entry]
 
 
 def join(parts: Sequence[Selection]) -> Selection:
