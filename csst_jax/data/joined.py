@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -74,11 +75,11 @@ def _entries(text: str) -> list[str]:
 def join(parts: Sequence[Selection]) -> Selection:
     """The images of all parts, one part after the other, as one selection.
 
-    Ids of the first part stay; others' begin with the name of their data set and their split. The validation split, the
-    classes and everything else are those of the first part's data set.
+    Ids of the first part stay; others' begin with the name of their data set and their split. Data sets of one name are
+    numbered. The validation split, the classes and everything else are those of the first part's data set.
 
     Raises:
-      CsstError: a part with labels has other classes than the first, or a split comes twice.
+      CsstError: a part with labels has other classes than the first, a split comes twice, or two images get one id.
     """
     first = parts[0].dataset
     seen = set()
@@ -100,6 +101,17 @@ def join(parts: Sequence[Selection]) -> Selection:
     return Selection(JoinedDataSet(parts), parts[0].split, moved("labelled"), moved("unlabelled"))
 
 
+def _prefixes(parts: Sequence[Selection]) -> list[str]:
+    """What the ids of each part begin with: nothing, then a name and a split, each pair once."""
+    found = [""]
+    for part in parts[1:]:
+        name, number = part.dataset.description.name, 1
+        while (prefix := f"{name}{f'-{number}' if number > 1 else ''}/{part.split}/") in found:
+            number += 1
+        found.append(prefix)
+    return found
+
+
 class JoinedDataSet(DataSet):
     """The first part's data set, with more images behind those of one split; other splits are its own."""
 
@@ -116,12 +128,17 @@ class JoinedDataSet(DataSet):
         }
         ids, labelled_ids = [], []
         digests: list[str] = []
-        for number, part in enumerate(parts):
-            prefix = f"{part.dataset.description.name}/{part.split}/" if number else ""
+        for prefix, part in zip(_prefixes(parts), parts, strict=True):
             names = part.dataset.ids(part.split)
             ids += [prefix + name for name in names]
             labelled_ids += [prefix + names[record] for record in part.labelled]
             digests += part.dataset.image_digests(part.split)
+        if len(set(ids)) < len(ids):
+            twice = collections.Counter(ids).most_common(1)[0][0]
+            raise CsstError(
+                f"{first.directory}: its split {parts[0].split!r} and the images that join it have the id {twice!r} in "
+                "common. Prepare one of the data sets under another --name."
+            )
         joined = {"ids": tuple(ids), "labelled_ids": tuple(labelled_ids), "image_digests": tuple(digests)}
         super().__init__(first.directory, first.description, own | {parts[0].split: joined})
         self._parts = parts
