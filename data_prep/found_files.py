@@ -14,6 +14,11 @@ Judge = Callable[[pathlib.Path], str | None]
 """Says of a file "" to take it, the reason to leave it out, or None where it is used elsewhere; raises `Bad`."""
 
 
+def place(path: pathlib.Path) -> pathlib.Path:
+    """Where a file's name lies, links to directories followed. The file may be a link itself: into a store, say."""
+    return path.parent.resolve() / path.name
+
+
 def find_files(
     directory: pathlib.Path, flag: str, judge: Judge, problems: Problems, ending: str = ""
 ) -> dict[str, pathlib.Path]:

@@ -11,6 +11,7 @@ from csst_jax.data.picture_file import IMAGE_SUFFIXES, Bad
 from csst_jax.data.readiness import listed
 from csst_jax.user_files import same_name
 from data_prep.annotated.shapes import Annotated
+from data_prep.found_files import place
 
 
 class Images:
@@ -23,7 +24,7 @@ class Images:
 
     def __init__(self, paths: Mapping[str, pathlib.Path]) -> None:
         """Takes the images by id."""
-        self._by_path = {path.resolve(): image_id for image_id, path in paths.items()}
+        self._by_path = {place(path): image_id for image_id, path in paths.items()}
         self._by_end: dict[str, list[str]] = collections.defaultdict(list)
         for image_id in paths:
             parts = image_id.split("/")
@@ -44,7 +45,7 @@ class Images:
           Bad: several images can be meant.
         """
         for name in annotated.names:
-            if found := self._by_path.get((beside / name).resolve()):
+            if found := self._by_path.get(place(beside / name)):
                 return found
         for name in annotated.names:
             parts = [part for part in same_name(_without_suffix(name)).split("/") if part not in ("", ".", "..")]

@@ -50,3 +50,12 @@ def test_an_uploaded_file_has_lost_blanks_and_brackets(image_id):
 def test_an_uploaded_file_that_can_be_two_images_is_refused():
     with pytest.raises(Bad, match=r"'IMG_1_2.jpg' can be IMG 1 \(2\), IMG_1_2. "):
         find(["IMG 1 (2)", "IMG_1_2"], "/data/upload/3/0f1e2d3c-IMG_1_2.jpg", uploaded="IMG_1_2.jpg")
+
+
+def test_images_that_are_links_to_the_same_content_are_told_apart(tmp_path):
+    """As git-annex and DVC store what is there twice."""
+    (tmp_path / "content").write_bytes(b"")
+    paths = {name: tmp_path / f"{name}.jpg" for name in ("a", "b")}
+    for path in paths.values():
+        path.symlink_to(tmp_path / "content")
+    assert Images(paths).find(Annotated(("a.jpg",), "x.json", (0, 0), ()), tmp_path) == "a"
