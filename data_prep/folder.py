@@ -39,7 +39,7 @@ from collections.abc import Collection, Mapping, Sequence
 from csst_jax.arguments import Parser
 from csst_jax.data.readiness import listed
 from csst_jax.types import CsstError
-from data_prep import classes, cli, growth, photo_size, raw, validation_size
+from data_prep import classes, cli, growth, photo_size, raw, validation_size, workspace
 from data_prep.folder_files import find_images, find_masks, find_more
 from data_prep.held_out import draw_val, groups_of, listed_val
 from data_prep.palette import compare_palettes
@@ -156,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
 
     directory = builder.version_directory(flags.data_dir, flags.name)
+    workspace.restore(directory)
     before, problems = growth.earlier(directory, flags.overwrite), Problems()
     earlier = growth.splits_of(flags.split_of) if flags.split_of else {}
     if before:

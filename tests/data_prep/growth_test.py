@@ -179,3 +179,11 @@ def test_what_is_there_is_read_whole(prepared):
     assert set(found.labels) == {"photo 0", "b/photo 1", "photo 2", "b/photo 3", "photo 4"}
     assert len(set(found.labels.values())) == 5 and len(found.splits) == 8
     assert found.source == json.loads((found.directory / "dataset.json").read_text())["source_sha256"]
+
+
+def test_a_data_set_whose_replacement_was_killed_keeps_its_split(own):
+    before = splits_of(own)
+    unfinished = own / "data" / "mine" / ".unfinished-1.0.0"
+    unfinished.mkdir(exist_ok=True)
+    DataSet.open(own / "data" / "mine").directory.rename(unfinished / "replaced")
+    assert prepare(own, "--seed=7") == before
