@@ -7,12 +7,14 @@ import hashlib
 import io
 import os
 import pathlib
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from csst_jax.data.picture_file import Bad, ImageFile, read_image
 from csst_jax.data.shrinking import nearest, shrunk, smaller
+from csst_jax.data.store import leads_outside
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 from csst_jax.user_files import is_utf8, shown, user_path
 from data_prep.label_map import LabelMap
@@ -20,6 +22,7 @@ from data_prep.mask_file import read_label
 from data_prep.problems import Problems
 
 _JPEG_QUALITY = 95
+_NO_LETTERS = ("Cc", "Zl", "Zp", "Cs")  # Unicode's categories: control characters, line breaks, halves of characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +103,14 @@ def complete_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> 
         if not is_utf8(pair.id):
             problems.add(f"{shown(pair.image)}: the file's name is not UTF-8. Rename it, for instance with `convmv`.")
             continue
-        if not pair.id.isprintable():
+        if any(unicodedata.category(letter) in _NO_LETTERS for letter in pair.id):
             problems.add(f"{str(pair.image)!r}: the file's name has a line break or the like in it. Rename it.")
+            continue
+        if leads_outside(pair.id):
+            problems.add(
+                f"{pair.image}: the file's name is a path that leads out of its directory where `\\` stands between "
+                "directories, as in Windows. Rename it."
+            )
             continue
         if pair.id in first:
             problems.add(

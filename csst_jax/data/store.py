@@ -143,7 +143,7 @@ class DataSet:
                 f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}), or not written by data_prep. If "
                 f"data_prep wrote {found}, delete it and prepare the data set again."
             ) from error
-        outside = next((i for split in splits.values() for i in split["ids"] if _leads_outside(i)), None)
+        outside = next((i for split in splits.values() for i in split["ids"] if leads_outside(i)), None)
         if outside is not None:
             raise CsstError(
                 f"{found / METADATA_FILE}: image id {outside!r} leads out of the directory of its predictions. "
@@ -230,7 +230,8 @@ class DataSet:
         return Reader(records, list(files), ids)
 
 
-def _leads_outside(image_id: str) -> bool:
+def leads_outside(image_id: str) -> bool:
+    """Whether a file that is called like an image would lie outside of the directory that it is written to."""
     path = pathlib.PurePosixPath(image_id.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or "\0" in image_id
 
