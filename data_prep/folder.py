@@ -111,29 +111,32 @@ def read(
         growth.require_same_images(there, [*images, *(growth.POOL + i for i in more)])
     roles = growth.known(earlier, images) if earlier else None
     groups = groups_of(images, flags.group_by)
+    test = growth.of_test_scenes(groups, roles or {})
+    images, masks = ({i: path for i, path in paths.items() if i not in test} for paths in (images, masks))
     drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed, roles, groups)
     val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
-    scenes = {groups[image_id] for image_id in val} if flags.group_by else set()
-    left_out = _of_validation_scenes([i for i in images if i not in masks], groups, scenes, roles or {})
+    scenes = {groups[i]: "test" if i in test else "validate" for i in test | val} if flags.group_by else {}
+    left_out = _of_scenes([i for i in images if i not in masks], groups, scenes, roles or {})
     train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val | left_out]
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     if flags.unlabelled:
         known = {i for i in more if growth.POOL + i in (earlier or {})}
-        left_out = _of_validation_scenes(more, groups_of(more, flags.group_by, everywhere=False), scenes, known)
+        left_out = _of_scenes(more, groups_of(more, flags.group_by, everywhere=False), scenes, known)
         # Cameras number their files alike: the same name need not be the same image.
         train += [raw.RawPair(growth.POOL + i, path, None) for i, path in more.items() if i not in left_out]
     return {"train": train, "val": [raw.RawPair(i, images[i], masks[i]) for i in val]}
 
 
-def _of_validation_scenes(
-    images: Collection[str], groups: Mapping[str, str], scenes: Collection[str], roles: Collection[str]
+def _of_scenes(
+    images: Collection[str], groups: Mapping[str, str], scenes: Mapping[str, str], roles: Collection[str]
 ) -> set[str]:
-    """Images without a mask that would show a validation scene to the student; says how many."""
+    """Images without a mask that would show a scene of validation or test to the student; says how many."""
     left_out = {i for i in images if groups.get(i) in scenes and i not in roles}
     if left_out:
+        why = " or ".join(sorted({scenes[groups[i]] for i in left_out}, reverse=True))
         print(
-            f"{len(left_out)} images without a mask are left out, as their scenes validate (--group_by): "
+            f"{len(left_out)} images without a mask are left out, as their scenes {why} (--group_by): "
             f"{listed(sorted(left_out))}"
         )
     return left_out
@@ -160,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     before, problems = growth.earlier(directory, flags.overwrite), Problems()
     earlier = growth.splits_of(flags.split_of) if flags.split_of else {}
     if before:
-        earlier |= before.splits
+        earlier |= {i: split for i, split in before.splits.items() if earlier.get(i) != growth.TEST}
     splits = read(flags, problems, earlier, None if flags.overwrite else before)
     check_contents(splits, problems)
     if not flags.longest_side:
