@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import os
 import pathlib
 import sys
 from collections.abc import Collection, Mapping
@@ -78,7 +79,8 @@ def find_masks(
     Raises:
       CsstError: the directory is missing.
     """
-    used = {path.resolve() for path in (*images.values(), pathlib.Path(flags.classes).expanduser())}
+    # os.path's takes any text, pathlib's raises where a list of names begins with `~`.
+    used = {path.resolve() for path in (*images.values(), pathlib.Path(os.path.expanduser(flags.classes)))}
     inner = _inside(flags.masks, flags.images)
 
     def judge(path: pathlib.Path) -> str | None:

@@ -1,9 +1,11 @@
 """Which files are images and which are masks, where names are links or odd."""
 
 import argparse
+import os
 
 import pytest
 
+from csst_jax.types import CsstError
 from data_prep import folder_files
 from data_prep.problems import Problems
 from tests.data_prep.breaking import file, mask, photo
@@ -57,3 +59,20 @@ def test_images_below_masks_that_are_links_into_a_store_are_no_masks(flags):
     flags.images, flags.masks = flags.masks, flags.images  # the names alone count here
     images, masks = found(flags)
     assert set(images) == set(masks) == {"p0", "p1"} and all(path.parent == flags.masks for path in masks.values())
+
+
+def test_classes_that_begin_with_a_tilde_are_names(flags):
+    flags.classes = "~x,b"
+    assert set(found(flags)[1]) == {"p0", "p1"}
+
+
+def test_a_pipe_among_the_images_is_told_and_not_opened(flags):
+    os.mkfifo(flags.images / "p2.jpg")
+    with pytest.raises(CsstError, match="images/p2.jpg: a pipe or a device, and no file. Remove it."):
+        found(flags)
+
+
+def test_two_images_of_one_name_may_be_an_image_and_its_mask(flags):
+    (flags.images / "p0.jpg").write_bytes(file(photo(0), "JPEG"))
+    with pytest.raises(CsstError, match="p0.jpg and .*p0.png. If one is the mask of the other.*--mask_suffix=_mask"):
+        found(flags)
