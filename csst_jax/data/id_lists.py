@@ -19,10 +19,10 @@ _MOST = 5
 class IdList:
     """Finds the id that a line means.
 
-    A line is an id, or the path of an image, with the path of its mask behind it or not. The mask has the image's name,
-    or this name with more behind `_`, `-` or `.`. Directories in front of an id may be left out of it
-    (`JPEGImages/2007_000032.jpg`), as long as no other image can be meant: where ids have directories themselves, what
-    is left must have one, too, and be the end of one id alone.
+    A line is an id, or the path of an image, with the path of its mask behind it or not. Without suffixes, the mask
+    has the image's name, or this name with more behind `_`, `-` or `.`. Directories in front of an id may be left out
+    of it (`JPEGImages/2007_000032.jpg`), as long as no other image can be meant: where ids have directories themselves,
+    what is left must have one, too, and be the end of one id alone.
     """
 
     def __init__(self, ids: Iterable[str], labelled: Collection[str]) -> None:
@@ -80,7 +80,9 @@ class IdList:
         gaps = [two_files.span(2)] if two_files else [gap.span() for gap in re.finditer(_GAP, line)]
         for start, end in gaps:
             image = self._of_path(line[:start])
-            if image is not None and self._is_mask_of(image, line[end:]):
+            if image is None:
+                continue
+            if self._is_mask_of(image, line[end:]) or (two_files and self._of_path(line[end:]) is None):
                 return image
         return None
 

@@ -119,3 +119,4 @@ def test_the_beginning_of_a_name_is_no_image_of_its_own():
     assert find(ids, "images/photo (2).jpg masks/photo (2).png", "scan 1 masks/scan 1") == {"photo (2)", "scan 1"}
     name = "aachen_000000_000019"
     assert find((name,), f"a/{name}_leftImg8bit.png b/{name}_gtFine_labelIds.png") == {name}
+    assert find((name,), f"{name}.jpg mask_17.png") == {name}, "with suffixes it is clear which is the image"
