@@ -51,7 +51,8 @@ def main(_: list[str]) -> int:
                 from csst_jax.data.in_use import read_by_a_run
                 from csst_jax.settings import resolve, sized
             resolve.run(_CONFIG.value)  # nothing is written before all of them have been looked at
-            with read_by_a_run(_CONFIG.value.data.dir), claimed(workdir), startup.logged(workdir):
+            directories = resolve.data(_CONFIG.value).directories()
+            with read_by_a_run(directories), claimed(workdir), startup.logged(workdir):
                 with told("choosing sizes for the data and this machine"):
                     config = sized.with_sizes(_CONFIG.value, workdir)
                 with startup.recorded_config(config, workdir):

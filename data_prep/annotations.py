@@ -22,7 +22,7 @@ from csst_jax.data.picture_file import IMAGE_SUFFIXES
 from csst_jax.types import CsstError
 from data_prep import cli
 from data_prep.annotated import masks, reading, regions, written
-from data_prep.found_files import find_files
+from data_prep.found_files import find_files, place
 from data_prep.problems import Problems
 
 
@@ -59,7 +59,7 @@ def find_images(directory: pathlib.Path, made: pathlib.Path, problems: Problems)
         )
 
     def judge(path: pathlib.Path) -> str | None:
-        known = path.suffix.lower() in IMAGE_SUFFIXES and made.resolve() not in path.resolve().parents
+        known = path.suffix.lower() in IMAGE_SUFFIXES and made.resolve() not in place(path).parents
         return "" if known else None  # data_prep.folder will tell of the others
 
     images = find_files(directory, "--images", judge, problems)

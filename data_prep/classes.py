@@ -82,7 +82,7 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
         _refuse_twice(where, kind, [key for key, _ in table])
     palette = tuple(own[0] for own in colours if own) or distinct_palette(len(names))
     return DatasetDescription(name, tuple(names), palette), LabelMap(
-        dict(by_value), dict(by_colour) if colours[0] else {}
+        dict(by_value), dict(by_colour) if colours[0] else {}, by_place=not values
     )
 
 

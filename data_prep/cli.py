@@ -119,7 +119,9 @@ def prepare(data: raw.RawDataSet, flags: argparse.Namespace, problems: Problems)
 
     def fingerprint(splits: Iterable[tuple[str, Sequence[raw.RawPair]]]) -> str:
         side = data.description.longest_side
-        return raw.source_sha256(splits, data.description, data.labels, flags.storage, *([side] if side else []))
+        # Earlier versions read all palettes of such classes by number: what they stored is to be made again.
+        more = [*([side] if side else []), *(["by place"] if data.labels.colours and data.labels.by_place else [])]
+        return raw.source_sha256(splits, data.description, data.labels, flags.storage, *more)
 
     with told("hashing the files, to know them again", to_stderr):
         source_sha256 = fingerprint(splits.items())

@@ -10,8 +10,8 @@ takes nothing away from a prepared data set without --overwrite.
 
 Images are PNG, JPEG, TIFF, WebP or BMP of any size, and are turned upright as their EXIF tags say. Masks are PNGs, in a
 directory of their own or beside the images: --mask_suffix=_mask pairs IMAGE.jpg with IMAGE_mask.png. They are
-single-channel ones of class numbers (grey, or with a palette, whose colours do not matter), or RGB ones in the colours
-of --classes: a list with commas, or a YAML or JSON file:
+single-channel ones of class numbers (grey, or with a palette), or ones in the colours of --classes: a list with commas,
+or a YAML or JSON file. The colours of a palette count only where the file gives colours and no values:
 
   classes:                                   # by value: the place in the list, or
     - {name: road, values: [7]}
@@ -39,7 +39,7 @@ from collections.abc import Collection, Mapping, Sequence
 from csst_jax.arguments import Parser
 from csst_jax.data.readiness import listed
 from csst_jax.types import CsstError
-from data_prep import classes, cli, growth, photo_size, raw, validation_size
+from data_prep import classes, cli, growth, photo_size, raw, validation_size, workspace
 from data_prep.folder_files import find_images, find_masks, find_more
 from data_prep.held_out import draw_val, groups_of, listed_val
 from data_prep.palette import compare_palettes
@@ -111,29 +111,32 @@ def read(
         growth.require_same_images(there, [*images, *(growth.POOL + i for i in more)])
     roles = growth.known(earlier, images) if earlier else None
     groups = groups_of(images, flags.group_by)
+    test = growth.of_test_scenes(groups, roles or {})
+    images, masks = ({i: path for i, path in paths.items() if i not in test} for paths in (images, masks))
     drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed, roles, groups)
     val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
-    scenes = {groups[image_id] for image_id in val} if flags.group_by else set()
-    left_out = _of_validation_scenes([i for i in images if i not in masks], groups, scenes, roles or {})
+    scenes = {groups[i]: "test" if i in test else "validate" for i in test | val} if flags.group_by else {}
+    left_out = _of_scenes([i for i in images if i not in masks], groups, scenes, roles or {})
     train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val | left_out]
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     if flags.unlabelled:
         known = {i for i in more if growth.POOL + i in (earlier or {})}
-        left_out = _of_validation_scenes(more, groups_of(more, flags.group_by, everywhere=False), scenes, known)
+        left_out = _of_scenes(more, groups_of(more, flags.group_by, everywhere=False), scenes, known)
         # Cameras number their files alike: the same name need not be the same image.
         train += [raw.RawPair(growth.POOL + i, path, None) for i, path in more.items() if i not in left_out]
     return {"train": train, "val": [raw.RawPair(i, images[i], masks[i]) for i in val]}
 
 
-def _of_validation_scenes(
-    images: Collection[str], groups: Mapping[str, str], scenes: Collection[str], roles: Collection[str]
+def _of_scenes(
+    images: Collection[str], groups: Mapping[str, str], scenes: Mapping[str, str], roles: Collection[str]
 ) -> set[str]:
-    """Images without a mask that would show a validation scene to the student; says how many."""
+    """Images without a mask that would show a scene of validation or test to the student; says how many."""
     left_out = {i for i in images if groups.get(i) in scenes and i not in roles}
     if left_out:
+        why = " or ".join(sorted({scenes[groups[i]] for i in left_out}, reverse=True))
         print(
-            f"{len(left_out)} images without a mask are left out, as their scenes validate (--group_by): "
+            f"{len(left_out)} images without a mask are left out, as their scenes {why} (--group_by): "
             f"{listed(sorted(left_out))}"
         )
     return left_out
@@ -156,10 +159,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from data_prep import builder  # TFDS takes half a second to import, which --help need not wait for
 
     directory = builder.version_directory(flags.data_dir, flags.name)
+    workspace.restore(directory)
     before, problems = growth.earlier(directory, flags.overwrite), Problems()
     earlier = growth.splits_of(flags.split_of) if flags.split_of else {}
     if before:
-        earlier |= before.splits
+        earlier |= {i: split for i, split in before.splits.items() if earlier.get(i) != growth.TEST}
     splits = read(flags, problems, earlier, None if flags.overwrite else before)
     check_contents(splits, problems)
     if not flags.longest_side:

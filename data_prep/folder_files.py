@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import os
 import pathlib
 import sys
 from collections.abc import Collection, Mapping
@@ -12,7 +13,7 @@ from typing import NoReturn
 from csst_jax.data.picture_file import IMAGE_SUFFIXES, KEPT_SUFFIXES, MASK_SUFFIXES, Bad, read_mask
 from csst_jax.data.readiness import listed
 from csst_jax.user_files import same_name
-from data_prep.found_files import find_files
+from data_prep.found_files import find_files, place
 from data_prep.problems import Problems
 
 _OTHER_PICTURES = (".gif", ".jp2", ".ppm", ".pgm", ".tga", ".avif", ".heic")
@@ -32,9 +33,9 @@ def find_images(flags: argparse.Namespace, problems: Problems) -> dict[str, path
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             return _no_image(path)
         named_as_mask = flags.mask_suffix and same_name(path.stem).endswith(same_name(flags.mask_suffix))
-        if named_as_mask and flags.masks.resolve() in path.resolve().parents:
+        if named_as_mask and flags.masks.resolve() in place(path).parents:
             return None if path.suffix.lower() in MASK_SUFFIXES else _no_mask(path)
-        return None if inner & {*path.resolve().parents} else ""
+        return None if inner & {*place(path).parents} else ""
 
     images = find_files(flags.images, "--images", judge, problems)
     if not images:
@@ -78,11 +79,12 @@ def find_masks(
     Raises:
       CsstError: the directory is missing.
     """
-    used = {path.resolve() for path in (*images.values(), pathlib.Path(flags.classes).expanduser())}
+    # os.path's takes any text, pathlib's raises where a list of names begins with `~`.
+    used = {path.resolve() for path in (*images.values(), pathlib.Path(os.path.expanduser(flags.classes)))}
     inner = _inside(flags.masks, flags.images)
 
     def judge(path: pathlib.Path) -> str | None:
-        if inner & {*path.resolve().parents}:
+        if inner & {*place(path).parents}:
             return None
         if path.suffix.lower() not in MASK_SUFFIXES:
             if path.suffix.lower() in (*IMAGE_SUFFIXES, *_OTHER_PICTURES) and path.resolve() not in used:

@@ -14,6 +14,11 @@ Judge = Callable[[pathlib.Path], str | None]
 """Says of a file "" to take it, the reason to leave it out, or None where it is used elsewhere; raises `Bad`."""
 
 
+def place(path: pathlib.Path) -> pathlib.Path:
+    """Where a file's name lies, links to directories followed. The file may be a link itself: into a store, say."""
+    return path.parent.resolve() / path.name
+
+
 def find_files(
     directory: pathlib.Path, flag: str, judge: Judge, problems: Problems, ending: str = ""
 ) -> dict[str, pathlib.Path]:
@@ -46,9 +51,16 @@ def find_files(
             left_out.add(shown(name), reason)
         if reason != "":
             continue
+        if not path.is_file():  # opening a pipe would wait for ever
+            problems.add(f"{shown(path)}: a pipe or a device, and no file. Remove it.")
+            continue
         image_id = same_name(name.with_suffix("").as_posix()).removesuffix(ending)
         if image_id in files:
-            problems.add(f"duplicate id {image_id!r}: {files[image_id]} and {path}; keep one.")
+            problems.add(
+                f"duplicate id {image_id!r}: {files[image_id]} and {path}. If one is the mask of the other, put the "
+                "masks into another directory, or give them names like NAME_mask.png and --mask_suffix=_mask. If both "
+                "are images, or both are masks, rename or remove one."
+            )
         files[image_id] = path
     left_out.tell(f"{flag}={directory}")
     return files

@@ -19,6 +19,10 @@ POOL = "unlabelled/"
 """What ids of images of --unlabelled begin with."""
 
 
+TEST = "test"
+"""The split of a data set whose images are neither trained on nor validate."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Earlier:
     """The data set that is there.
@@ -101,6 +105,23 @@ def known(splits: Mapping[str, str], now: Collection[str]) -> dict[str, str]:
     """The earlier split of each image that there is now; an image that moved from --unlabelled to --images keeps it."""
     moved = {name: splits[POOL + name] for name in now if POOL + name in splits and POOL + name not in now}
     return {name: splits[name] for name in now if name in splits} | moved
+
+
+def of_test_scenes(groups: Mapping[str, str], splits: Mapping[str, str]) -> set[str]:
+    """Images that are left out, as they are of the earlier test split, or new ones of its scenes; says how many.
+
+    Args:
+      groups: the group of each image that there is now.
+      splits: the earlier split of images.
+    """
+    scenes = {group for i, group in groups.items() if splits.get(i) == TEST}
+    left_out = {i for i, group in groups.items() if group in scenes and splits.get(i, TEST) == TEST}
+    if left_out:
+        print(
+            f"{_count(left_out, 'image')} left out, as {'it is' if len(left_out) == 1 else 'they are'} of the test "
+            f"split of --split_of: {listed(sorted(left_out))}"
+        )
+    return left_out
 
 
 def require_same_images(before: Earlier, now: Collection[str]) -> None:

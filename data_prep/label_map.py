@@ -22,10 +22,13 @@ class LabelMap:
     Attributes:
       values: class (0..C-1, or 255 for void) by mask value; empty where masks are RGB alone.
       colours: class by (r, g, b); empty where masks are single-channel alone.
+      by_place: whether nobody gave the classes' values, which are then their places in the list: a mask that has the
+        classes' colours may mean these.
     """
 
     values: Mapping[int, int]
     colours: Mapping[Colour, int] = dataclasses.field(default_factory=dict)
+    by_place: bool = dataclasses.field(default=False, repr=False)  # fingerprints of earlier versions have none
 
     @classmethod
     def identity(cls, num_classes: int, void: Collection[int] = (IGNORE_LABEL,)) -> LabelMap:

@@ -22,7 +22,8 @@ def compare_palettes(pairs: Iterable[RawPair], labels: LabelMap, problems: Probl
 
     Args:
       pairs: files of all masks that are numbered alike.
-      labels: what the values stand for; palette entries that stand for no class are not compared.
+      labels: what the values stand for; palette entries that stand for no class are not compared, nor those by whose
+        colour a mask may be read (`LabelMap.by_place`).
       problems: gets each mask whose palette contradicts that of one before.
     """
     meant = [value for value, klass in labels.values.items() if klass != IGNORE_LABEL]
@@ -37,6 +38,8 @@ def compare_palettes(pairs: Iterable[RawPair], labels: LabelMap, problems: Probl
                 palette = (picture.getpalette() if picture.mode == "P" else None) or []
         for value in (v for v in meant if 3 * v < len(palette)):
             colour = tuple(palette[3 * value : 3 * value + 3])
+            if labels.by_place and colour in labels.colours:
+                continue
             expected, other = first.setdefault(value, (colour, pair))
             if colour != expected:
                 problems.add(

@@ -7,20 +7,22 @@ import hashlib
 import io
 import os
 import pathlib
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from csst_jax.data.picture_file import Bad, ImageFile, read_image, read_mask
+from csst_jax.data.picture_file import Bad, ImageFile, read_image
 from csst_jax.data.shrinking import nearest, shrunk, smaller
+from csst_jax.data.store import leads_outside
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 from csst_jax.user_files import is_utf8, shown, user_path
 from data_prep.label_map import LabelMap
+from data_prep.mask_file import read_label
 from data_prep.problems import Problems
 
 _JPEG_QUALITY = 95
-_FEW = 5  # values or colours that a message lists
+_NO_LETTERS = ("Cc", "Zl", "Zp", "Cs")  # Unicode's categories: control characters, line breaks, halves of characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +103,14 @@ def complete_pairs(split: str, pairs: Sequence[RawPair], problems: Problems) -> 
         if not is_utf8(pair.id):
             problems.add(f"{shown(pair.image)}: the file's name is not UTF-8. Rename it, for instance with `convmv`.")
             continue
-        if not pair.id.isprintable():
+        if any(unicodedata.category(letter) in _NO_LETTERS for letter in pair.id):
             problems.add(f"{str(pair.image)!r}: the file's name has a line break or the like in it. Rename it.")
+            continue
+        if leads_outside(pair.id):
+            problems.add(
+                f"{pair.image}: the file's name is a path that leads out of its directory where `\\` stands between "
+                "directories, as in Windows. Rename it."
+            )
             continue
         if pair.id in first:
             problems.add(
@@ -136,7 +144,7 @@ def read_pair(pair: RawPair, labels: LabelMap, longest_side: int = 0) -> RawExam
     if pair.mask is None:
         label = np.full(size, IGNORE_LABEL, np.uint8)
         return RawExample(pair.id, data, label, labelled=False, turned=image.turned, like_mask=like_mask)
-    label = _read_label(pair.mask, labels)
+    label = read_label(pair.mask, labels)
     if label.shape != (height, width):
         turned = " The photo is turned as its EXIF tag says; turn the mask, too." if image.turned else ""
         raise Bad(
@@ -163,80 +171,6 @@ def _smaller(path: pathlib.Path, image: ImageFile, longest_side: int) -> bytes:
     else:
         picture.save(stream, "PNG", compress_level=1)
     return stream.getvalue()
-
-
-def _read_label(path: pathlib.Path, labels: LabelMap) -> np.ndarray:
-    """uint8[h, w] classes and 255; a palette mask counts by its indices where `labels` has values."""
-    known = {IGNORE_LABEL: IGNORE_LABEL} | dict(labels.values)  # as `of_values` has it
-    if path.suffix == ".mat":
-        return _without_unknown(path, "value", known, *labels.of_values(_read_sbd(path)))
-    picture = read_mask(path)
-    single = picture.mode in ("L", "P", "1", "I", "I;16", "I;16B")
-    if single and labels.values:
-        values = np.asarray(picture)
-        values = values.astype(np.uint8) if values.dtype == bool else values
-        return _without_unknown(path, "value", known, *labels.of_values(values))
-    if labels.colours and picture.mode in ("P", "RGB", "RGBA"):
-        return _without_unknown(path, "colour", labels.colours, *labels.of_colours(np.asarray(picture.convert("RGB"))))
-    wanted = (
-        "an RGB or palette PNG in the colours of the classes"
-        if labels.colours
-        else "a single-channel index mask (grey or palette PNG whose values are class numbers)"
-    )
-    raise Bad(
-        f"{path}: the mask has {len(picture.getbands())} channels (mode {picture.mode}); it must be {wanted}: convert "
-        "it, or give the classes colours (data_prep.folder)."
-    )
-
-
-def _read_sbd(path: pathlib.Path) -> np.ndarray:
-    """The category mask of the Semantic Boundaries Dataset: `GTcls.Segmentation` of a MATLAB file."""
-    import scipy.io  # JAX brings it; takes a while to import
-
-    try:
-        return np.asarray(scipy.io.loadmat(os.fspath(path))["GTcls"]["Segmentation"][0, 0])
-    except Exception as error:  # a damaged file can make SciPy raise anything
-        raise Bad(f"{path}: no readable mask GTcls.Segmentation ({error}). Copy the file again.") from error
-
-
-def _without_unknown(
-    path: pathlib.Path, kind: str, known: Mapping[Any, int], label: np.ndarray, unknown: Mapping[Any, int]
-) -> np.ndarray:
-    if not unknown:
-        return label
-    wrong = ", ".join(f"{key} ({count} pixel{'s' * (count != 1)})" for key, count in list(unknown.items())[:_FEW])
-    classes = [key for key, klass in known.items() if klass != IGNORE_LABEL]
-    void = [key for key, klass in known.items() if klass == IGNORE_LABEL]
-    of_smoothing = (
-        f" A mask that was resized or saved with smoothing, or as JPEG, has such colours at its edges; here it has "
-        f"{len(unknown)}. Export it again as PNG, and resize it with nearest neighbour alone."
-        if len(unknown) > _FEW
-        else ""
-    )
-    hint = (
-        f" If {next(iter(unknown))} is a class, --classes=FILE can say so: `- {{name: …, values: "
-        f"[{next(iter(unknown))}]}}` (data_prep.folder)."
-        if kind == "value"
-        else of_smoothing
-    )
-    raise Bad(
-        f"{path}: label {kind} {wrong}{' and more' if len(unknown) > _FEW else ''} stands for none of the "
-        f"{len(set(known.values()) - {IGNORE_LABEL})} classes ({kind}s {_listed(classes)}) nor for void "
-        f"({_listed(void) or 'none'}); fix the mask, the list of classes or the void {kind}s.{hint}"
-    )
-
-
-def _listed(keys: Sequence[Any]) -> str:
-    """Numbers as ranges, a few colours one by one."""
-    if not all(isinstance(key, int) for key in keys):
-        return ", ".join(map(str, keys[:3])) + (", …" if len(keys) > 3 else "")
-    runs: list[list[int]] = []
-    for key in sorted(keys):
-        if runs and key == runs[-1][-1] + 1:
-            runs[-1][1:] = [key]
-        else:
-            runs.append([key])
-    return ", ".join("..".join(map(str, run)) for run in runs)
 
 
 def source_sha256(splits: Iterable[tuple[str, Iterable[RawPair]]], *settings: object) -> str:

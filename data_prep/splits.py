@@ -116,6 +116,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     classes = classes_by_id(data_set, "train")
     for fraction, ids in draw(tuple(classes), DRIVES.get(name, _one_drive), flags.seed).items():
         path = flags.output_dir / name / f"{fraction}.txt"
+        if not ids:
+            print(f"{path}: not written, since 1/{FRACTIONS[fraction]} of {len(classes)} images rounds to none")
+            continue
         write_list(path, ids)
         present = frozenset().union(*(classes[image_id] for image_id in ids))
         missing = [label for value, label in enumerate(names) if value not in present]

@@ -11,7 +11,12 @@ import sys
 from collections.abc import Collection, Iterator
 
 from csst_jax.data.in_use import written_alone
+from csst_jax.data.store import METADATA_FILE
 from csst_jax.types import CsstError
+
+_LOCK_FILE = ".lock"
+_REPLACED = "replaced"
+"""In the workspace: the data set that was there before."""
 
 
 @contextlib.contextmanager
@@ -25,8 +30,8 @@ def exclusive(directory: pathlib.Path) -> Iterator[pathlib.Path]:
       CsstError: another process is preparing `directory`, or a run reads what is there.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    workspace = directory.parent / f".unfinished-{directory.name}"
-    with open(directory.parent / ".lock", "w") as lock:
+    workspace = _of(directory)
+    with open(directory.parent / _LOCK_FILE, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -53,7 +58,7 @@ def keep_only(directory: pathlib.Path, names: Collection[str]) -> None:
 
 def put_in_place(made: pathlib.Path, directory: pathlib.Path, workspace: pathlib.Path) -> None:
     """Moves `made` to `directory`; what was there before goes to `workspace`, or stays if the move fails."""
-    replaced = workspace / "replaced"
+    replaced = workspace / _REPLACED
     shutil.rmtree(replaced, ignore_errors=True)  # of a preparation that was killed after its last step but one
     if directory.exists():
         os.replace(directory, replaced)
@@ -63,4 +68,26 @@ def put_in_place(made: pathlib.Path, directory: pathlib.Path, workspace: pathlib
         if replaced.exists():
             os.replace(replaced, directory)
         raise
+    (replaced / METADATA_FILE).unlink(missing_ok=True)  # so that `restore` leaves it alone from now on
     print(f"stored in {directory}")
+
+
+def restore(directory: pathlib.Path) -> None:
+    """Brings back what a preparation that was killed had moved away, before it could put the new data set there."""
+    replaced = _of(directory) / _REPLACED
+    if directory.exists() or not (replaced / METADATA_FILE).is_file():
+        return
+    with open(directory.parent / _LOCK_FILE, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # a preparation is between its last steps
+            return
+        except OSError:  # no locks, which `exclusive` tells
+            pass
+        if not directory.exists():
+            os.replace(replaced, directory)
+            print(f"{directory}: the last preparation was stopped in its last step. The data set before it is back.")
+
+
+def _of(directory: pathlib.Path) -> pathlib.Path:
+    return directory.parent / f".unfinished-{directory.name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from csst_jax.data.joined import join, labelled_splits, pools
+from csst_jax.data.joined import directories, join, labelled_splits, pools
 from csst_jax.data.selection import Selection, images_alone, select
 from csst_jax.data.store import DataSet
 from csst_jax.types import CsstError
@@ -20,6 +20,10 @@ class Data:
     labelled_ids: str
     more_labelled: str
     more_unlabelled: str
+
+    def directories(self) -> list[str]:
+        """Those of all data sets that are read; `dir` may be empty."""
+        return [self.dir, *directories(self.more_labelled), *directories(self.more_unlabelled)]
 
     def open(self) -> DataSet:
         """The prepared data set that `dir` names.

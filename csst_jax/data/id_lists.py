@@ -19,9 +19,10 @@ _MOST = 5
 class IdList:
     """Finds the id that a line means.
 
-    A line is an id, or the path of an image, with the path of its mask behind it or not. Directories in front of an id
-    may be left out of it (`JPEGImages/2007_000032.jpg`), as long as no other image can be meant: where ids have
-    directories themselves, what is left must have one, too, and be the end of one id alone.
+    A line is an id, or the path of an image, with the path of its mask behind it or not. Without suffixes, the mask
+    has the image's name, or this name with more behind `_`, `-` or `.`. Directories in front of an id may be left out
+    of it (`JPEGImages/2007_000032.jpg`), as long as no other image can be meant: where ids have directories themselves,
+    what is left must have one, too, and be the end of one id alone.
     """
 
     def __init__(self, ids: Iterable[str], labelled: Collection[str]) -> None:
@@ -75,13 +76,23 @@ class IdList:
         two_files = _TWO_FILES.match(line)
         if two_files is None and (whole := self._of_path(line)) is not None:
             return whole
-        # Names may have spaces: without suffixes, the shortest beginning that is an image counts.
+        # Names may have spaces, so the rest must be the mask of the image: the image `photo (4)` may be missing.
         gaps = [two_files.span(2)] if two_files else [gap.span() for gap in re.finditer(_GAP, line)]
         for start, end in gaps:
             image = self._of_path(line[:start])
-            if image is not None:
-                return image if self._of_path(line[end:]) in (None, image) else None
+            if image is None:
+                continue
+            if self._is_mask_of(image, line[end:]) or (two_files and self._of_path(line[end:]) is None):
+                return image
         return None
+
+    def _is_mask_of(self, image: str, text: str) -> bool:
+        """Whether a path can be that of an image's mask: of no other image, and with the image's name."""
+        other = self._of_path(text)
+        if other is not None:
+            return other == image
+        name, own = _parts(text.replace("\\", "/"))[-1:], _parts(same_name(image))[-1]
+        return bool(name) and re.fullmatch(rf"{re.escape(own)}([_.-]\S*)?", name[0]) is not None
 
     def _of_path(self, text: str) -> str | None:
         if text in self._ids:

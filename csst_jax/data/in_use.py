@@ -17,37 +17,37 @@ from csst_jax.user_files import user_path
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 LOCK_FILE = ".in_use"
 """Beside the version's directory, which is replaced as a whole."""
 
 
 @contextlib.contextmanager
-def read_by_a_run(directory: str) -> Iterator[None]:
+def read_by_a_run(directories: Iterable[str]) -> Iterator[None]:
     """Any number of runs read a data set at once.
 
     There is no lock in a bucket, which is copied before it is read, nor where this process may not write or the file
     system has no locks.
 
     Args:
-      directory: as for `DataSet.open`; empty for none.
+      directories: each as for `DataSet.open`; empty ones do not count.
 
     Raises:
-      CsstError: it is being prepared again; or nothing prepared is there.
+      CsstError: one is being prepared again; or nothing prepared is there.
     """
-    if not directory or is_remote(directory):
-        yield
-        return
-    found = find_prepared(user_path(directory))
     with contextlib.ExitStack() as held:
-        try:
-            lock = held.enter_context(open(found.parent / LOCK_FILE, "a"))
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CsstError(f"{found} is being prepared again; start this run when that is finished.") from None
-        except OSError:  # the data set of others, or no locks: nothing is lost but this protection
-            pass
+        for directory in directories:
+            if not directory or is_remote(directory):
+                continue
+            found = find_prepared(user_path(directory))
+            try:
+                lock = held.enter_context(open(found.parent / LOCK_FILE, "a"))
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CsstError(f"{found} is being prepared again; start this run when that is finished.") from None
+            except OSError:  # the data set of others, or no locks: nothing is lost but this protection
+                pass
         yield
 
 

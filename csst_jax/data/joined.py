@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 _ENTRY = re.compile(r"(.+?):([^:/]+)(?::([1-9][0-9]*))?")
 
 
+def directories(text: str) -> list[str]:
+    """Those that a list `DIR:SPLIT,DIR:SPLIT:COUNT` names; entries of another form are left to who opens them."""
+    return [named[1] for entry in _entries(text) if (named := _ENTRY.fullmatch(entry))]
+
+
 def labelled_splits(text: str, key: str) -> list[Selection]:
     """What a list `DIR:SPLIT,DIR:SPLIT` names, each split divided by which images came with a mask.
 
@@ -30,7 +36,7 @@ def labelled_splits(text: str, key: str) -> list[Selection]:
       CsstError: an entry is not of this form, names `key`; or nothing prepared is there.
     """
     found = []
-    for entry in filter(None, map(str.strip, text.split(","))):
+    for entry in _entries(text):
         named = _ENTRY.fullmatch(entry)
         if named is None or named[3]:
             raise CsstError(f"{key}={text}: {entry!r} is not DIR:SPLIT, like data/cityscapes:train.")
@@ -45,7 +51,7 @@ def pools(text: str, key: str) -> list[Selection]:
       CsstError: an entry is not of this form, names `key`; a split has too few images; or nothing prepared is there.
     """
     found = []
-    for entry in filter(None, map(str.strip, text.split(","))):
+    for entry in _entries(text):
         named = _ENTRY.fullmatch(entry)
         if named is None:
             raise CsstError(
@@ -62,14 +68,18 @@ def pools(text: str, key: str) -> list[Selection]:
     return found
 
 
+def _entries(text: str) -> list[str]:
+    return [entry for entry in map(str.strip, text.split(",")) if entry]
+
+
 def join(parts: Sequence[Selection]) -> Selection:
     """The images of all parts, one part after the other, as one selection.
 
-    Ids of the first part stay; others' begin with the name of their data set and their split. The validation split, the
-    classes and everything else are those of the first part's data set.
+    Ids of the first part stay; others' begin with the name of their data set and their split. Data sets of one name are
+    numbered. The validation split, the classes and everything else are those of the first part's data set.
 
     Raises:
-      CsstError: a part with labels has other classes than the first, or a split comes twice.
+      CsstError: a part with labels has other classes than the first, a split comes twice, or two images get one id.
     """
     first = parts[0].dataset
     seen = set()
@@ -91,6 +101,17 @@ def join(parts: Sequence[Selection]) -> Selection:
     return Selection(JoinedDataSet(parts), parts[0].split, moved("labelled"), moved("unlabelled"))
 
 
+def _prefixes(parts: Sequence[Selection]) -> list[str]:
+    """What the ids of each part begin with: nothing, then a name and a split, each pair once."""
+    found = [""]
+    for part in parts[1:]:
+        name, number = part.dataset.description.name, 1
+        while (prefix := f"{name}{f'-{number}' if number > 1 else ''}/{part.split}/") in found:
+            number += 1
+        found.append(prefix)
+    return found
+
+
 class JoinedDataSet(DataSet):
     """The first part's data set, with more images behind those of one split; other splits are its own."""
 
@@ -107,12 +128,17 @@ class JoinedDataSet(DataSet):
         }
         ids, labelled_ids = [], []
         digests: list[str] = []
-        for number, part in enumerate(parts):
-            prefix = f"{part.dataset.description.name}/{part.split}/" if number else ""
+        for prefix, part in zip(_prefixes(parts), parts, strict=True):
             names = part.dataset.ids(part.split)
             ids += [prefix + name for name in names]
             labelled_ids += [prefix + names[record] for record in part.labelled]
             digests += part.dataset.image_digests(part.split)
+        if len(set(ids)) < len(ids):
+            twice = collections.Counter(ids).most_common(1)[0][0]
+            raise CsstError(
+                f"{first.directory}: its split {parts[0].split!r} and the images that join it have the id {twice!r} in "
+                "common. Prepare one of the data sets under another --name."
+            )
         joined = {"ids": tuple(ids), "labelled_ids": tuple(labelled_ids), "image_digests": tuple(digests)}
         super().__init__(first.directory, first.description, own | {parts[0].split: joined})
         self._parts = parts

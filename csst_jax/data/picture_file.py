@@ -31,6 +31,7 @@ _KEPT_FORMATS = (
 _MODES = ("RGB", "L", "P", "RGBA")
 _MAX_PIXELS = 178_956_970  # Pillow's: twice its MAX_IMAGE_PIXELS
 _PNG_BIT_DEPTH, _PNG_COLOUR_TYPE = 24, 25  # offsets of the header's bytes
+_PNG_GREY = 0  # a colour type, without alpha
 
 
 _quiet = contextlib.ExitStack()
@@ -177,7 +178,7 @@ def read_mask(path: pathlib.Path) -> Image.Image:
     """Reads a mask: PNG, since other formats change values. Grey levels of 2 or 4 bits are as they were written.
 
     Raises:
-      Bad: it is no PNG, damaged, too large, or turned by EXIF.
+      Bad: it is no PNG, damaged, too large, turned by EXIF, or of colours with 16 bits a channel.
     """
     data = read_bytes(path)
     picture, orientation = _decode(path, data, "mask", ("PNG",))
@@ -186,8 +187,10 @@ def read_mask(path: pathlib.Path) -> Image.Image:
             f"{path}: EXIF orientation {orientation} in a mask. Turn its pixels and remove the tag, for instance with "
             "`mogrify -auto-orient`."
         )
+    if data[_PNG_BIT_DEPTH] > 8 and data[_PNG_COLOUR_TYPE] != _PNG_GREY:
+        raise Bad(f"{path}: colour mask of 16 bits a channel, of which decoders drop half. Convert it to 8-bit RGB.")
     levels = 2 ** data[_PNG_BIT_DEPTH]
-    if picture.mode == "L" and data[_PNG_COLOUR_TYPE] == 0 and levels < 256:
+    if picture.mode == "L" and data[_PNG_COLOUR_TYPE] == _PNG_GREY and levels < 256:
         return picture.point([value * (levels - 1) // 255 for value in range(256)])  # Pillow spreads them over 0..255
     return picture
 

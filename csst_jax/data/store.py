@@ -9,11 +9,9 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
-import logging
 import os
 import pathlib
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -21,14 +19,12 @@ from etils import epath
 
 from csst_jax.data.stored import centroid_index, object_store
 from csst_jax.data.stored.encoded import size
+from csst_jax.data.stored.retried import retried
 from csst_jax.runtime import storage
 from csst_jax.types import CsstError, DatasetDescription
 from csst_jax.user_files import user_path
 
-log = logging.getLogger(__name__)
-
 METADATA_FILE = "dataset.json"
-_PAUSES_S = (0.1, 1.0, 5.0)  # between the tries to read a record
 AnyPath = TypeVar("AnyPath", pathlib.Path, epath.Path)
 _HASHES: dict[
     tuple[Any, ...], str
@@ -85,19 +81,8 @@ class Reader:
         Raises:
           CsstError: it cannot be read; names file, record and image.
         """
-        for pause_s in _PAUSES_S:
-            try:
-                return self._records[record]
-            except Exception as error:  # array_record raises what its readers raise, RuntimeError for damage
-                log.warning("%s: %s; trying again in %g s", self.describe(record), error, pause_s)
-                time.sleep(pause_s)
-        try:
-            return self._records[record]
-        except Exception as error:
-            raise CsstError(
-                f"{self.describe(record)} cannot be read, tried {len(_PAUSES_S) + 1} times ({error}). If the disk is "
-                "in order, prepare the data set again."
-            ) from error
+        fix = "If the disk is in order, prepare the data set again."
+        return retried(lambda: self._records[record], lambda: self.describe(record), fix)
 
 
 class DataSet:
@@ -158,7 +143,7 @@ class DataSet:
                 f"{found / METADATA_FILE}: damaged ({type(error).__name__}: {error}), or not written by data_prep. If "
                 f"data_prep wrote {found}, delete it and prepare the data set again."
             ) from error
-        outside = next((i for split in splits.values() for i in split["ids"] if _leads_outside(i)), None)
+        outside = next((i for split in splits.values() for i in split["ids"] if leads_outside(i)), None)
         if outside is not None:
             raise CsstError(
                 f"{found / METADATA_FILE}: image id {outside!r} leads out of the directory of its predictions. "
@@ -245,7 +230,8 @@ class DataSet:
         return Reader(records, list(files), ids)
 
 
-def _leads_outside(image_id: str) -> bool:
+def leads_outside(image_id: str) -> bool:
+    """Whether a file that is called like an image would lie outside of the directory that it is written to."""
     path = pathlib.PurePosixPath(image_id.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or "\0" in image_id
 

@@ -7,6 +7,7 @@ import re
 import urllib.parse
 
 from csst_jax.data.picture_file import IMAGE_SUFFIXES, Bad
+from csst_jax.data.readiness import listed
 from data_prep.annotated import packed, regions
 from data_prep.annotated.shapes import Annotated, Annotations, Shape
 from data_prep.annotated.values import Value
@@ -33,10 +34,11 @@ def read(content: Value) -> Annotations:
         annotation = _chosen(task, found)
         if annotation is not None:
             drawn, size = _drawn(annotation, found)
+            names, uploaded = _names(task, annotation)
             if size:
-                found.images.append(Annotated(_names(task), task.where, size, tuple(drawn)))
+                found.images.append(Annotated(names, task.where, size, tuple(drawn), uploaded))
             else:  # nothing is drawn, so the size is not known either; 0 is any
-                found.images.append(Annotated(_names(task), task.where, (0, 0), ()))
+                found.images.append(Annotated(names, task.where, (0, 0), (), uploaded))
     found.classes = sorted({shape.label for image in found.images for shape in image.shapes})
     return found
 
@@ -117,16 +119,36 @@ def _bytes(runs: Value) -> list[int]:
     return numbers
 
 
-def _names(task: Value) -> tuple[str, ...]:
-    """What a task calls its image: names of files that were uploaded without the tool's own beginning as well."""
-    texts = [value for value in task["data"].fields().values() if isinstance(value, str)]
-    paths = []
-    for text in texts:
-        address = urllib.parse.urlsplit(text)
-        local = urllib.parse.parse_qs(address.query).get("d", [])
-        paths += [*local, urllib.parse.unquote(address.path)]
-    found = [path for path in paths if pathlib.PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES]
+def _names(task: Value, annotation: Value) -> tuple[tuple[str, ...], str]:
+    """What a task calls its image, and the name of an uploaded file without the tool's own beginning."""
+    texts = {key: value for key, value in task["data"].fields().items() if isinstance(value, str)}
+    found = {key: paths for key, value in texts.items() if (paths := _image_paths(value))}
     if not found:
-        raise Bad(f"{task.where}.data: no image in {', '.join(texts)[:80] or 'it'}. Is it a task about images?")
-    short = [_UPLOADED.sub("", pathlib.PurePosixPath(path).name) for path in found]
-    return tuple(dict.fromkeys([*found, *short]))
+        raise Bad(
+            f"{task.where}.data: no image in {', '.join(texts.values())[:80] or 'it'}. Is it a task about images?"
+        )
+    regions_of = {
+        str(entry["to_name"].value)
+        for entry in annotation["result"].entries()
+        if "original_width" in entry.fields() and entry.get("to_name")
+    }
+    if len(found) > 1 and regions_of:
+        if len(regions_of) > 1 or not regions_of <= set(found):
+            raise Bad(
+                f"{task.where}: the task has {len(found)} images ({listed(found)}), and its regions are of "
+                f"{listed(sorted(regions_of))} (to_name), so that nobody knows which image each one is of. Keep one "
+                "image in the task's data, and the regions of that image alone."
+            )
+        found = {key: found[key] for key in regions_of}
+    paths = [path for own in found.values() for path in own]
+    uploaded = [path for path in paths if "upload" in pathlib.PurePosixPath(path).parts[:-1]]
+    files = [pathlib.PurePosixPath(path).name for path in uploaded]
+    return tuple(dict.fromkeys([*paths, *files])), _UPLOADED.sub("", files[0]) if files else ""
+
+
+def _image_paths(text: str) -> list[str]:
+    """The paths of an image in an address; none where it is of something else."""
+    address = urllib.parse.urlsplit(text)
+    local = urllib.parse.parse_qs(address.query).get("d", [])
+    paths = [*local, urllib.parse.unquote(address.path)]
+    return [path for path in paths if pathlib.PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES]

@@ -36,12 +36,15 @@ class Annotated:
       where: the file and the place in it.
       size: the image's size, as the file has it.
       shapes: in the file's order.
+      uploaded: the name that the image's file has in Label Studio, which takes characters out; empty where it was not
+        uploaded there.
     """
 
     names: tuple[str, ...]
     where: str
     size: Size
     shapes: tuple[Shape, ...]
+    uploaded: str = ""
 
 
 @dataclasses.dataclass

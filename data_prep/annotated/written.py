@@ -7,6 +7,7 @@ import dataclasses
 import io
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import yaml
@@ -73,8 +74,9 @@ def write(wanted: Wanted, directory: pathlib.Path, rule: Rule, overwrite: bool, 
       wanted: what to write.
       directory: where.
       rule: which shape counts.
-      overwrite: whether masks that differ give way.
-      problems: gets masks that differ, else, and masks of other classes; nothing is written then.
+      overwrite: whether masks that differ, and a list of classes that somebody edited, give way.
+      problems: gets masks that differ, else, masks of other classes, and an edited list of others; nothing is written
+        then.
     """
     before = _classes_there(directory / CLASSES_FILE)
     _look_at_others(wanted, directory, problems)
@@ -101,9 +103,16 @@ def write(wanted: Wanted, directory: pathlib.Path, rule: Rule, overwrite: bool, 
     else:
         for path in others:
             problems.add(f"{path}: another mask is there. Give --overwrite to replace it, or other --masks.")
+    classes_file = directory / CLASSES_FILE
+    classes_change = before != [*wanted.classes]
+    if classes_change and not overwrite and _is_edited(classes_file):
+        problems.add(
+            f"{classes_file}: somebody has edited it, and the classes are now {', '.join(wanted.classes)}. Save yours "
+            "under another name, and give that as --classes of data_prep.folder. Or give --overwrite to replace it."
+        )
     problems.raise_if_any()
-    classes = yaml.safe_dump({"classes": list(wanted.classes)}, allow_unicode=True, sort_keys=False)
-    for path, data in {**changed, directory / CLASSES_FILE: classes.encode()}.items():
+    written = changed | ({classes_file: _as_text(wanted.classes)} if classes_change else {})
+    for path, data in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as made:
             made.write_bytes(data)
@@ -131,12 +140,23 @@ def _look_at_others(wanted: Wanted, directory: pathlib.Path, problems: Problems)
 
 
 def _classes_there(path: pathlib.Path) -> list[str]:
-    """Those of an earlier command; none where there is no list that can be read."""
+    """The names that are there; none where there is no list that can be read."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return []
-    return list(found.get("classes", ())) if isinstance(found, dict) else []
+    classes = found.get("classes") if isinstance(found, dict) else None
+    entries = classes if isinstance(classes, list) else []
+    return [str(entry.get("name") if isinstance(entry, dict) else entry) for entry in entries]
+
+
+def _as_text(classes: Sequence[str]) -> bytes:
+    return yaml.safe_dump({"classes": [*classes]}, allow_unicode=True, sort_keys=False).encode()
+
+
+def _is_edited(path: pathlib.Path) -> bool:
+    """Whether a list of classes is there that no earlier command has left so."""
+    return path.exists() and path.read_bytes() != _as_text(_classes_there(path))
 
 
 def _there(path: pathlib.Path) -> np.ndarray | None:

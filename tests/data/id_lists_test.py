@@ -102,3 +102,21 @@ def test_letters_composed_or_not(stored, listed):
 def test_cityscapes_names():
     ids = ("aachen_000000_000019",)
     assert find(ids, "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png") == set(ids)
+
+
+def test_the_beginning_of_a_name_is_no_image_of_its_own():
+    ids = ("photo", "photo (2)", "photo (3)", "scan 1")
+    for line in (
+        "photo (4)",
+        "photo (4).jpg",
+        "images/photo (4).png masks/photo (4).png",
+        "photo - copy",
+        "photo.jpg (4)",
+    ):
+        assert f"means no image of the data set, or several: {line}." in refused(ids, line)
+    for line in ("photo photo_mask", "images/photo.jpg masks/photo.png", "images/photo.jpg;masks/photo-gt.png"):
+        assert find(ids, line) == {"photo"}
+    assert find(ids, "images/photo (2).jpg masks/photo (2).png", "scan 1 masks/scan 1") == {"photo (2)", "scan 1"}
+    name = "aachen_000000_000019"
+    assert find((name,), f"a/{name}_leftImg8bit.png b/{name}_gtFine_labelIds.png") == {name}
+    assert find((name,), f"{name}.jpg mask_17.png") == {name}, "with suffixes it is clear which is the image"

@@ -1,9 +1,12 @@
 """Joined data sets: whose images and labels are where, what is refused, and that a run trains on them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from csst_jax.data import readiness
+from csst_jax.data.joined import join
 from csst_jax.data.selection import select
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored import encoded
@@ -128,3 +131,29 @@ def test_what_cannot_join(selection, others, tiny_data):
         selection(more_unlabelled="data/x")
     with pytest.raises(CsstError, match="no split 'test'"):
         selection(more_unlabelled=f"{others / 'same'}:test")
+
+
+def test_data_sets_of_one_name_have_ids_of_their_own(selection, others, tmp_path):
+    builder.prepare(
+        DatasetDescription("same", TINY_CLASSES, COLOURS),
+        {"train": tiny_examples(90, 2, labelled=1)},
+        tmp_path,
+        source_sha256="joined_test",
+    )
+    joined = selection(more_unlabelled=f"{others / 'same'}:train,{tmp_path / 'same'}:train")
+    ids = joined.dataset.ids("train")
+    assert ids[-3:] == ("same/train/image02", "same-2/train/image00", "same-2/train/image01")
+    assert len(set(ids)) == len(ids) == len(joined.dataset.centroids("train").ids)
+
+
+def test_an_id_that_two_images_would_get_is_refused(others, tmp_path):
+    (example,) = tiny_examples(0, 1, labelled=1)
+    builder.prepare(
+        DatasetDescription("own", TINY_CLASSES, COLOURS),
+        {"train": [dataclasses.replace(example, id="same/train/image00")]},
+        tmp_path,
+        source_sha256="joined_test",
+    )
+    parts = [select(DataSet.open(where), "train", "") for where in (tmp_path / "own", others / "same")]
+    with pytest.raises(CsstError, match="have the id 'same/train/image00' in common. Prepare one of"):
+        join(parts)

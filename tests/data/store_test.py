@@ -13,7 +13,7 @@ from PIL import Image
 
 from csst_jax.data import store
 from csst_jax.data.store import DataSet
-from csst_jax.data.stored import centroid_index
+from csst_jax.data.stored import centroid_index, retried
 from csst_jax.types import CsstError, DatasetDescription
 from data_prep import builder
 from data_prep.raw import RawExample
@@ -199,7 +199,7 @@ class Flaky:
 
 
 def test_a_read_that_fails_now_and_then_is_tried_again(monkeypatch, caplog):
-    monkeypatch.setattr(store, "_PAUSES_S", (0.0, 0.01, 0.0))
+    monkeypatch.setattr(retried, "_PAUSES_S", (0.0, 0.01, 0.0))
     source = store.Reader(Flaky(3), [("a/x-00000", 2), ("a/x-00001", 3)], ["u", "v", "w", "x", "y"])
     assert source.pair_bytes(3) == (b"image3", b"label3")
     said = [record.getMessage() for record in caplog.records]
@@ -210,7 +210,7 @@ def test_a_read_that_fails_now_and_then_is_tried_again(monkeypatch, caplog):
 
 
 def test_a_flipped_bit_in_a_record_file_is_noticed_and_named(tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_PAUSES_S", (0.0,))
+    monkeypatch.setattr(retried, "_PAUSES_S", (0.0,))
     shutil.copytree(tiny_data, tmp_path / "copy")
     (file,) = (tmp_path / "copy").rglob("*train.array_record*")
     content = bytearray(file.read_bytes())

@@ -96,6 +96,7 @@ CASES = {
     ),
     "mask is RGB": (read(label=file(photo())), M + "the mask has 3 channels (mode RGB)"),
     "mask is RGBA": (read(label=file(Image.new("RGBA", (16, 12)))), M + "the mask has 4 channels (mode RGBA)"),
+    "mask is RGB of 16 bits": (read(label=sixteen_bits(photo())), M + "colour mask of 16 bits a channel, of which"),
     "mask is grey with alpha": (read(label=file(Image.new("LA", (16, 12)))), M + "the mask has 2 channels (mode LA)"),
     "mask is smaller": (read(label=file(mask(size=(6, 8)))), M + "the mask is 8x6 but its image"),
     "mask is on its side": (read(label=file(mask(size=(16, 12)))), M + "the mask is 12x16 but its image"),

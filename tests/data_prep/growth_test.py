@@ -138,6 +138,27 @@ def test_another_name_can_keep_the_split(own):
     assert after == before != prepare(own, "--name=third", name="third")
 
 
+def test_test_images_of_another_name_are_neither_trained_on_nor_validate(own, capsys):
+    metadata = DataSet.open(own / "data" / "mine").directory / "dataset.json"
+    content = json.loads(metadata.read_text())
+    before = splits_of(own)
+    test, _ = content["splits"]["val"]["ids"]
+    content["splits"]["test"] = {"ids": [test], "labelled_ids": [test]}
+    content["splits"]["val"]["ids"].remove(test)
+    metadata.write_text(json.dumps(content))
+    after = prepare(own, "--name=other", f"--split_of={own / 'data' / 'mine'}", name="other")
+    assert after == {image_id: split for image_id, split in before.items() if image_id != test}
+    said = capsys.readouterr().out
+    assert f"1 image is left out, as it is of the test split of --split_of: {test}" in said
+    assert prepare(own, "--name=other", f"--split_of={own / 'data' / 'mine'}", name="other") == after
+
+
+def test_new_images_of_test_scenes_are_left_out_too(capsys):
+    groups = {"a1": "a", "a2": "a", "a3": "a", "b1": "b"}
+    assert growth.of_test_scenes(groups, {"a1": "test", "a2": "train", "b1": "val"}) == {"a1", "a3"}
+    assert growth.of_test_scenes(groups, {"a1": "train"}) == set()
+
+
 def test_a_damaged_data_set_is_replaced_on_request_alone(own, capsys):
     directory = DataSet.open(own / "data" / "mine").directory
     before = splits_of(own)
@@ -179,3 +200,11 @@ def test_what_is_there_is_read_whole(prepared):
     assert set(found.labels) == {"photo 0", "b/photo 1", "photo 2", "b/photo 3", "photo 4"}
     assert len(set(found.labels.values())) == 5 and len(found.splits) == 8
     assert found.source == json.loads((found.directory / "dataset.json").read_text())["source_sha256"]
+
+
+def test_a_data_set_whose_replacement_was_killed_keeps_its_split(own):
+    before = splits_of(own)
+    unfinished = own / "data" / "mine" / ".unfinished-1.0.0"
+    unfinished.mkdir(exist_ok=True)
+    DataSet.open(own / "data" / "mine").directory.rename(unfinished / "replaced")
+    assert prepare(own, "--seed=7") == before

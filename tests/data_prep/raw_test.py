@@ -197,3 +197,28 @@ def test_unreadable_list_file(tmp_path):
     problems_module.read_list(tmp_path / "val.txt", problems)
     with pytest.raises(CsstError, match=r"(?s)train\.txt: unreadable text.*val\.txt: cannot be read"):
         problems.raise_if_any()
+
+
+@pytest.mark.parametrize(
+    "name,said",
+    [
+        ("Screenshot 9.41\u202fAM", None),  # macOS
+        ("\u5199\u771f\u30001", None),
+        ("\u0645\u06cc\u200c\u0631\u0648\u0645 \U0001f469\u200d\U0001f33e", None),  # joiners
+        ("a\\b", None),
+        ("line\nbreak", "has a line break or the like in it"),
+        ("line\u2028break", "has a line break or the like in it"),
+        ("tab\t", "has a line break or the like in it"),
+        ("\\p0", "is a path that leads out of its directory"),
+        ("a\\..\\p0", "is a path that leads out of its directory"),
+    ],
+)
+def test_names_that_are_refused_and_names_that_are_not(pair, name, said):
+    pairs = [raw.RawPair(name, pair.image, None)]
+    found = raw.complete_pairs("train", pairs, problems := Problems())
+    if said is None:
+        problems.raise_if_any()
+        assert found == pairs
+    else:
+        with pytest.raises(CsstError, match=f"the file's name {said}.*Rename it"):
+            problems.raise_if_any()

@@ -95,7 +95,10 @@ def test_any_prepared_data_set_can_be_divided(tiny_data, tmp_path, capsys):
     splits.main([f"--data_dir={tiny_data}", f"--output_dir={tmp_path}", "--seed=3"])
     assert len((tmp_path / "tiny" / "1_2.txt").read_text().split()) == 2
     assert len((tmp_path / "tiny" / "1_4.txt").read_text().split()) == 1
-    assert "1_2.txt: 2 of 4 images" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1_2.txt: 2 of 4 images" in said
+    assert f"{tmp_path / 'tiny' / '1_16.txt'}: not written, since 1/16 of 4 images rounds to none" in said
+    assert not (tmp_path / "tiny" / "1_16.txt").exists(), "a run would refuse a list of no image"
 
 
 def test_lists_do_not_go_into_an_installed_package(tiny_data, monkeypatch):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from array_record.python import array_record_module
 
+from csst_jax.data.stored.retried import retried
 from csst_jax.runtime.storage import StoragePath, local_file, replacing
 from csst_jax.types import CsstError
 
@@ -65,11 +66,17 @@ class PseudoLabelled:
             path = shard_path(directory, shard, num_shards, soft)
             if not path.exists():
                 raise CsstError(f"{path} is missing; delete {directory} and run the label stage again.")
-            reader = array_record_module.ArrayRecordReader(os.fspath(local_file(path)), "readahead_buffer_size:0")
             expected = min(shard_size, len(records) - shard * shard_size)
-            if reader.num_records() != expected:
+            try:
+                reader = array_record_module.ArrayRecordReader(os.fspath(local_file(path)), "readahead_buffer_size:0")
+                found = reader.num_records()
+            except (RuntimeError, ValueError) as error:  # which array_record raises for damage
                 raise CsstError(
-                    f"{path} holds {reader.num_records()} label maps, not {expected}; delete {directory} and run the "
+                    f"{path} cannot be read ({error}); delete {directory} and run the label stage again."
+                ) from error
+            if found != expected:
+                raise CsstError(
+                    f"{path} holds {found} label maps, not {expected}; delete {directory} and run the "
                     "label stage again."
                 )
             opened.append(reader)
@@ -90,13 +97,25 @@ class PseudoLabelled:
 
     def label_bytes(self, record: int) -> bytes:
         """Encoded uint8 [h, w]: class indices, 255 = below the confidence threshold."""
-        shard, row = divmod(record, self._shard_size)
-        return self._shards[shard].read([row])[0]
+        return self._read(self._shards, record, soft=False)
 
     def soft_bytes(self, record: int) -> bytes:
         """An encoded soft label; see `csst_jax.data.stored.soft_labels`."""
+        return self._read(self._soft_shards, record, soft=True)
+
+    def _read(self, shards: Sequence[Any], record: int, soft: bool) -> bytes:
+        """One record.
+
+        Raises:
+          CsstError: it cannot be read; names file, record and image.
+        """
         shard, row = divmod(record, self._shard_size)
-        return self._soft_shards[shard].read([row])[0]
+        path = shard_path(self._directory, shard, len(shards), soft)
+        return retried(
+            lambda: shards[shard].read([row])[0],
+            lambda: f"{path}, record {row}: {self.describe(record)}",
+            f"If the disk is in order, delete {self._directory} and run the label stage again.",
+        )
 
     def describe(self, record: int) -> str:
         """The pseudo label and its image, for messages."""
