@@ -82,7 +82,9 @@ class IdList:
             image = self._of_path(line[:start])
             if image is None:
                 continue
-            if self._is_mask_of(image, line[end:]) or (two_files and self._of_path(line[end:]) is None):
+            other = line[end:]
+            any_name = two_files and other.lower().endswith(_SUFFIXES) and self._of_path(other) is None
+            if any_name or self._is_mask_of(image, other):
                 return image
         return None
 
