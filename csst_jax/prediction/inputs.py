@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import os
 import pathlib
+import re
 from typing import TYPE_CHECKING
 
 from csst_jax.data.picture_file import IMAGE_SUFFIXES
@@ -50,7 +51,7 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
       problems: gets links and directories that cannot be followed, in sentences.
 
     Raises:
-      CsstError: nothing is there, or nothing of it is an image; or two images have one name; or a video is given by
+      CsstError: nothing is there, or nothing of it is an image; or two would write one output; or a video is given by
         name and nothing here reads it.
     """
     outputs = {path.resolve() for path in own}
@@ -120,13 +121,17 @@ def _matches(pattern: pathlib.Path, left_out: LeftOut) -> Iterator[tuple[pathlib
 
 
 def _require_own_names(photos: Iterable[Photo]) -> None:
-    """Refuses two inputs that would write one output."""
+    """Refuses two inputs that would write one output; the frames of a video have names as well, see `frame_of`."""
     first: dict[str, Photo] = {}
     twice: list[str] = []
     for photo in photos:
         if photo.name in first:
             twice.append(f"{shown(first[photo.name].path)} and {shown(photo.path)}")
         first.setdefault(photo.name, photo)
+    for name, photo in first.items():
+        folder, _, last = name.rpartition("/")
+        if folder in first and first[folder].is_video and re.fullmatch("[0-9]{6,}", last):
+            twice.append(f"{shown(first[folder].path)} and {shown(photo.path)}")
     if twice:
         raise CsstError(
             f"{len(twice)} images would write over another's outputs: {listed(twice)}. Rename them, or predict them "

@@ -80,6 +80,17 @@ def test_two_images_of_one_output_are_refused(photos):
         found(photos / "*.jpg", photos / "a.png")
 
 
+def test_an_image_that_is_called_as_a_frame_of_a_video_is_refused(photos, monkeypatch):
+    monkeypatch.setattr(video.importlib.util, "find_spec", lambda _: True)
+    (photos / "clip.mp4").write_bytes(b"")
+    (photos / "clip").mkdir()
+    (photos / "clip" / "photo.png").write_bytes(file(photo()))
+    assert len(found(photos)) == 9
+    (photos / "clip" / "000000.png").write_bytes(file(photo()))
+    with pytest.raises(CsstError, match=r"1 images would write over another's outputs: .*clip.mp4 and .*000000.png"):
+        found(photos)
+
+
 def test_outputs_are_no_inputs(photos, capsys):
     (photos / "mask").mkdir()
     (photos / "mask" / "a.png").write_bytes(file(photo()))
