@@ -56,9 +56,15 @@ def main(_: list[str]) -> int:
         with outputs.errors_told(output), startup.lines_of_progress():
             suggestions = pools.suggest(pool, looker, Looker(other) if other else None, _COUNT.value)
             with told("writing images and the contact sheet"):
-                written.write(output, pool, looker, suggestions, judge.sha256)
+                kept = written.write(output, pool, looker, suggestions, judge.sha256)
         print(written.table(suggestions))
         print("\n" + written.places(output, pool.dataset.description.longest_side))
+        for path in kept:
+            print(
+                f"warning: {path} is not the copy that this version wrote there. It stays as it is. If it is a mask, "
+                "move it to your masks.",
+                file=sys.stderr,
+            )
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -66,6 +66,18 @@ def test_an_earlier_suggestions_copies_are_removed_and_masks_beside_them_are_not
     assert both[0].id not in written.table(both[1:]) and "–" in written.table(both[1:])
 
 
+def test_a_mask_under_the_name_of_a_copy_is_neither_removed_nor_replaced(tiny_data, tmp_path):
+    pool = Data(str(tiny_data), "train", "val", "", "", "").training(DataSet.open(tiny_data))
+    looker = Looker(model_file.load(toy_file.write(tmp_path / "toy.safetensors", classes=TINY_CLASSES)))
+    both = pools.suggest(pool, looker, None, 2)
+    mask = tmp_path / "images" / f"{both[0].id}.png"
+    assert written.write(tmp_path, pool, looker, both, "a") == []
+    mask.write_bytes(b"a mask")
+    for again in (both, both[1:], both):
+        assert written.write(tmp_path, pool, looker, again, "a") == [mask]
+        assert mask.read_bytes() == b"a mask"
+
+
 def test_where_masks_are_to_be_drawn_is_told_of_images_that_were_made_smaller(tmp_path):
     assert "photos" not in written.places(tmp_path, 0) and str(tmp_path / "suggested.txt") in written.places(
         tmp_path, 0
