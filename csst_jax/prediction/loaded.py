@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PAD_PX = 32
 """Images are padded to multiples of this where nothing else is asked for (docs/predict.md says what it changes)."""
 _MODES = ("RGB", "L", "P", "RGBA", "LA", "1")
+_DEEP = ("I", "F")  # begin the names of modes of more than 8 bits
 _MOST_CLASSES = 256  # that a map of bytes tells apart
 
 
@@ -168,6 +169,12 @@ def _pixels(image: str | os.PathLike[str] | np.ndarray | Image.Image) -> np.ndar
     """
     if isinstance(image, Image.Image) and image.mode in _MODES:
         image = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    elif isinstance(image, Image.Image) and image.mode.startswith(_DEEP):
+        raise CsstError(
+            f"a picture of colour mode {image.mode}; its values may go beyond 255, where `convert` cuts them off. "
+            "Scale it to 0..255 as the training images were. HIGHEST is the largest value that it can have, of 16 bits "
+            '65535: `Image.fromarray((np.asarray(picture) * (255 / HIGHEST)).astype("uint8"))`.'
+        )
     elif isinstance(image, Image.Image):
         raise CsstError(f"a picture of colour mode {image.mode}; convert it to 8-bit RGB: `picture.convert('RGB')`.")
     if isinstance(image, str | os.PathLike):
