@@ -104,3 +104,5 @@ def test_what_the_memory_does_not_hold_is_told(net, monkeypatch):
     monkeypatch.setattr("csst_jax.evaluation.whole_image.WholeImagePredictor._for_size", fails)
     with pytest.raises(CsstError, match="an image of 50 x 40 px does not fit the memory; .* window_px=1024"):
         net.predict(photo(size=(40, 50)))
+    with pytest.raises(CsstError, match="predicted in windows already: give less than window_px=32"):
+        net.predict(photo(size=(40, 50)), window_px=32)

@@ -94,6 +94,12 @@ def test_a_file_a_stage_and_a_workdir_are_the_same_network_and_have_their_place(
     assert files.describe(run).scores == files.describe(weights).scores, "the command changed the file"
 
 
+def test_what_does_not_fit_the_memory_is_told_with_the_key_of_evaluation(config, teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr("csst_jax.evaluation.memory.room_bytes", lambda: 2**10)
+    with pytest.raises(CsstError, match="predict it in windows, of evaluate.window_px=1024"):
+        evaluated(config, [teacher], tmp_path)
+
+
 @pytest.mark.slow
 def test_files_table_and_settings(config, teacher, weights, tmp_path, capsys):
     config.evaluate.flip, config.evaluate.scales, config.evaluate.window_px = True, (0.5, 1.0), 64
