@@ -52,9 +52,10 @@ def main(_: list[str]) -> int:
         for stage, trained in found.items():
             model_file.require_classes(files[stage], trained, pool.dataset.description.classes)
         judge, other = pools.networks(found)
-        looker = Looker(judge)
+        averaging = resolve.averaging(_CONFIG.value.label)
+        looker = Looker(judge, averaging)
         with outputs.errors_told(output), startup.lines_of_progress():
-            suggestions = pools.suggest(pool, looker, Looker(other) if other else None, _COUNT.value)
+            suggestions = pools.suggest(pool, looker, Looker(other, averaging) if other else None, _COUNT.value)
             with told("writing images and the contact sheet"):
                 kept = written.write(output, pool, looker, suggestions, judge.sha256)
         print(written.table(suggestions))
