@@ -29,6 +29,28 @@ def test_it_is_what_the_run_was_asked_for_on_the_devices_of_here(workdir):
     assert config_file.load(f"{recorded.__file__}:{workdir}").data.dir == "data/mine"
 
 
+def test_data_is_named_by_whole_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    config = ranges.defaults()
+    config.data.dir, config.data.labelled_ids = "data/mine", "../ids.txt"
+    config.data.more_labelled = "~/data/a:train, gs://bucket/b:train"
+    config.data.more_unlabelled = "data/c:train_extra:3000,/d:train"
+    data = recorded.with_whole_paths(config).data
+    assert (data.dir, data.labelled_ids) == (f"{tmp_path}/data/mine", f"{tmp_path.parent}/ids.txt")
+    assert data.more_labelled == "/home/me/data/a:train,gs://bucket/b:train"
+    assert data.more_unlabelled == f"{tmp_path}/data/c:train_extra:3000,/d:train"
+    assert config.data.dir == "data/mine", "the run's own configuration is changed"
+    config.data.dir = config.data.labelled_ids = config.data.more_labelled = ""
+    (tmp_path / "a,b").mkdir()
+    monkeypatch.chdir("a,b")
+    data = recorded.with_whole_paths(config).data
+    assert (data.dir, data.labelled_ids, data.more_labelled) == ("", "", "")
+    assert data.more_unlabelled == config.data.more_unlabelled
+    config.data.dir = "gs://bucket/mine"
+    assert recorded.with_whole_paths(config).data.dir == "gs://bucket/mine"
+
+
 def test_a_run_of_another_version_is_read(workdir, caplog):
     found = json.loads((workdir / "config.json").read_text())
     del found["start_from"], found["label"]["class_portion"]
