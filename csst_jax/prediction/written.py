@@ -100,12 +100,14 @@ class Written:
         return [photo for photo in photos if not self._is_done(photo)]
 
     def begin(self) -> None:
-        """Records the request; with `overwrite` forgets the images of before."""
-        write_json(self.directory / REQUEST_FILE, self._request)
+        """Records the request; with `overwrite` forgets earlier images, and removes pictures of another request."""
+        images = self.directory / IMAGES_FILE
         if self._overwrite:
-            (self.directory / IMAGES_FILE).unlink(missing_ok=True)
-        else:  # without a line that was cut off
-            _write_lines(self.directory / IMAGES_FILE, self._known.values())
+            self._drop_another()
+            images.unlink(missing_ok=True)
+        write_json(self.directory / REQUEST_FILE, self._request)
+        if not self._overwrite:  # without a line that was cut off
+            _write_lines(images, self._known.values())
 
     def write(self, photo: Photo, predicted: Predicted) -> dict[str, Any]:
         """Writes the pictures of an image, each whole or not at all; returns its line for `note`.
@@ -168,6 +170,15 @@ class Written:
         if not stamp.items() <= self._known.get(photo.name, {}).items():
             for kind in KINDS.keys() - set(self.kinds):
                 self._picture(kind, photo).unlink(missing_ok=True)
+
+    def _drop_another(self) -> None:
+        """Removes the pictures that `images.jsonl` tells of, if another request made them."""
+        with contextlib.suppress(CsstError):  # damaged files give way as well
+            if not self._claimed or not differences(read_json(self.directory / REQUEST_FILE), self._request):
+                return
+            for name, line in _read_lines(self.directory / IMAGES_FILE).items():
+                for kind in KINDS:
+                    self._picture(kind, Photo(pathlib.Path(line["file"]), name)).unlink(missing_ok=True)
 
     def _kinds(self, photo: Photo) -> list[str]:
         """The kinds of pictures of an image, or of a video's frame."""
