@@ -44,7 +44,7 @@ def main(_: list[str]) -> int:
         startup.quiet_libraries()
         with told("starting JAX", print_line):
             startup.start_jax(_CONFIG.value)
-        with leaving.none_left_waiting(), outputs.errors_told(workdir):
+        with leaving.none_left_waiting(), outputs.errors_told(workdir, goes_on=True):
             peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             with told("importing Flax, Optax and Orbax", print_line):  # seconds: not before the checks above
                 from csst_jax import pipeline

@@ -77,7 +77,7 @@ def _predict(flags: argparse.Namespace) -> int:
     run.failed += problems
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
-    with outputs.errors_told(output), startup.lines_of_progress():
+    with outputs.errors_told(output, goes_on=True), startup.lines_of_progress():
         record.begin()
         draw_legend(output / written.LEGEND_FILE, *network.shown_as)
         if left:

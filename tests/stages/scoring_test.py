@@ -203,6 +203,17 @@ runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
     assert f"{100 * results['miou']:.1f}" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_default_output_is_looked_at_before_anything_is_predicted(weights, tmp_path):
+    (tmp_path / "scores").touch()
+    arguments = ["--config=demo", f"--checkpoint={weights}", "--config.compilation_cache_dir="]
+    done = subprocess.run(
+        [sys.executable, "-m", "csst_jax.evaluate", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert f"error: --output={tmp_path}/scores is a file; move that, or give another --output" in done.stderr
+
+
 def test_a_submission_is_packed_on_this_machine(config, bucket):
     output = storage.as_path("gs://bucket/scores")
     with pytest.raises(CsstError, match="the output is gs://bucket/scores; give a local --output"):
