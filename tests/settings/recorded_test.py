@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from absl import flags
 
 from csst_jax import command_line
 from csst_jax.settings import config_file, ranges, recorded
@@ -87,3 +88,20 @@ def test_workdirs_stand_for_a_configuration(monkeypatch):
     for given in (["--config=demo", "--workdir=runs/a"], ["--checkpoint=a"]):
         command_line.parse_flags_of_workdir(["evaluate", *given])
         assert seen.pop() == ["evaluate", *given]
+
+
+@pytest.mark.parametrize(
+    "command,more", [("suggest", ""), ("evaluate", " To score files of weights, give --checkpoint and --config.")]
+)
+def test_a_workdir_that_is_missing_is_told(monkeypatch, capsys, command, more):
+    own = flags.FlagValues()
+    if command == "evaluate":
+        flags.DEFINE_list("checkpoint", [], "", flag_values=own)
+    monkeypatch.setattr(command_line.flags, "FLAGS", own)
+    with pytest.raises(SystemExit) as ended:
+        command_line.parse_flags_of_workdir([command, "--config.seed=3"])
+    assert ended.value.code == 2
+    said = "error: --workdir is missing. Give the workdir of a run, for example --workdir=runs/mine."
+    assert capsys.readouterr().err == f"{said}{more}\n"
+    monkeypatch.setattr(command_line, "parse_flags", lambda argv: argv)
+    assert command_line.parse_flags_of_workdir([command, "--help"]) == [command, "--help"]
