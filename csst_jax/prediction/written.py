@@ -20,6 +20,7 @@ from csst_jax.data.picture_file import Bad
 from csst_jax.data.readiness import listed
 from csst_jax.prediction.inputs import Photo
 from csst_jax.prediction.kinds import KINDS, LARGEST_JPEG_PX
+from csst_jax.prediction.output_files import IMAGES_FILE, REQUEST_FILE
 from csst_jax.prediction.video import FILM_SUFFIX, film
 from csst_jax.runtime.json_files import differences, read_json, write_json
 from csst_jax.runtime.storage import replacing
@@ -33,13 +34,7 @@ if TYPE_CHECKING:
     from csst_jax.prediction.loaded import Loaded
     from csst_jax.prediction.predicted import Predicted
 
-REQUEST_FILE, IMAGES_FILE, LEGEND_FILE = "prediction.json", "images.jsonl", "legend.png"
 _FIX = "Delete it, and give --overwrite, to predict all images again."
-
-
-def owned(directory: pathlib.Path) -> list[pathlib.Path]:
-    """All that the command writes into its output directory, there or not."""
-    return [directory / name for name in (*KINDS, REQUEST_FILE, IMAGES_FILE, LEGEND_FILE)]
 
 
 def request(network: Loaded, averaging: Averaging) -> dict[str, Any]:

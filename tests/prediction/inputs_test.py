@@ -98,6 +98,21 @@ def test_outputs_are_no_inputs(photos, capsys):
     assert "left out 1: written by this command: mask/a.png" in capsys.readouterr().err
 
 
+def test_outputs_of_an_earlier_command_are_no_inputs(photos, capsys):
+    for name in ("mask/a.png", "overlay/site A/c.jpg", "legend.png", "more.png"):
+        for where in (photos / "site A" / "seen", photos / "old"):
+            (where / name).parent.mkdir(parents=True, exist_ok=True)
+            (where / name).write_bytes(file(photo()))
+    for name in ("prediction.json", "images.jsonl"):
+        (photos / "site A" / "seen" / name).write_text("")
+    names = set(found(photos))
+    assert "site A/seen/more" in names and len(names) == 7 + 1 + 4
+    assert "left out 5: written by csst predict: site A/seen/" in capsys.readouterr().err
+    # What is asked for itself is predicted.
+    assert set(found(photos / "site A" / "seen" / "mask")) == {"a"}
+    assert set(found(photos / "site A" / "seen" / "legend.png")) == {"legend"}
+
+
 def test_links_and_pipes(photos, capsys):
     (photos / "nowhere.png").symlink_to(photos / "none.png")
     (photos / "again").symlink_to(photos, target_is_directory=True)
