@@ -16,6 +16,7 @@ from csst_jax.evaluation.table import format_by_method
 from csst_jax.models.weights.locate import MODEL_FILE, locate
 from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.storage import is_remote, told_apart
+from csst_jax.runtime.workdir import STAGE_FILE
 from csst_jax.stages import model_file
 from csst_jax.stages.evaluate import Judge
 from csst_jax.types import CsstError
@@ -35,7 +36,7 @@ PREDICTIONS = "predictions"  # a directory a network in it
 
 
 def beside(checkpoint: StoragePath) -> StoragePath:
-    """Where a network's scores go if nothing else is said: beside its file, or beside its stage, in the workdir.
+    """Where a network's scores go if nothing else is said: beside its stage, in the workdir; else beside its file.
 
     Args:
       checkpoint: see `locate`.
@@ -43,7 +44,8 @@ def beside(checkpoint: StoragePath) -> StoragePath:
     Raises:
       CsstError: as `locate`.
     """
-    return _owner(locate(checkpoint)).parent / "scores"
+    directory = locate(checkpoint).parent
+    return (directory.parent if (directory / STAGE_FILE).exists() else directory) / "scores"
 
 
 def score_networks(

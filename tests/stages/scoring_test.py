@@ -86,9 +86,13 @@ def test_a_file_a_stage_and_a_workdir_are_the_same_network_and_have_their_place(
     for name in ("student", "teacher"):
         (run / name).mkdir(parents=True)
         shutil.copy(weights, run / name / "model.safetensors")
+        shutil.copy(teacher / "stage.json", run / name)
     for checkpoint in (run, run / "student", run / "student" / "model.safetensors"):
         assert scoring.beside(checkpoint) == run / "scores"
     assert scoring.beside(weights) == tmp_path / "scores"
+    (tmp_path / "downloads").mkdir()
+    shutil.copy(weights, tmp_path / "downloads" / "model.safetensors")  # of no stage
+    assert scoring.beside(tmp_path / "downloads") == tmp_path / "downloads" / "scores"
     names = list(evaluated(config, [run / "teacher" / "model.safetensors", run], tmp_path / "out"))
     assert names == ["teacher", "student"]
     assert files.describe(run).scores == files.describe(weights).scores, "the command changed the file"
