@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from csst_jax import serve
 from csst_jax.serving.server import _Handler
@@ -128,6 +129,7 @@ def test_its_own_requests_are_not(server):
         (file(photo(size=(1001, 1000)), "JPEG", quality=1), {}, 422, "1000x1001 pixels; 1,000,000 are the most"),
         (png_of(9_000, 9_000), {}, 422, "9000x9000 pixels; 1,000,000 are the most"),
         (png_of(60_000, 60_000), {}, 422, "the image is too large"),
+        (file(Image.new("L", (65_501, 2))), {}, 422, "65501x2 pixels; 65,500 a side are the most"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", {}, 422, "begins as no picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", {}, 422, "the picture: "),
     ],
