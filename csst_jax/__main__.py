@@ -6,10 +6,10 @@ line in `GROUPS`; nothing of it is imported before it is chosen.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING
 
+from csst_jax.arguments import print_all
 from csst_jax.own_packages import make_importable
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["help"] and words[1:]:  # `csst help train`
         words = [*words[1:], "--help"]
     if not words or words[0] in ("help", "-h", "--help", "--helpfull"):
-        with contextlib.suppress(BrokenPipeError):  # `csst | head`
-            print(listing())
-            sys.stdout.flush()
+        print_all(listing())
         return 0
     if words[0] == "--version":
         print(version())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -51,3 +52,11 @@ class Parser(argparse.ArgumentParser):
             missing = message.removeprefix(_REQUIRED)
             message = f"{missing} {'are' if ', ' in missing else 'is'} missing."
         self.exit(2, f"error: {message}{'' if message.endswith(('.', '?')) else '.'} --help explains every flag.\n")
+
+
+def print_all(text: str) -> None:
+    """Prints to stdout, which its reader may have closed by now (`csst status --workdir=runs/mine | head -2`)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # Python would try again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

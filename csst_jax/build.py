@@ -272,6 +272,7 @@ def predictor(
     batch_size: int,
     settings: MeshSettings,
     ranks: int = 1,
+    window_key: str = "window_px",
 ) -> WholeImagePredictor:
     """Whole-image prediction with a trained network.
 
@@ -283,6 +284,7 @@ def predictor(
       batch_size: images a step.
       settings: how devices share an image.
       ranks: how many of the most probable classes are told.
+      window_key: what sets `averaging.window_px`, for messages.
     """
     return WholeImagePredictor(
         net,
@@ -292,4 +294,5 @@ def predictor(
         batch_size=batch_size,
         spatial=mesh(settings).shape[sharding.SPATIAL],
         ranks=ranks,
+        window_key=window_key,
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+_HELP = {"--help", "-help", "-h", "--helpfull", "-helpfull"}
 _CONFIG_HELP = "Configuration: a file of yours, or the name of one that comes with csst_jax, such as folder or demo."
 
 
@@ -36,19 +37,30 @@ def define_config() -> flags.FlagHolder[ConfigDict]:
 
 
 def parse_flags_of_workdir(argv: list[str]) -> list[str]:
-    """As `parse_flags`; without `--config` the configuration is the one that the first `--workdir` was made with."""
+    """As `parse_flags`; without `--config` the configuration is the one that the first `--workdir` was made with.
+
+    One of both, or `--checkpoint`, must be there.
+    """
     given = [position for position, argument in enumerate(argv) if re.match(r"--?workdir(=|$)", argument)]
-    if given and not any(re.match(r"--?config(=|$)", argument) for argument in argv):
+    named = {argument.partition("=")[0].lstrip("-") for argument in argv}
+    if given and "config" not in named:
         _, equals, value = argv[given[0]].partition("=")
         value = value if equals else "".join(argv[given[0] + 1 : given[0] + 2])
         # In front, as overrides come behind it.
         argv = [argv[0], f"--config={recorded.__file__}:{value.partition(',')[0]}", *argv[1:]]
+    elif not given and not {"config", "checkpoint"} & named and not _HELP & set(argv):
+        files = " To score files of weights, give --checkpoint and --config." if "checkpoint" in flags.FLAGS else ""
+        print(
+            f"error: --workdir is missing. Give the workdir of a run, for example --workdir=runs/mine.{files}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     return parse_flags(argv)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; exits with status 2 and one line for a flag, file, key or value that is wrong."""
-    if {"--help", "-help", "-h", "--helpfull", "-helpfull"} & set(argv):
+    if _HELP & set(argv):
         print(sys.modules["__main__"].__doc__)
         own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
         for name in ("config", *own):

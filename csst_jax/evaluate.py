@@ -54,7 +54,7 @@ def main(_: list[str]) -> int:
 
         for workdir in workdirs:
             checkpoints += rescored.networks(workdir)
-        output = chosen or scoring.beside(checkpoints[-1])
+        output = chosen or outputs.directory(scoring.beside(checkpoints[-1]), "--output")
         parts = (resolve.evaluation(_CONFIG.value), resolve.data(_CONFIG.value), resolve.mesh(_CONFIG.value))
         rescored.require_same_data(workdirs, parts[1])
         rescored.tell_changed(workdirs, parts[1])

@@ -35,6 +35,8 @@ FORMATS = {
 }
 """Format -> how its files' names end."""
 _MAY_LOSE = 1.0
+_PAD_PX = 32
+"""What `csst_jax.predict` pads to multiples of by default."""
 
 
 def export(
@@ -103,7 +105,19 @@ def export(
     first = f"{out}: {d.network}, {d.num_classes} classes; {images}, {shape}, to {exported.output}"
     trained = [f"computes in float32; it was trained in {d.dtype}"] if d.dtype != "float32" else []
     unknown = [] if d.classes else [f"names of the classes are not in it: {checkpoint} does not know them."]
-    return [first, *said, *trained, *unknown]
+    return [first, *said, *trained, *unknown, *_not_padded(height, width)]
+
+
+def _not_padded(height: int, width: int) -> list[str]:
+    """What to say of sides for which networks are not made."""
+    high, wide = (-(-side // _PAD_PX) * _PAD_PX for side in (height, width))
+    if (high, wide) == (height, width):
+        return []
+    return [
+        f"--size={height}x{width} is no multiple of {_PAD_PX}: csst predict pads such images with the mean colour, at "
+        f"the right and at the bottom, to {high}x{wide}. To do the same, export --size={high}x{wide} and pad the "
+        "images. docs/predict.md shows what it changed for one network."
+    ]
 
 
 def _check(format: str, out: str, size: str | None, target: str | None, tolerance: float | None, changed: bool) -> None:

@@ -44,18 +44,18 @@ def main(_: list[str]) -> int:
         startup.quiet_libraries()
         with told("starting JAX", print_line):
             startup.start_jax(_CONFIG.value)
-        with leaving.none_left_waiting(), outputs.errors_told(workdir):
+        with leaving.none_left_waiting(), outputs.errors_told(workdir, goes_on=True):
             peers.require_alike({"config": _CONFIG.value.to_dict(), "workdir": str(workdir)})
             with told("importing Flax, Optax and Orbax", print_line):  # seconds: not before the checks above
                 from csst_jax import pipeline
                 from csst_jax.data.in_use import read_by_a_run
-                from csst_jax.settings import resolve, sized
+                from csst_jax.settings import recorded, resolve, sized
             resolve.run(_CONFIG.value)  # nothing is written before all of them have been looked at
             directories = resolve.data(_CONFIG.value).directories()
             with read_by_a_run(directories), claimed(workdir), startup.logged(workdir):
                 with told("choosing sizes for the data and this machine"):
                     config = sized.with_sizes(_CONFIG.value, workdir)
-                with startup.recorded_config(config, workdir):
+                with startup.recorded_config(recorded.with_whole_paths(config), workdir):
                     pipeline.run(resolve.run(config), workdir)
     except Preempted as stopped:
         print(f"{stopped} Run the same command again to go on.")

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _predict(flags: argparse.Namespace) -> int:
     from csst_jax.models.weights import locate
-    from csst_jax.prediction import inputs, kinds, written
+    from csst_jax.prediction import inputs, kinds, output_files, written
     from csst_jax.runtime import outputs, storage
 
     if storage.is_remote(flags.output):
@@ -52,7 +52,7 @@ def _predict(flags: argparse.Namespace) -> int:
     locate.locate(flags.checkpoint, "--checkpoint")
     wanted = kinds.chosen(flags.write)
     problems: list[str] = []
-    photos = inputs.find_photos(flags.input, written.owned(output), problems)
+    photos = inputs.find_photos(flags.input, output_files.owned(output), problems)
     with told("importing JAX", to_stderr):  # takes a second or more: not before the flags are right
         from csst_jax.runtime import startup
 
@@ -77,15 +77,18 @@ def _predict(flags: argparse.Namespace) -> int:
     run.failed += problems
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
-    with outputs.errors_told(output), startup.lines_of_progress():
+    with outputs.errors_told(output, goes_on=True), startup.lines_of_progress():
         record.begin()
-        draw_legend(output / written.LEGEND_FILE, *network.shown_as)
+        draw_legend(output / output_files.LEGEND_FILE, *network.shown_as)
         if left:
             run.predict(left)
             record.end()
     for kind in wanted:
         print(f"{kind:<10} {output / kind}")
-    print(f"{'areas':<10} {output / written.IMAGES_FILE}\n{'legend':<10} {output / written.LEGEND_FILE}", flush=True)
+    print(
+        f"{'areas':<10} {output / output_files.IMAGES_FILE}\n{'legend':<10} {output / output_files.LEGEND_FILE}",
+        flush=True,
+    )
     if run.failed:
         total = len(photos) + len(problems)
         print(f"error: not predicted, and named above: {len(run.failed)} of {total}", file=sys.stderr)

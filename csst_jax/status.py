@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from csst_jax.arguments import Parser
+from csst_jax.arguments import Parser, print_all
 from csst_jax.reporting.collected import collect
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.runtime.storage import StoragePath, as_path
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(found, indent=2) if parsed.json else words(found))
+    print_all(json.dumps(found, indent=2) if parsed.json else words(found))
     return 0
 
 

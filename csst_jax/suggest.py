@@ -52,13 +52,20 @@ def main(_: list[str]) -> int:
         for stage, trained in found.items():
             model_file.require_classes(files[stage], trained, pool.dataset.description.classes)
         judge, other = pools.networks(found)
-        looker = Looker(judge)
+        averaging = resolve.averaging(_CONFIG.value.label)
+        looker = Looker(judge, averaging)
         with outputs.errors_told(output), startup.lines_of_progress():
-            suggestions = pools.suggest(pool, looker, Looker(other) if other else None, _COUNT.value)
+            suggestions = pools.suggest(pool, looker, Looker(other, averaging) if other else None, _COUNT.value)
             with told("writing images and the contact sheet"):
-                written.write(output, pool, looker, suggestions, judge.sha256)
+                kept = written.write(output, pool, looker, suggestions, judge.sha256)
         print(written.table(suggestions))
         print("\n" + written.places(output, pool.dataset.description.longest_side))
+        for path in kept:
+            print(
+                f"warning: {path} is not the copy that this version wrote there. It stays as it is. If it is a mask, "
+                "move it to your masks.",
+                file=sys.stderr,
+            )
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,8 +1,16 @@
 """What is wrong with flags that argparse reads is said in one line."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import pytest
 
 from csst_jax.arguments import Parser
+from tests.reporting import made_workdir
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize(
@@ -33,3 +41,15 @@ def test_flags_of_a_configuration_are_known_where_it_is_taken(capsys):
     with pytest.raises(SystemExit):
         parser.require_known(["--config.seed=1"])
     assert "there is no flag --config.seed." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["models"], ["status", "--workdir={run}"]])
+def test_a_reader_that_has_closed_its_pipe_is_no_error(tmp_path, command):
+    """`csst status --workdir=runs/mine | head -2`."""
+    made_workdir.whole(tmp_path / "run")
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", "csst_jax", *(word.format(run=tmp_path / "run") for word in command)]
+    done = subprocess.run(words, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")

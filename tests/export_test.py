@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import csst_jax
-from csst_jax import export, export_weights
+from csst_jax import export, export_weights, predict
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import files, torch_pickle
 from tests.models.exporting import small_files
@@ -45,6 +45,7 @@ def test_images_go_in_and_classes_come_out_in_onnxruntime_alone(tmp_path, weight
     status, said = run(capsys, *asked, f"--out={out}", "--argmax")
     assert status == 0, said
     assert "fast_scnn, 5 classes; RGB images as they are, uint8 [batch, 40, 56, 3], to class_ids" in said
+    assert "--size=40x56 is no multiple of 32" in said
     assert "agrees: 100.0000% of pixels" in said and "computes in float32; it was trained in bfloat16" in said
     assert run(capsys, *asked, f"--out={tmp_path / 'logits.onnx'}")[0] == 0
 
@@ -64,6 +65,12 @@ def test_images_go_in_and_classes_come_out_in_onnxruntime_alone(tmp_path, weight
     assert json.loads(known["palette"]) == [list(colour) for colour in PALETTE]
     assert json.loads(known["options"])["lineage"] == "mmseg"
     assert json.loads(known["preprocessing"])["channels"] == "BGR" and known["preprocessing_inside"] == "true"
+
+
+def test_sides_that_are_no_multiples_of_32_are_told_what_predict_does():
+    (said,) = export._not_padded(360, 480)
+    assert said.startswith("--size=360x480 is no multiple of 32: csst predict pads") and "to 384x480. To do" in said
+    assert export._not_padded(384, 480) == [] and predict._parser().get_default("pad_px") == export._PAD_PX
 
 
 @pytest.mark.slow

@@ -14,10 +14,9 @@ import numpy as np
 
 from csst_jax.data.stored.encoded import decode_rgb
 from csst_jax.evaluation.inference import make_labeller, make_predictor, require_sound
-from csst_jax.planning.cost import memory_bytes
+from csst_jax.evaluation.memory import advice, require_room
 from csst_jax.platforms import traced_for
 from csst_jax.runtime import durations
-from csst_jax.runtime.host_memory import room_bytes
 from csst_jax.runtime.interruptible import interruptible
 from csst_jax.runtime.patience import told
 from csst_jax.train.sharding import DATA, SPATIAL, make_mesh, replicated
@@ -164,6 +163,7 @@ class WholeImagePredictor:
         batch_size: int,
         spatial: int = 1,
         ranks: int = 1,
+        window_key: str = "window_px",
     ):
         """Puts the network's state on the devices.
 
@@ -176,6 +176,7 @@ class WholeImagePredictor:
           batch_size: images a step; rounded up to a multiple of the devices that share the batch.
           spatial: devices that share an image's rows.
           ranks: how many of the most probable classes predictions tell.
+          window_key: what sets `averaging.window_px`, for messages.
         """
         mesh = make_mesh(jax.local_devices(), spatial)
         self._program = functools.partial(
@@ -189,7 +190,7 @@ class WholeImagePredictor:
         )
         self._parameters = sum(np.size(value) for value in network.params.values())
         self._batch_size = _multiple(batch_size, mesh.shape[DATA])
-        self._pad_px = averaging.pad_px
+        self._pad_px, self._fix = averaging.pad_px, advice(averaging.window_px, window_key)
         # BGR preprocessing has its mean in the order of its own channels.
         mean = np.asarray(preprocessing.mean[:: 1 if preprocessing.channels == "RGB" else -1])
         self._padding = (255 * mean / preprocessing.value_range).round().astype(np.uint8)
@@ -273,26 +274,9 @@ class WholeImagePredictor:
             took = time.perf_counter() - begin
             durations.note(name, took)
             self.compile_s += took
-            _require_room(compiled, size)
+            require_room(compiled, size, self._fix, jax.local_device_count())
             self._compiled[size] = (compiled, program.in_shardings[0])
         return self._compiled[size]
-
-
-def _require_room(compiled: jax.stages.Compiled, size: tuple[int, ...]) -> None:
-    """Refuses, on CPU, what the kernel would end the process for, without a word; other devices tell by themselves.
-
-    Raises:
-      CsstError: the program takes more memory than there is.
-    """
-    needed, room = memory_bytes(compiled), room_bytes()
-    if jax.default_backend() != "cpu" or needed is None or room is None:
-        return
-    needed *= jax.local_device_count()  # which share the memory
-    if needed > room:
-        raise CsstError(
-            f"an image of {size[1]} x {size[0]} px takes {needed / 2**30:.1f} GiB to predict, and this machine has "
-            f"{room / 2**30:.1f} GiB; predict it in windows, of window_px=1024 for example, or make it smaller."
-        )
 
 
 def _multiple(value: int, of: int) -> int:

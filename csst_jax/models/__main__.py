@@ -14,7 +14,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from csst_jax.arguments import Parser
+from csst_jax.arguments import Parser, print_all
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.runtime.storage import checkout
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.record:
         record(rows)
-    print(json.dumps(rows, indent=1) if options.json else table(rows))
+    print_all(json.dumps(rows, indent=1) if options.json else table(rows))
     return 0
 
 

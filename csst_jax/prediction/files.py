@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from csst_jax.data import image_sizes
 from csst_jax.data.picture_file import Bad, read_pixels, upright_size
 from csst_jax.data.shrinking import smaller
+from csst_jax.evaluation.memory import advice, memory_told
 from csst_jax.prediction.ahead import ahead
-from csst_jax.prediction.loaded import memory_told
 from csst_jax.prediction.video import frames, num_frames
 from csst_jax.prediction.written import frame_of
 from csst_jax.types import CsstError
@@ -100,8 +100,9 @@ class Run:
             predicted = self._network.shown(prediction)
             return self._written.write(frame_of(video, prediction.record), predicted), predicted.overlay()
 
+        fix = advice(self._averaging.window_px)
         try:
-            with self._written.film(video) or contextlib.nullcontext(_nothing) as add, memory_told("a frame"):
+            with self._written.film(video) or contextlib.nullcontext(_nothing) as add, memory_told("a frame", fix):
                 for line, overlay in ahead(write, predictor.of_images(read()), _THREADS):
                     time_s = times.pop(count)
                     add(time_s, overlay)
@@ -139,7 +140,7 @@ class Run:
         height, width = size
         seen: set[int] = set()
         try:
-            with memory_told(f"an image of {width} x {height} px"):
+            with memory_told(f"an image of {width} x {height} px", advice(self._averaging.window_px)):
                 for prediction in predictor.of_images(self._images(group, seen)):
                     seen.add(prediction.record)
                     yield group[prediction.record], self._network.shown(prediction)

@@ -6,11 +6,13 @@ import dataclasses
 import glob
 import os
 import pathlib
+import re
 from typing import TYPE_CHECKING
 
 from csst_jax.data.picture_file import IMAGE_SUFFIXES
 from csst_jax.data.readiness import listed
 from csst_jax.data.walk import LeftOut, walk
+from csst_jax.prediction.output_files import NAMES, is_output
 from csst_jax.prediction.video import INSTALL, VIDEO_SUFFIXES, is_reader_there
 from csst_jax.runtime.storage import is_remote
 from csst_jax.types import CsstError
@@ -44,13 +46,15 @@ class Photo:
 def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: list[str]) -> list[Photo]:
     """The images and videos that are meant, in order, each once; what is left out is counted and named on stderr.
 
+    Outputs of an earlier command in a folder or pattern are left out.
+
     Args:
       given: files, folders and patterns (`photos/**/*.jpg`), as the user wrote them.
       own: outputs, files and directories, which are no inputs wherever they lie.
       problems: gets links and directories that cannot be followed, in sentences.
 
     Raises:
-      CsstError: nothing is there, or nothing of it is an image; or two images have one name; or a video is given by
+      CsstError: nothing is there, or nothing of it is an image; or two would write one output; or a video is given by
         name and nothing here reads it.
     """
     outputs = {path.resolve() for path in own}
@@ -61,6 +65,8 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
             real = path.resolve()
             if outputs & {real, *real.parents}:
                 left_out.add(shown(name), "written by this command")
+            elif path != user_path(text) and _is_of_output(path, len(name.parts)):
+                left_out.add(shown(name), "written by csst predict")
             elif path.suffix.lower() not in _SUFFIXES:
                 left_out.add(shown(name), f"not {_KINDS}")
             elif not path.is_file():
@@ -79,6 +85,11 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
         raise CsstError(f"--input={' '.join(given)}: no {_KINDS} file is there{found}.")
     _require_own_names(photos.values())
     return list(photos.values())
+
+
+def _is_of_output(path: pathlib.Path, depth: int) -> bool:
+    """Whether one of the `depth` directories above a file has predictions, and the file is among them."""
+    return any(path.relative_to(above).parts[0] in NAMES and is_output(above) for above in path.parents[:depth])
 
 
 def _files(text: str, left_out: LeftOut, problems: list[str]) -> Iterator[tuple[pathlib.Path, pathlib.PurePath]]:
@@ -120,13 +131,17 @@ def _matches(pattern: pathlib.Path, left_out: LeftOut) -> Iterator[tuple[pathlib
 
 
 def _require_own_names(photos: Iterable[Photo]) -> None:
-    """Refuses two inputs that would write one output."""
+    """Refuses two inputs that would write one output; the frames of a video have names as well, see `frame_of`."""
     first: dict[str, Photo] = {}
     twice: list[str] = []
     for photo in photos:
         if photo.name in first:
             twice.append(f"{shown(first[photo.name].path)} and {shown(photo.path)}")
         first.setdefault(photo.name, photo)
+    for name, photo in first.items():
+        folder, _, last = name.rpartition("/")
+        if folder in first and first[folder].is_video and re.fullmatch("[0-9]{6,}", last):
+            twice.append(f"{shown(first[folder].path)} and {shown(photo.path)}")
     if twice:
         raise CsstError(
             f"{len(twice)} images would write over another's outputs: {listed(twice)}. Rename them, or predict them "

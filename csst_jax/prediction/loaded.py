@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import pathlib
@@ -15,6 +14,7 @@ from PIL import Image, ImageOps
 
 from csst_jax.data.descriptions import distinct_palette
 from csst_jax.data.picture_file import Bad, read_pixels
+from csst_jax.evaluation.memory import advice, memory_told
 from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
 from csst_jax.prediction.predicted import Predicted
 from csst_jax.prediction.shrinking import Predictor, Shrinking
@@ -23,13 +23,14 @@ from csst_jax.types import CsstError
 from csst_jax.user_files import user_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from csst_jax.evaluation.whole_image import Prediction
 
 PAD_PX = 32
 """Images are padded to multiples of this where nothing else is asked for (docs/predict.md says what it changes)."""
 _MODES = ("RGB", "L", "P", "RGBA", "LA", "1")
+_DEEP = ("I", "F")  # begin the names of modes of more than 8 bits
 _MOST_CLASSES = 256  # that a map of bytes tells apart
 
 
@@ -97,7 +98,7 @@ class Loaded:
         """
         averaging = Averaging(tuple(scales), flip, window_px, window_overlap, pad_px)
         pixels = _pixels(image)
-        with memory_told(f"an image of {pixels.shape[1]} x {pixels.shape[0]} px"):
+        with memory_told(f"an image of {pixels.shape[1]} x {pixels.shape[0]} px", advice(window_px)):
             (prediction,) = self.predictor(averaging).of_images([(0, pixels)])
         return self.shown(prediction)
 
@@ -140,26 +141,6 @@ class Loaded:
         return jax.jit(lambda params, stats, images: network.apply_eval(params, stats, images)["logits"])
 
 
-@contextlib.contextmanager
-def memory_told(what: str) -> Iterator[None]:
-    """That the devices' memory does not hold an image, as an error that says what to do.
-
-    Args:
-      what: is predicted, for the message.
-
-    Raises:
-      CsstError: the memory was too little.
-    """
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise CsstError(
-            f"{what} does not fit the memory; predict it in windows, of window_px=1024 for example, or make it smaller."
-        ) from error
-
-
 def _pixels(image: str | os.PathLike[str] | np.ndarray | Image.Image) -> np.ndarray:
     """uint8 "h w 3", RGB, upright.
 
@@ -168,6 +149,12 @@ def _pixels(image: str | os.PathLike[str] | np.ndarray | Image.Image) -> np.ndar
     """
     if isinstance(image, Image.Image) and image.mode in _MODES:
         image = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    elif isinstance(image, Image.Image) and image.mode.startswith(_DEEP):
+        raise CsstError(
+            f"a picture of colour mode {image.mode}; its values may go beyond 255, where `convert` cuts them off. "
+            "Scale it to 0..255 as the training images were. HIGHEST is the largest value that it can have, of 16 bits "
+            '65535: `Image.fromarray((np.asarray(picture) * (255 / HIGHEST)).astype("uint8"))`.'
+        )
     elif isinstance(image, Image.Image):
         raise CsstError(f"a picture of colour mode {image.mode}; convert it to 8-bit RGB: `picture.convert('RGB')`.")
     if isinstance(image, str | os.PathLike):

@@ -20,6 +20,7 @@ from csst_jax.data.picture_file import Bad
 from csst_jax.data.readiness import listed
 from csst_jax.prediction.inputs import Photo
 from csst_jax.prediction.kinds import KINDS, LARGEST_JPEG_PX
+from csst_jax.prediction.output_files import IMAGES_FILE, REQUEST_FILE
 from csst_jax.prediction.video import FILM_SUFFIX, film
 from csst_jax.runtime.json_files import differences, read_json, write_json
 from csst_jax.runtime.storage import replacing
@@ -33,13 +34,7 @@ if TYPE_CHECKING:
     from csst_jax.prediction.loaded import Loaded
     from csst_jax.prediction.predicted import Predicted
 
-REQUEST_FILE, IMAGES_FILE, LEGEND_FILE = "prediction.json", "images.jsonl", "legend.png"
 _FIX = "Delete it, and give --overwrite, to predict all images again."
-
-
-def owned(directory: pathlib.Path) -> list[pathlib.Path]:
-    """All that the command writes into its output directory, there or not."""
-    return [directory / name for name in (*KINDS, REQUEST_FILE, IMAGES_FILE, LEGEND_FILE)]
 
 
 def request(network: Loaded, averaging: Averaging) -> dict[str, Any]:
@@ -100,12 +95,14 @@ class Written:
         return [photo for photo in photos if not self._is_done(photo)]
 
     def begin(self) -> None:
-        """Records the request; with `overwrite` forgets the images of before."""
-        write_json(self.directory / REQUEST_FILE, self._request)
+        """Records the request; with `overwrite` forgets earlier images, and removes pictures of another request."""
+        images = self.directory / IMAGES_FILE
         if self._overwrite:
-            (self.directory / IMAGES_FILE).unlink(missing_ok=True)
-        else:  # without a line that was cut off
-            _write_lines(self.directory / IMAGES_FILE, self._known.values())
+            self._drop_another()
+            images.unlink(missing_ok=True)
+        write_json(self.directory / REQUEST_FILE, self._request)
+        if not self._overwrite:  # without a line that was cut off
+            _write_lines(images, self._known.values())
 
     def write(self, photo: Photo, predicted: Predicted) -> dict[str, Any]:
         """Writes the pictures of an image, each whole or not at all; returns its line for `note`.
@@ -168,6 +165,15 @@ class Written:
         if not stamp.items() <= self._known.get(photo.name, {}).items():
             for kind in KINDS.keys() - set(self.kinds):
                 self._picture(kind, photo).unlink(missing_ok=True)
+
+    def _drop_another(self) -> None:
+        """Removes the pictures that `images.jsonl` tells of, if another request made them."""
+        with contextlib.suppress(CsstError):  # damaged files give way as well
+            if not self._claimed or not differences(read_json(self.directory / REQUEST_FILE), self._request):
+                return
+            for name, line in _read_lines(self.directory / IMAGES_FILE).items():
+                for kind in KINDS:
+                    self._picture(kind, Photo(pathlib.Path(line["file"]), name)).unlink(missing_ok=True)
 
     def _kinds(self, photo: Photo) -> list[str]:
         """The kinds of pictures of an image, or of a video's frame."""

@@ -8,6 +8,7 @@ from csst_jax.reporting import charts, verdict
 from csst_jax.reporting.markup import bars, escaped, number, percent, points, section, table
 from csst_jax.reporting.scores import bar, difference
 from csst_jax.runtime.json_files import differences, shared
+from csst_jax.runtime.storage import told_apart
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ def sections(runs: Sequence[Collected]) -> list[str]:
     """Of the page.
 
     Raises:
-      CsstError: the runs' classes differ.
+      CsstError: the runs' classes differ, or a workdir is given twice.
     """
-    names = _names(runs)
+    names = told_apart([run.workdir for run in runs])
     judged = {name: run for name, run in zip(names, runs, strict=True) if run.judged}
     classes = {name: run.classes for name, run in judged.items()}
     for name, own in classes.items():
@@ -38,15 +39,6 @@ def sections(runs: Sequence[Collected]) -> list[str]:
         _curves(names, runs, colours),
         _settings(names, runs),
     ]
-
-
-def _names(runs: Sequence[Collected]) -> list[str]:
-    """Of the workdirs, with as much of their path as tells them apart."""
-    for depth in range(1, max(len(run.workdir.parts) for run in runs) + 1):
-        names = ["/".join(run.workdir.parts[-depth:]) for run in runs]
-        if len(set(names)) == len(names):
-            return names
-    raise CsstError("a workdir is given twice; compare different ones.")
 
 
 def last(run: Collected) -> Network:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
+from typing import TYPE_CHECKING
 
-_CGROUP = pathlib.Path("/sys/fs/cgroup")
+from csst_jax.runtime.host_memory import CGROUP, limit_bytes
+
+if TYPE_CHECKING:
+    import pathlib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,17 +54,12 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def host_memory_bytes(cgroup: pathlib.Path = _CGROUP) -> int:
+def host_memory_bytes(cgroup: pathlib.Path = CGROUP) -> int:
     """Memory of the host, or of the container where that has a limit.
 
     Args:
       cgroup: directory of the container's limits.
     """
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of version 2 and 1
-        try:
-            text = (cgroup / name).read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        return min(physical, int(text)) if text.isdecimal() else physical
-    return physical
+    limit = limit_bytes(cgroup)
+    return physical if limit is None else min(physical, limit)

@@ -81,11 +81,12 @@ def _require_room(asked_for: pathlib.Path, last: pathlib.Path, name: str) -> Non
 
 
 @contextlib.contextmanager
-def errors_told(output: StoragePath) -> Iterator[None]:
+def errors_told(output: StoragePath, goes_on: bool = False) -> Iterator[None]:
     """What a disk refuses, as an error that says what to do; everything else as it is.
 
     Args:
       output: what is written, where the error does not name it.
+      goes_on: whether the same command goes on from what is written.
 
     Raises:
       CsstError: the disk is full, read-only or broken, or something else lies there.
@@ -96,6 +97,6 @@ def errors_told(output: StoragePath) -> Iterator[None]:
         if error.errno not in _FIXES:
             raise
         raise CsstError(
-            f"{error.filename or output}: {error.strerror}; {_FIXES[error.errno]}, then run the same command again: it "
-            "goes on from what is whole."
+            f"{error.filename or output}: {error.strerror}; {_FIXES[error.errno]}, then run the same command again"
+            f"{': it goes on from what is whole' if goes_on else ''}."
         ) from error

@@ -29,7 +29,7 @@ from csst_jax.types import CsstError
 from csst_jax.user_files import user_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 StoragePath: TypeAlias = pathlib.Path | epath.Path
 """A file or directory on a disk (pathlib's), or in a bucket (epath's); both have the same methods."""
@@ -163,6 +163,24 @@ def files_below(directory: StoragePath) -> list[tuple[str, StoragePath]]:
         else:
             found.append((path.name, path))
     return sorted(found)
+
+
+def told_apart(paths: Sequence[StoragePath]) -> list[str]:
+    """Names of files or directories: the last parts of their paths, as many as tell all of them apart.
+
+    Raises:
+      CsstError: one is given twice.
+
+    >>> told_apart([pathlib.Path("/a/run"), pathlib.Path("/b/run")])
+    ['a/run', 'b/run']
+    """
+    parts = [[part for part in path.parts if part != path.anchor] for path in paths]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        names = ["/".join(own[-depth:]) for own in parts]
+        if len(set(names)) == len(names):
+            return names
+    twice = next(path for path in paths if list(paths).count(path) > 1)
+    raise CsstError(f"{twice} is given twice; give it once.")
 
 
 def move(directory: StoragePath, target: StoragePath) -> None:

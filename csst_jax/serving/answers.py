@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from csst_jax.data.picture_file import pixels_of
+from csst_jax.data.picture_file import Bad, pixels_of
+from csst_jax.prediction.kinds import LARGEST_JPEG_PX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,11 @@ class Networks:
             raise Busy
         try:
             pixels = pixels_of(data, "the picture", self.limits.max_pixels)
+            if max(pixels.shape) > LARGEST_JPEG_PX:  # as which it is shown
+                raise Bad(
+                    f"the picture: {pixels.shape[1]}x{pixels.shape[0]} pixels; {LARGEST_JPEG_PX:,} a side are the most "
+                    "that the page can show. Make it smaller, or cut it into parts."
+                )
             begin = time.monotonic()
             with self._one:
                 found = self._networks[number][1].predict(pixels, window_px=self._window_px)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from csst_jax.serving.answers import Networks
 
 _TIMEOUT_S = 30
+_PIECE_BYTES = 1 << 16  # of an answer; each has the whole timeout, and a slow line takes minutes for all of them
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -168,9 +169,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, text)
         try:
             self.end_headers()
-            self.wfile.write(body)
-        except ConnectionError:  # the page was closed
+            for begin in range(0, len(body), _PIECE_BYTES):
+                self.wfile.write(body[begin : begin + _PIECE_BYTES])
+        except (ConnectionError, TimeoutError) as error:
             self.close_connection = True
+            why = "the line is too slow" if isinstance(error, TimeoutError) else "the page was closed"
+            print(f"an answer of {len(body):,} bytes was not delivered: {why} ({error})", flush=True)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing of requests; predictions are told."""

@@ -6,13 +6,15 @@ Commands that take workdirs alone (`csst_jax.evaluate`, `csst_jax.suggest`) load
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from csst_jax.runtime.json_files import read_json
-from csst_jax.runtime.storage import as_path
+from csst_jax.runtime.storage import as_path, is_remote
 from csst_jax.runtime.workdir import CONFIG_FILE
 from csst_jax.settings import ranges
 from csst_jax.types import CsstError
+from csst_jax.user_files import user_path
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -50,6 +52,29 @@ def get_config(workdir: str) -> ConfigDict:
     except (TypeError, ValueError) as error:
         raise CsstError(f"{path}: {error}. Give --config=FILE, the configuration of the run.") from error
     return config
+
+
+def with_whole_paths(config: ConfigDict) -> ConfigDict:
+    """A configuration as config.json keeps it: it names the same data wherever a later command is started.
+
+    Paths of data are whole ones, but for those in object storage.
+
+    Raises:
+      CsstError: a path is none.
+    """
+    found = config.copy_and_resolve_references()
+    for key in ("dir", "labelled_ids"):
+        found.data[key] = _whole(found.data[key])
+    for key in ("more_labelled", "more_unlabelled"):  # what stands behind a directory has no slash
+        entries = found.data[key].split(",")
+        whole = ",".join(_whole(entry.strip()) for entry in entries)
+        if whole.count(",") < len(entries):  # a comma of the current directory would end an entry
+            found.data[key] = whole
+    return found
+
+
+def _whole(path: str) -> str:
+    return path if not path.strip() or is_remote(path) else os.path.abspath(user_path(path))
 
 
 def _as_tuples(value: Any) -> Any:

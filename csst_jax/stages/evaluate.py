@@ -217,5 +217,6 @@ class Judge:
             trained.expects,
             self.settings.batch_size,
             self.mesh,
+            window_key="evaluate.window_px",
         )
         return predictor(self.selection.reader, records)

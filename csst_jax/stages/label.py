@@ -101,6 +101,7 @@ def _run(
         this.settings.evaluate.batch_size,
         this.settings.mesh,
         ranks=settings.ranks,
+        window_key="label.window_px",
     )
     _write_shards(directory, settings, this.pool, predictor, before)
     multihost_utils.sync_global_devices("pseudo labels written")

@@ -63,6 +63,7 @@ def rank(this: Experiment, directory: StoragePath, teacher: Trained, stage: Stor
         teacher.expects,
         this.settings.evaluate.batch_size,
         this.settings.mesh,
+        window_key="label.window_px",
     )
     others = [last.of_network(*network.weights) for network in earlier]
     (directory / "parts").mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,8 @@ from csst_jax.evaluation.pictures import save_png
 from csst_jax.evaluation.table import format_by_method
 from csst_jax.models.weights.locate import MODEL_FILE, locate
 from csst_jax.runtime.json_files import write_json
-from csst_jax.runtime.storage import is_remote
+from csst_jax.runtime.storage import is_remote, told_apart
+from csst_jax.runtime.workdir import STAGE_FILE
 from csst_jax.stages import model_file
 from csst_jax.stages.evaluate import Judge
 from csst_jax.types import CsstError
@@ -35,7 +36,7 @@ PREDICTIONS = "predictions"  # a directory a network in it
 
 
 def beside(checkpoint: StoragePath) -> StoragePath:
-    """Where a network's scores go if nothing else is said: beside its file, or beside its stage, in the workdir.
+    """Where a network's scores go if nothing else is said: beside its stage, in the workdir; else beside its file.
 
     Args:
       checkpoint: see `locate`.
@@ -43,7 +44,8 @@ def beside(checkpoint: StoragePath) -> StoragePath:
     Raises:
       CsstError: as `locate`.
     """
-    return _owner(locate(checkpoint)).parent / "scores"
+    directory = locate(checkpoint).parent
+    return (directory.parent if (directory / STAGE_FILE).exists() else directory) / "scores"
 
 
 def score_networks(
@@ -85,9 +87,7 @@ def score_networks(
         )
     classes = selection.dataset.description.classes
     checkpoints = [locate(path) for path in checkpoints]
-    names = [_name(path, checkpoints) for path in checkpoints]
-    if len(set(names)) < len(names):
-        raise CsstError(f"checkpoints are told apart by their names, and these are {', '.join(names)}; rename one.")
+    names = _names(checkpoints)
     networks = {name: model_file.load(path) for name, path in zip(names, checkpoints, strict=True)}
     for path, network in zip(checkpoints, networks.values(), strict=True):
         model_file.require_classes(path, network, classes)
@@ -108,11 +108,22 @@ def score_networks(
     return results
 
 
-def _name(path: StoragePath, checkpoints: Sequence[StoragePath]) -> str:
-    """The stage's or the file's name, with its run's where several have that name."""
-    own = _owner(path)
-    same = [other for other in checkpoints if _owner(other).stem == own.stem]
-    return own.stem if len(same) == 1 else f"{own.parent.name}_{own.stem}"
+def _names(checkpoints: Sequence[StoragePath]) -> list[str]:
+    """Names of stages or files, with as much of their paths as tells those apart that have one name.
+
+    Raises:
+      CsstError: one is given twice, or two have one name all the same.
+    """
+    told_apart(checkpoints)  # none is given twice
+    places = [own.parent / own.stem for own in map(_owner, checkpoints)]
+    longer: dict[StoragePath, str] = {}
+    for stem in {place.name for place in places}:
+        same = [place for place in dict.fromkeys(places) if place.name == stem]
+        longer |= zip(same, told_apart(same), strict=True)
+    names = [longer[place].replace("/", "_") for place in places]  # files are called so
+    if len(set(names)) < len(names):
+        raise CsstError(f"checkpoints are told apart by their names, and these are {', '.join(names)}; rename one.")
+    return names
 
 
 def _owner(path: StoragePath) -> StoragePath:

@@ -149,6 +149,7 @@ class ScoresWhileTraining:
             recipe.augmentation.preprocessing,
             settings.evaluate.batch_size,
             settings.mesh,
+            window_key="evaluate.window_px",
         )
         self._found: list[dict[str, Any]] = []
 

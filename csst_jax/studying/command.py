@@ -77,7 +77,7 @@ def run(
     def write() -> None:
         page.write(study, runs, workdir)
 
-    with outputs.errors_told(workdir):
+    with outputs.errors_told(workdir, goes_on=True):
         if study.prepare:
             with told("making what the study's runs need"):
                 study.prepare(workdir, runs)

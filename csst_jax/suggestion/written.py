@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,10 @@ _SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png"}
 
 def write(
     output: StoragePath, pool: Selection, looker: Looker, suggestions: Sequence[Suggestion], weights_sha256: str
-) -> None:
+) -> list[StoragePath]:
     """Writes all of it; copies of an earlier suggestion in the same directory are removed, and no other file.
+
+    A copy is known by its hash: a mask that was saved under the name of a copy is neither removed nor replaced.
 
     Args:
       output: the directory.
@@ -39,24 +42,42 @@ def write(
       looker: the network that judged, for the pictures.
       suggestions: the most useful first.
       weights_sha256: hash of its weights.
+
+    Returns:
+      Files that have the name of a copy and another content; they are as they were.
     """
     details = output / DETAILS_FILE
-    before = {entry["image"] for entry in read_json(details)["suggested"]} if details.exists() else set()
+    # Earlier versions recorded no hashes: what cannot be told from a mask stays.
+    before = read_json(details)["suggested"] if details.exists() else []
+    copies = {entry["image"]: entry.get("sha256") for entry in before}
     entries: list[dict[str, Any]] = []
+    kept: list[StoragePath] = []
     for suggestion in suggestions:
         suffix, content = _picture(pool.reader.image_bytes(suggestion.record))
-        name = f"{IMAGES}/{suggestion.id}{suffix}"
-        with replacing(output / name) as made:
-            made.write_bytes(content)
+        name, sha256 = f"{IMAGES}/{suggestion.id}{suffix}", hashlib.sha256(content).hexdigest()
+        if _is_other(output / name, (sha256, copies.pop(name, None))):
+            kept.append(output / name)
+        else:
+            with replacing(output / name) as made:
+                made.write_bytes(content)
         described = dataclasses.asdict(suggestion)
         del described["record"]
-        entries.append(described | {"image": name})
-    for name in before - {entry["image"] for entry in entries}:
-        (output / name).unlink(missing_ok=True)
+        entries.append(described | {"image": name, "sha256": sha256})
+    for name, known in copies.items():
+        if _is_other(output / name, (known,)):
+            kept.append(output / name)
+        else:
+            (output / name).unlink(missing_ok=True)
     _draw(output / SHEET_FILE, pool, looker, suggestions)
     write_json(details, {"split": pool.split, "weights_sha256": weights_sha256, "suggested": entries})
     with replacing(output / LIST_FILE) as made:
         made.write_text("".join(f"{suggestion.id}\n" for suggestion in suggestions), encoding="utf-8")
+    return kept
+
+
+def _is_other(path: StoragePath, hashes: Sequence[str | None]) -> bool:
+    """Whether there is a file that has none of these hashes."""
+    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() not in hashes
 
 
 def table(suggestions: Sequence[Suggestion]) -> str:

@@ -1,6 +1,7 @@
 """`python -m csst_jax.main` as a person runs it: killed at any moment, told to stop, run twice."""
 
 import json
+import os
 import random
 import re
 import resource
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from tests.small_runs import command, finish, results, start, state_of, toy_command, wait_for
+from tests.small_runs import ROOT, command, finish, results, start, state_of, toy_command, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -52,9 +53,11 @@ def test_a_whole_run_says_what_it_did(said):
 
 def test_fast_scnn_is_trained_and_scored(tiny_data, tmp_path):
     one_size = "--config.teacher.schedule.kind=constant"  # the toy network has two, and compiles in seconds
-    output = finish(start(command(tiny_data, tmp_path, "--config.stages=teacher,evaluate", one_size)))
+    data = os.path.relpath(tiny_data, ROOT)
+    output = finish(start(command(data, tmp_path, "--config.stages=teacher,evaluate", one_size)))
     assert "mIoU" in output and "student" not in results(tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["teacher"]["width"] == 0.25
+    recorded = json.loads((tmp_path / "config.json").read_text())
+    assert recorded["teacher"]["width"] == 0.25 and recorded["data"]["dir"] == str(tiny_data)
 
 
 @pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.essential("a run that is killed")), 1])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax.evaluation import whole_image
+from csst_jax.evaluation import memory, whole_image
 from csst_jax.evaluation.whole_image import Averaging, WholeImagePredictor
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.nnx_io import Network
@@ -112,13 +112,14 @@ def test_the_same_classes_on_any_number_of_devices(monkeypatch, devices, batch_s
         np.testing.assert_array_equal(one.classes, other.classes)
 
 
-def test_what_the_memory_does_not_hold_is_refused_before_the_kernel_ends_the_process(monkeypatch):
-    monkeypatch.setattr(whole_image, "room_bytes", lambda: 2**10)
-    with pytest.raises(
-        CsstError, match=r"an image of 30 x 20 px takes 0.0 GiB .* and this machine has 0.0 GiB; .* windows"
-    ):
-        predicted(monkeypatch)
-    monkeypatch.setattr(whole_image, "room_bytes", lambda: None)
+@pytest.mark.parametrize(
+    "averaging,fix", [({}, "windows, of window_px=1024"), ({"window_px": 16}, "less than window_px=16")]
+)
+def test_what_the_memory_does_not_hold_is_refused_before_the_kernel_ends_the_process(monkeypatch, averaging, fix):
+    monkeypatch.setattr(memory, "room_bytes", lambda: 2**10)
+    with pytest.raises(CsstError, match=f"an image of 30 x 20 px takes 0.0 GiB .* this machine has 0.0 GiB; .*{fix}"):
+        predicted(monkeypatch, **averaging)
+    monkeypatch.setattr(memory, "room_bytes", lambda: None)
     assert len(predicted(monkeypatch)) == len(SIZES)
 
 

@@ -127,6 +127,22 @@ def test_pictures_of_another_state_of_a_file_or_network_do_not_stay(run, photos,
     assert len(list(out.glob("overlay/*.jpg"))) == 3
 
 
+@pytest.mark.slow
+def test_overwriting_removes_what_another_request_made_of_other_photos(run, photos, tmp_path):
+    out = tmp_path / "out"
+    predicted(run, photos, out, "--write=overlay,mask,confidence")
+    (out / "mask" / "mine.png").write_bytes(b"mine")
+    predicted(run, photos / "a.png", out, "--overwrite")  # the same request: what is there is still right
+    assert (out / "mask" / "c.png").is_file()
+    predicted(run, photos, out, "--write=overlay,mask,confidence", "--overwrite")
+    predicted(run / "teacher", photos / "a.png", out, "--overwrite")
+    names = {"overlay/a.jpg", "mask/a.png", "mask/mine.png", "images.jsonl", "prediction.json", "legend.png"}
+    assert set(content(out)) == names
+    (out / "prediction.json").write_text("{")
+    predicted(run, photos / "a.png", out, "--overwrite")
+    assert set(content(out)) == names
+
+
 def test_a_second_run_in_the_photos_own_folder_takes_the_photos_alone(run, photos, capsys):
     for _ in range(2):
         predicted(run, photos, photos)

@@ -80,11 +80,37 @@ def test_two_images_of_one_output_are_refused(photos):
         found(photos / "*.jpg", photos / "a.png")
 
 
+def test_an_image_that_is_called_as_a_frame_of_a_video_is_refused(photos, monkeypatch):
+    monkeypatch.setattr(video.importlib.util, "find_spec", lambda _: True)
+    (photos / "clip.mp4").write_bytes(b"")
+    (photos / "clip").mkdir()
+    (photos / "clip" / "photo.png").write_bytes(file(photo()))
+    assert len(found(photos)) == 9
+    (photos / "clip" / "000000.png").write_bytes(file(photo()))
+    with pytest.raises(CsstError, match=r"1 images would write over another's outputs: .*clip.mp4 and .*000000.png"):
+        found(photos)
+
+
 def test_outputs_are_no_inputs(photos, capsys):
     (photos / "mask").mkdir()
     (photos / "mask" / "a.png").write_bytes(file(photo()))
     assert len(found(photos, own=[photos / "mask"])) == 7
     assert "left out 1: written by this command: mask/a.png" in capsys.readouterr().err
+
+
+def test_outputs_of_an_earlier_command_are_no_inputs(photos, capsys):
+    for name in ("mask/a.png", "overlay/site A/c.jpg", "legend.png", "more.png"):
+        for where in (photos / "site A" / "seen", photos / "old"):
+            (where / name).parent.mkdir(parents=True, exist_ok=True)
+            (where / name).write_bytes(file(photo()))
+    for name in ("prediction.json", "images.jsonl"):
+        (photos / "site A" / "seen" / name).write_text("")
+    names = set(found(photos))
+    assert "site A/seen/more" in names and len(names) == 7 + 1 + 4
+    assert "left out 5: written by csst predict: site A/seen/" in capsys.readouterr().err
+    # What is asked for itself is predicted.
+    assert set(found(photos / "site A" / "seen" / "mask")) == {"a"}
+    assert set(found(photos / "site A" / "seen" / "legend.png")) == {"legend"}
 
 
 def test_links_and_pipes(photos, capsys):

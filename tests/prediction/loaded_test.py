@@ -1,5 +1,7 @@
 """`csst_jax.load(…).predict`: of paths, arrays and Pillow's pictures."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -68,7 +70,7 @@ def test_settings_count(net):
         (np.zeros((4, 4, 3), np.float32), r"a uint8 array of h w 3.* this is float32 of shape \(4, 4, 3\)"),
         (np.zeros((4, 4), np.uint8), r"this is uint8 of shape \(4, 4\)"),
         (np.zeros((0, 4, 3), np.uint8), r"of shape \(0, 4, 3\)"),
-        (Image.new("I;16", (4, 4)), r"colour mode I;16; convert it to 8-bit RGB"),
+        (Image.new("CMYK", (4, 4)), r"colour mode CMYK; convert it to 8-bit RGB"),
         ("none.png", "none.png: cannot be read"),
         ("", "a path is empty"),
     ],
@@ -76,6 +78,16 @@ def test_settings_count(net):
 def test_what_is_no_image_is_refused(net, image, said):
     with pytest.raises(CsstError, match=said):
         net.predict(image)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_a_picture_of_more_than_8_bits_is_refused_with_a_line_that_scales_it(net, mode):
+    picture = Image.new(mode, (40, 32), 25700 if mode != "F" else 25700.0)
+    with pytest.raises(CsstError, match=f"colour mode {mode}.*Scale it to 0..255") as told:
+        net.predict(picture)
+    line = re.search("`(Image.*)`", str(told.value))[1].replace("HIGHEST", "65535")
+    scaled = eval(line, {"Image": Image, "np": np, "picture": picture})
+    assert (net.predict(scaled).image == 100).all()
 
 
 def test_a_file_that_knows_no_classes_is_shown_with_numbers_and_colours(net, tmp_path):
@@ -92,3 +104,5 @@ def test_what_the_memory_does_not_hold_is_told(net, monkeypatch):
     monkeypatch.setattr("csst_jax.evaluation.whole_image.WholeImagePredictor._for_size", fails)
     with pytest.raises(CsstError, match="an image of 50 x 40 px does not fit the memory; .* window_px=1024"):
         net.predict(photo(size=(40, 50)))
+    with pytest.raises(CsstError, match="predicted in windows already: give less than window_px=32"):
+        net.predict(photo(size=(40, 50)), window_px=32)

@@ -29,6 +29,31 @@ def test_the_room_is_more_than_this_process_has():
     assert host_memory.room_bytes() > own
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.parametrize(
+    "limit,used,stat",
+    [
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    ],
+)
+def test_the_room_ends_with_the_containers_limit_and_files_that_were_read_are_room(tmp_path, limit, used, stat):
+    (tmp_path / "memory").mkdir()
+    elsewhere = host_memory.room_bytes(tmp_path)
+    assert host_memory.limit_bytes(tmp_path) is None
+
+    def room(of, has, files):
+        for name, text in ((limit, of), (used, has), (stat, f"anon 1\ninactive_file {files}\nactive_file {files}\n")):
+            (tmp_path / name).write_text(f"{text}\n")
+        return host_memory.room_bytes(tmp_path)
+
+    none = room(2**30, 2**30, 0)  # this process's own alone
+    assert none < elsewhere and host_memory.limit_bytes(tmp_path) == 2**30
+    assert room(2**30, 2**30 - 2**26, 0) - none == pytest.approx(2**26, abs=2**24)
+    assert room(2**30, 2**30, 2**26) - none == pytest.approx(2**27, abs=2**24)
+    assert room(2**62, 2**30, 0) == pytest.approx(elsewhere, rel=0.5)
+
+
 def faults(setting):
     # Huge pages would be few faults either way.
     settings = {"NUMPY_MADVISE_HUGEPAGE": "0"}

@@ -2,13 +2,16 @@
 
 import base64
 import pathlib
+import socket
 import threading
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from csst_jax import serve
+from csst_jax.serving.server import _Handler
 from tests.data_prep.breaking import file, photo, png_of
 from tests.readme_test import problems, python_commands
 from tests.serving.served import NAMES, PALETTE, Striped, ask, serving
@@ -126,6 +129,7 @@ def test_its_own_requests_are_not(server):
         (file(photo(size=(1001, 1000)), "JPEG", quality=1), {}, 422, "1000x1001 pixels; 1,000,000 are the most"),
         (png_of(9_000, 9_000), {}, 422, "9000x9000 pixels; 1,000,000 are the most"),
         (png_of(60_000, 60_000), {}, 422, "the image is too large"),
+        (file(Image.new("L", (65_501, 2))), {}, 422, "65501x2 pixels; 65,500 a side are the most"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", {}, 422, "begins as no picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", {}, 422, "the picture: "),
     ],
@@ -153,6 +157,38 @@ def test_a_failure_is_told_to_the_terminal_and_not_to_the_page(capfd):
         status, _, found = ask(server, "POST", "/predict?network=0", PICTURE)
     assert status == 500 and found == {"error": "the prediction failed; the terminal of the server says why."}
     assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def asking(server):
+    """A connection that has asked for the page, and reads little at a time."""
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    line.connect(server.server_address)
+    line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return line
+
+
+def test_a_slow_line_gets_the_whole_answer(monkeypatch):
+    monkeypatch.setattr(_Handler, "timeout", 0.5)
+    with serving() as server, asking(server) as line:
+        server.page, received, begin = bytes(16 << 20), 0, time.monotonic()
+        while received < len(server.page):
+            part = line.recv(1 << 18)
+            assert part, f"cut off after {received:,} bytes and {time.monotonic() - begin:.1f} s"
+            received += len(part)
+            time.sleep(len(part) / (8 << 20))  # 2 s for all of it
+        assert time.monotonic() - begin > 1
+
+
+def test_an_answer_that_is_not_delivered_is_told(monkeypatch, capfd):
+    monkeypatch.setattr(_Handler, "timeout", 0.2)
+    with serving() as server:
+        server.page, told, end = bytes(16 << 20), "", time.monotonic() + 20
+        with asking(server):
+            while "\n" not in told and time.monotonic() < end:
+                time.sleep(0.05)
+                told += capfd.readouterr().out
+    assert told == "an answer of 16,777,216 bytes was not delivered: the line is too slow (timed out)\n"
 
 
 def test_too_many_at_once_are_told_to_wait():

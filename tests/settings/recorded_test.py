@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from absl import flags
 
 from csst_jax import command_line
 from csst_jax.settings import config_file, ranges, recorded
@@ -27,6 +28,28 @@ def test_it_is_what_the_run_was_asked_for_on_the_devices_of_here(workdir):
     assert config.teacher.optimizer.rate_factors == (("^backbone", 0.1),)
     assert config.mesh.data == -1
     assert config_file.load(f"{recorded.__file__}:{workdir}").data.dir == "data/mine"
+
+
+def test_data_is_named_by_whole_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    config = ranges.defaults()
+    config.data.dir, config.data.labelled_ids = "data/mine", "../ids.txt"
+    config.data.more_labelled = "~/data/a:train, gs://bucket/b:train"
+    config.data.more_unlabelled = "data/c:train_extra:3000,/d:train"
+    data = recorded.with_whole_paths(config).data
+    assert (data.dir, data.labelled_ids) == (f"{tmp_path}/data/mine", f"{tmp_path.parent}/ids.txt")
+    assert data.more_labelled == "/home/me/data/a:train,gs://bucket/b:train"
+    assert data.more_unlabelled == f"{tmp_path}/data/c:train_extra:3000,/d:train"
+    assert config.data.dir == "data/mine", "the run's own configuration is changed"
+    config.data.dir = config.data.labelled_ids = config.data.more_labelled = ""
+    (tmp_path / "a,b").mkdir()
+    monkeypatch.chdir("a,b")
+    data = recorded.with_whole_paths(config).data
+    assert (data.dir, data.labelled_ids, data.more_labelled) == ("", "", "")
+    assert data.more_unlabelled == config.data.more_unlabelled
+    config.data.dir = "gs://bucket/mine"
+    assert recorded.with_whole_paths(config).data.dir == "gs://bucket/mine"
 
 
 def test_a_run_of_another_version_is_read(workdir, caplog):
@@ -65,3 +88,20 @@ def test_workdirs_stand_for_a_configuration(monkeypatch):
     for given in (["--config=demo", "--workdir=runs/a"], ["--checkpoint=a"]):
         command_line.parse_flags_of_workdir(["evaluate", *given])
         assert seen.pop() == ["evaluate", *given]
+
+
+@pytest.mark.parametrize(
+    "command,more", [("suggest", ""), ("evaluate", " To score files of weights, give --checkpoint and --config.")]
+)
+def test_a_workdir_that_is_missing_is_told(monkeypatch, capsys, command, more):
+    own = flags.FlagValues()
+    if command == "evaluate":
+        flags.DEFINE_list("checkpoint", [], "", flag_values=own)
+    monkeypatch.setattr(command_line.flags, "FLAGS", own)
+    with pytest.raises(SystemExit) as ended:
+        command_line.parse_flags_of_workdir([command, "--config.seed=3"])
+    assert ended.value.code == 2
+    said = "error: --workdir is missing. Give the workdir of a run, for example --workdir=runs/mine."
+    assert capsys.readouterr().err == f"{said}{more}\n"
+    monkeypatch.setattr(command_line, "parse_flags", lambda argv: argv)
+    assert command_line.parse_flags_of_workdir([command, "--help"]) == [command, "--help"]

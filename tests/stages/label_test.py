@@ -54,6 +54,13 @@ def run(config, selection, tmp_path, monkeypatch):
     return run
 
 
+def test_what_does_not_fit_the_memory_is_told_with_the_key_of_labels(run, selection, monkeypatch):
+    seen = []
+    monkeypatch.setattr(label.build, "predictor", lambda *_, **more: seen.append(more) or Guesser(selection))
+    run()
+    assert [more["window_key"] for more in seen] == ["label.window_px"]
+
+
 def second_and_third(prediction):
     """The predictions of `Guesser`, with two more classes of 0.05 and 0.02."""
     ranked = [((prediction.classes + n) % 4, np.full_like(prediction.confidence, p)) for n, p in ((1, 0.05), (2, 0.02))]

@@ -86,12 +86,35 @@ def test_a_file_a_stage_and_a_workdir_are_the_same_network_and_have_their_place(
     for name in ("student", "teacher"):
         (run / name).mkdir(parents=True)
         shutil.copy(weights, run / name / "model.safetensors")
+        shutil.copy(teacher / "stage.json", run / name)
     for checkpoint in (run, run / "student", run / "student" / "model.safetensors"):
         assert scoring.beside(checkpoint) == run / "scores"
     assert scoring.beside(weights) == tmp_path / "scores"
+    (tmp_path / "downloads").mkdir()
+    shutil.copy(weights, tmp_path / "downloads" / "model.safetensors")  # of no stage
+    assert scoring.beside(tmp_path / "downloads") == tmp_path / "downloads" / "scores"
     names = list(evaluated(config, [run / "teacher" / "model.safetensors", run], tmp_path / "out"))
     assert names == ["teacher", "student"]
     assert files.describe(run).scores == files.describe(weights).scores, "the command changed the file"
+
+
+def test_networks_of_one_name_have_as_much_of_their_paths_as_tells_them_apart():
+    def names(*paths):
+        return scoring._names([pathlib.Path(path) for path in paths])
+
+    both = [f"/{run}/run/{stage}/model.safetensors" for run in "ab" for stage in ("teacher", "student")]
+    assert names(*both[:2]) == ["teacher", "student"]
+    assert names(*both[:3]) == ["a_run_teacher", "student", "b_run_teacher"]
+    assert names("/run/x/ours.safetensors", "/x/ours.safetensors") == ["run_x_ours", "x_ours"]
+    for paths in (("/x/ours.safetensors", "/x/ours/model.safetensors"), ("/b/x", "/c/x", "/b_x")):
+        with pytest.raises(CsstError, match="told apart by their names, and these are .*; rename one"):
+            names(*paths)
+
+
+def test_what_does_not_fit_the_memory_is_told_with_the_key_of_evaluation(config, teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr("csst_jax.evaluation.memory.room_bytes", lambda: 2**10)
+    with pytest.raises(CsstError, match="predict it in windows, of evaluate.window_px=1024"):
+        evaluated(config, [teacher], tmp_path)
 
 
 @pytest.mark.slow
@@ -163,7 +186,7 @@ def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weig
     files.write(two, arrays, dataclasses.replace(description, num_classes=2, classes=(), palette=()))
     for checkpoints, submission, message in (
         ([teacher, weights], "mapillary", "a submission is for one network, and there are 2 checkpoints"),
-        ([teacher, teacher], None, "these are (.*_teacher), \\1; rename one"),
+        ([teacher, teacher], None, "teacher/model.safetensors is given twice; give it once"),
         ([teacher], "kitti", "unknown submission format 'kitti'"),
         ([teacher], "cityscapes", "data set 'tiny' does not have the classes of 'cityscapes'"),
         ([teacher.parent], None, "has no finished student; it has: teacher. Give one of them"),
@@ -195,6 +218,17 @@ runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
     results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
     assert json.loads((tmp_path / "scores.json").read_text())["networks"]["teacher"]["miou"] == results["miou"]
     assert f"{100 * results['miou']:.1f}" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_default_output_is_looked_at_before_anything_is_predicted(weights, tmp_path):
+    (tmp_path / "scores").touch()
+    arguments = ["--config=demo", f"--checkpoint={weights}", "--config.compilation_cache_dir="]
+    done = subprocess.run(
+        [sys.executable, "-m", "csst_jax.evaluate", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert f"error: --output={tmp_path}/scores is a file; move that, or give another --output" in done.stderr
 
 
 def test_a_submission_is_packed_on_this_machine(config, bucket):

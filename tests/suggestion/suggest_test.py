@@ -12,6 +12,7 @@ from PIL import Image
 
 from csst_jax.data.chosen import Data
 from csst_jax.data.store import DataSet
+from csst_jax.evaluation.whole_image import Averaging
 from csst_jax.models import zoo
 from csst_jax.models.weights import files
 from csst_jax.stages import model_file
@@ -54,6 +55,35 @@ def test_a_looker_sees_what_the_logits_say_and_no_padding(tmp_path):
     np.testing.assert_allclose(seen.features, p.mean((0, 1)), atol=1e-5)  # the toy names no features
 
 
+def test_a_looker_takes_the_windows_of_labels(tmp_path):
+    trained = model_file.load(toy_file.write(tmp_path / "toy.safetensors"))
+    image = photo(size=(40, 50))  # padded to 64 x 64
+    averaging = Averaging(window_px=48, window_overlap=0.5)
+    seen = Looker(trained, averaging)(image)
+    padded = np.pad(image, ((0, 24), (0, 14), (0, 0)), mode="edge")[None]
+    state = jax.tree.map(jax.numpy.asarray, trained.weights)
+    total, features, positions = np.zeros((64, 64, 4)), np.zeros(4), 0
+    for top, left in ((0, 0), (0, 16), (16, 0), (16, 16)):
+        part = padded[:, top : top + 48, left : left + 48].astype(np.float32) / 255
+        p = np.asarray(jax.nn.softmax(trained.network.apply_eval(*state, trained.expects(part))["logits"][0]))
+        total[top : top + 48, left : left + 48] += p
+        features += p[: 40 - top, : 50 - left].sum((0, 1))
+        positions += p[: 40 - top, : 50 - left, 0].size
+    mean = (total / total.sum(-1, keepdims=True))[:40, :50]
+    np.testing.assert_array_equal(seen.classes, mean.argmax(-1))
+    np.testing.assert_allclose(seen.entropy, -(mean * np.log(np.maximum(mean, 1e-30))).sum(-1) / np.log(4), atol=1e-5)
+    np.testing.assert_allclose(seen.features, features / positions, atol=1e-5)
+
+
+def test_what_the_memory_does_not_hold_is_told_with_the_key(tmp_path, monkeypatch):
+    trained = model_file.load(toy_file.write(tmp_path / "toy.safetensors"))
+    monkeypatch.setattr("csst_jax.evaluation.memory.room_bytes", lambda: 2**10)
+    with pytest.raises(CsstError, match="image of 64 x 64 px takes .* in windows, of label.window_px=1024"):
+        Looker(trained)(photo(size=(40, 50)))
+    with pytest.raises(CsstError, match="give less than label.window_px=48"):
+        Looker(trained, Averaging(window_px=48))(photo(size=(40, 50)))
+
+
 def test_an_earlier_suggestions_copies_are_removed_and_masks_beside_them_are_not(tiny_data, tmp_path):
     pool = Data(str(tiny_data), "train", "val", "", "", "").training(DataSet.open(tiny_data))
     looker = Looker(model_file.load(toy_file.write(tmp_path / "toy.safetensors", classes=TINY_CLASSES)))
@@ -64,6 +94,18 @@ def test_an_earlier_suggestions_copies_are_removed_and_masks_beside_them_are_not
     names = {path.name for path in (tmp_path / "images").iterdir()}
     assert names == {f"{both[0].id}_mask.png", f"{both[1].id}.png"}
     assert both[0].id not in written.table(both[1:]) and "–" in written.table(both[1:])
+
+
+def test_a_mask_under_the_name_of_a_copy_is_neither_removed_nor_replaced(tiny_data, tmp_path):
+    pool = Data(str(tiny_data), "train", "val", "", "", "").training(DataSet.open(tiny_data))
+    looker = Looker(model_file.load(toy_file.write(tmp_path / "toy.safetensors", classes=TINY_CLASSES)))
+    both = pools.suggest(pool, looker, None, 2)
+    mask = tmp_path / "images" / f"{both[0].id}.png"
+    assert written.write(tmp_path, pool, looker, both, "a") == []
+    mask.write_bytes(b"a mask")
+    for again in (both, both[1:], both):
+        assert written.write(tmp_path, pool, looker, again, "a") == [mask]
+        assert mask.read_bytes() == b"a mask"
 
 
 def test_where_masks_are_to_be_drawn_is_told_of_images_that_were_made_smaller(tmp_path):

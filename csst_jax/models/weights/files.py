@@ -31,6 +31,7 @@ TRAINED_HERE = "csst_jax"
 
 _KEY = "csst_jax"
 _MAKE = "Make one with `python -m csst_jax.import_weights`."
+_GIVE = f"give the {MODEL_FILE} of a training stage, or a file that csst_jax.import_weights wrote"
 _AGAIN = "copy it again, or, in its stage's directory, delete it: the stage's command makes it of the last checkpoint"
 
 
@@ -200,7 +201,7 @@ def add_scores(path: StoragePath, scores: Mapping[str, Any]) -> None:
 
 
 def _read_safetensors(path: StoragePath, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    return read_safetensors(path, arrays, f"; {_AGAIN}" if path.name == MODEL_FILE else "")
+    return read_safetensors(path, arrays, f"; {_AGAIN if path.name == MODEL_FILE else _GIVE}")
 
 
 def _description(path: StoragePath, metadata: Mapping[str, str]) -> Description:

@@ -211,6 +211,13 @@ def test_a_file_of_an_earlier_version_is_read_and_has_its_old_identity(tmp_path,
     assert files.identity(path) == files.sha256(path)
 
 
+def test_a_file_of_another_kind_is_told_what_to_give(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    said = "cannot read .*notes.txt as safetensors.*; give the model.safetensors of a training stage, or a file that"
+    with pytest.raises(CsstError, match=said):
+        files.read(tmp_path / "notes.txt")
+
+
 def test_weights_that_are_not_those_that_were_written_are_refused(tmp_path, toys):
     path = tmp_path / "x.safetensors"
     _, ours, _ = published("toy", 5)
