@@ -117,11 +117,11 @@ def _section(log: Mapping[str, Any]) -> str:
     of_masks = [f"{100 * share:.1f}" for share in log["of_masks"]]
     parts = [
         f"\n## {_title(log)}\n",
-        f"{log['crops']:,} crops a row. Each number is a share of pixels under centroid sampling, divided by that under "
-        "uniform sampling.\n",
+        f"{log['crops']:,} crops a row. Each number is a share of pixels under centroid sampling, divided by that "
+        "under uniform sampling.\n",
         page.table_of(["crop's side", *classes], times),
-        "\nShares of pixels in percent follow. Rows differ in the smallest component that may be a crop's centre. Crops "
-        "have half the image's height.\n",
+        "\nShares of pixels in percent follow. Rows differ in the smallest component that may be a crop's centre. "
+        "Crops have half the image's height.\n",
         page.table_of(["", *classes], [["the masks", *of_masks], *minimum]),
         "\nComponents of the masks, and the default minimum in pixels:\n",
         page.table_of(
