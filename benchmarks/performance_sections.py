@@ -51,12 +51,12 @@ SECTIONS = (
         "Some of XLA's own programs were slow, and we replaced them. Its weight gradients were 3 to 20 times slower "
         "than one product a row. Its sums for batch normalisation were 3 times slower, and its gradient of max pooling "
         "4 times.\n\n"
-        "Other changes were slower or no faster, and we did not keep them:\n\n"
-        "* Winograd's products below 128 channels,\n"
-        "* YNNPACK turned off,\n"
-        "* a stem that folds pixels into channels,\n"
-        "* rows of products for the forward pass,\n"
-        "* XLA's older code generator, its fast minimum and maximum, and its other scheduler.\n\n"
+        "Other changes were slower or no faster. We did not keep them.\n\n"
+        "* Winograd's products were tried below 128 channels.\n"
+        "* YNNPACK was turned off.\n"
+        "* A stem folded pixels into channels.\n"
+        "* Rows of products were tried for the forward pass.\n"
+        "* XLA's older code generator was tried, and its fast minimum and maximum, and its other scheduler.\n\n"
         "All of this was measured in trials of single operations or of FastSCNN. The trials are not kept.",
     ),
     Section(

