@@ -21,7 +21,12 @@ TRAINING = {
 """Of a stage: what an earlier probe and docs/results/recipe.md have, with nothing chosen on CamVid's val."""
 PREDICTION = {"label.pad_px": 32, "evaluate.pad_px": 32, "evaluate.boundary_ratio": 0.0, "evaluate.every_epochs": 0}
 # The paper's labels and student: every pixel has a label, and real and pseudo labels are one set.
-PAPER = {"student.method.name": "supervised", "label.class_portion": 0.0, "label.flip": False}
+PAPER = {
+    "student.method.name": "supervised",
+    "label.class_portion": 0.0,
+    "label.lower_of_two": False,
+    "label.flip": False,
+}
 
 
 def both(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from csst_jax.runtime import outputs, startup
 from csst_jax.runtime.patience import told
 from csst_jax.runtime.signals import Preempted, leave_at_once, stop_between_stages
+from csst_jax.settings import resolve
 from csst_jax.studying import arms, engine, page
+from csst_jax.studying.values import Network
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ml_collections import ConfigDict
 
@@ -66,10 +68,12 @@ def run(
       0, or 1 when a run failed.
 
     Raises:
-      CsstError: something the user can fix; a run that fails is none.
+      CsstError: something the user can fix, such as an arm's settings that do not fit each other. A run that fails is
+        none.
       Preempted: see `engine.run_all`.
     """
     runs = arms.runs(study, workdir, load)
+    require_sound(runs)
     if dry_run:
         print("\n".join(arms.shown(run.command) for run in runs))
         return 0
@@ -94,3 +98,19 @@ def run(
         log = one.workdir / engine.OUTPUT_FILE
         print(f"FAILED  {one.name}: {log if log.exists() else 'not started'}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def require_sound(runs: Sequence[arms.Run]) -> None:
+    """Refuses settings that do not fit each other before the first run has taken hours.
+
+    Raises:
+      CsstError: as `resolve.run`; names the arm.
+    """
+    for run in {run.arm.name: run for run in runs}.values():  # its seeds differ in nothing else
+        config = run.config.copy_and_resolve_references()
+        elsewhere = [key for key, value in run.arm.changes.items() if isinstance(value, Network)]  # not there yet
+        config.update_from_flattened_dict(dict.fromkeys(elsewhere, ""))
+        try:
+            resolve.run(config)
+        except CsstError as error:
+            raise CsstError(f"arm {run.arm.name!r}: {error}") from error

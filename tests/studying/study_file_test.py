@@ -9,7 +9,7 @@ from csst_jax.models.preprocessing import IMAGENET
 from csst_jax.schedules.crops import KINDS
 from csst_jax.settings import resolve
 from csst_jax.settings.run import Mesh
-from csst_jax.studying import arms, study_file
+from csst_jax.studying import arms, command, study_file
 from csst_jax.train.sharding import make_mesh
 from csst_jax.train.step import step_program
 from csst_jax.types import CsstError
@@ -28,6 +28,7 @@ def runs_of(name, directory):
 def test_every_run_of_our_studies_has_sound_settings(name, tmp_path):
     study, found = runs_of(name, tmp_path)
     seeds = {"best_of_camvid": 1, "methods": 2}.get(name, 3)
+    command.require_sound(found)
     assert len(found) == len(study.arms) and len(study.seeds) == seeds
     assert all("," not in arm.name for arm in study.arms), "--arms separates names by commas"
 
