@@ -240,7 +240,7 @@ python -m csst_jax.main --config=paper/table3:row=bisenet_csst,trained=runs/tabl
   Without it a run starts from random weights.
 * `trained` gives a network that another row trained. It makes the pseudo labels, and the row trains no teacher. A row
   of fine-tuning starts from it.
-* `ids` gives a file with the ids of the few masks that a row of Fig. 8 learns, one a line.
+* `ids` gives a file with the ids of the few masks that a row of Fig. 8 learns, one per line.
 * `--config.KEY=VALUE` changes a setting, as in every configuration.
 
 Settings are those of §4.2, and of Table 6 for its networks. Components of all sizes are crop centres, as in the paper.

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="counts in the masks of a prepared data set")
     run.add_argument("--data_dir", required=True, help="the prepared data set")
-    run.add_argument("--labelled_ids", default="", help="the ids of its masks, one a line; all by default")
+    run.add_argument("--labelled_ids", default="", help="the ids of its masks, one per line; all by default")
     run.add_argument("--crops", type=int, default=2000, help="crops to count in for every row")
     run.add_argument("--name", required=True, help="of the log")
     run.add_argument("--logs", type=pathlib.Path, default=LOGS)

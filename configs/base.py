@@ -33,7 +33,7 @@ def training() -> ConfigDict:
     c.epochs = 180  # 0 takes the pretrained weights as they are
     c.samples_per_epoch = 0  # crops an epoch; 0 = the number of training images (real + pseudo); -1 = chosen
     c.crop_px = 800  # side of the full crop; -1 = chosen
-    c.batch_size = 16  # crops a step at the full crop, over all devices; -1 = chosen
+    c.batch_size = 16  # crops per step at the full crop, over all devices; -1 = chosen
     # Micro-batches that a step takes one after another, in the memory of one; 1 = the batch at once. Each has its own
     # batch statistics and hard pixels. Losses and gradients are means over them, weighted by their valid pixels.
     c.accumulate = 1
@@ -75,13 +75,13 @@ def training() -> ConfigDict:
     c.optimizer.rate_factors = ()
     c.optimizer.decay_factors = ()  # the same for the weight decay
 
-    # Method. It defines what is minimised, and on which crops.
+    # Method. It defines what is minimised, and on which crops. See docs/methods.md.
     c.method = ConfigDict()
     c.method.name = "supervised"  # a name of csst_jax/methods
     # Real and pseudo-labelled crops in fixed shares of a step: `real_parts` to `pseudo_parts` (0 leaves a kind out).
-    # Each kind has its view (weak or strong), the weight of its mean loss, and OHEM or not. The last three are
-    # probabilities. classmix pastes half of a real crop's classes into a pseudo-labelled crop. cutmix pastes a box of
-    # another crop into a strong crop, and cutout takes a box out of it.
+    # Each kind has its view (weak or strong), the weight of its mean loss, and OHEM or not. `classmix`, `cutmix` and
+    # `cutout` are probabilities. classmix pastes half of a real crop's classes into a pseudo-labelled crop. cutmix
+    # pastes a box of another crop into a strong crop, and cutout takes a box out of it.
     c.method.real_and_pseudo = ConfigDict(
         {
             "real_parts": 1,
@@ -97,8 +97,8 @@ def training() -> ConfigDict:
             "cutout": 0.0,
         }
     )
-    # An average of the weights (`decay` a step) labels unlabelled crops. Pixels below the confidence threshold are not
-    # learned. The weight of this loss rises in `ramp_up_steps` steps.
+    # An average of the weights (`decay` per step) labels unlabelled crops. Pixels below the confidence threshold are
+    # not learned. The weight of this loss rises in `ramp_up_steps` steps.
     c.method.mean_teacher = ConfigDict(
         {"decay": 0.996, "confidence_threshold": 0.95, "weight": 1.0, "ramp_up_steps": 500}
     )
@@ -190,11 +190,11 @@ def get_config() -> ConfigDict:
     # Rounds of self-training. The student of a round labels the pool for the next one. The last round's student is the
     # run's. Earlier rounds lie in WORKDIR/rounds/1, 2, …
     c.rounds = 1
-    # A run to train on from, in a new workdir: its workdir, or a file of one of its networks. Teacher and student both
+    # A run to continue training from, in a new workdir: its workdir, or a file of a network. Teacher and student both
     # start from its student; where it has none of their kind, from its teacher. It takes the place of `pretrained`.
     # Classes keep their part of the classifier by name. Empty = none.
     c.start_from = ""
-    # The student is the teacher, which goes on with real and pseudo labels (paper eq. 5), and no network of its own.
+    # The student is the teacher, fine-tuned on real and pseudo labels (paper eq. 5), and no network of its own.
     # The paper's learning rate for it is 0.002: set student.lr.base.
     c.finetune_teacher = False
 
@@ -203,7 +203,7 @@ def get_config() -> ConfigDict:
     c.data.dir = ""  # a prepared data set: its directory, or one above that holds only this one; also gs://…
     c.data.train_split = "train"  # split to train on
     c.data.val_split = "val"  # split to evaluate on
-    # Text file with the ids of the masks to use, one a line. All other images of the split are unlabelled.
+    # Text file with the ids of the masks to use, one per line. All other images of the split are unlabelled.
     # Empty = every image that has a mask.
     c.data.labelled_ids = ""
     # Splits of other prepared data sets with the same classes, whose masks train as well: DIR:SPLIT, separated by
@@ -223,13 +223,15 @@ def get_config() -> ConfigDict:
     # Pseudo labels. They are hard, for every unlabelled image (paper §3.1, eq. 2).
     c.label = prediction()
     c.label.confidence_threshold = 0.0  # pixels below become void; 0 = off, as in the paper
-    # Share of each class's pixels, the surest ones, that keep their label (CBST's portions); 0 = off. Unlike one
-    # threshold for all classes, it keeps the classes' shares as they are. Counted on at most 128 images of the pool.
+    # Share of each class's pixels, the most confident ones, that keep their label (CBST's portions); 0 = off. Unlike
+    # one threshold for all classes, it keeps the classes' shares as they are. At most 128 images of the pool count.
     c.label.class_portion = 0.0
     # Added to class_portion in every round after the first. CBST begins with 0.2 and adds 0.05.
     c.label.class_portion_growth = 0.0
-    # With class_portion: a pixel keeps its label if it reaches the lower threshold of its two most probable classes. By
-    # the threshold of its own class, most pixels that may be sky or tree are void or tree: a sky needs far more.
+    # With class_portion: a pixel keeps its label if it reaches the lower threshold of its two most probable classes.
+    # Otherwise, at a border between sky and tree, pixels labelled *tree* stay and pixels labelled *sky* become void,
+    # because the threshold of sky is much higher. With class_portion=0.5 about three quarters of the pixels then keep
+    # a label.
     c.label.lower_of_two = False
     # Pixels become void that may be of a class which the teacher predicts more rarely than the masks show it.
     c.label.void_missed = False
@@ -239,15 +241,15 @@ def get_config() -> ConfigDict:
     # Share of the pool's images that the first of two rounds trains on, as in ST++ (0.5); 0 = all. They are those whose
     # labels agree best with the labels of the teacher's snapshots. They keep their labels in the second round.
     c.label.reliable_share = 0.0
-    c.label.shard_size = 256  # images a file; an interrupted run continues after the last whole file
+    c.label.shard_size = 256  # images per file; an interrupted run continues after the last whole file
 
-    # Evaluation. It scores val_split at original resolution (paper §4.3.7: scales 0.5, 1 and 2, flip, and tiles).
+    # Evaluation. It scores val_split at original resolution (paper §4.3.7: scales 0.5, 1 and 2, flip, and windows).
     c.evaluate = prediction()
     c.evaluate.boundary_ratio = 0.02  # band of boundary IoU as a share of the diagonal (Cheng et al. 2021); 0 = off
-    c.evaluate.batch_size = 4  # images a step, for labelling too; over all devices
+    c.evaluate.batch_size = 4  # images per step, for labelling too; over all devices
     c.evaluate.num_pictures = 8  # rows of the contact sheets
     # Scores of a few validation images while a stage trains (docs/while_it_trains.md). They choose nothing.
-    # Epochs from one score to the next; 0 = none; -1 = up to five scores a stage, as far as they cost little.
+    # Epochs from one score to the next; 0 = none; -1 = up to five scores per stage, as far as they cost little.
     c.evaluate.every_epochs = -1
     c.evaluate.images_while_training = 8  # images that are scored while a stage trains
 

@@ -68,7 +68,7 @@ def _arguments() -> Parser:
         "--val_fraction", type=float, default=0.2, help="share of the masks that validate (default 0.2)"
     )
     arguments.add_argument("--seed", type=int, default=0, help="of the hash that chooses validation images (default 0)")
-    arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, one a line, instead of the hash")
+    arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, one per line; replaces the hash")
     arguments.add_argument(
         "--split_of", type=cli.path, help="a prepared data set of the same images, whose split is kept in this one"
     )

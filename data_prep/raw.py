@@ -86,6 +86,8 @@ def directory(given: str | os.PathLike[str], *below: str, flag: str = "--source_
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
+    if not user_path(given).exists():
+        raise CsstError(f"{flag}={given} does not exist; see docs/datasets.md.")
     wanted = " or ".join(relative or "the files" for relative in below)
     raise CsstError(f"{flag}={given} is not a directory{f' with {wanted}' if below else ''}; see docs/datasets.md.")
 

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = cli.dataset_parser(__doc__, "VOCdevkit/VOC2012")
     further = arguments.add_mutually_exclusive_group()
     further.add_argument("--sbd_dir", type=cli.path, help="directory with SBD's train.txt, val.txt and cls/")
-    further.add_argument("--aug_list", type=cli.path, help="file of the ids of further images, one a line")
+    further.add_argument("--aug_list", type=cli.path, help="file of the ids of further images, one per line")
     arguments.add_argument("--aug_masks", action="store_true", help="the further images keep their masks")
     flags = arguments.parse_args(argv)
     if flags.aug_masks and not (flags.sbd_dir or flags.aug_list):

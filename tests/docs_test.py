@@ -94,13 +94,22 @@ def test_an_index_leads_to_every_page_of_its_folder(folder):
 
 def test_the_configuration_has_every_key_and_is_current():
     text = (DOCS / "configuration.md").read_text(encoding="utf-8")
-    assert text == reference.page(reference.source(ROOT)), reference._COMMAND
+    assert text == reference.document(ROOT), reference._COMMAND
     shown = set(re.findall(r"^\| `([\w.]+)` \| [^|]", text, re.M))
     for key, value in ranges.known_keys().items():
         stage, _, rest = key.partition(".")
         own = rest if stage in ("teacher", "student") else key
         own = rest if stage in ("label", "evaluate") and rest in ranges.PREDICTION else own
         assert own in shown, f"{key} = {value}"
+
+
+def test_the_configuration_has_what_the_folders_file_changes():
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    rows = text.partition("## What `configs/folder.py` changes")[2].partition("\n## ")[0]
+    assert "| `label.lower_of_two` | `False` | `True` |" in rows
+    assert "| `teacher.batch_size`, `student.batch_size` | `16` | `-1` |" in rows
+    assert "| `student.method.name` | `'supervised'` | `'real_and_pseudo'` |" in rows
+    assert "`seed`" not in rows and "`teacher.method.name`" not in rows
 
 
 def test_comments_in_front_of_keys_behind_them_and_in_front_of_groups_are_told_apart():

@@ -52,7 +52,7 @@ def config(rows: Mapping[str, Row], arg: str) -> ConfigDict:
       arg: the options after a configuration's colon. `row`: its name. `pretrained`: weights to start from, of the
         network that the row is about, and of its teacher where that is the same network; the paper starts from
         ImageNet's. `trained`: a network trained by another row; it is the teacher as it is, or what a row of
-        fine-tuning starts from. `ids`: file with the ids of a row's few masks, one a line.
+        fine-tuning starts from. `ids`: file with the ids of a row's few masks, one per line.
 
     Raises:
       CsstError: an unknown option or row, a row that is not there, or an option that the row needs.
@@ -71,7 +71,7 @@ def config(rows: Mapping[str, Row], arg: str) -> ConfigDict:
             f"row={options['row']} starts from the network of trained={options['trained']}: leave pretrained out."
         )
     if row.shots and not options["ids"]:
-        raise CsstError(f"row={options['row']} has few masks: give ids=FILE, with {row.shots} ids, one a line.")
+        raise CsstError(f"row={options['row']} has few masks: give ids=FILE, with {row.shots} ids, one per line.")
     c = row.make()
     if options["ids"]:
         c.data.labelled_ids = options["ids"]

@@ -262,7 +262,7 @@ def find_prepared(directory: AnyPath) -> AnyPath:
         reason = "holds no prepared data set" if directory.is_dir() else "is a file, no directory"
     raise CsstError(
         f"data set directory {directory} {reason}. Name what a command of data_prep wrote (DATA_DIR/NAME), not the "
-        "files that it read. Prepare a data set: `python -m csst_jax prepare demo --data_dir=DIR` (made up, needs no "
-        "download), `python -m csst_jax prepare --images=… --masks=… --data_dir=DIR` (your own "
-        "images), or a public data set (docs/datasets.md)."
+        "files that it read. Prepare a data set: `python -m csst_jax prepare demo --data_dir=data` (generated, no "
+        "download), `python -m csst_jax prepare --images=… --masks=… --classes=… --name=mine --data_dir=data` "
+        "(your own images), or a public data set (docs/datasets.md)."
     )

@@ -21,11 +21,13 @@ _EXAMPLE = """    from configs import base
         c.student.epochs = 90
         return c"""
 _OURS = home() / "configs"
+_STUDIES = "studies"
 
 
 def names() -> list[str]:
-    """Names of the configurations that come with csst_jax."""
-    return sorted(path.relative_to(_OURS).with_suffix("").as_posix() for path in _OURS.rglob("[!_]*.py"))
+    """Names of the configurations that come with csst_jax; studies are none."""
+    found = (path.relative_to(_OURS).with_suffix("").as_posix() for path in _OURS.rglob("[!_]*.py"))
+    return sorted(name for name in found if not name.startswith(f"{_STUDIES}/"))
 
 
 def located(chosen: str) -> str:
@@ -74,6 +76,8 @@ def load(chosen: str) -> ConfigDict:
 
 def _require_program(path: pathlib.Path) -> None:
     if not path.is_file():
+        if path.parent.name in ("", _STUDIES) and (_OURS / _STUDIES / f"{path.stem}.py").is_file():
+            raise CsstError(_a_study(path, path.stem))
         what = "it is a directory" if path.is_dir() else "no such file"
         near = difflib.get_close_matches(str(path.with_suffix("")).removeprefix("configs/"), names(), n=1)
         hint = f" Did you mean --config={near[0]}?" if near else ""
@@ -92,8 +96,14 @@ def _require_program(path: pathlib.Path) -> None:
         raise CsstError(f"--config={path}{line}: this is not Python: {error.msg}.") from error
     except ValueError as error:  # NUL bytes
         raise CsstError(f"--config={path}: this is not Python: {error}.") from error
+    if "get_config" not in program.co_names and "get_study" in program.co_names:
+        raise CsstError(_a_study(path, str(path)))
     if "get_config" not in program.co_names:
         raise CsstError(f"--config={path} does not define get_config. It should look like this:\n\n{_EXAMPLE}")
+
+
+def _a_study(path: pathlib.Path, chosen: str) -> str:
+    return f"--config={path} is a study, not a configuration. Run it with `csst study --config={chosen} --workdir=…`."
 
 
 def _require_our_package() -> None:

@@ -1,5 +1,7 @@
 """Writes docs/configuration.md from configs/base.py: `python -m csst_jax.settings.reference`.
 
+A table of what configs/folder.py changes comes first.
+
 A blank line separates groups of keys. The comment in front of a group begins with its title; what follows says what the
 group is for. A comment in front of a later key, or behind it, is that key's own. Allowed values come from `ranges`.
 """
@@ -16,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from csst_jax.arguments import Parser
 from csst_jax.runtime.storage import checkout
-from csst_jax.settings import ranges
+from csst_jax.settings import config_file, ranges
 from csst_jax.settings.kinds import OneOf
+from csst_jax.settings.sizes import OPEN
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -49,6 +52,10 @@ _FOREWORD = f"""# Configuration
 command line: `--config=configs/camvid.py --config.student.epochs=90`. An unknown key is an error that names similar
 keys. A value that is not allowed is an error that says what is allowed. `config.json` in a workdir holds the resolved
 configuration of a run."""
+_FOLDER = f"""## What `configs/folder.py` changes
+
+`configs/folder.py` is for [your own images](own_images.md). These values differ from the defaults below. {OPEN} in the
+size of a stage means that the run chooses the size from the images and the machine."""
 _LONG = 8  # choices beyond which a row does not list them
 
 
@@ -70,11 +77,37 @@ class Group:
     rows: list[Row]
 
 
-def page(text: str) -> str:
-    """The page of a configuration's source."""
+def document(root: pathlib.Path) -> str:
+    """The page of a checkout."""
+    folder = "\n\n".join((_FOLDER, changes(ranges.flattened(config_file.load("folder")))))
+    return page(source(root), (folder,))
+
+
+def changes(values: Mapping[str, object]) -> str:
+    """A table of the keys that have other values than the defaults; one row for a key of both stages."""
+    known = ranges.known_keys()
+    differ = {key: value for key, value in values.items() if value != known[key]}
+    lines = ["| key | default | value |", "| --- | --- | --- |"]
+    for key, value in differ.items():
+        stage, _, rest = key.partition(".")
+        other = {"teacher": "student", "student": "teacher"}.get(stage)
+        same = other is not None and differ.get(f"{other}.{rest}") == value and known[f"{other}.{rest}"] == known[key]
+        if same and stage == "student":
+            continue
+        keys = f"`{key}`, `{other}.{rest}`" if same else f"`{key}`"
+        lines.append(f"| {keys} | {_shown(known[key])} | {_shown(value)} |")
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    return "empty" if value == "" else f"`{value!r}`"
+
+
+def page(text: str, first: Sequence[str] = ()) -> str:
+    """The page of a configuration's source; `first` are sections in front of the keys."""
     lines, comments = text.splitlines(), _comments(text)
     functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
-    parts = [_FOREWORD]
+    parts = [_FOREWORD, *first]
     for name, (title, about, prefix) in _SECTIONS.items():
         parts += [f"## {title}", *filter(None, [about])]
         for group in _groups(functions[name], lines, comments):
@@ -155,7 +188,7 @@ def source(root: pathlib.Path) -> str:
 def write(root: pathlib.Path) -> pathlib.Path:
     """Writes a checkout's page, and returns where it is."""
     path = root / PAGE
-    path.write_text(page(source(root)), encoding="utf-8")
+    path.write_text(document(root), encoding="utf-8")
     return path
 
 

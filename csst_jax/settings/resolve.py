@@ -149,7 +149,7 @@ def _start(config: ConfigDict, stage: str) -> str:
 
 
 def _student(config: ConfigDict, normalisation: Preprocessing, teacher: stages.NetworkChoice) -> stages.Training:
-    """The settings of `config.student`, whose labels may be soft, and which may be the teacher that goes on.
+    """The settings of `config.student`, whose labels may be soft, and which may be the fine-tuned teacher.
 
     Raises:
       CsstError: as `training`; or it is to be the teacher, and its network is another one.
@@ -162,7 +162,7 @@ def _student(config: ConfigDict, normalisation: Preprocessing, teacher: stages.N
         if config.student[key] != config.teacher[key]:
             raise CsstError(
                 f"student.{key} is {config.student[key]!r}, and teacher.{key} is {config.teacher[key]!r}. With "
-                "finetune_teacher the teacher goes on as the student: give both the same."
+                "finetune_teacher the student is the teacher itself: give both the same."
             )
     own = found.network
     return dataclasses.replace(found, network=dataclasses.replace(teacher, dtype=own.dtype, remat=own.remat))

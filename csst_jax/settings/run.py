@@ -18,7 +18,7 @@ class Labelling:
     Attributes:
       averaging: over what probabilities are averaged.
       confidence_threshold: pixels below become void.
-      class_portion: share of each class's pixels, the surest ones, that keep their label; 0 for all.
+      class_portion: share of each class's pixels, the most confident ones, that keep their label; 0 for all.
       class_portion_growth: what is added to it in every round after the first.
       lower_of_two: whether a pixel needs the lower one of the thresholds of its two most probable classes.
       void_missed: whether pixels become void that may be of a class which is predicted too rarely.
@@ -54,7 +54,7 @@ class Evaluation:
     Attributes:
       averaging: over what probabilities are averaged.
       boundary_ratio: of boundary IoU's band; 0 for none.
-      batch_size: images a step, for labelling too.
+      batch_size: images per step, for labelling too.
       num_pictures: rows of the contact sheets.
       every_epochs: epochs from one score to the next while a stage trains; 0 for none, -1 for a few.
       images_while_training: images of such a score.
@@ -96,11 +96,11 @@ class Run:
       seed: of initial values, samples and augmentation; a student's is greater by the number of its round.
       stages: the boxes to run.
       rounds: how often the pool is labelled and a student trained; each student is the next round's teacher.
-      start_from: the run or the network that the networks train on from; empty for none.
+      start_from: the run or the network that the networks continue training from; empty for none.
       data: which images.
       teacher: its training.
       student: likewise.
-      finetune_teacher: whether the student is the teacher, which goes on.
+      finetune_teacher: whether the student is the fine-tuned teacher.
       longer_by: how the control is lengthened, see `csst_jax.build.lengthened`.
       label: how the pool is labelled.
       evaluate: how networks are scored.

@@ -5,17 +5,19 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from csst_jax import __main__ as csst
 from csst_jax.data import store
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored import centroid_index, retried
 from csst_jax.types import CsstError, DatasetDescription
-from data_prep import builder
+from data_prep import builder, folder
 from data_prep.raw import RawExample
 
 DESCRIPTION = DatasetDescription("tiny", ("ground", "thing"), ((0, 0, 0), (255, 0, 0)))
@@ -120,6 +122,18 @@ def test_unprepared_directory_names_the_commands(tmp_path):
     for raw, reason in ((tmp_path, "holds no prepared data set"), (tmp_path / "photo.jpg", "is a file, no directory")):
         with pytest.raises(CsstError, match=rf"{reason}\. Name what a command of data_prep wrote.*docs/datasets\.md"):
             DataSet.open(raw)
+
+
+def test_the_commands_for_an_unprepared_directory_lack_no_flag(tmp_path, monkeypatch):
+    """It is the images that are not there."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CsstError) as refused:
+        DataSet.open(tmp_path / "nowhere")
+    _, own = re.findall(r"`python -m csst_jax (prepare [^`]*)`", str(refused.value))
+    name, flags = csst.split(shlex.split(own.replace("--classes=…", "--classes=a,b")))
+    assert csst.COMMANDS[name] == "data_prep.folder"
+    with pytest.raises(CsstError, match="--images=… does not exist"):
+        folder.main(flags)
 
 
 def test_nobody_is_told_to_delete_raw_files(tmp_path):

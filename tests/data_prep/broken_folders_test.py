@@ -69,8 +69,8 @@ CASES = {
     "folder: one image in two formats": (folder_of(put("images", "p1.jpg", IMAGE)), "duplicate id 'p1'"),
     "folder: no images": (folder_of(empty("images")), "images holds no .png or .jpg or .jpeg or .tif"),
     "folder: no masks": (folder_of(empty("masks")), "masks holds no *.png file"),
-    "folder: image directory is not there": (folder_of(gone("images")), "images is not a directory"),
-    "folder: mask directory is not there": (folder_of(gone("masks")), "masks is not a directory"),
+    "folder: image directory is not there": (folder_of(gone("images")), "images does not exist"),
+    "folder: mask directory is not there": (folder_of(gone("masks")), "masks does not exist"),
     "folder: mask directory is a file": (folder_of(put("f", b""), "--masks={where}/f"), "f is not a directory"),
     "folder: a single mask": (
         folder_of(lambda w: [gone("masks", f"p{i}.png")(w) for i in range(5)]),
@@ -128,7 +128,7 @@ CASES = {
     "classes: an empty one": (folder_of(None, classes="a,,b"), "must be given once, and not be empty"),
     "classes: too many": (folder_of(None, classes=",".join(map(str, range(256)))), "has 256 classes; give 2 to 255"),
     # A published layout.
-    "lists: directory is not there": (camvid_of(lambda w: w / "nowhere"), "nowhere is not a directory"),
+    "lists: directory is not there": (camvid_of(lambda w: w / "nowhere"), "nowhere does not exist"),
     "lists: no list": (camvid_of(gone("train.txt")), "train.txt"),
     "lists: list is no text": (camvid_of(put("val.txt", b"\xff")), "val.txt: unreadable text: byte 0xff in line 1"),
     "lists: list is empty": (camvid_of(put("val.txt", b"")), "split 'val' is empty"),

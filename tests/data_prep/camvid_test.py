@@ -86,7 +86,7 @@ def test_bad_lists(source, tmp_path):
     (source / "val.txt").unlink()
     with pytest.raises(CsstError, match="val.txt: cannot be read|unreadable"):
         run(source, tmp_path / "data")
-    with pytest.raises(CsstError, match="--source_dir=.*nowhere is not a directory"):
+    with pytest.raises(CsstError, match="--source_dir=.*nowhere does not exist"):
         run(source / "nowhere", tmp_path / "data")
 
 

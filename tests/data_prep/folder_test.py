@@ -233,7 +233,7 @@ def test_mistakes_in_the_directories(own):
     assert "duplicate id 'photo 0'" in str(error.value)
     with pytest.raises(CsstError, match="--name=My-Set must be lower-case"):
         run(own, "--name=My-Set")
-    with pytest.raises(CsstError, match="--masks=.*nowhere is not a directory"):
+    with pytest.raises(CsstError, match="--masks=.*nowhere does not exist"):
         run(own, f"--masks={own / 'nowhere'}")
     (own / "empty").mkdir()
     with pytest.raises(CsstError, match="--masks=.*empty holds no .*.png file"):

@@ -77,6 +77,21 @@ def test_a_directory_and_a_missing_file_are_told(tmp_path):
         config_file.load(str(tmp_path / "own.py"))
 
 
+@pytest.mark.parametrize("chosen", ["studies/table1a", "table1a", "configs/studies/table1a.py"])
+def test_a_study_is_told_with_its_command(chosen, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(CsstError, match=f"--config={chosen} is a study, .*`csst study --config=.*table1a.*--workdir"):
+        config_file.load(chosen)
+
+
+def test_studies_are_not_among_the_configurations():
+    assert {"folder", "camvid", "paper/table1"} <= set(config_file.names())
+    assert not [name for name in config_file.names() if "studies" in name or "table1a" in name]
+    with pytest.raises(CsstError, match="no such file.*These come with csst_jax: ") as refused:
+        config_file.load("nosuch")
+    assert "studies/" not in str(refused.value)
+
+
 @pytest.mark.parametrize("hiding", ["configs/__init__.py", "configs.py"])
 def test_a_package_of_the_same_name_in_the_way_is_named(tmp_path, hiding):
     (tmp_path / hiding).parent.mkdir(exist_ok=True)
