@@ -22,7 +22,7 @@ TITLES = {
     "csst_uniform": "CSST with uniform crops",
     "student_half": "own thresholds, weights of ½",
     "student_equal": "own thresholds",
-    "student_onward": "own thresholds, teacher goes on",
+    "student_onward": "own thresholds, fine-tuned teacher",
     "student": "own thresholds, 16 crops",
     "student_lower": "recipe, 8 crops",
     "student_lower_16": "recipe",
@@ -50,6 +50,9 @@ _RUNNING = ", running averages"
 _MEAN = "B, mean of the three"
 DEMO = "surest half of each class, losses with weight 1"
 """What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
+_EARLIER = (
+    "The demo has an earlier form of the recipe: 4 real and 4 pseudo-labelled crops, own thresholds and running averages."
+)
 _OF_THE_DEMO = {"teacher": "masks alone", "student": "student"}
 Log = dict[str, Any]
 
@@ -118,14 +121,14 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) ->
         "* *Masks alone with 16 crops* is the control that takes as long as the recipe.",
         "* *Own thresholds* is the recipe as it was before: a pixel needs the threshold of its own class. It has 4 and "
         "4 crops; with *16 crops*, 8 and 8.",
-        "* A student's teacher is the network of *masks alone* in the same row. *Teacher goes on* starts from its "
-        "teacher's weights, all others from ImageNet.",
+        "* A student's teacher is the network of *masks alone* in the same row. A *fine-tuned teacher* starts from "
+        "its teacher's weights, all others from ImageNet.",
         "* After the last step, the statistics of batch normalisation are measured (`precise_bn_steps`), where the "
         "task does not name running averages.",
         "* Scores are mIoU in percent of the last weights. Gains are means over the seeds; brackets say over how many.",
-        "* *All masks* has 8 crops a step, as masks alone.",
+        "* *All masks* has 8 crops per step, as masks alone.",
         "",
-        "| task | masks | judged on |",
+        "| task | masks | evaluated on |",
         "| --- | --- | --- |",
         "| A | 46 | CamVid's val, which continues the drive that most masks come from |",
         "| B | 46 from two drives | the second half of the third drive |",
@@ -140,7 +143,7 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) ->
         if not task.endswith(_RUNNING):
             lines += ["", *by_class(own)]
     if seeds := seeds_of_the_demo(trials):
-        lines += ["", "## The demo, by seed", "", *seeds]
+        lines += ["", "## The demo, by seed", "", _EARLIER, "", *seeds]
     if trials:
         lines += ["", "## What was tried", "", *tried(trials)]
     return "\n".join([*lines, "", *notes.splitlines()]).rstrip() + "\n"
@@ -235,7 +238,7 @@ def _classes(rows: Sequence[tuple[str, Sequence[Log]]]) -> list[str]:
 
 
 def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
-    """The recipe of `configs/demo.py` with several seeds, their mean, and the classes; empty with one seed."""
+    """What `configs/demo.py` has, with several seeds, their mean, and the classes; empty with one seed."""
     named = {log["what"].removeprefix(DEMO).removeprefix(", seed ") or "0": log for log in trials if _is_demo(log)}
     if len(named) < 2:
         return []
@@ -274,7 +277,7 @@ def tried(trials: Sequence[Log]) -> list[str]:
         moved = [f"{name} {gains[name]:+.1f}" for name in (worst, best)]
         steps = f"{log['student']['steps']:,}"
         rows.append([log["task"], log["what"], steps, *scores, *moved])
-    return _table(["task", "student", "steps", "masks alone", "student", "lost most", "gained most"], rows)
+    return _table(["task", "what was changed", "steps", "masks alone", "student", "lost most", "gained most"], rows)
 
 
 def _seeds(values: Sequence[float]) -> str:
