@@ -48,7 +48,7 @@ def expected_error(found: np.ndarray) -> float | None:
     return float(np.abs(right - sure).sum() / pixels.sum()) if pixels.sum() else None
 
 
-def surer(found: np.ndarray) -> float:
-    """Mean probability minus the share of right pixels: above 0 where the network is surer than it is right."""
+def overconfidence(found: np.ndarray) -> float:
+    """Mean probability minus the share of right pixels: above 0 where the network is overconfident."""
     pixels, sure, right = found.sum(-1)
     return float((sure - right) / pixels)

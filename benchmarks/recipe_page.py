@@ -51,7 +51,8 @@ _MEAN = "B, mean of the three"
 DEMO = "surest half of each class, losses with weight 1"
 """What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
 _EARLIER = (
-    "The demo has an earlier form of the recipe: 4 real and 4 pseudo-labelled crops, own thresholds and running averages."
+    "The demo has an earlier form of the recipe: 4 real and 4 pseudo-labelled crops, own thresholds, and running "
+    "averages of batch normalisation."
 )
 _OF_THE_DEMO = {"teacher": "masks alone", "student": "student"}
 Log = dict[str, Any]

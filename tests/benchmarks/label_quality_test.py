@@ -65,7 +65,7 @@ def test_reliability_counts_by_label_and_probability():
     ]  # fmt: skip
     assert calibration.expected_error(found[:, 0]) == pytest.approx(0.475), "half are right, and 0.975 sure"
     assert calibration.expected_error(found.sum(1)) == pytest.approx((0.95 + 0.05) / 4)
-    assert calibration.surer(found[:, 0]) == pytest.approx(0.475)
+    assert calibration.overconfidence(found[:, 0]) == pytest.approx(0.475)
     assert calibration.expected_error(np.zeros((3, 10))) is None
 
 
@@ -103,7 +103,7 @@ def test_page_shows_calibration_and_precision_of_each_view(tmp_path):
     assert "| one view | 8.0 | 0.0 | 5.0 | 20.0 |" in text, "errors of 4 and 4 pixels in 100"
     assert "| one view: probability ≥ 0.9 | 90 | 75 |" in text
     svg = (tmp_path / "label_quality.svg").read_text(encoding="utf-8")
-    assert "one view, 95: 90.00" in svg and "as often right as sure, 55: 55.00" in svg
+    assert "one view, 95: 90.00" in svg and "accuracy equals confidence, 55: 55.00" in svg
 
 
 def test_what_is_not_there_is_one_line(tmp_path, capsys):
