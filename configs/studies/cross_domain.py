@@ -87,15 +87,16 @@ def get_study(arg: str = "") -> Study:
         "cross_domain",
         tuple(arms),
         about=f"Source: {options['source']}. Target: {options['target']}. A seed is a draw of the masks, too. Rows of "
-        "the source and of self-training are judged on the source's validation split, the others on the target's. OHEM "
-        f"is off, as in the paper. A gain is that of {_SELF_TRAINED} on {_ALONE} with as many masks.",
+        "the source and of self-training are scored on the source's validation split, the others on the target's. OHEM "
+        f"is off, as in the paper. The gain is the mIoU of *{_SELF_TRAINED}* minus that of *{_ALONE}*, with the same "
+        "number of masks.",
         axis="masks of the target" if per == "image" else "masks of the target for every class",
         prepare=prepare,
     )
 
 
 def _arms(kind: str, target: str, chosen: str, wanted: Sequence[str], small: bool) -> Iterator[Arm]:
-    """Self-training for a target, and everything that is judged on it."""
+    """Self-training for a target, and everything that is evaluated on it."""
     prefix = "" if kind == "target" else "new classes: "
     learned = f"{prefix}self-training"
     # The configuration asks for a trained network; the arm's own is known once the study has a workdir.
@@ -104,7 +105,7 @@ def _arms(kind: str, target: str, chosen: str, wanted: Sequence[str], small: boo
     yield Arm(learned, changes, f"{config},step=self_training,{chosen}", networks=("student",))
     config += ",step=finetuning" + "".join(f",{part}" for part in chosen.split(",") if part.startswith("net="))
     base_changes = _SMALL_FINETUNING if small else {}
-    for count in ["0", *wanted] if kind == "target" else wanted:  # as it is, it cannot be judged on other classes
+    for count in ["0", *wanted] if kind == "target" else wanted:  # as it is, it cannot be scored on other classes
         changes = {"0": {"teacher.epochs": 0}, "all": {}}.get(
             count, {"data.labelled_ids": Made(f"shots/{kind}/{{seed}}/{count}.txt")}
         )

@@ -23,8 +23,9 @@ NOTES_FILE = "notes.md"
 _READ = (
     "mIoU in percent on the validation split, of the weights after the last step. ± is the standard deviation over the "
     "seeds. Steps are of the network that is scored; `before` counts those of the teacher and of earlier rounds. "
-    "Minutes are wall time: of that network's training, and of everything that leads to it, as if an arm had shared "
-    "nothing. Labels are the files of pseudo labels. Memory is of the largest compiled training step, on one device."
+    "Minutes are wall time: `min` is the training of that network. `min in all` includes teacher and labels, even if "
+    "another row made them. Labels are the files of pseudo labels. Memory is of the largest compiled training step, on "
+    "one device."
 )
 
 
