@@ -222,12 +222,14 @@ def page() -> str:
     peak, used = f"{CHIPS[CHIP].flops_per_s / 1e12:.0f}", f"{UTILISATION:.0%}"
     rate = taken / (9 * 24 * 3600 * 8) / 1e12
     fewer = crops.speedup(phases(module("table4").get_config("row=coarse2fine_plus").student, images))
+    ran = len(list(LOGS.glob("paper-*.json")))
+    which = f"{ran} of these rows have been run." if ran else "None of these rows has been run."
     head = f"""# The paper's tables
 
 `{COMMAND}` writes this page from `configs/paper`. Do not edit it.
 
-Every row of Tables 1 to 9 and of Fig. 8 is here. {made} of {listed} have a configuration. The others are figures
-that the paper quotes, or methods that are not implemented. The column `--config=` has what to give:
+**{which}** Every row of Tables 1 to 9 and of Fig. 8 is here. {made} of {listed} have a configuration. The
+others are figures that the paper quotes, or methods that are not implemented. The column `--config=` has what to give:
 
 ```sh
 python -m csst_jax.main --config=paper/table1:row=teacher_cs --workdir=runs/table1/teacher_cs
@@ -249,16 +251,18 @@ The schedule is coarse2fine+ where a row does not say another. The paper's ablat
 
 ## What a run needs
 
-The last column says which rows have not been run. Their chip-hours are an estimate by operations, for one chip or as
-many as share the work without loss:
+The last column has our figure, or the chip-hours of a row that has not been run. They are an estimate by operations,
+for one chip or as many as share the work without loss:
 
 * A network's forward pass takes the operations of [the zoo's table](zoo.md), in proportion to its input's pixels.
-* A training step takes {1 + BACKWARD} forward passes. Methods of one stage take up to {max(_OF_ONE_STAGE.values())}
-  more for further views and for labels. Modules of their own are left out. Steps and crops are those of the row's
+* A training step takes {1 + BACKWARD} forward passes. Methods of one stage take up to {max(_OF_ONE_STAGE.values())} more
+  for further views and for labels. Modules of their own are left out. Steps and crops are those of the row's
   schedule.
 * Labels for the pool and the evaluation take a forward pass for every scale, mirror image and window. Mapillary's
   images are taken as 8 megapixels, VOC's as 375 x 500.
 * The chip is a TPU {CHIP}. Its peak is {peak} TFLOP/s, and a use of {used} is assumed. It was not measured.
+* Small networks (FastSCNN, ICNet, BiSeNet) are limited by memory traffic. They may need ten times as much,
+  or more ([FastSCNN, compiled](performance.md)).
 * Hours hold for the row alone, with its own teacher if it has one. `trained` saves the teacher's.
 
 The same count can be held against the paper. Its student with constant crops took 9 days (§4.3.5) on a machine of 8

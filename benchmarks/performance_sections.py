@@ -97,13 +97,14 @@ SECTIONS = (
         "What JPEG storage costs in mIoU",
         "python -m benchmarks.lossy_storage --data_dirs=data,data/jpeg "
         "--checkpoints=runs/demo/teacher,runs/demo/student --json",
-        "The demo's networks are trained on lossless images and scored on validation images of JPEG quality 95.",
+        "Networks of an earlier demo (FastSCNN from random weights) are trained on lossless images. They are scored on "
+        "validation images of JPEG quality 95.",
     ),
     Section(
         "soft_labels",
         "What soft pseudo labels take",
         "python -m benchmarks.soft_labels --checkpoint=runs/demo/teacher --data_dir=data --json",
-        "The demo's teacher labels images, and crops are cut from them at random. For a crop the training input reads "
+        "A demo's teacher labels images, and crops are cut from them at random. For a crop the training input reads "
         "an image and its label. Our target is at most twice the time of hard labels. `label.soft.k=3` has 8 bits by "
         "default. The last column reads the label alone. Soft labels hold the hard ones as well. All probabilities of "
         "Cityscapes' 19 classes would take 76 bytes a pixel.",
@@ -118,17 +119,16 @@ SECTIONS = (
         "plan_fast_scnn",
         "FastSCNN at 1024 px on a v5e slice of 16 chips, compiled only",
         plan("fast_scnn", 1024, "v5e:4x4", 16),
-        "The program computes in bfloat16, with one crop a chip. It was compiled and not run. Our target is at most "
-        "8 GB a step. The compiler counts as traffic what stays in the chip's vector memory. This is what the step "
+        "The program computes in bfloat16, with one crop per chip. It was compiled and not run. Our target is at most "
+        "8 GB per step. The compiler counts as traffic what stays in the chip's vector memory. This is what the step "
         "accessed by its count, change after change.\n\n"
         "| step | GB |\n| --- | --: |\n"
         "| without any of these changes | 22.8 |\n"
         "| with our rules for gradients (1.95 GiB, 53.7 GFLOP) | 19.4 |\n"
         "| without the compiler's space-to-batch | 10.5 |\n"
         "| convolutions of few channels on blocks of pixels (`csst_jax/models/ops/blocks.py`) | 8.5 |\n\n"
-        "The zeros of these blocks are the further GFLOP. "
-        "A barrier then finishes with the heads' full-size logits before the gradient of the trunk begins. No logs of "
-        "these steps were kept.",
+        "Padding with zeros explains the additional GFLOP. A barrier then frees the full-size logits before the "
+        "gradient of the trunk begins. No logs of these steps were kept.",
     ),
     Section(
         "plan_fast_scnn_2x2",
@@ -144,19 +144,19 @@ SECTIONS = (
     ),
     Section(
         "plan_pspnet",
-        "PSPNet with ResNet-101 at 769 px, two crops a chip",
+        "PSPNet with ResNet-101 at 769 px, two crops per chip",
         plan("pspnet_resnet101", 769, "v5e:4x4", 32),
         "This is the paper's large network in bfloat16, without rematerialisation.",
     ),
     Section(
         "plan_ocr",
-        "OCR with HRNet-W48 at 769 px, two crops a chip",
+        "OCR with HRNet-W48 at 769 px, two crops per chip",
         plan("ocr_hrnet_w48", 769, "v5e:4x4", 32),
         "This network also computes in bfloat16, without rematerialisation.",
     ),
     Section(
         "plan_dinov2_v5e",
-        "DINOv2-B with a DPT head at 798 px, one crop a chip of a v5e slice",
+        "DINOv2-B with a DPT head at 798 px, one crop per chip of a v5e slice",
         plan("dpt_dinov2_base", 798, "v5e:2x4", 8, f"{_ADAMW} --config.teacher.remat=True"),
         "UniMatch V2's network at its size for Cityscapes, with AdamW in bfloat16. Each block of the transformer is "
         "computed again in the backward pass (`remat`).",

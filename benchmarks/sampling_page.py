@@ -33,8 +33,8 @@ scaled by 0.5 to 2, as in training. A crop's side is given as a share of the ima
 * **The size of the crop beside the image decides**. A crop of an eighth of the height shows little but what it was
   drawn for: rare classes have 2 to 16 times the pixels. At half of the height it is 1.3 to 2.2 times. A crop as high
   as the image shows nearly everything wherever it lies, and the sampler changes little.
-* **It pays most for the rarest class**. Bicyclists have 0.2 to 0.3 % of the masks' pixels. Poles have 1 %, but a
-  uniform crop of half the height shows one in more than three of four cases anyway.
+* **It pays most for the rarest class**. Bicyclists have 0.2 to 0.3 % of the masks' pixels. Poles have 1 %. But
+  more than 75 % of uniform crops of half the height show a pole anyway.
 * **Road and sky lose**. Their shares fall to 0.5 and 0.7 of the uniform ones in the smallest crops. Road still has
   16 % of the pixels there.
 * **`configs/camvid.py` is where the sampler changes little**. Its crops of 224 on images of 480x360 are 0.62 of the
@@ -117,7 +117,7 @@ def _section(log: Mapping[str, Any]) -> str:
     of_masks = [f"{100 * share:.1f}" for share in log["of_masks"]]
     parts = [
         f"\n## {_title(log)}\n",
-        f"{log['crops']:,} crops a row. Each number is a share of pixels under centroid sampling, divided by that "
+        f"{log['crops']:,} crops per row. Each number is a share of pixels under centroid sampling, divided by that "
         "under uniform sampling.\n",
         page.table_of(["crop's side", *classes], times),
         "\nShares of pixels in percent follow. Rows differ in the smallest component that may be a crop's centre. "
