@@ -1,6 +1,6 @@
 """Table 8. Cityscapes' test set (§4.3.7): `paper/table8:row=csst`.
 
-OCR on HRNet-W48, teacher and student, evaluated at scales 0.5, 1 and 2, mirrored, in overlapping windows. The evaluation
+OCR on HRNet-W48, teacher and student, scored at scales 0.5, 1 and 2, mirrored, in overlapping windows. The evaluation
 server scores the test set, from a file that `python -m csst_jax.evaluate` writes ([Scores](scores.md#submissions)). The
 other rows are figures that the paper quotes from other papers.
 """
