@@ -255,8 +255,8 @@ The last column has our figure, or the chip-hours of a row that has not been run
 for one chip or as many as share the work without loss:
 
 * A network's forward pass takes the operations of [the zoo's table](zoo.md), in proportion to its input's pixels.
-* A training step takes {1 + BACKWARD} forward passes. Methods of one stage take up to {max(_OF_ONE_STAGE.values())} more
-  for further views and for labels. Modules of their own are left out. Steps and crops are those of the row's
+* A training step takes {1 + BACKWARD} forward passes. Methods of one stage take up to {max(_OF_ONE_STAGE.values())}
+  more for further views and for labels. Modules of their own are left out. Steps and crops are those of the row's
   schedule.
 * Labels for the pool and the evaluation take a forward pass for every scale, mirror image and window. Mapillary's
   images are taken as 8 megapixels, VOC's as 375 x 500.

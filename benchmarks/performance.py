@@ -20,7 +20,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks import whole_file
-from benchmarks.performance_sections import SECTIONS
+from benchmarks.performance_sections import SECTIONS, Section
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -121,16 +121,40 @@ def page(logs: pathlib.Path) -> str:
         "saves its log.",
     ]
     for section in SECTIONS:
+        if section.rows_of:
+            continue
         log = logs / f"{section.name}.txt"
         if not log.is_file():
             again = f"`python -m benchmarks.performance --record={section.name}`"
             lines += ["", f"## {section.title}", "", section.text, "", f"Not measured yet: {again}."]
             continue
         command, where, shown = _parsed(log.read_text(encoding="utf-8"), log, section.command)
-        link = f"[{log.name}](results/logs/performance/{log.name})"
-        lines += ["", f"## {section.title}", "", section.text, "", *shown, "", f"`{command}` ({link})", ""]
-        lines += [f"Measured on {where}."]
+        shown, more = _with_rows(shown, [each for each in SECTIONS if each.rows_of == section.name], logs)
+        lines += ["", f"## {section.title}", "", section.text, "", *shown, "", f"`{command}` ({_link(log)})", ""]
+        lines += [*more, f"Measured on {where}."]
     return "\n".join(lines) + "\n"
+
+
+def _with_rows(shown: Sequence[str], others: Sequence[Section], logs: pathlib.Path) -> tuple[list[str], list[str]]:
+    """What a section shows, its table with the rows of other sections' logs behind its own; and lines on these logs."""
+    end = 1 + max((k for k, line in enumerate(shown) if line.startswith("|")), default=-1)
+    rows, about = [], []
+    for section in others:
+        log = logs / f"{section.name}.txt"
+        if not log.is_file():
+            about += [
+                f"{section.title}: not measured yet: `python -m benchmarks.performance --record={section.name}`.",
+                "",
+            ]
+            continue
+        _, _, printed = _parsed(log.read_text(encoding="utf-8"), log, section.command)
+        rows += [line for line in printed if line.startswith("|")][2:]
+        about += [f"{section.title}: {_link(log)}.", ""]
+    return [*shown[:end], *rows, *shown[end:]], about
+
+
+def _link(log: pathlib.Path) -> str:
+    return f"[{log.name}](results/logs/performance/{log.name})"
 
 
 def _parsed(text: str, log: pathlib.Path, command: str) -> tuple[str, str, list[str]]:

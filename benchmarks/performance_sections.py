@@ -16,12 +16,14 @@ class Section:
       title: its heading.
       command: what `--record` runs.
       text: what the figures mean.
+      rows_of: name of the section whose table has the rows of this one; empty for a table of its own.
     """
 
     name: str
     title: str
     command: str
-    text: str
+    text: str = ""
+    rows_of: str = ""
 
 
 def plan(network: str, crop_px: int, topology: str, batch: int, more: str = "") -> str:
@@ -117,10 +119,11 @@ SECTIONS = (
     ),
     Section(
         "plan_fast_scnn",
-        "FastSCNN at 1024 px on a v5e slice of 16 chips, compiled only",
+        "FastSCNN at 1024 px on v5e slices of 16, 4 and 256 chips, compiled only",
         plan("fast_scnn", 1024, "v5e:4x4", 16),
-        "The program computes in bfloat16, with one crop per chip. It was compiled and not run. Our target is at most "
-        "8 GB per step. The compiler counts as traffic what stays in the chip's vector memory. This is what the step "
+        "The program computes in bfloat16, with one crop per chip. It was compiled and not run. `batch` is the number "
+        "of chips: a chip does the same work for any size of the slice. The estimate below the table is of 16 chips. "
+        "Our target is at most 8 GB per step. The compiler counts as traffic what stays in the chip's vector memory. This is what the step "
         "accessed by its count, change after change.\n\n"
         "| step | GB |\n| --- | --: |\n"
         "| without any of these changes | 22.8 |\n"
@@ -134,13 +137,13 @@ SECTIONS = (
         "plan_fast_scnn_2x2",
         "The same on 4 chips",
         plan("fast_scnn", 1024, "v5e:2x2", 4),
-        "A chip does the same work for any size of the slice.",
+        rows_of="plan_fast_scnn",
     ),
     Section(
         "plan_fast_scnn_16x16",
         "The same on 256 chips",
         plan("fast_scnn", 1024, "v5e:16x16", 256),
-        "Nothing else differs.",
+        rows_of="plan_fast_scnn",
     ),
     Section(
         "plan_pspnet",

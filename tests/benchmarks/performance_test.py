@@ -49,6 +49,17 @@ def test_what_was_not_measured_is_said_with_the_command_that_does(sections, tmp_
     assert text.endswith(f"Not measured yet: `python -m benchmarks.performance --record={sections[1].name}`.\n")
 
 
+def test_rows_of_another_section_join_its_table(sections, tmp_path):
+    sections[1] = dataclasses.replace(sections[1], rows_of=sections[0].name)
+    performance.record(sections[0].name, logs=tmp_path)
+    before = performance.page(tmp_path)
+    assert f"{sections[1].title}: not measured yet" in before and before.count("| one | 2.0 |") == 1
+    performance.record(sections[1].name, logs=tmp_path)
+    text = performance.page(tmp_path)
+    assert text.count("| --- | --: |\n| one | 2.0 |\n| one | 2.0 |\n\n`python ") == 1
+    assert f"## {sections[1].title}" not in text and f"{sections[1].title}: [{sections[1].name}.txt]" in text
+
+
 @pytest.mark.parametrize("flag,said", [("--json --fail", "ended with status 1"), ("", "no JSON in the last line")])
 def test_a_run_that_failed_leaves_no_log(sections, tmp_path, flag, said):
     command = sections[0].command.replace("--json", flag)
