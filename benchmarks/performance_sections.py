@@ -123,7 +123,8 @@ SECTIONS = (
         plan("fast_scnn", 1024, "v5e:4x4", 16),
         "The program computes in bfloat16, with one crop per chip. It was compiled and not run. `batch` is the number "
         "of chips: a chip does the same work for any size of the slice. The estimate below the table is of 16 chips. "
-        "Our target is at most 8 GB per step. The compiler counts as traffic what stays in the chip's vector memory. This is what the step "
+        "Our target is at most 8 GB per step. The compiler counts as traffic what stays in the chip's vector memory. "
+        "This is what the step "
         "accessed by its count, change after change.\n\n"
         "| step | GB |\n| --- | --: |\n"
         "| without any of these changes | 22.8 |\n"
