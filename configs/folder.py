@@ -4,8 +4,9 @@ Teacher and student are light FPNs that start from ImageNet weights, with the re
 `configs/folder.py:net=NAME,pretrained=FILE` (docs/networks.md).
 
 `--config.data.dir=DIR` names the prepared data set. Crops, batches and the length of an epoch are chosen from its
-images and from the machine, so that two cores come to a first result in about half an hour; the run says what was
-chosen. For a better result train longer (`--config.teacher.epochs=180 --config.student.epochs=180`), or set any size.
+images and from the machine; the run says what was chosen. Two cores then train for about an hour on images of 480x360,
+and for two hours on larger photos (an estimate). For a better result train longer (`--config.teacher.epochs=180
+--config.student.epochs=180`), or set any size.
 """
 
 from ml_collections import ConfigDict

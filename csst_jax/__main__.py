@@ -45,7 +45,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Use and score": {
         "predict": ("csst_jax.predict", "predict your own photos and videos with a trained network"),
         "serve": ("csst_jax.serve", "a page in your browser to try one or two networks on your photos"),
-        "suggest": ("csst_jax.suggest", "images to label next: those of which the networks are least sure"),
+        "suggest": ("csst_jax.suggest", "images to label next: those with the least confident predictions"),
         "evaluate": ("csst_jax.evaluate", "score networks on a split, compare runs, write predictions or a submission"),
         "report": ("csst_jax.report", "write the report of a run again, or compare several runs"),
         "check-submission": ("csst_jax.check_submission", "check a file for a test server before you upload it"),

@@ -1,6 +1,6 @@
 """`python -m csst_jax.suggest --workdir=DIR [--count=20] [--output=DIR] [--config.KEY=VALUE …]`: what to label next.
 
-Ranks a run's unlabelled images: those first of which its network is unsure, on which teacher and student differ, and
+Ranks a run's unlabelled images: those first of which its network is uncertain, on which teacher and student differ, and
 that are unlike the labelled images and each other. Data and networks are those that the workdir names. Writes a list of
 ids (suggested.txt), copies of these images for an annotation tool (images/), the numbers (suggested.json) and a contact
 sheet into WORKDIR/suggested, or --output.

@@ -83,11 +83,11 @@ def _is_other(path: StoragePath, hashes: Sequence[str | None]) -> bool:
 def table(suggestions: Sequence[Suggestion]) -> str:
     """The suggestions for the terminal, a line each."""
     width = max(len("image"), *(len(suggestion.id) for suggestion in suggestions))
-    lines = [f"{'':>4}  {'image':<{width}}  unsure  networks differ  unlike the labelled"]
+    lines = [f"{'':>4}  {'image':<{width}}  uncertain  networks differ  unlike the labelled"]
     for rank, suggestion in enumerate(suggestions, 1):
         differ = "–" if suggestion.disagreement is None else f"{100 * suggestion.disagreement:.1f} %"
         lines.append(
-            f"{rank:>4}  {suggestion.id:<{width}}  {suggestion.uncertainty:6.3f}  {differ:>15}  "
+            f"{rank:>4}  {suggestion.id:<{width}}  {suggestion.uncertainty:9.3f}  {differ:>15}  "
             f"{suggestion.distance:19.2f}"
         )
     return "\n".join(lines)
@@ -119,18 +119,18 @@ def _picture(stored: bytes) -> tuple[str, bytes]:
 
 
 def _draw(path: StoragePath, pool: Selection, looker: Looker, suggestions: Sequence[Suggestion]) -> None:
-    """A row for each image: itself, what the network sees, and where it is unsure."""
+    """A row for each image: itself, what the network sees, and where it is uncertain."""
     description = pool.dataset.description
     rows = []
     for rank, suggestion in enumerate(suggestions, 1):
         image = decode_rgb(pool.reader.image_bytes(suggestion.record))
         seen = looker(image)
-        unsure = f"unsure {suggestion.uncertainty:.2f} in the mean (yellow: 1)"
+        uncertain = f"uncertainty {suggestion.uncertainty:.2f} in the mean (yellow: 1)"
         rows.append(
             [
                 (f"{rank}. {suggestion.id}", image),
                 ("prediction", colour(seen.classes, description.palette)),
-                (unsure, colour_confidence(seen.entropy)),
+                (uncertain, colour_confidence(seen.entropy)),
             ]
         )
     contact_sheet(rows, path, description=description)
