@@ -78,7 +78,7 @@ def test_it_begins_with_what_was_found_and_how_sure_that_is(page):
     words = " ".join(page.text.split())
     assert "The student reaches 65.6 % mIoU on 12 validation images; the teacher, trained on 3 masks alone" in words
     assert "points (95 % interval +" in words and "pseudo labels helped here." in words
-    assert "Surely better: " in words and "Surely worse" not in words
+    assert "Significantly better: " in words and "Significantly worse" not in words
     assert "Only 12 validation images" in words
     assert "Pseudo labels: The teacher never predicts <Bus>, which the masks show." in words
 
@@ -86,9 +86,9 @@ def test_it_begins_with_what_was_found_and_how_sure_that_is(page):
 def test_of_very_few_images_nothing_is_sure(tmp_path, monkeypatch):
     monkeypatch.setattr(made_workdir, "NUM_IMAGES", 3)
     words = " ".join(read(report.write_report(made_workdir.whole(tmp_path / "mine"))).text.split())
-    assert "Nobody can tell how sure that is: 3 validation images are too few." in words
+    assert "Nobody can tell whether that is significant: 3 validation images are too few." in words
     assert "Only 3 validation images: other images could give other scores. Trust no difference." in words
-    assert "Surely" not in words and "pseudo labels helped" not in words
+    assert "Significantly" not in words and "pseudo labels helped" not in words
 
 
 def test_sections(page):
@@ -129,7 +129,7 @@ def test_a_workdir_of_an_earlier_version(tmp_path):
     made_workdir.put(tmp_path / "results.json", {"teacher": result, "student": {**result, "miou": 0.501}})
     found = read(report.write_report(tmp_path))
     assert (
-        "Nobody can tell how sure that is: not every evaluation kept counts" in found.text
+        "Nobody can tell whether that is significant: not every evaluation kept counts" in found.text
         and "+5.1 points" in found.text
     )
     assert [row[2:4] for row in found.tables[0][1:]] == [["90.0", "90.0"], ["0.0", "0.0"], ["45.0", "50.1"]]
@@ -165,7 +165,7 @@ def test_the_cause_of_a_difference_is_told_only_where_it_is_the_labels(tmp_path)
     done = json.loads((workdir / "teacher" / "DONE").read_text())
     made_workdir.put(workdir / "teacher" / "DONE", {**done, "network": "pspnet_resnet101"})
     words = " ".join(read(report.write_report(workdir)).text.split())
-    assert "a sure difference on these images." in words and "pseudo labels helped" not in words
+    assert "a significant difference on these images." in words and "pseudo labels helped" not in words
     assert "masks alone" not in words
 
 

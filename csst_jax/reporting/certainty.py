@@ -1,4 +1,4 @@
-"""How sure a score is: the bootstrap over images (Efron 1979)."""
+"""Intervals of scores: the bootstrap over images (Efron 1979)."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _lead(judged: dict[str, Collected]) -> str:
 
 
 def _runner_up(judged: dict[str, Collected], best: str) -> str:
-    """How sure the best one's lead is."""
+    """Whether the best one's lead is significant."""
     others = {name: run for name, run in judged.items() if name != best}
     if not others:
         return ""
@@ -77,8 +77,9 @@ def _runner_up(judged: dict[str, Collected], best: str) -> str:
     lead = f" {escaped(name)} follows with {points(last(second).scores['miou'] - first.scores['miou'])} points"
     found = verdict.gain(first, last(second))
     if found is None:
-        return f"{lead}. Nobody can tell how sure that is: {verdict.why_not_told(first, last(second))}."
-    return f"{lead}, a sure difference on these images." if found[0].sure else f"{lead}, <b>no sure difference</b>."
+        return f"{lead}. Nobody can tell whether that is significant: {verdict.why_not_told(first, last(second))}."
+    significant = "a significant difference on these images" if found[0].sure else "<b>no significant difference</b>"
+    return f"{lead}, {significant}."
 
 
 def _table(names: Sequence[str], runs: Sequence[Collected]) -> str:

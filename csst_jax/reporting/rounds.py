@@ -64,7 +64,7 @@ def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def changes(run: Collected) -> str:
     """A row for each round; settings that no round has are left out."""
-    rows, settings = [], {"class_portion": ">surest of a class, %", "reliable_share": ">reliable images, %"}
+    rows, settings = [], {"class_portion": ">kept of a class, %", "reliable_share": ">reliable images, %"}
     settings = {key: title for key, title in settings.items() if any(one["labels"].get(key) for one in run.rounds)}
     for one in run.rounds:
         change, labels, student = one.get("change", {}), one["labels"], one.get("student", {})

@@ -1,4 +1,4 @@
-"""The networks class by class, with the gain and how sure it is."""
+"""The networks class by class, with the gain and its interval."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def by_class(run: Collected) -> str:
     known = any(gains.values())
     note = (
         "Gains are percentage points. Intervals are of 2,000 resamples of the validation images (bootstrap, fixed "
-        "seed), the same ones for both networks. A gain in grey is not sure: its interval holds zero."
+        "seed), the same ones for both networks. A gain in grey is not statistically significant: its interval "
+        "contains zero."
         if known
         else ""
     )

@@ -14,18 +14,18 @@ FEW_IMAGES = 50
 
 
 def gain(student: Network, other: Network) -> tuple[Interval, list[Interval]] | None:
-    """How sure the differences of two networks are; None where that cannot be told, as `why_not_told` explains."""
+    """Intervals of the differences of two networks; None where that cannot be told, as `why_not_told` explains."""
     if student.counts is None or other.counts is None or why_not_told(student, other):
         return None
     return intervals(student.counts, other.counts)
 
 
 def why_not_told(student: Network, other: Network) -> str:
-    """Why nobody can tell how sure a difference is; empty where it can be told."""
+    """Why nobody can tell whether a difference is significant; empty where it can be told."""
     if student.counts is None or other.counts is None:
         return "not every evaluation kept counts by image"
     if student.ids != other.ids:
-        return "the networks were judged on different images"
+        return "the networks were scored on different images"
     few = len(student.ids)
     return f"{few} validation image{'s' * (few != 1)} {'are' if few != 1 else 'is'} too few" * (few < LEAST_IMAGES)
 
@@ -68,7 +68,7 @@ def cautions(run: Collected, count: int | None) -> list[str]:
     """What to be careful about; HTML."""
     found = []
     if count is not None and count < FEW_IMAGES:
-        found.append(f"Only {few_images(count)}. To be surer, prepare more validation images.")
+        found.append(f"Only {few_images(count)}. For smaller intervals, prepare more validation images.")
     if run.quality.get("warnings"):
         found.append(escaped(" ".join(["Pseudo labels:", *run.quality["warnings"]])))
     return found
@@ -96,14 +96,14 @@ def _of_student(run: Collected, count: int | None) -> str:
     )
     found = gain(student, other)
     if found is None:
-        return f"{said}. Nobody can tell how sure that is: {why_not_told(student, other)}."
+        return f"{said}. Nobody can tell whether that is significant: {why_not_told(student, other)}."
     # Of another network, or after more steps, the difference may be theirs.
     caused = bool(run.labels) and other is masks_alone(run) and _alike(other, student)
-    return f"{said} {_how_sure(found[0], difference, caused)}{_classes(run.classes, student, other, found[1])}"
+    return f"{said} {_significance(found[0], difference, caused)}{_classes(run.classes, student, other, found[1])}"
 
 
 def _classes(names: list[str], student: Network, other: Network, sure: list[Interval]) -> str:
-    """The classes whose difference is sure."""
+    """The classes whose difference is significant."""
     found = [
         (name, student.scores["iou"][name] - other.scores["iou"][name])
         for name, interval in zip(names, sure, strict=True)
@@ -111,17 +111,17 @@ def _classes(names: list[str], student: Network, other: Network, sure: list[Inte
     ]
     better = [f"{escaped(n)} {points(d)}" for n, d in sorted(found, key=lambda item: -item[1]) if d > 0]
     worse = [f"{escaped(n)} {points(d)}" for n, d in sorted(found, key=lambda item: item[1]) if d < 0]
-    text = f" Surely better: {', '.join(better)}." if better else ""
-    return text + (f" Surely worse: {', '.join(worse)}." if worse else "")
+    text = f" Significantly better: {', '.join(better)}." if better else ""
+    return text + (f" Significantly worse: {', '.join(worse)}." if worse else "")
 
 
-def _how_sure(found: Interval, difference: float, caused: bool) -> str:
+def _significance(found: Interval, difference: float, caused: bool) -> str:
     low, high = found.low, found.high
     interval = f"95 % interval {points(low)} to {points(high)}"
     if not found.sure:
-        return f"({interval}), <b>no sure difference</b>."
+        return f"({interval}), <b>no significant difference</b>."
     if not caused:
-        return f"({interval}), a sure difference on these images."
+        return f"({interval}), a significant difference on these images."
     return f"({interval}): pseudo labels {'helped' if difference > 0 else 'did harm'} here."
 
 
