@@ -1,4 +1,4 @@
-"""Whole epochs of training on the embedded data set: a constant crop against coarse2fine+ (paper §3.3, table 4).
+"""Whole epochs of training on the generated data set: a constant crop against coarse2fine+ (paper §3.3, table 4).
 
 python -m benchmarks.schedule --data_dir=data --json
 

@@ -1,4 +1,4 @@
-"""The whole pipeline on the embedded data set (`data_prep/synthetic.py`), sized for two CPU cores and a few minutes."""
+"""The whole pipeline on generated streets (`data_prep/synthetic.py`), sized for two CPU cores and a few minutes."""
 
 from ml_collections import ConfigDict
 

@@ -68,5 +68,5 @@ def main(_: list[str]) -> int:
 
 if __name__ == "__main__":
     tell_interruption()
-    with stopped_at_once("scores are written at the end; what is written is whole."):
+    with stopped_at_once("scores are written at the end; files that are there are complete."):
         app.run(main, flags_parser=command_line.parse_flags_of_workdir)

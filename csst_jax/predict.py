@@ -66,7 +66,7 @@ def _predict(flags: argparse.Namespace) -> int:
     averaging = Averaging(flags.scales, flags.flip, flags.window_px, flags.window_overlap, flags.pad_px)
     network = Loaded(flags.checkpoint)
     if not (network.classes and network.palette):
-        print(f"{flags.checkpoint} does not name its classes: their numbers stand for names, and colours are made up")
+        print(f"{flags.checkpoint} does not name its classes: their numbers stand for names, and colours are generated")
     if side := network.description.longest_side:
         print(f"the network sees each photo with a longer side of at most {side} px, as its training images")
     record = written.Written(output, wanted, written.request(network, averaging), flags.overwrite)
@@ -148,5 +148,5 @@ if __name__ == "__main__":
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     keep_freed_memory()
     collect_seldom()
-    with stopped_at_once("what is written is whole. The same command, without --overwrite, goes on."):
+    with stopped_at_once("the files that are there are complete. The same command, without --overwrite, continues."):
         sys.exit(main())

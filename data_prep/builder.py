@@ -249,7 +249,7 @@ def _look_for_masks(split: str, labelled: np.ndarray, like_mask: Sequence[str]) 
       like_mask: of each image its file if it is such, else empty.
 
     Raises:
-      CsstError: most images without a mask are such, and most of those with one are not: somebody gave the masks.
+      CsstError: most images without a mask look like masks, and most of those with one do not: they are masks.
     """
     found = [path for path in like_mask if path]
     if not found:
@@ -258,7 +258,7 @@ def _look_for_masks(split: str, labelled: np.ndarray, like_mask: Sequence[str]) 
     what = f"split {split!r}: {len(found)} images have the values of masks alone: {listed(map(shown, found))}"
     if labelled.any() and is_like[labelled].mean() <= 0.5 and not labelled.all() and is_like[~labelled].mean() > 0.5:
         raise CsstError(
-            f"{what}. Most images without a mask are such, and those with a mask are not. Take the masks out of the "
-            "images; give the photos' folder as --images or --unlabelled."
+            f"{what}. Most images without a mask look like masks, and those with a mask do not. Take the masks out of "
+            "the images; give the photos' folder as --images or --unlabelled."
         )
     print(f"warning: {what}. If they are masks, take them out of the images.", file=sys.stderr)

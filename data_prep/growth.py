@@ -153,7 +153,7 @@ def require_nothing_lost(before: Earlier, now: DatasetDescription, splits: Mappi
     """Refuses to replace a data set by one that lacks something of it, or has images of another size.
 
     Raises:
-      CsstError: the classes are others, or images or masks are gone; says how many, and how to go on.
+      CsstError: the classes are others, or images or masks are gone; says how many, and how to continue.
     """
     if before.longest_side != now.longest_side:
         was = f"--longest_side={before.longest_side}" if before.longest_side else "no --longest_side"
@@ -172,8 +172,8 @@ def require_nothing_lost(before: Earlier, now: DatasetDescription, splits: Mappi
         lost.append(f"{_count(unmasked, 'mask')} gone: {listed(unmasked)}")
     if lost:
         raise CsstError(
-            f"{before.directory} is prepared, and this would take something from it: {'; '.join(lost)}. Bring it back, "
-            "give another --name, or --overwrite to replace the data set."
+            f"{before.directory} is prepared, and this command would remove or change parts of it: {'; '.join(lost)}. "
+            "Undo that, give another --name, or --overwrite to replace the data set."
         )
 
 

@@ -2,8 +2,8 @@
 
 For every sampler of `csst_jax.samplers`: how many crops are drawn for each class, how many show it, and its share
 of their pixels, as a table and as bars (sampling.png); and some crops under their masks, the point that each was drawn
-around ringed (crops.png). The settings are the teacher's, and the images those with masks; with --workdir, where a run
-has pseudo labels, they are the student's, and both. A method that takes crops of several kinds of labels, each from a
+around ringed (crops.png). Without --workdir: the teacher's settings, images with masks. With --workdir: the student's
+settings, images with masks and pseudo labels. A method that takes crops of several kinds of labels, each from a
 stream of its own, has a table, bars and crops for each.
 
   python -m data_prep.inspect_sampling --config=FILE [--config.KEY=VALUE ...] --out_dir=DIR

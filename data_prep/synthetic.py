@@ -1,4 +1,4 @@
-"""Makes the embedded data set: procedural street scenes, few with masks, many without (nothing is downloaded).
+"""Makes the generated data set: procedural street scenes, few with masks, many without (nothing is downloaded).
 
 Scenes beyond the labelled ones keep no mask at all: their true label never reaches the disk, so nothing can leak into
 training.

@@ -72,8 +72,8 @@ class Written:
         if self._claimed and not overwrite:
             if differing := differences(read_json(path, _FIX), self._request):
                 raise CsstError(
-                    f"--output={directory} has predictions of another request ({', '.join(differing)}). Give another "
-                    "--output, or --overwrite."
+                    f"--output={directory} has predictions made with other weights or settings "
+                    f"({', '.join(differing)}). Give another --output, or --overwrite."
                 )
             self._known = _read_lines(directory / IMAGES_FILE)
 

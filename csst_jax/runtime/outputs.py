@@ -98,5 +98,5 @@ def errors_told(output: StoragePath, goes_on: bool = False) -> Iterator[None]:
             raise
         raise CsstError(
             f"{error.filename or output}: {error.strerror}; {_FIXES[error.errno]}, then run the same command again"
-            f"{': it goes on from what is whole' if goes_on else ''}."
+            f"{': it continues from the complete files' if goes_on else ''}."
         ) from error

@@ -127,7 +127,7 @@ def _tell_alike(names: Sequence[str]) -> None:
     for same in alike.values():
         if len(same) > 1:
             print(
-                f"warning: --annotations: the labels {' and '.join(map(repr, same))} differ by capitals or blanks "
+                f"warning: --annotations: the labels {' and '.join(map(repr, same))} differ by capitals or spaces "
                 "alone and are different classes. If they mean the same, give them one name in the annotation tool.",
                 file=sys.stderr,
             )

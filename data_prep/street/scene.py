@@ -1,4 +1,4 @@
-"""Procedural street scenes with CamVid's 11 classes: the embedded data set's pictures and masks.
+"""Procedural street scenes with CamVid's 11 classes: the generated data set's pictures and masks.
 
 `render(seed, index)` is a pure function: a scene is laid out in metres (street, houses, trees, cars, people), seen by a
 pinhole camera, painted from far to near with its label, and passed through a simulated photograph.

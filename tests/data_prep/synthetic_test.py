@@ -1,4 +1,4 @@
-"""The embedded data set: which scenes, what is kept of their labels, and that nothing is rendered twice."""
+"""The generated data set: which scenes, what is kept of their labels, and that nothing is rendered twice."""
 
 import contextlib
 import io

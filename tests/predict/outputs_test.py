@@ -100,8 +100,11 @@ def test_what_is_there_of_another_request_is_refused_or_overwritten(run, photos,
     predicted(run, photos, out)
     whole = content(out)
     for more, said in (
-        ([f"--checkpoint={run / 'teacher'}"], r"predictions of another request \(weights_sha256: "),
-        (["--flip"], r"another request \(flip: false there, true now\). Give another --output, or --overwrite"),
+        ([f"--checkpoint={run / 'teacher'}"], r"predictions made with other weights or settings \(weights_sha256: "),
+        (
+            ["--flip"],
+            r"or settings \(flip: false there, true now\). Give another --output, or --overwrite",
+        ),
         (["--scales=1,2", "--pad_px=64"], r"pad_px: 32 there, 64 now, scales: "),
     ):
         predicted(run, photos, out, *more, status=2)

@@ -78,7 +78,10 @@ def test_what_a_disk_refuses_is_told_with_the_fix(number, tmp_path):
     said = f"/a: {os.strerror(number)}; .*, then run the same command again"
     with pytest.raises(CsstError, match=rf"{said}\.$"), outputs.errors_told(tmp_path):
         raise OSError(number, os.strerror(number), "/a")
-    with pytest.raises(CsstError, match=f"{said}: it goes on from"), outputs.errors_told(tmp_path, goes_on=True):
+    with (
+        pytest.raises(CsstError, match=f"{said}: it continues"),
+        outputs.errors_told(tmp_path, goes_on=True),
+    ):
         raise OSError(number, os.strerror(number), "/a")
     with pytest.raises(ConnectionResetError), outputs.errors_told(tmp_path):
         raise ConnectionResetError(errno.ECONNRESET, "reset")

@@ -163,7 +163,10 @@ def _convolution(graph: Graph, equation: Any, x: Value, kernel: Value) -> Tensor
     p = equation.params
     numbers, pads = p["dimension_numbers"], p["padding"]
     if any(factor != 1 for factor in p["lhs_dilation"]) or p["batch_group_count"] != 1:
-        raise CsstError(f"export to ONNX: of convolutions, those of an image that is spread have no form: {equation}")
+        raise CsstError(
+            "export to ONNX: convolutions with input dilation (transposed convolutions) or batch groups are not "
+            f"supported: {equation}"
+        )
     shapes = [tuple(atom.aval.shape) for atom in equation.invars]
     whole = [graph.whole(value, shape) for value, shape in zip((x, kernel), shapes, strict=True)]
     names = [graph.ordered(v, spec) for v, spec in zip(whole, (numbers.lhs_spec, numbers.rhs_spec), strict=True)]

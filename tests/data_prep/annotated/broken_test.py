@@ -209,7 +209,7 @@ def test_labels_that_differ_by_capitals_or_blanks_are_told(photos, tmp_path, cap
     shapes = [e.labelme_shape(label, polygon) for label in ("traffic light", "Traffic  light", "Background", "road")]
     run(tmp_path, e.labelme("a", shapes))
     said = capsys.readouterr().err
-    assert "the labels 'Traffic  light' and 'traffic light' differ by capitals or blanks alone" in said
+    assert "the labels 'Traffic  light' and 'traffic light' differ by capitals or spaces alone" in said
     assert "the labels 'background' and 'Background' differ" in said and "road" not in said
 
 
