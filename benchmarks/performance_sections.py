@@ -51,8 +51,8 @@ SECTIONS = (
         "python -m benchmarks.step_profile --network=fast_scnn,bisenet_resnet18,deeplab_v3_plus_resnet50 --json",
         "The tables show networks that are about as fast as PyTorch.\n\n"
         "Some of XLA's own programs were slow, and we replaced them. Its weight gradients were 3 to 20 times slower "
-        "than one product a row. Its sums for batch normalisation were 3 times slower, and its gradient of max pooling "
-        "4 times.\n\n"
+        "than one product per row. Its sums for batch normalisation were 3 times slower, and its gradient of max "
+        "pooling 4 times.\n\n"
         "Other changes were slower or no faster. We did not keep them.\n\n"
         "* Winograd's products were tried below 128 channels.\n"
         "* YNNPACK was turned off.\n"
@@ -109,7 +109,7 @@ SECTIONS = (
         "A demo's teacher labels images, and crops are cut from them at random. For a crop the training input reads "
         "an image and its label. Our target is at most twice the time of hard labels. `label.soft.k=3` has 8 bits by "
         "default. The last column reads the label alone. Soft labels hold the hard ones as well. All probabilities of "
-        "Cityscapes' 19 classes would take 76 bytes a pixel.",
+        "Cityscapes' 19 classes would take 76 bytes per pixel.",
     ),
     Section(
         "centroid_index",

@@ -96,7 +96,7 @@ ARMS = (
 pseudo-labelled ones; both losses have weight 1. `student_lower` has as many crops in all as the baseline, half of them
 real. `student_equal` is the latter as it was before `label.lower_of_two`, and `student` the former. `student_onward` is
 `student_equal`, but goes on from its teacher's weights: its control is masks alone for the steps of both.
-`student_half` has weights of a half. `baseline_twice` is masks alone with 16 crops a step.
+`student_half` has weights of a half. `baseline_twice` is masks alone with 16 crops per step.
 """
 
 

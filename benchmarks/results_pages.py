@@ -58,8 +58,8 @@ PAGES = (
         "make demo, from ImageNet weights",
         "The run is `make demo`: the light FPN on EfficientNet-Lite0, which starts from ImageNet weights. It has 12 "
         "masks, 150 unlabelled images and 40 for validation of generated streets.\n\n"
-        "Teacher and student take as many steps, so the teacher's score is that of the masks alone. The surest half of "
-        "each class keeps its pseudo label (`label.class_portion=0.5`).\n\n"
+        "Teacher and student take as many steps, so the teacher's score is that of the masks alone. The most "
+        "confident half of each class keeps its pseudo label (`label.class_portion=0.5`).\n\n"
         "Road loses 1.0, and no other class loses more than 0.1. This is one run of one seed. "
         "[The demo, by seed](recipe.md#the-demo-by-seed) has four more.",
         ("seed 0",),

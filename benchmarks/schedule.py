@@ -53,11 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data_dir", default="data", help="where data_prep.synthetic wrote the data set")
     parser.add_argument("--network", default=",".join(NETWORKS), help="names in the zoo, by commas")
     parser.add_argument("--crop_px", type=int, default=320, help="full crop; images are 480 x 360 px")
-    parser.add_argument("--batch", type=int, default=4, help="crops a step at the full crop; up to four times as many")
-    parser.add_argument("--samples", type=int, default=48, help="crops an epoch; six epochs, one a size")
+    parser.add_argument(
+        "--batch", type=int, default=4, help="crops per step at the full crop; up to four times as many"
+    )
+    parser.add_argument("--samples", type=int, default=48, help="crops per epoch; six epochs, one a size")
     parser.add_argument("--pairs", type=int, default=5, help="timed runs of each side; 0 leaves the comparison out")
     parser.add_argument("--cold_network", default=NETWORKS[0], help="of the run that compiles while it trains")
-    parser.add_argument("--cold_samples", type=int, default=1500, help="its crops an epoch; 0 leaves it out")
+    parser.add_argument("--cold_samples", type=int, default=1500, help="its crops per epoch; 0 leaves it out")
     parser.add_argument("--json", action="store_true", help="one last line of JSON")
     options = parser.parse_args(arguments)
     keep_freed_memory()  # as csst_jax.main does

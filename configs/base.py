@@ -31,7 +31,7 @@ def training() -> ConfigDict:
     # Length and size. A size of -1 is chosen from the data and the machine before the first stage begins. It is kept in
     # the workdir's sizes.json, so that a run continues with it on any machine.
     c.epochs = 180  # 0 takes the pretrained weights as they are
-    c.samples_per_epoch = 0  # crops an epoch; 0 = the number of training images (real + pseudo); -1 = chosen
+    c.samples_per_epoch = 0  # crops per epoch; 0 = the number of training images (real + pseudo); -1 = chosen
     c.crop_px = 800  # side of the full crop; -1 = chosen
     c.batch_size = 16  # crops per step at the full crop, over all devices; -1 = chosen
     # Micro-batches that a step takes one after another, in the memory of one; 1 = the batch at once. Each has its own

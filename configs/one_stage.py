@@ -24,7 +24,7 @@ from configs import base
 
 # An epoch of the authors is once over the unlabelled images, with as many labelled crops: 5,206 crops at 1/8.
 _CROPS = 5206
-_RECIPES = {  # method: learning rate, crop, epochs, labelled and unlabelled crops a step
+_RECIPES = {  # method: learning rate, crop, epochs, labelled and unlabelled crops per step
     "unimatch": (0.005, 801, 240, 16),
     "cps": (0.04, 800, 137, 32),
     "u2pl": (0.01, 769, 200, 32),

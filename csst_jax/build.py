@@ -281,7 +281,7 @@ def predictor(
       net: the network.
       weights: its trained (params, batch_stats).
       expects: what it expects of its input.
-      batch_size: images a step.
+      batch_size: images per step.
       settings: how devices share an image.
       ranks: how many of the most probable classes are told.
       window_key: what sets `averaging.window_px`, for messages.

@@ -116,7 +116,7 @@ def place(image_id: str, seed: int) -> float:
 def listed_val(path: pathlib.Path, images: Collection[str], masks: Collection[str], problems: Problems) -> set[str]:
     """Validation ids of a list file (see `csst_jax.data.id_lists`); each must have a mask."""
     try:
-        lines = read_text(path, "one id a line (--val_list)").splitlines()
+        lines = read_text(path, "one id per line (--val_list)").splitlines()
         chosen = IdList(images, masks).find(lines, f"--val_list={path}")
     except CsstError as error:
         problems.add(str(error))

@@ -34,7 +34,7 @@ class Problems:
 def read_list(path: pathlib.Path, problems: Problems) -> list[list[str]]:
     """Words of each line that is not empty; a file that is missing or is no text goes to `problems`."""
     try:
-        text = read_text(path, "one entry a line")
+        text = read_text(path, "one entry per line")
     except CsstError as error:
         problems.add(str(error))
         return []

@@ -3,7 +3,7 @@
 Every drive (the recording an image comes from: CamVid's drives, Cityscapes' cities) gives its share by largest
 remainder, evenly spaced over its ids, which are in order of time, from a random offset. Smaller fractions are drawn
 from larger ones: 1_16 lies within 1_8 within 1_4 within 1_2. Labels are not looked at, except to warn at the end if a
-fraction misses a class. Each list, one id a line, is OUTPUT_DIR/<name>/<fraction>.txt, for
+fraction misses a class. Each list, one id per line, is OUTPUT_DIR/<name>/<fraction>.txt, for
 --config.data.labelled_ids; those of CamVid are kept in the repository.
 
   python -m data_prep.splits --data_dir=DIR --seed=0
@@ -78,7 +78,7 @@ def draw(ids: Sequence[str], drive_of: Callable[[str], str], seed: int) -> dict[
 
 
 def write_list(path: pathlib.Path, ids: Sequence[str]) -> None:
-    """Writes one id a line, atomically."""
+    """Writes one id per line, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -14,7 +14,7 @@ from configs.paper._rows import Row
 
 _COARSE = "data/cityscapes:train_extra"
 _POOLS = {"3k": f"{_COARSE}:3000", "6k": f"{_COARSE}:6000", "12k": f"{_COARSE}:12000", "40k": ""}
-_REPEATED = {"6k": 2 * 2975, "9k": 3 * 2975, "15k": 5 * 2975, "43k": 2975 + 19_997 + 20_000}  # crops an epoch
+_REPEATED = {"6k": 2 * 2975, "9k": 3 * 2975, "15k": 5 * 2975, "43k": 2975 + 19_997 + 20_000}  # crops per epoch
 
 
 def _teacher(sampled: str) -> ConfigDict:

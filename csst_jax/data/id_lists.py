@@ -64,10 +64,10 @@ class IdList:
         if unknown:
             raise CsstError(
                 f"{where}: {_count(unknown, 'line')} no image of the data set, or several: {_listed(unknown)}. Write "
-                f"one id a line, for example {next(iter(self._ids.values()), 'x')!r}, as `dataset.json` has them."
+                f"one id per line, for example {next(iter(self._ids.values()), 'x')!r}, as `dataset.json` has them."
             )
         if twice:
-            raise CsstError(f"{where}: {_listed(twice)}. Write one id a line, each once.")
+            raise CsstError(f"{where}: {_listed(twice)}. Write one id per line, each once.")
         return set(found)
 
     def _of_line(self, line: str) -> str | None:

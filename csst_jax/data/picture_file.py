@@ -98,7 +98,7 @@ def read_image(path: pathlib.Path) -> ImageFile:
     """Reads a photo: PNG or JPEG, or what becomes PNG here (TIFF, WebP, BMP, and what EXIF says is turned).
 
     Raises:
-      Bad: it is none of these, damaged, too large, of more than 8 bits a channel, or of several pages.
+      Bad: it is none of these, damaged, too large, of more than 8 bits per channel, or of several pages.
     """
     data, picture, turned = _read_photo(path)
     if picture.format in _KEPT_FORMATS and not turned:
@@ -158,7 +158,7 @@ def _read_photo(path: pathlib.Path, data: bytes | None = None) -> tuple[bytes, I
     if picture.mode not in _MODES:
         raise Bad(f"{path}: image of colour mode {picture.mode}. Convert it to 8-bit RGB.")
     if _bits(picture, data) > 8:
-        raise Bad(f"{path}: image of 16 bits a channel, of which decoders drop half. Convert it to 8-bit RGB.")
+        raise Bad(f"{path}: image of 16 bits per channel, of which decoders drop half. Convert it to 8-bit RGB.")
     pages = getattr(picture, "n_frames", 1) if picture.format in ("TIFF", "WEBP") else 1
     if pages > 1:
         raise Bad(f"{path}: the file holds {pages} pictures. Save the one that counts as a file of its own.")
@@ -178,7 +178,7 @@ def read_mask(path: pathlib.Path) -> Image.Image:
     """Reads a mask: PNG, since other formats change values. Grey levels of 2 or 4 bits are as they were written.
 
     Raises:
-      Bad: it is no PNG, damaged, too large, turned by EXIF, or of colours with 16 bits a channel.
+      Bad: it is no PNG, damaged, too large, turned by EXIF, or of colours with 16 bits per channel.
     """
     data = read_bytes(path)
     picture, orientation = _decode(path, data, "mask", ("PNG",))
@@ -188,7 +188,7 @@ def read_mask(path: pathlib.Path) -> Image.Image:
             "`mogrify -auto-orient`."
         )
     if data[_PNG_BIT_DEPTH] > 8 and data[_PNG_COLOUR_TYPE] != _PNG_GREY:
-        raise Bad(f"{path}: colour mask of 16 bits a channel, of which decoders drop half. Convert it to 8-bit RGB.")
+        raise Bad(f"{path}: colour mask of 16 bits per channel, of which decoders drop half. Convert it to 8-bit RGB.")
     levels = 2 ** data[_PNG_BIT_DEPTH]
     if picture.mode == "L" and data[_PNG_COLOUR_TYPE] == _PNG_GREY and levels < 256:
         return picture.point([value * (levels - 1) // 255 for value in range(256)])  # Pillow spreads them over 0..255

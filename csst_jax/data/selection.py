@@ -47,7 +47,7 @@ def select(dataset: DataSet, split: str, ids_file: str) -> Selection:
     Args:
       dataset: the prepared data set.
       split: name of the split.
-      ids_file: text file with one id a line, or empty; an image's path (and its mask's behind it), as published lists
+      ids_file: text file with one id per line, or empty; an image's path (and its mask's behind it), as published lists
         of label fractions have it, names its id, too (`id_lists`).
 
     Raises:
@@ -87,10 +87,10 @@ def images_alone(dataset: DataSet, split: str, count: int | None = None) -> Sele
 
 
 def _chosen(dataset: DataSet, path: pathlib.Path) -> set[str]:
-    lines = read_text(path, "one id a line (data.labelled_ids)").splitlines()
+    lines = read_text(path, "one id per line (data.labelled_ids)").splitlines()
     every = [image_id for split in dataset.splits for image_id in dataset.ids(split)]
     labelled = [image_id for split in dataset.splits for image_id in dataset.labelled_ids(split)]
     ids = IdList(every, labelled).find(lines, f"data.labelled_ids={path}")
     if not ids:
-        raise CsstError(f"{path} holds no id; write one id a line, or set data.labelled_ids='' to use every mask.")
+        raise CsstError(f"{path} holds no id; write one id per line, or set data.labelled_ids='' to use every mask.")
     return ids

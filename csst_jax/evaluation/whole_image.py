@@ -119,7 +119,7 @@ def predict_program(
       network: the network.
       averaging: over what probabilities are averaged.
       preprocessing: what the network expects of its input.
-      batch_size: images a step; rounded up to a multiple of the devices that share the batch.
+      batch_size: images per step; rounded up to a multiple of the devices that share the batch.
       image_size: height and width in pixels; padded as `averaging` says.
       mesh: the devices. Those along `spatial` have the whole image, and share the rows of what the network makes of it
         (where they divide these: see `csst_jax.models.ops.rows`).
@@ -173,7 +173,7 @@ class WholeImagePredictor:
           batch_stats: its running statistics.
           averaging: over what probabilities are averaged.
           preprocessing: what the network expects of its input.
-          batch_size: images a step; rounded up to a multiple of the devices that share the batch.
+          batch_size: images per step; rounded up to a multiple of the devices that share the batch.
           spatial: devices that share an image's rows.
           ranks: how many of the most probable classes predictions tell.
           window_key: what sets `averaging.window_px`, for messages.

@@ -175,7 +175,7 @@ ALL: dict[str, Kind] = {
     "evaluate.boundary_ratio": LESS_THAN_ALL,
     "evaluate.batch_size": whole(1),
     "evaluate.num_pictures": whole(0),
-    "evaluate.every_epochs": whole(0, or_else=-1, meaning="a few scores a stage"),
+    "evaluate.every_epochs": whole(0, or_else=-1, meaning="a few scores per stage"),
     "evaluate.images_while_training": whole(1),
     "normalisation.mean": Numbers(SHARE, count=3),
     "normalisation.std": Numbers(Number(0, 1, above=True), count=3),

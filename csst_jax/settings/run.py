@@ -23,7 +23,7 @@ class Labelling:
       lower_of_two: whether a pixel needs the lower one of the thresholds of its two most probable classes.
       void_missed: whether pixels become void that may be of a class which is predicted too rarely.
       reliable_share: share of the pool's images, the most reliable ones, that the first round trains on; 0 for all.
-      shard_size: images a file.
+      shard_size: images per file.
       soft_k: classes of a soft pseudo label; 0 for hard ones.
       soft_bits: of its stored probabilities.
       request: see `RequestedSettings`.

@@ -84,7 +84,7 @@ class _Platform:
       largest_crop_px: whatever the image.
       where: words for it.
       share_words: words for `crop_share`.
-      batch: crops a step; of several kinds, crops with real masks.
+      batch: crops per step; of several kinds, crops with real masks.
       memory_share: of the device's memory that a step may take.
       least_steps: of such batches in an epoch, however few images there are: a network needs steps.
     """

@@ -36,7 +36,7 @@ def test_bad_lists_say_what_is_wrong(data, tmp_path):
     with pytest.raises(CsstError, match=r"ids.txt: cannot be read \(No such file.*data.labelled_ids"):
         select(data, "train", str(ids))
     ids.write_text("# nothing\n\n")
-    with pytest.raises(CsstError, match=r"ids.txt holds no id; write one id a line"):
+    with pytest.raises(CsstError, match=r"ids.txt holds no id; write one id per line"):
         select(data, "train", str(ids))
     ids.write_text("image00\nimage05\nimage06\n")  # without masks
     with pytest.raises(

@@ -71,7 +71,7 @@ CASES = {
     "image is grey with alpha": (read(image=file(Image.new("LA", (16, 12)))), P + "image of colour mode LA"),
     "image is black and white": (read(image=file(Image.new("1", (16, 12)))), P + "image of colour mode 1"),
     "image is grey of 16 bits": (read(image=sixteen_bits(mask())), P + "image of colour mode I;16"),
-    "image is RGB of 16 bits": (read(image=sixteen_bits(photo())), P + "image of 16 bits a channel"),
+    "image is RGB of 16 bits": (read(image=sixteen_bits(photo())), P + "image of 16 bits per channel"),
     "image is turned by EXIF and its mask is not": (
         read(image=file(photo(), "JPEG", exif=6)),
         "12x16 (width x height); resize the mask with nearest neighbour, or fix the pairing. The photo is turned",
@@ -96,7 +96,7 @@ CASES = {
     ),
     "mask is RGB": (read(label=file(photo())), M + "the mask has 3 channels (mode RGB)"),
     "mask is RGBA": (read(label=file(Image.new("RGBA", (16, 12)))), M + "the mask has 4 channels (mode RGBA)"),
-    "mask is RGB of 16 bits": (read(label=sixteen_bits(photo())), M + "colour mask of 16 bits a channel, of which"),
+    "mask is RGB of 16 bits": (read(label=sixteen_bits(photo())), M + "colour mask of 16 bits per channel, of which"),
     "mask is grey with alpha": (read(label=file(Image.new("LA", (16, 12)))), M + "the mask has 2 channels (mode LA)"),
     "mask is smaller": (read(label=file(mask(size=(6, 8)))), M + "the mask is 8x6 but its image"),
     "mask is on its side": (read(label=file(mask(size=(16, 12)))), M + "the mask is 12x16 but its image"),
