@@ -67,7 +67,7 @@ def add(c: ConfigDict) -> None:
         }
     )
     # DST-CBC. Rounds, each with the labels of the network at its beginning. In round r of n, the most confident r/n
-    # of the pixels of each class are learned, weighted by their probability to the power `gamma`. These are PASCAL VOC's.
+    # of the pixels of each class are learned, weighted by their probability to the power `gamma`. These are VOC's.
     c.method.dst_cbc = ConfigDict({"real_parts": 1, "unlabelled_parts": 7, "rounds": 5, "gamma": 9.0})
     # CorrMatch. Labels spread in regions of correlated positions. The threshold rises with the highest confidences.
     c.method.corrmatch = ConfigDict(
