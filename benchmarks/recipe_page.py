@@ -14,6 +14,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+RECIPE = "student_lower_16"
 TITLES = {
     "baseline": "masks alone",
     "baseline_twice": "masks alone with 16 crops",
@@ -25,15 +26,15 @@ TITLES = {
     "student_onward": "own thresholds, fine-tuned teacher",
     "student": "own thresholds, 16 crops",
     "student_lower": "recipe, 8 crops",
-    "student_lower_16": "recipe",
+    RECIPE: "recipe",
     "oracle": "all masks",
 }
 """Columns of the tables."""
 COMPARED = (
-    ("student_lower_16", "baseline", 1),
-    ("student_lower_16", "baseline_twice", 1),
+    (RECIPE, "baseline", 1),
+    (RECIPE, "baseline", 2),
+    (RECIPE, "baseline_twice", 1),
     ("student_lower", "baseline", 1),
-    ("student_lower", "baseline", 2),
     ("student_equal", "baseline", 1),
     ("student_equal", "baseline", 2),
     ("student_onward", "baseline", 2),
@@ -42,12 +43,10 @@ COMPARED = (
     ("oracle", "baseline", 1),
 )
 """An arm, its control, and how many times as many steps the control takes."""
-DRAWN = ("baseline", "student_lower_16", "student_lower", "student_equal", "student_onward", "oracle")
+DRAWN = ("baseline", RECIPE, "student_lower", "student_equal", "student_onward", "oracle")
 """Columns of the chart."""
 CHART = "recipe.svg"
-_NONE = "–"
-_RUNNING = ", running averages"
-_MEAN = "B, mean of the three"
+_NONE, _RUNNING, _MEAN = "–", ", running averages", "B, mean of the three"
 DEMO = "surest half of each class, losses with weight 1"
 """What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
 _EARLIER = (
@@ -72,10 +71,9 @@ def write(logs: pathlib.Path) -> pathlib.Path:
     trials = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("recipe_tried-*.json"))]
     charts = by_steps(found)
     text = page(found, trials, notes.read_text(encoding="utf-8") if notes.exists() else "", bool(charts))
-    out = logs.parent / "recipe.md"
     if charts:
         whole_file.write(logs.parent / CHART, drawing.drawn(charts, "steps of 8 crops", "mIoU in percent"))
-    whole_file.write(out, text)
+    whole_file.write(out := logs.parent / "recipe.md", text)
     return out
 
 
@@ -203,20 +201,32 @@ def _title(arm: str, control: str, factor: int) -> str:
 
 
 def curves(logs: Sequence[Log]) -> list[str]:
-    """Scores by steps and seed."""
+    """Scores by steps and seed; where the recipe has several seeds, their mean as well."""
     arms = [arm for arm in TITLES if any(arm in log for log in logs)]
     rows = []
-    for log in sorted(logs, key=lambda log: (log["steps"], log["seed"])):
-        scores = [f"{100 * log[arm]['miou']:.1f}" if arm in log else _NONE for arm in arms]
-        rows.append([f"{log['steps']:,}", str(log["seed"]), *scores])
+    for steps in sorted({log["steps"] for log in logs}):
+        own = sorted((log for log in logs if log["steps"] == steps), key=lambda log: log["seed"])
+        pairs = [log for log in own if {RECIPE, "baseline"} <= log.keys()]
+        shown = [[log] for log in own] + ([pairs] if len(pairs) > 1 else [])
+        for group in shown:
+            seeds = ", ".join(str(log["seed"]) for log in group)
+            rows.append([f"{steps:,}", f"mean of {seeds}" if len(group) > 1 else seeds, *_scores(group, arms)])
     return _table(["steps", "seed", *(TITLES[arm] for arm in arms)], rows)
+
+
+def _scores(logs: Sequence[Log], arms: Sequence[str]) -> list[str]:
+    """Mean mIoU of each arm in percent, where all logs have it."""
+    return [
+        f"{100 * statistics.fmean(log[arm]['miou'] for log in logs):.1f}" if all(arm in log for log in logs) else _NONE
+        for arm in arms
+    ]
 
 
 def by_class(logs: Sequence[Log]) -> list[str]:
     """Mean IoU by class: of the recipe with the most steps, or of what there is in its place, and of its controls."""
     arm = next(
         arm
-        for arm in ("student_lower_16", "student_lower", "student_equal", "baseline")
+        for arm in (RECIPE, "student_lower", "student_equal", "baseline")
         if any(arm in log for log in logs)
     )
     steps = max(log["steps"] for log in logs if arm in log)
