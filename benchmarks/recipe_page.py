@@ -224,11 +224,7 @@ def _scores(logs: Sequence[Log], arms: Sequence[str]) -> list[str]:
 
 def by_class(logs: Sequence[Log]) -> list[str]:
     """Mean IoU by class: of the recipe with the most steps, or of what there is in its place, and of its controls."""
-    arm = next(
-        arm
-        for arm in (RECIPE, "student_lower", "student_equal", "baseline")
-        if any(arm in log for log in logs)
-    )
+    arm = next(arm for arm in (RECIPE, "student_lower", "student_equal", "baseline") if any(arm in log for log in logs))
     steps = max(log["steps"] for log in logs if arm in log)
     shown = sorted((log for log in logs if arm in log and log["steps"] == steps), key=lambda log: log["seed"])
     arms = [arm for arm in TITLES if all(arm in log for log in shown)]
