@@ -34,7 +34,7 @@ def main(_: list[str]) -> int:
     """Evaluates and prints; returns the exit status: 2 when there is something for the user to fix."""
     collect_seldom()
     with told("importing JAX", to_stderr):  # takes a second or more: not before the flags are right
-        from csst_jax.runtime import startup
+        from csst_jax.runtime import leaving, startup
 
     try:
         if not _CHECKPOINT.value and not _WORKDIR.value:
@@ -48,18 +48,19 @@ def main(_: list[str]) -> int:
         logging.getLogger("csst_jax").setLevel(logging.INFO)  # on stderr: what takes long
         with told("starting JAX", to_stderr):
             startup.start_jax(_CONFIG.value)
-        with told("importing Flax and the data", to_stderr):  # seconds: not before JAX is set up
-            from csst_jax.settings import resolve
-            from csst_jax.stages import rescored, scoring
+        with leaving.none_left_waiting(goes_on=False):
+            with told("importing Flax and the data", to_stderr):  # seconds: not before JAX is set up
+                from csst_jax.settings import resolve
+                from csst_jax.stages import rescored, scoring
 
-        for workdir in workdirs:
-            checkpoints += rescored.networks(workdir)
-        output = chosen or outputs.directory(scoring.beside(checkpoints[-1]), "--output")
-        parts = (resolve.evaluation(_CONFIG.value), resolve.data(_CONFIG.value), resolve.mesh(_CONFIG.value))
-        rescored.require_same_data(workdirs, parts[1])
-        rescored.tell_changed(workdirs, parts[1])
-        with outputs.errors_told(output):
-            scoring.score_networks(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
+            for workdir in workdirs:
+                checkpoints += rescored.networks(workdir)
+            output = chosen or outputs.directory(scoring.beside(checkpoints[-1]), "--output")
+            parts = (resolve.evaluation(_CONFIG.value), resolve.data(_CONFIG.value), resolve.mesh(_CONFIG.value))
+            rescored.require_same_data(workdirs, parts[1])
+            rescored.tell_changed(workdirs, parts[1])
+            with outputs.errors_told(output):
+                scoring.score_networks(*parts, checkpoints, output, _PREDICTIONS.value, _SUBMISSION.value)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -41,7 +41,7 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
       workdir: directory for all artifacts.
 
     Returns:
-      What `results.json` holds; None if the evaluate stage was not asked for.
+      What `results.json` holds; None if the evaluate stage was not asked for, and in all processes but the first.
 
     Raises:
       CsstError: something the user can fix.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Several processes on this machine (gloo on CPU), as a rehearsal for several machines:
+# Several processes on this machine (gloo on CPU), as a rehearsal for several machines. JAX_PLATFORMS chooses other devices.
 #   launch/local_multiprocess.sh 2 --config=configs/demo.py --workdir=runs/demo-2
 # On machines that JAX finds no cluster on, start launch/local.sh on each with these variables: the first one's address, the
 # number of processes, and each one's own id.
@@ -9,6 +9,7 @@ processes=$1
 shift
 source "$(dirname "$0")/start.sh"
 need_workdir
+export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu} # each process would take all GPUs for itself
 export CSST_COORDINATOR=${CSST_COORDINATOR:-127.0.0.1:47017} CSST_PROCESSES=$processes
 pids=()
 trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT

@@ -22,6 +22,14 @@ fail() {
 need_workdir() { [ -n "$workdir" ] || fail "give --workdir=DIR"; }
 need_bucket() { [[ "$workdir" == gs://* ]] || fail "give --workdir=gs://BUCKET/… (docs/pods.md): hosts share no disk"; }
 
+# A file of this machine that names one process of a run, for launch/local.sh and launch/stop.sh: who runs it holds its lock.
+place() {
+  local key
+  key=$(printf '%s\n' "$CSST_COORDINATOR" "${SLURM_JOB_ID:-}" "${OMPI_MCA_orte_hnp_uri:-}" \
+    "${CSST_PROCESS_ID:-}" "${SLURM_PROCID:-}" "${OMPI_COMM_WORLD_RANK:-}" | cksum)
+  echo "/tmp/csst_jax-$UID-${key// /-}"
+}
+
 # After SIGTERM csst_jax.main would end with 0, as a finished run does (docs/adr/0005). Launchers have to tell them apart.
 export CSST_STOPPED_STATUS=143
 

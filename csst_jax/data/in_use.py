@@ -7,7 +7,9 @@ under the numbers that it knows.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import sys
 from typing import TYPE_CHECKING
 
 from csst_jax.data.store import find_prepared
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 LOCK_FILE = ".in_use"
 """Beside the version's directory, which is replaced as a whole."""
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 @contextlib.contextmanager
@@ -28,7 +32,7 @@ def read_by_a_run(directories: Iterable[str]) -> Iterator[None]:
     """Any number of runs read a data set at once.
 
     There is no lock in a bucket, which is copied before it is read, nor where this process may not write or the file
-    system has no locks.
+    system has no locks. What else prevents one, as a full disk does, is a warning on stderr.
 
     Args:
       directories: each as for `DataSet.open`; empty ones do not count.
@@ -42,12 +46,16 @@ def read_by_a_run(directories: Iterable[str]) -> Iterator[None]:
                 continue
             found = find_prepared(user_path(directory))
             try:
-                lock = held.enter_context(open(found.parent / LOCK_FILE, "a"))
+                lock = held.enter_context(open(found.parent / LOCK_FILE, "a+"))  # NFS shares only what can be read
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CsstError(f"{found} is being prepared again; start this run when that is finished.") from None
-            except OSError:  # the data set of others, or no locks: nothing is lost but this protection
-                pass
+            except OSError as error:  # nothing is lost but this protection
+                if error.errno not in _NO_RIGHT | _NO_LOCKS:
+                    print(
+                        f"warning: {found} cannot be locked ({error}): do not prepare it again while a run reads it.",
+                        file=sys.stderr,
+                    )
         yield
 
 

@@ -137,7 +137,7 @@ def predict_program(
 
     options = dataclasses.asdict(averaging)
     pad_px = options.pop("pad_px")
-    size = [_multiple(side, pad_px) for side in image_size]
+    size = padded_size(image_size, pad_px)
     predict = make_labeller(make_predictor(logits, preprocessing, **options), mesh, ranks)
     images = jax.ShapeDtypeStruct((_multiple(batch_size, mesh.shape[DATA]), *size, 3), jnp.uint8)
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (network.params, network.batch_stats))
@@ -215,7 +215,7 @@ class WholeImagePredictor:
         Raises:
           CsstError: the program takes more memory than there is.
         """
-        self._for_size(tuple(_multiple(side, self._pad_px) for side in size))
+        self._for_size(padded_size(size, self._pad_px))
 
     def __call__(self, reader: Reader, records: Sequence[int]) -> Iterator[Prediction]:
         """Predictions in the order of `records`. Each image size, padded, is compiled once."""
@@ -256,7 +256,7 @@ class WholeImagePredictor:
             yield Prediction(record, image, classes, confidence, second, its_confidence, tuple(more[2:]))
 
     def _padded_size(self, image: np.ndarray) -> tuple[int, ...]:
-        return tuple(_multiple(side, self._pad_px) for side in image.shape[:2])
+        return padded_size(image.shape[:2], self._pad_px)
 
     def _for_size(self, size: tuple[int, ...]) -> tuple[Any, jax.sharding.Sharding]:
         """The compiled program for images of a size, and how it wants them laid out.
@@ -277,6 +277,11 @@ class WholeImagePredictor:
             require_room(compiled, size, self._fix, jax.local_device_count())
             self._compiled[size] = (compiled, program.in_shardings[0])
         return self._compiled[size]
+
+
+def padded_size(size: tuple[int, ...], pad_px: int) -> tuple[int, ...]:
+    """Height and width in pixels, each rounded up to a multiple of `pad_px`."""
+    return tuple(_multiple(side, pad_px) for side in size)
 
 
 def _multiple(value: int, of: int) -> int:

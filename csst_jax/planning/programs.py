@@ -13,7 +13,7 @@ import jax
 
 from csst_jax import build
 from csst_jax.evaluation import inference
-from csst_jax.evaluation.whole_image import predict_program
+from csst_jax.evaluation.whole_image import padded_size, predict_program
 from csst_jax.models.layers import OneValueError
 from csst_jax.planning.cost import ProgramCost, needed_bytes, program_cost
 from csst_jax.settings import rounds
@@ -62,7 +62,7 @@ class Work:
 
     Attributes:
       name: the stage, and for predictions whose.
-      size_px: height and width of its images.
+      size_px: height and width of its images, with what pads them.
       batch: images a step over the devices that share it.
       devices: how many these are; the batch is a multiple of their `data` axis.
       unit: smallest batch, of which all are multiples.
@@ -200,6 +200,8 @@ def _prediction(
     batch = -(-run.evaluate.batch_size // unit) * unit
     share = -(-images * len(mine) // len(devices))
     a = averaging
+    height, width = padded_size(image_px, a.pad_px)
+    image_px = (height, width)
     windows = [len(inference.windows(image_px, scale, a.window_px, a.window_overlap)[1]) for scale in a.scales]
     return Work(
         name,

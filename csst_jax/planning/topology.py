@@ -49,10 +49,14 @@ CHIPS = {
     "v6e": Chip("TPU v6 lite", 2, 32 * 2**30, 1640e9, 918e12),
 }
 _HOST_BOUNDS = (2, 2, 1)  # chips of one host in a slice of several hosts
+_WHOLE_HOST = [2, 4]  # a slice of one host with 8 chips, in the families of two dimensions
 
 
 def devices(topology: str) -> Sequence[jax.Device]:
     """The devices of a slice, described and not there, or this process's real ones for "local".
+
+    v5e:2x4 and v6e:2x4 are one host of 8 chips, as Compute Engine has them. A node pool of GKE with machines of 4 chips
+    makes two hosts of it, each of which would predict half of the images.
 
     Args:
       topology: "local", or a family and a shape such as "v5e:4x4" or "v4:2x2x4".
@@ -75,6 +79,8 @@ def devices(topology: str) -> Sequence[jax.Device]:
         )
     # A slice smaller than a host is a part of one.
     bounds = tuple(min(side, most) for side, most in zip([*sides, 1], _HOST_BOUNDS, strict=False))
+    if sides == _WHOLE_HOST:
+        bounds = (2, 4, 1)
     try:
         described = topologies.get_topology_desc(
             platform="tpu", topology_name=topology, chips_per_host_bounds=bounds, **chip.options

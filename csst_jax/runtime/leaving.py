@@ -1,7 +1,8 @@
 """A process that leaves a run of several tells the others, so that none waits for it in a collective.
 
 The words go through the key-value store of JAX's runtime, which the first process keeps. A process that is killed says
-nothing: the runtime watches by heartbeats and ends those that are left.
+nothing: the runtime watches by heartbeats and ends those that are left. A process that has finished waits for the
+others: five minutes after one has ended, the runtime would end those that still write.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _GRACE_S = 10
 """What a process has to leave by itself when another one has; between SIGTERM and SIGKILL there are 30 s."""
 _LOOK_EVERY_S = 0.5
 _KEY = "csst_jax/left"
+_FINISHED = "csst_jax/finished"
 
 
 class _Farewell(NamedTuple):
@@ -48,14 +50,21 @@ class _Farewell(NamedTuple):
 
     def say(self) -> None:
         if self.stopped:
-            print(f"{self.words} Start all processes again to go on.", flush=True)
+            print(self.words, flush=True)
         else:
             print(f"error: {self.words}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def none_left_waiting() -> Iterator[None]:
-    """Ends the process when it, or another one of the run, stops before the end; alone, it changes nothing."""
+def none_left_waiting(goes_on: bool = True) -> Iterator[None]:
+    """Ends the process when it, or another one of the run, stops before the end; at the end it waits for the others.
+
+    Once a process. Alone, it changes nothing.
+
+    Args:
+      goes_on: whether the same command goes on where it was stopped. A process that is stopped then ends with the
+        status of `Preempted`, else with 128 + the signal.
+    """
     if jax.process_count() == 1:
         yield
         return
@@ -64,6 +73,9 @@ def none_left_waiting() -> Iterator[None]:
     try:
         try:
             yield
+            board.finish()
+            while board.finished() < jax.process_count():
+                time.sleep(_LOOK_EVERY_S)
         except BaseException:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second reason would put an end to saying the first
             raise
@@ -74,13 +86,15 @@ def none_left_waiting() -> Iterator[None]:
         if farewell is None and isinstance(reason, jax.errors.JaxRuntimeError):
             _await_heartbeat(reason)
         if farewell is None:
-            farewell = _farewell(reason)
+            farewell = _farewell(reason, goes_on)
         _leave(board, farewell)
 
 
-def _farewell(reason: BaseException) -> _Farewell:
+def _farewell(reason: BaseException, goes_on: bool) -> _Farewell:
     if isinstance(reason, Preempted):
-        return _Farewell(reason.status, f"process {jax.process_index()}: {reason}")
+        then = "Start all processes again to go on." if goes_on else "Start all processes again."
+        status = reason.status if goes_on else 128 + reason.number
+        return _Farewell(status, f"process {jax.process_index()}: {reason} {then}")
     if isinstance(reason, CsstError):
         return _Farewell(2, f"process {jax.process_index()}: {reason}")
     traceback.print_exception(reason)
@@ -88,7 +102,7 @@ def _farewell(reason: BaseException) -> _Farewell:
 
 
 class _Board:
-    """Where each process that leaves writes why."""
+    """Where each process that leaves writes why, and each that has finished that it has."""
 
     def __init__(self) -> None:
         self._client = ocp.multihost.get_jax_distributed_client()
@@ -102,6 +116,14 @@ class _Board:
             return [_Farewell(*json.loads(value)) for _, value in self._client.key_value_dir_get(_KEY)]
         except jax.errors.JaxRuntimeError:  # likewise
             return []
+
+    def finish(self) -> None:
+        """Says that this process has finished."""
+        self._client.key_value_set(f"{_FINISHED}/{jax.process_index()}", "")
+
+    def finished(self) -> int:
+        """How many processes have; raises JaxRuntimeError where the first one is gone."""
+        return len(self._client.key_value_dir_get(_FINISHED))
 
     def worst(self) -> _Farewell | None:
         """An error rather than a stop, which may be its consequence."""

@@ -8,9 +8,11 @@ import os
 import pathlib
 import sys
 import tempfile
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import jax
+import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
 from csst_jax.runtime.json_files import read_json, write_json
@@ -21,13 +23,15 @@ from csst_jax.runtime.workdir import CONFIG_FILE, ERROR, LOG_FILE
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ml_collections import ConfigDict
 
 log = logging.getLogger(__name__)
 
 COORDINATOR = "CSST_COORDINATOR"
+_SEEN = "csst_jax/cache"
+_ANSWER_MS = 300_000
 
 
 @contextlib.contextmanager
@@ -134,6 +138,8 @@ def start_jax(config: ConfigDict) -> None:
     """
     keep_programs(config.compilation_cache_dir)
     join_processes(os.environ)
+    if jax.process_count() > 1:
+        keep_shared_programs(jax.default_backend())
 
 
 def keep_programs(directory: str) -> None:
@@ -171,6 +177,53 @@ def _cache(directory: str) -> StoragePath | None:
             file=sys.stderr,
         )
         return None
+
+
+def keep_shared_programs(platform: str) -> None:
+    """Turns the compilation cache off in all processes where one does not see what the first one writes there.
+
+    JAX writes it in the first process alone. On GPUs, processes that compile share the search for fast kernels: they
+    would wait for one that has found the program in its cache. Call it before anything is compiled.
+
+    Args:
+      platform: JAX's name of what the run computes on; only on "gpu" anything is done.
+    """
+    if platform != "gpu":
+        return
+    client, this = ocp.multihost.get_jax_distributed_client(), jax.process_index()
+    directory = jax.config.values["jax_compilation_cache_dir"]
+    token = None
+    if this == 0:
+        name = f"seen_by_all_processes-{uuid.uuid4().hex}"
+        if directory and not is_remote(directory):
+            token = pathlib.Path(directory) / name
+            token.touch()
+        client.key_value_set(_SEEN, name)
+    name = client.blocking_key_value_get(_SEEN, _ANSWER_MS)
+    seen = bool(directory) and (is_remote(directory) or (pathlib.Path(directory) / name).exists())
+    client.key_value_set(f"{_SEEN}/{this}", str(int(seen)))
+    answers = [client.blocking_key_value_get(f"{_SEEN}/{i}", _ANSWER_MS) == "1" for i in range(jax.process_count())]
+    if token is not None:
+        token.unlink()
+    blind = not_shared(answers)
+    if blind:
+        jax.config.update("jax_compilation_cache_dir", None)
+        if this == 0 and directory:
+            print(
+                "warning: compiled programs are not kept: compilation_cache_dir is not one directory for all processes "
+                f"(process {', '.join(map(str, blind))} does not see what process 0 writes). Set "
+                "--config.compilation_cache_dir to a directory that all hosts share.",
+                file=sys.stderr,
+            )
+
+
+def not_shared(seen: Sequence[bool]) -> list[int]:
+    """Processes for whose sake the cache is turned off: all that do not see it, or have none.
+
+    Args:
+      seen: of each process, whether it sees what the first one wrote into its cache.
+    """
+    return [process for process, sees in enumerate(seen) if not sees]
 
 
 def join_processes(environment: Mapping[str, str]) -> None:

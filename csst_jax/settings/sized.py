@@ -150,11 +150,6 @@ def answer(
     return found
 
 
-def _same_question(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether they agree; an earlier version asked fewer things."""
-    return all(key in now and now[key] == value for key, value in before.items())
-
-
 def _answers(kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Of one stage, the newest first."""
     if kept is None:

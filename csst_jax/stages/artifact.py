@@ -112,10 +112,11 @@ class Artifact:
     def clock(self) -> Iterator[Callable[[], float]]:
         """Gives a function: seconds that the stage took so far, in this process and in earlier ones that ended tidily.
 
-        A process that is killed leaves no time behind.
+        A process that is killed leaves no time behind. Of several processes, only the first one counts earlier ones.
         """
         path, begin = self.directory / ELAPSED_FILE, time.perf_counter()
-        before = read_json(path)["seconds"] if path.exists() else 0.0
+        # Only the first process tells the time, and it removes the file while others may still begin.
+        before = read_json(path)["seconds"] if jax.process_index() == 0 and path.exists() else 0.0
 
         def elapsed() -> float:
             return float(before) + time.perf_counter() - begin

@@ -28,11 +28,17 @@ SCORES = ("miou", "iou", "pixel_accuracy", "frequency_weighted_iou", "boundary_m
 """What results.json has of `Scores.result`; the rest is in each network's `evaluation`."""
 
 
-def conclude(this: Experiment, networks: dict[str, Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Writes results.json, the contact sheets and the report; returns the results."""
-    results = summary(this, networks, scores)
+def conclude(
+    this: Experiment, networks: dict[str, Trained], scores: dict[str, dict[str, Any]]
+) -> dict[str, Any] | None:
+    """The first process writes results.json, the contact sheets and the report.
+
+    Returns:
+      The results; None in the other processes, whose file system may not show the files of all stages yet.
+    """
     if jax.process_index() > 0:
-        return results
+        return None
+    results = summary(this, networks, scores)
     sheet, path = this.workdir / "pictures" / "validation.png", this.workdir / RESULTS_FILE
     if not (this.workdir / DIRECTORY / INDEX).exists() or _written(path) != fingerprint(results):
         shown = {name: networks[name] for name in _SHOWN if name in networks}

@@ -53,7 +53,7 @@ class Feed:
 
         readers = kept_in_memory(self._readers, self._given.cache_mb * 2**20)
         return batches(
-            self._specs(start_step),
+            self._specs(start_step, jax.process_index(), jax.process_count()),
             self._training.streams,
             readers,
             parallel_batches=self._given.parallel_batches,
@@ -71,11 +71,11 @@ class Feed:
         return itertools.islice(self.batches(sum(phase.steps for phase in self._phases) - count), count)
 
     def described(self, step: int) -> list[str]:
-        """What the crops of a step are of, for people."""
-        rows = next(self._specs(step)).rows
+        """What the crops of a step are of in all processes, for people, in the order of the batch."""
+        rows = next(self._specs(step, 0, 1)).rows
         names = (self._readers[row["origin"]].describe(int(row["record"])) for row in rows)
         return [f"{name} at ({row['y']:.0f}, {row['x']:.0f})" for name, row in zip(names, rows, strict=True)]
 
-    def _specs(self, start_step: int) -> Iterator[BatchSpec]:
-        scales, here = self._training.sampling.scale_range, (jax.process_index(), jax.process_count())
-        return batch_specs(self._training.streams, self._samplers, self._phases, self._seed, scales, start_step, *here)
+    def _specs(self, start_step: int, process: int, processes: int) -> Iterator[BatchSpec]:
+        scales, share = self._training.sampling.scale_range, (process, processes)
+        return batch_specs(self._training.streams, self._samplers, self._phases, self._seed, scales, start_step, *share)

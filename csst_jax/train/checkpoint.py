@@ -80,16 +80,9 @@ class Checkpoints:
           CheckpointError: it is damaged, or its contents have another structure or shape than `like`.
         """
         damage = self._damage(step)
-        try:
-            if damage:
-                raise CheckpointError(damage)
-            tree = self._manager.restore(step, args=ocp.args.StandardRestore(_as_tree(like)))
-        except Exception as error:  # TensorStore and Orbax raise many kinds
-            raise CheckpointError(
-                f"could not read the checkpoint of step {step} in {self.directory}: {error}\n"
-                f"Delete {self.directory / str(step)} to continue from the one before, or use another --workdir."
-            ) from error
-        return TrainState(**tree)
+        if damage:
+            raise self._unreadable(step, damage)
+        return self._read(like, step)
 
     def restore_newest(self, like: TrainState) -> TrainState | None:
         """The newest state that is not damaged; damaged ones are set aside, and the log names them.
@@ -106,7 +99,7 @@ class Checkpoints:
             step = steps.pop()
             damage = self._damage(step)
             if not damage:
-                return self.restore(like, step)
+                return self._read(like, step)
             damaged.append(self._set_aside(step, damage))
             log.warning(
                 "the checkpoint of step %d is damaged (%s); it is in %s now, and training goes on from %s",
@@ -133,6 +126,20 @@ class Checkpoints:
             except Exception:  # TensorStore and Orbax raise many kinds
                 if not self._failed:  # what a failed save raised comes again here, after it was told
                     raise
+
+    def _read(self, like: TrainState, step: int) -> TrainState:
+        """See `restore`, of a checkpoint whose hashes were compared."""
+        try:
+            tree = self._manager.restore(step, args=ocp.args.StandardRestore(_as_tree(like)))
+        except Exception as error:  # TensorStore and Orbax raise many kinds
+            raise self._unreadable(step, error) from error
+        return TrainState(**tree)
+
+    def _unreadable(self, step: int, why: object) -> CheckpointError:
+        return CheckpointError(
+            f"could not read the checkpoint of step {step} in {self.directory}: {why}\n"
+            f"Delete {self.directory / str(step)} to continue from the one before, or use another --workdir."
+        )
 
     def _steps(self) -> list[int]:
         """Steps of the checkpoints that are whole on disk, in order."""

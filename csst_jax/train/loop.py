@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
 from csst_jax.runtime.host_memory import keep_freed_memory
 from csst_jax.runtime.patience import told
 from csst_jax.runtime.signals import StopRequest
 from csst_jax.streams import STEP
+from csst_jax.train.agreement import Agreement, votes
 from csst_jax.train.compile import Compilation, StepBank
 from csst_jax.train.nonfinite import NonFiniteSteps, first_not_finite
 from csst_jax.train.profile import PROFILE, Profile
@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 Batch = dict[str, dict[str, np.ndarray]]
 """By stream and array: one process's share of a step's crops."""
 
-_STEPS_BETWEEN_AGREEMENTS = 10  # an exchange between hosts costs about a millisecond; a preemption notice is 30 s long
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRun:
@@ -60,7 +58,7 @@ class TrainingRun:
       log_every_steps: steps between two progress lines.
       checkpoint_every_s: seconds between two checkpoints.
       nonfinite_steps: steps that may be left out because their loss or gradient is not finite.
-      samples: from a step to what its crops are of, one process's share.
+      samples: from a step to what its crops are of, in all processes.
       watch: what looks at the state now and then; None for nothing.
       profile_steps: first and last step of a trace, counted from 1; empty for none.
     """
@@ -110,6 +108,7 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
     monitor = _Monitor(run, timetable, writer, start)
     profile = Profile(run.checkpoints.directory.parent / PROFILE, run.profile_steps)
     last_save = time.monotonic()
+    agree = Agreement(start)
     try:
         with StopRequest() as stop:
             batches = run.batches(start)
@@ -145,7 +144,8 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
                     if run.watch is not None:
                         run.watch.prepare()
                 monitor.look(done, state, stop)
-                stop_now, save_now = _agree(done, stop.requested, _due(last_save, run.checkpoint_every_s))
+                due = time.monotonic() - last_save >= run.checkpoint_every_s
+                stop_now, save_now = agree(done, phase.compile_key, stop.requested, due)
                 if stop_now or save_now:
                     monitor.save(state)
                     last_save = time.monotonic()
@@ -155,7 +155,7 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
             with told(f"{run.name}: saving the last checkpoint"):
                 monitor.save(state)
                 run.checkpoints.wait()
-            if jax.process_count() > 1 and _votes(stop.requested).any():
+            if jax.process_count() > 1 and votes(stop.requested).any():
                 raise stop.preempted(run.name, "saved its last step")
     finally:
         profile.close()
@@ -175,25 +175,6 @@ def _initial_state(recipe: Recipe) -> TrainState:
     layout = jax.tree.map(lambda x: x.sharding, recipe.abstract_state())
     made = jax.jit(first_state, out_shardings=layout)
     return made(*jax.tree.map(np.asarray, recipe.method.trained()))
-
-
-def _due(last_save: float, every_s: float) -> bool:
-    return time.monotonic() - last_save >= every_s
-
-
-def _agree(step: int, stop: bool, save: bool) -> tuple[bool, bool]:
-    """What all processes do after this step: saving is collective, but signals and clocks are each process's own."""
-    if jax.process_count() == 1:
-        return stop, save
-    if step % _STEPS_BETWEEN_AGREEMENTS:
-        return False, False
-    votes = _votes(stop, save)
-    return bool(votes[:, 0].any()), bool(votes[:, 1].any())
-
-
-def _votes(*own: bool) -> np.ndarray:
-    """Bool [processes, len(own)]: what each process says."""
-    return np.asarray(multihost_utils.process_allgather(np.asarray(own)))
 
 
 def device_batch(recipe: Recipe, crops: Batch, seed: int, learning_rate: float) -> StepArrays:

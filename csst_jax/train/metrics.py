@@ -14,6 +14,7 @@ from clu import metric_writers
 from csst_jax.runtime.storage import Mirror, as_path, replacing
 from csst_jax.runtime.workdir import METRICS_FILE
 from csst_jax.train.metric_groups import grouped
+from csst_jax.train.some_metrics import SomeMetrics
 from csst_jax.train.wandb_writer import WandbWriter
 
 
@@ -25,7 +26,7 @@ class GroupedSummaryWriter(metric_writers.SummaryWriter):
         super().write_scalars(step, grouped(scalars))
 
 
-class JsonLinesWriter(metric_writers.MetricWriter):
+class JsonLinesWriter(SomeMetrics):
     """CLU metric writer: one JSON object a call, `{"step": …, name: value, …}`; scalars alone.
 
     A value that is not finite is null, since JSON has neither NaN nor infinity.
@@ -46,32 +47,6 @@ class JsonLinesWriter(metric_writers.MetricWriter):
         values = {name: float(value) for name, value in scalars.items()}
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({"step": int(step), **finite}, allow_nan=False) + "\n")
-
-    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
-        """Not kept in this file."""
-
-    def write_summaries(self, step: int, values: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-        """Not kept in this file."""
-
-    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
-        """Not kept in this file."""
-
-    def write_videos(self, step: int, videos: Mapping[str, Any]) -> None:
-        """Not kept in this file."""
-
-    def write_audios(self, step: int, audios: Mapping[str, Any], *, sample_rate: int) -> None:
-        """Not kept in this file."""
-
-    def write_histograms(
-        self, step: int, arrays: Mapping[str, Any], num_buckets: Mapping[str, int] | None = None
-    ) -> None:
-        """Not kept in this file."""
-
-    def write_pointcloud(self, step: int, point_clouds: Any, **_: Any) -> None:
-        """Not kept in this file."""
-
-    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        """Not kept in this file: the stage's `stage.json` holds its settings."""
 
     def flush(self) -> None:
         """Hands lines to the operating system."""
@@ -107,7 +82,7 @@ def make_writer(
     if not write:
         return metric_writers.MultiWriter([])
     directory = as_path(directory)
-    more = [WandbWriter(wandb_project, directory)] if wandb_project else []
+    more = [WandbWriter(wandb_project, directory, resume_step)] if wandb_project else []
     if isinstance(directory, pathlib.Path):
         return metric_writers.MultiWriter([*_writers(directory, resume_step), *more])
     return _MirroredWriter(Mirror(directory), resume_step, more)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
+import uuid
 from typing import TYPE_CHECKING, Any
 
-from clu import metric_writers
-
+from csst_jax.runtime.json_files import read_json, write_json
+from csst_jax.runtime.workdir import WANDB_FILE
 from csst_jax.train.metric_groups import grouped
+from csst_jax.train.some_metrics import SomeMetrics
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -18,21 +19,23 @@ if TYPE_CHECKING:
     from csst_jax.runtime.storage import StoragePath
 
 
-class WandbWriter(metric_writers.MetricWriter):
+class WandbWriter(SomeMetrics):
     """CLU metric writer: a run in W&B for each stage, which goes on where the stage goes on.
 
-    W&B itself drops steps that it has already. `WANDB_MODE=offline` in the environment writes to the disk alone.
+    W&B itself drops steps that it has already, so a stage that begins anew in the same place gets another run; the id
+    is in the stage's directory. `WANDB_MODE=offline` in the environment writes to the disk alone.
     """
 
-    def __init__(self, project: str, directory: StoragePath):
+    def __init__(self, project: str, directory: StoragePath, resume_step: int):
         """Opens the stage's run.
 
         Args:
           project: its name.
           directory: the stage's; its path names the run.
+          resume_step: steps that are over; with 0 the stage begins, and its run in W&B, too.
 
         Raises:
-          CsstError: wandb is not installed, or refuses.
+          CsstError: wandb is not installed, or refuses, or what is kept of the run is damaged.
         """
         try:
             self._wandb = importlib.import_module("wandb")
@@ -45,7 +48,7 @@ class WandbWriter(metric_writers.MetricWriter):
             self._run = self._wandb.init(
                 project=project,
                 name=f"{directory.parent.name}/{directory.name}",
-                id=hashlib.sha256(path.encode()).hexdigest()[:16],
+                id=_run_id(directory, resume_step),
                 resume="allow",
                 dir=None if "://" in path else path,
             )
@@ -67,29 +70,19 @@ class WandbWriter(metric_writers.MetricWriter):
         """Becomes the run's configuration."""
         self._run.config.update(dict(hparams), allow_val_change=True)
 
-    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
-        """Not kept: the run's configuration holds the settings."""
-
-    def write_summaries(self, step: int, values: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-        """Not kept."""
-
-    def write_videos(self, step: int, videos: Mapping[str, Any]) -> None:
-        """Not kept."""
-
-    def write_audios(self, step: int, audios: Mapping[str, Any], *, sample_rate: int) -> None:
-        """Not kept."""
-
-    def write_histograms(
-        self, step: int, arrays: Mapping[str, Any], num_buckets: Mapping[str, int] | None = None
-    ) -> None:
-        """Not kept."""
-
-    def write_pointcloud(self, step: int, point_clouds: Any, **_: Any) -> None:
-        """Not kept."""
-
     def flush(self) -> None:
         """W&B sends by itself."""
 
     def close(self) -> None:
         """Ends the run."""
         self._run.finish()
+
+
+def _run_id(directory: StoragePath, resume_step: int) -> str:
+    """The id of the stage's run, kept from the stage's first step on; a new one where none was kept."""
+    path = directory / WANDB_FILE
+    if resume_step and path.exists():
+        return str(read_json(path, "Delete it: W&B then shows the rest of this stage as a run of its own.")["id"])
+    made = uuid.uuid4().hex[:16]
+    write_json(path, {"id": made})
+    return made

@@ -1,6 +1,7 @@
 """What a run reads is not replaced."""
 
 import errno
+import fcntl
 import os
 
 import pytest
@@ -45,13 +46,51 @@ def test_what_is_no_directory_has_no_lock(prepared, directory):
         pass
 
 
-def test_a_data_set_of_others_can_be_read_without_a_lock(prepared, monkeypatch):
+def refused_with(number):
     def refused(file, how):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(in_use.fcntl, "flock", refused)
+    return refused
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_data_set_can_be_read_where_there_are_no_locks(prepared, monkeypatch, capsys, number):
+    monkeypatch.setattr(in_use.fcntl, "flock", refused_with(number))
     with in_use.read_by_a_run(["mine"]), in_use.written_alone(prepared):
         pass
+    assert capsys.readouterr().err == ""
+
+
+def test_a_data_set_of_others_can_be_read_without_a_lock(prepared, monkeypatch, capsys):
+    def no_right(path, how):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(in_use, "open", no_right, raising=False)
+    with in_use.read_by_a_run(["mine"]):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_any_other_reason_for_no_lock_is_told(prepared, monkeypatch, capsys):
+    monkeypatch.setattr(in_use.fcntl, "flock", refused_with(errno.EIO))
+    with in_use.read_by_a_run(["mine"]):
+        pass
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {prepared} cannot be locked (") and "do not prepare it again" in said
+
+
+def test_nfs_shares_a_lock_of_a_file_that_can_be_read(prepared, monkeypatch):
+    """It makes flock a lock of a range of bytes, for which the kernel asks that."""
+    lock = fcntl.flock
+
+    def as_on_nfs(file, how):
+        if (how & fcntl.LOCK_SH and not file.readable()) or (how & fcntl.LOCK_EX and not file.writable()):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(file, how)
+
+    monkeypatch.setattr(in_use.fcntl, "flock", as_on_nfs)
+    with in_use.read_by_a_run(["mine"]):
+        refuses(in_use.written_alone(prepared), f"a run is reading {prepared}")
 
 
 def test_joined_data_sets_are_in_use_too(tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def test_launchers_stop_at_the_first_failure_and_can_be_started(path):
 
 
 def test_every_launcher_is_tried():
-    own = {path.name for path in SCRIPTS} - SOURCED - {"tpu_vm_setup.sh"}
+    own = {path.name for path in SCRIPTS} - SOURCED - {"tpu_vm_setup.sh", "stop.sh"}
     assert {name.split()[0] for name in LAUNCHERS} == own
 
 
@@ -88,7 +88,7 @@ def test_processes_of_one_machine_share_a_coordinator_and_differ_in_their_id(dry
 
 
 def test_a_slice_is_asked_for_filled_used_and_given_back(dry_run):
-    actions = ("create", "install", "run", "collect", "delete")
+    actions = ("create", "install", "run", "stop", "collect", "delete")
     lines = {action: dry_run("tpu_vm.sh", action, *ARGUMENTS) for action in actions}
     commands = {action: [shlex.split(line) for line in lines[action]] for action in actions}
     (create,) = commands["create"]
@@ -101,6 +101,8 @@ def test_a_slice_is_asked_for_filled_used_and_given_back(dry_run):
     assert all("--worker=all" in words for words in (*commands["install"][1:3], commands["run"][0]))
     remote = commands["run"][0][-1].removeprefix("--command=")
     assert shlex.split(remote) == ["cd", "csst_jax", "&&", "CSST_COORDINATOR=auto", "launch/local.sh", *ARGUMENTS]
+    (stop,) = commands["stop"]
+    assert "--worker=all" in stop and stop[-1].endswith("CSST_COORDINATOR=auto launch/stop.sh")
     assert commands["collect"][-1][-2:] == ["gs://my-bucket/runs/it's mine", "runs/it's mine"]
     assert commands["delete"][0][3:5] == ["queued-resources", "delete"] and "--force" in commands["delete"][0]
 

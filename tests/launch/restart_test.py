@@ -1,84 +1,13 @@
 """Launchers start again what was stopped, hand SIGTERM on, and tell failures; on stand-ins for what they start."""
 
-import os
-import pathlib
 import signal
-import subprocess
 
 import pytest
 
+from tests.launch.stand_ins import FINISH, STOPPED, UNTIL_SIGTERM, flags
+
 # Each test starts shells and stand-ins; tests/runtime/startup_test.py has the essential one.
 pytestmark = pytest.mark.slow
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-# A stand-in does what the next line of its plan says, and notes how it was started.
-STAND_IN = """#!/usr/bin/env bash
-name=$(basename "$0")
-echo "$name [${CSST_PROCESS_ID:-}${CSST_COORDINATOR:+ $CSST_COORDINATOR}] $*" >> "$NOTES"
-plan="$PLANS/$name${CSST_PROCESS_ID:-}"
-[ -s "$plan" ] || exit 0
-line=$(head -n 1 "$plan")
-sed -i 1d "$plan"
-eval "$line"
-"""
-FINISH = 'touch "$WORKDIR/results.json"'
-STOPPED = "exit $CSST_STOPPED_STATUS"
-UNTIL_SIGTERM = f"trap '{STOPPED}' TERM; echo ready; while true; do sleep 0.02; done"
-
-
-class Machine:
-    """Programs with plans on PATH, and what was started."""
-
-    def __init__(self, directory):
-        self.workdir, self.notes, self.plans = directory / "work", directory / "notes", directory / "plans"
-        self.programs = directory / "bin"
-        for path in (self.workdir, self.plans, self.programs):
-            path.mkdir()
-        self.environment = {
-            **os.environ,
-            "PATH": f"{self.programs}:{os.environ['PATH']}",
-            "PYTHON": "trainer",
-            "NOTES": str(self.notes),
-            "PLANS": str(self.plans),
-            "WORKDIR": str(self.workdir),
-        }
-
-    def plan(self, name, *lines, process=""):
-        program = self.programs / name
-        program.write_text(STAND_IN)
-        program.chmod(0o755)
-        (self.plans / f"{name}{process}").write_text("".join(f"{line}\n" for line in lines))
-
-    def start(self, *words, **environment):
-        return subprocess.Popen(
-            ["bash", str(ROOT / "launch" / words[0]), *words[1:]],
-            env={**self.environment, **environment},
-            # Tests that run in a shell's background ignore it, and so would bash.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(self, *words, **environment):
-        process = self.start(*words, **environment)
-        output, _ = process.communicate(timeout=60)
-        return process.returncode, output
-
-    def started(self, name):
-        """How the program was started, each time."""
-        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
-        return [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
-
-
-@pytest.fixture
-def machine(tmp_path):
-    return Machine(tmp_path)
-
-
-def flags(machine):
-    return ["--config=c.py", f"--workdir={machine.workdir}"]
 
 
 def test_a_stopped_run_is_started_again_until_it_is_finished(machine):
@@ -134,16 +63,27 @@ def test_sigterm_waits_for_the_save_and_a_run_that_then_finishes_is_a_success(ma
 def test_processes_know_their_number_and_the_worst_status_is_told(machine):
     machine.plan("trainer", FINISH, process=0)
     machine.plan("trainer", "exit 3", process=1)
-    status, _ = machine.run("local_multiprocess.sh", "2", *flags(machine), CSST_COORDINATOR="127.0.0.1:5")
+    where = str(machine.workdir)
+    status, _ = machine.run("local_multiprocess.sh", "2", *flags(machine), CSST_COORDINATOR=where)
     assert status == 3
     begun = sorted(line.partition("]")[0] for line in machine.started("trainer"))
-    assert begun == ["[0 127.0.0.1:5", "[1 127.0.0.1:5"]
+    assert begun == [f"[0 {where}", f"[1 {where}"]
+
+
+def test_rehearsals_compute_on_the_cpu_unless_another_platform_is_chosen(machine):
+    """Each process would take all of a GPU's memory."""
+    where = str(machine.workdir)
+    for asked, platform in (("", "cpu"), ("cuda", "cuda")):
+        machine.plan("trainer", 'echo "on $JAX_PLATFORMS"', process=0)
+        start = ("local_multiprocess.sh", "1", *flags(machine))
+        _, output = machine.run(*start, CSST_COORDINATOR=where, JAX_PLATFORMS=asked)
+        assert output == f"on {platform}\n"
 
 
 def test_sigterm_reaches_all_processes(machine):
     for process in range(2):
         machine.plan("trainer", UNTIL_SIGTERM, process=process)
-    launcher = machine.start("local_multiprocess.sh", "2", *flags(machine))
+    launcher = machine.start("local_multiprocess.sh", "2", *flags(machine), CSST_COORDINATOR=str(machine.workdir))
     assert [launcher.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
     launcher.terminate()
     launcher.communicate(timeout=30)
@@ -169,10 +109,12 @@ def test_a_preempted_slice_is_made_again_and_the_run_goes_on(machine):
         "exit 0",  # ssh, install
         "exit 0",  # ssh, run
     )
-    for name in ("git", "rm", "sleep"):
+    machine.plan("git", "echo abc123")
+    for name in ("rm", "sleep"):
         machine.plan(name)
     status, output = machine.run("tpu_vm.sh", "run", "--workdir=gs://my-bucket/w")
-    assert status == 0 and "was preempted: making it again" in output
+    assert status == 0 and "was preempted: making it again" in output and "commit abc123\n" in output
+    assert machine.started("git") == ["[] rev-parse HEAD", "[] archive --output=csst_jax.tar abc123"]
     made = ["delete", "create", "describe", "describe", "scp", "ssh"]
     assert actions(machine) == ["ssh", "describe", *made, "ssh"]
     first, last = machine.started("gcloud")[0], machine.started("gcloud")[-1]
@@ -181,9 +123,36 @@ def test_a_preempted_slice_is_made_again_and_the_run_goes_on(machine):
 
 def test_a_run_that_fails_on_a_slice_that_is_there_is_a_failure(machine):
     machine.plan("gcloud", "exit 2", "echo READY")
-    machine.plan("sleep")
-    assert machine.run("tpu_vm.sh", "run", "--workdir=gs://my-bucket/w")[0] == 2
+    for name in ("git", "sleep"):
+        machine.plan(name)
+    status, output = machine.run("tpu_vm.sh", "run", "--workdir=gs://my-bucket/w")
+    assert status == 2 and "launch/tpu_vm.sh stop ends the run" in output
     assert actions(machine) == ["ssh", "describe"]
+
+
+def test_a_slice_that_may_be_there_is_not_deleted(machine):
+    """No network, a login that has ended, a host under maintenance: the run may be training."""
+    machine.plan(
+        "gcloud",
+        "exit 255",
+        "echo ERROR: no network >&2; exit 1",
+        "echo REPAIRING",
+        "echo WARNING: old gcloud >&2; echo READY",
+    )
+    for name in ("git", "sleep"):
+        machine.plan(name)
+    status, output = machine.run("tpu_vm.sh", "run", "--workdir=gs://my-bucket/w")
+    assert status == 255 and actions(machine) == ["ssh", "describe", "describe", "describe"]
+    assert "is not known: ERROR: no network; asking again" in output and "is REPAIRING; asking again" in output
+
+
+@pytest.mark.parametrize("says", ["echo TERMINATED", "echo 'ERROR: NOT_FOUND: no such node' >&2; exit 1"])
+def test_a_slice_that_is_gone_is_made_again(machine, says):
+    machine.plan("gcloud", "exit 255", says, "exit 9")
+    for name in ("git", "sleep"):
+        machine.plan(name)
+    assert machine.run("tpu_vm.sh", "run", "--workdir=gs://my-bucket/w")[0] == 9
+    assert actions(machine) == ["ssh", "describe", "delete"]
 
 
 def test_a_slice_that_cannot_be_had_is_an_error(machine):

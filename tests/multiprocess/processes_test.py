@@ -108,7 +108,7 @@ def _part(name):
 
 
 def test_checkpoints_of_four_processes_go_on_in_one_and_in_two(tiny_data, tmp_path):
-    longer = ("--config.stages=teacher", "--config.teacher.epochs=8")  # processes agree to stop every tenth step
+    longer = ("--config.stages=teacher", "--config.teacher.epochs=8")  # processes agree to stop at most ten steps apart
     finish(*together(tiny_data, tmp_path / "whole", 1, 8, *longer))
     first = tmp_path / "first"
     processes = together(tiny_data, first, 4, 2, *longer, "--config.checkpoint.every_s=1e9")

@@ -159,6 +159,14 @@ def test_tiles_are_loops(config):
     assert work.loops == (6 + 30) / 2
 
 
+def test_padded_images_are_planned_at_the_size_that_they_get(config):
+    config.evaluate.pad_px, config.evaluate.window_px = 160, 64
+    (work,) = [work for work in planned(config, ["teacher", "evaluate"]) if work.epochs == 0]
+    assert work.size_px == (160, 160)
+    assert work.loops == 4 * 4, "regions of 64 px, 42 apart"
+    assert "8x160x160x3xui8" in work.lower(work.batch).as_text()
+
+
 @pytest.mark.parametrize("steps", [4, 37, 400])
 def test_the_control_takes_about_as_many_steps_by_epochs_or_by_copies(config, steps):
     config.teacher.schedule.kind = "constant"

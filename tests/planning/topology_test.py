@@ -56,11 +56,12 @@ def test_a_slices_shape_and_host_reach_the_compiler(monkeypatch):
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(topology.topologies, "get_topology_desc", describe)
-    assert len(topology.devices("v5e:2x4")) == len(topology.devices("v4:2x2x2")) == 8
+    assert all(len(topology.devices(name)) == 8 for name in ("v5e:2x4", "v6e:2x4", "v4:2x2x2"))
     with pytest.raises(CsstError, match="v5e:1x4 gave 8 devices, not one a chip"):
         topology.devices("v5e:1x4")
     assert asked == [
-        ("tpu", "v5e:2x4", {"chips_per_host_bounds": (2, 2, 1)}),
+        ("tpu", "v5e:2x4", {"chips_per_host_bounds": (2, 4, 1)}),
+        ("tpu", "v6e:2x4", {"chips_per_host_bounds": (2, 4, 1)}),
         ("tpu", "v4:2x2x2", {"chips_per_host_bounds": (2, 2, 1), "chip_config_name": "megacore"}),
         ("tpu", "v5e:1x4", {"chips_per_host_bounds": (1, 2, 1)}),
     ]
@@ -68,7 +69,8 @@ def test_a_slices_shape_and_host_reach_the_compiler(monkeypatch):
 
 @needs_compiler
 def test_every_family_has_slices():
-    sizes = {"v4:2x2x2": (8, 2), "v5e:1x1": (1, 1), "v5e:4x4": (16, 4), "v5p:2x2x1": (4, 1), "v6e:16x16": (256, 64)}
+    sizes = {"v4:2x2x2": (8, 2), "v5e:1x1": (1, 1), "v5e:2x4": (8, 1), "v5e:4x4": (16, 4)}
+    sizes |= {"v5p:2x2x1": (4, 1), "v6e:16x16": (256, 64)}
     environment = os.environ | {
         "TPU_SKIP_MDS_QUERY": "1",
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",

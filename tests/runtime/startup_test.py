@@ -152,6 +152,77 @@ def test_a_place_for_compiled_programs_is_made(tmp_path, capsys, cache_settings)
     assert not list((tmp_path / "a" / "b").iterdir())
 
 
+class Answers:
+    """JAX's key-value store as the first of two processes uses it; the other one has answered."""
+
+    def __init__(self, monkeypatch, answer):
+        self.values = {"csst_jax/cache/1": answer}
+        monkeypatch.setattr(jax, "process_count", lambda: 2)
+        monkeypatch.setattr(startup.ocp.multihost, "get_jax_distributed_client", lambda: self)
+        self.key_value_set = self.values.__setitem__
+
+    def blocking_key_value_get(self, key, timeout_ms):
+        return self.values[key]
+
+
+@pytest.mark.parametrize(
+    "platform,answer,kept", [("gpu", "1", True), ("gpu", "0", False), ("cpu", "0", True), ("tpu", "0", True)]
+)
+def test_on_gpus_programs_are_kept_where_all_processes_see_them(
+    tmp_path, monkeypatch, capsys, cache_settings, platform, answer, kept
+):
+    Answers(monkeypatch, answer)
+    monkeypatch.setattr(startup, "join_processes", lambda environment: None)
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    startup.start_jax(ConfigDict({"compilation_cache_dir": str(tmp_path)}))
+    assert jax.config.jax_compilation_cache_dir == (str(tmp_path) if kept else None)
+    assert not list(tmp_path.iterdir())
+    said = capsys.readouterr().err
+    assert not said if kept else "(process 1 does not see what process 0 writes)" in said
+
+
+def test_a_first_process_without_a_cache_turns_off_the_others(monkeypatch, capsys, cache_settings):
+    Answers(monkeypatch, "0")
+    jax.config.update("jax_compilation_cache_dir", None)
+    startup.keep_shared_programs("gpu")
+    assert jax.config.jax_compilation_cache_dir is None and not capsys.readouterr().err
+
+
+def test_whoever_does_not_see_the_cache_is_named():
+    assert startup.not_shared([True, False, True, False]) == [1, 3]
+    assert startup.not_shared([True, True]) == []
+
+
+CACHE = """
+import os, sys
+from csst_jax.runtime import startup
+startup.keep_programs(sys.argv[1])
+startup.join_processes(os.environ)
+startup.keep_shared_programs("gpu")
+import jax
+print(jax.config.jax_compilation_cache_dir)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("directories,kept", [(("shared", "shared"), True), (("one", "other"), False)])
+def test_two_processes_find_out_whether_they_share_a_cache(tmp_path, directories, kept):
+    joined = {**os.environ, "CSST_COORDINATOR": f"127.0.0.1:{free_port()}", "CSST_PROCESSES": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CACHE, str(tmp_path / name)],
+            cwd=ROOT,
+            env={**joined, "CSST_PROCESS_ID": str(i)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for i, name in enumerate(directories)
+    ]
+    assert [output_of(process).splitlines()[-1] for process in processes] == [
+        str(tmp_path / name) if kept else "None" for name in directories
+    ]
+
+
 @pytest.mark.parametrize("left", ["{", "", '{"a": 1'])
 def test_a_configuration_that_was_cut_off_is_written_anew(tmp_path, left, caplog):
     (tmp_path / "config.json").write_text(left)

@@ -5,6 +5,7 @@ import dataclasses
 import shutil
 import time
 
+import jax
 import pytest
 
 from csst_jax.runtime.storage import as_path
@@ -50,6 +51,17 @@ def test_time_adds_up_over_processes_that_ended_tidily(tmp_path):
         assert 0.1 <= elapsed() < 10
         found.finish({"steps": 3})
     assert not (tmp_path / "teacher" / artifact.ELAPSED_FILE).exists()
+
+
+def test_other_processes_do_not_ask_for_the_time_that_the_first_one_removes(tmp_path, monkeypatch):
+    found = Artifact(tmp_path / "teacher", REQUEST)
+    (tmp_path / "teacher" / artifact.ELAPSED_FILE).write_text('{"seconds": 1000.0}')
+    with found.clock() as elapsed:
+        assert elapsed() >= 1000
+    (tmp_path / "teacher" / artifact.ELAPSED_FILE).write_text("{")  # going
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with found.clock() as elapsed:
+        assert elapsed() < 1000
 
 
 def test_in_a_bucket_too(bucket):

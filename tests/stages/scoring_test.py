@@ -21,6 +21,7 @@ from csst_jax.settings import resolve
 from csst_jax.stages import conclude, scoring
 from csst_jax.types import CsstError
 from tests.evaluation.official_scores import official_scores
+from tests.small_runs import finish, start_together
 from tests.toy_network import train_toys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -218,6 +219,28 @@ runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
     results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
     assert json.loads((tmp_path / "scores.json").read_text())["networks"]["teacher"]["miou"] == results["miou"]
     assert f"{100 * results['miou']:.1f}" in done.stdout
+
+
+_ONE_OF_TWO = """
+import functools, runpy, sys, time
+import jax
+jax.distributed.initialize = functools.partial(jax.distributed.initialize, shutdown_timeout_seconds=3)  # 300 by default
+from csst_jax.models import zoo
+from csst_jax.stages import scoring
+zoo.NETWORKS["toy"] = zoo.Entry("tests.toy_network:build")
+draw = scoring.Judge.draw
+scoring.Judge.draw = lambda *arguments: (time.sleep(8), draw(*arguments))
+runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.slow
+def test_processes_wait_for_the_one_that_draws(teacher, tiny_data, tmp_path):
+    arguments = [f"--config.data.dir={tiny_data}", f"--checkpoint={teacher}", f"--output={tmp_path}"]
+    flags = ["--config=configs/base.py", "--config.compilation_cache_dir=", *arguments]
+    for process in start_together([[sys.executable, "-c", _ONE_OF_TWO, *flags]] * 2):
+        finish(process, timeout=300)
+    assert (tmp_path / "scores.json").exists() and (tmp_path / "comparison.png").exists()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import pytest
 
 from configs import base
 from csst_jax.runtime import storage
+from csst_jax.train import checkpoint
 from csst_jax.train.checkpoint import CheckpointError, Checkpoints
 from csst_jax.train.sharding import make_mesh, replicated
 from csst_jax.train_state import TrainState, abstract_state
@@ -49,6 +50,21 @@ def test_round_trip_is_exact_to_the_bit_and_laid_out_as_asked(tmp_path, everywhe
     for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
         assert ours.dtype == theirs.dtype and ours.sharding == everywhere
         assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+
+
+def test_the_newest_checkpoint_is_hashed_once(tmp_path, everywhere, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    checkpoints.save(state_at(7))
+    checkpoints.wait()
+    hashed, of_files = [], checkpoint._sha256_of_files
+
+    def counted(directory):
+        hashed.append(directory.name)
+        return of_files(directory)
+
+    monkeypatch.setattr(checkpoint, "_sha256_of_files", counted)
+    assert int(checkpoints.restore_newest(abstract_state(state_at(0), everywhere)).step) == 7
+    assert hashed == ["7"]
 
 
 @pytest.mark.slow

@@ -46,8 +46,8 @@ def wandb(monkeypatch):
 def test_it_gets_what_tensorboard_gets(tmp_path, wandb):
     stage = tmp_path / "mine" / "teacher"
     stage.mkdir(parents=True)
-    for _ in range(2):
-        writer = make_writer(stage, 0, write=True, wandb_project="streets")
+    for step in (0, 5):
+        writer = make_writer(stage, step, write=True, wandb_project="streets")
         writer.write_scalars(5, {"loss": 1, "score_miou": np.float32(0.5)})
         writer.write_images(5, {"confusion_matrix": np.zeros((1, 4, 4, 3), np.uint8)})
         writer.write_hparams({"lr.base": 0.1})
@@ -57,6 +57,22 @@ def test_it_gets_what_tensorboard_gets(tmp_path, wandb):
     assert first == second and first["project"] == "streets" and first["name"] == "mine/teacher"
     assert ("log", 5, {"loss/loss": 1.0, "score/miou": 0.5}) in wandb.calls
     assert ("log", 5, {"confusion_matrix": [(4, 4, 3)]}) in wandb.calls and ("finish",) in wandb.calls
+
+
+def test_a_stage_that_begins_anew_in_the_same_place_is_another_run(tmp_path, wandb):
+    """W&B would drop its steps as those that it has."""
+    for step in (0, 5, 0, 5):
+        make_writer(tmp_path, step, write=True, wandb_project="streets").close()
+    (tmp_path / "wandb.json").unlink()  # with the directory, or begun by a version that kept none
+    make_writer(tmp_path, 5, write=True, wandb_project="streets").close()
+    first, then, anew, later, lost = (call[1]["id"] for call in wandb.calls if call[0] == "init")
+    assert first == then and anew == later and len({first, anew, lost}) == 3
+
+
+def test_a_damaged_id_is_an_error_that_names_the_file(tmp_path, wandb):
+    (tmp_path / "wandb.json").write_text("{")
+    with pytest.raises(CsstError, match="wandb.json: .*Delete it: W&B then shows the rest"):
+        make_writer(tmp_path, 5, write=True, wandb_project="streets")
 
 
 def test_refusals_say_what_to_do(tmp_path, wandb, monkeypatch):
