@@ -159,8 +159,9 @@ def training() -> ConfigDict:
     c.augment.flip = 0.5  # probability of a mirrored crop
     c.augment.jitter = 0.1  # strength of the colour jitter
     c.augment.blur = 0.5  # probability of Gaussian blur
-    # The strong view, for methods that ask for one: strength of the jitter; probabilities of jitter, grey and blur
-    # (UniMatch's).
+    # The strong view, for methods that ask for one: strength of the jitter; probabilities of jitter, grey and blur.
+    # These are UniMatch's. The blur is weaker, as the weak view's: a sigma from 0.15 to 1.3 px, where UniMatch draws 0.1
+    # to 2.0.
     c.augment.strong = ConfigDict({"jitter": 0.5, "jitter_share": 0.8, "grey": 0.2, "blur": 0.5})
     return c
 
