@@ -122,8 +122,8 @@ def training() -> ConfigDict:
     # 0 = the last step's weights.
     c.average_decay = 0.0
     # After the last step, the statistics of batch normalisation are measured over so many batches (precise BN). Their
-    # crops are drawn evenly from the stage's images, in the weak view. 0 = the running averages. These are of the last
-    # ten steps or so, of crops around rare classes, and of strongly augmented ones.
+    # full crops are drawn evenly from the stage's images, in the weak view. 0 = the running averages. These are of the
+    # last ten steps or so, of crops around rare classes, and of strongly augmented ones.
     c.precise_bn_steps = 0
 
     # Loss. OHEM keeps the pixels whose ground-truth probability is at most a threshold, and at least a share of the
@@ -160,8 +160,7 @@ def training() -> ConfigDict:
     c.augment.jitter = 0.1  # strength of the colour jitter
     c.augment.blur = 0.5  # probability of Gaussian blur
     # The strong view, for methods that ask for one: strength of the jitter; probabilities of jitter, grey and blur.
-    # These are UniMatch's. The blur is weaker, as the weak view's: a sigma from 0.15 to 1.3 px, where UniMatch draws 0.1
-    # to 2.0.
+    # These are UniMatch's. The blur itself is weaker than UniMatch's: a sigma from 0.15 to 1.3 px, not from 0.1 to 2.
     c.augment.strong = ConfigDict({"jitter": 0.5, "jitter_share": 0.8, "grey": 0.2, "blur": 0.5})
     return c
 
