@@ -2,7 +2,6 @@
 
 from ml_collections import ConfigDict
 
-
 HLCON_CITYSCAPES = {"threshold": 0.7, "discriminator_rate": 1e-5, "presence_weight": 0.0}
 """Keys of `hlcon` as the authors' commands for Cityscapes have them; these leave the classifier out."""
 

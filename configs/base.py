@@ -35,7 +35,8 @@ def training() -> ConfigDict:
     c.crop_px = 800  # side of the full crop; -1 = chosen
     c.batch_size = 16  # crops a step at the full crop, over all devices; -1 = chosen
     # Micro-batches that a step takes one after another, in the memory of one; 1 = the batch at once. Each has its own
-    # batch statistics and hard pixels. Losses and gradients are means over them, weighted by their valid pixels.
+    # batch statistics and hard pixels. Losses and gradients are means over them, weighted by their valid pixels. At
+    # the end of a step, corrmatch, dst_cbc, freematch, hlcon and u2pl predict all unlabelled crops at once.
     c.accumulate = 1
 
     # Fast schedule. Crop size and batch size change by epoch (paper §3.3).

@@ -192,7 +192,7 @@ def _keep(
             feed = Feed(job.training, job.images, samplers, alike, job.seed, this.settings.input)
             measure = precise_bn.measure(recipe, job.seed)
             stats = measure(params, stats, feed.batches(0))
-            snapshots.measure(artifact.directory, lambda *weights: measure(*weights, feed.batches(0)))
+            snapshots.measure(artifact.directory, lambda own, its: measure(own, its, feed.batches(0)))
     return model_file.save(artifact, recipe.method.parts.network, (params, stats), description, measured)
 
 
