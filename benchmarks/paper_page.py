@@ -127,6 +127,7 @@ def phases(stage: ConfigDict, images: int) -> list[Phase]:
         smallest_share=stage.schedule.smallest_share,
         stride=stage.schedule.stride,
         max_batch_factor=stage.schedule.max_batch_factor,
+        batch_unit=1,
     )
 
 
