@@ -127,7 +127,8 @@ def measure(stage: StoragePath, measured: Callable[[Values, Values], Values]) ->
     Args:
       stage: its directory.
       measured: the statistics of (params, running statistics), float32 by dotted name. Those of a network that an
-        interrupted attempt measured already come out as they are, but for rounding.
+        interrupted attempt measured already come out as they are, but for rounding. Networks without batch
+        normalisation stay as they are.
 
     Raises:
       CsstError: a file is damaged.
@@ -135,6 +136,8 @@ def measure(stage: StoragePath, measured: Callable[[Values, Values], Values]) ->
     for path in _files(stage):
         network = model_file.load(path)
         params, stats = network.weights
+        if not stats:  # no batch normalisation
+            return
         found = measured(params, stats)
         if jax.process_index() == 0:
             files.write(path, params | found, network.description)
