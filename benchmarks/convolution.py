@@ -82,7 +82,7 @@ def compiled_step(phase: Phase) -> tuple[Any, Any, Any]:
     recipe = Recipe(
         Supervised(Supervised.Settings(), Parts(network, losses, lambda _: network, num_classes=11)),
         Augmentation(0.5, {WEAK: Photometry(0.1, 0.5)}, IMAGENET),
-        optimizers.make(optimizers.Sgd(), network.params),
+        optimizers.make(optimizers.Sgd(0.9, 1e-4), network.params),
         make_mesh(jax.devices(), 1),
     )
     rng = np.random.default_rng(0)

@@ -41,7 +41,7 @@ UTILISATION = 0.3
 """Assumed share of the chip's peak."""
 BACKWARD = 2
 """Operations of a backward pass, in forward passes: a product for the inputs' gradient and one for the weights'."""
-_OF_ONE_STAGE = {"consistency": 0.5, "cct": 0.0, "dst_cbc": 0.875, "pseudoseg": 0.5, "hlcon": 2.5}
+_OF_ONE_STAGE = {"consistency": 0.5, "cct": 0.0, "dst_cbc": 0.875, "pseudoseg": 0.5, "hlcon": 0.5}
 """Methods whose one stage takes unlabelled images, and their further forward passes a crop, two for a backward pass."""
 _COUNTED_PX = 1024 * 2048  # the image that counted.jsonl is about
 
@@ -127,6 +127,7 @@ def phases(stage: ConfigDict, images: int) -> list[Phase]:
         smallest_share=stage.schedule.smallest_share,
         stride=stage.schedule.stride,
         max_batch_factor=stage.schedule.max_batch_factor,
+        batch_unit=1,
     )
 
 

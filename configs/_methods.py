@@ -2,6 +2,9 @@
 
 from ml_collections import ConfigDict
 
+HLCON_CITYSCAPES = {"threshold": 0.7, "discriminator_rate": 1e-5, "presence_weight": 0.0}
+"""Keys of `hlcon` as the authors' commands for Cityscapes have them; these leave the classifier out."""
+
 
 def add(c: ConfigDict) -> None:
     """Adds a block for each to a training stage."""

@@ -35,7 +35,8 @@ def training() -> ConfigDict:
     c.crop_px = 800  # side of the full crop; -1 = chosen
     c.batch_size = 16  # crops per step at the full crop, over all devices; -1 = chosen
     # Micro-batches that a step takes one after another, in the memory of one; 1 = the batch at once. Each has its own
-    # batch statistics and hard pixels. Losses and gradients are means over them, weighted by their valid pixels.
+    # batch statistics and hard pixels. Losses and gradients are means over them, weighted by their valid pixels. At
+    # the end of a step, corrmatch, dst_cbc, freematch, hlcon and u2pl predict all unlabelled crops at once.
     c.accumulate = 1
 
     # Fast schedule. Crop size and batch size change by epoch (paper §3.3).
@@ -122,8 +123,8 @@ def training() -> ConfigDict:
     # 0 = the last step's weights.
     c.average_decay = 0.0
     # After the last step, the statistics of batch normalisation are measured over so many batches (precise BN). Their
-    # crops are drawn evenly from the stage's images, in the weak view. 0 = the running averages. These are of the last
-    # ten steps or so, of crops around rare classes, and of strongly augmented ones.
+    # full crops are drawn evenly from the stage's images, in the weak view. 0 = the running averages. These are of the
+    # last ten steps or so, of crops around rare classes, and of strongly augmented ones.
     c.precise_bn_steps = 0
 
     # Loss. OHEM keeps the pixels whose ground-truth probability is at most a threshold, and at least a share of the
@@ -159,8 +160,8 @@ def training() -> ConfigDict:
     c.augment.flip = 0.5  # probability of a mirrored crop
     c.augment.jitter = 0.1  # strength of the colour jitter
     c.augment.blur = 0.5  # probability of Gaussian blur
-    # The strong view, for methods that ask for one: strength of the jitter; probabilities of jitter, grey and blur
-    # (UniMatch's).
+    # The strong view, for methods that ask for one: strength of the jitter; probabilities of jitter, grey and blur.
+    # These are UniMatch's. The blur itself is weaker than UniMatch's: a sigma from 0.15 to 1.3 px, not from 0.1 to 2.
     c.augment.strong = ConfigDict({"jitter": 0.5, "jitter_share": 0.8, "grey": 0.2, "blur": 0.5})
     return c
 

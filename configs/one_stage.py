@@ -15,12 +15,14 @@ them. All are DeepLabV3+ on ResNet101 but where another network is named.
   ResNet101 (the paper's Table 7; configs/paper/table7.py has these rows).
 * mean_teacher, freematch: no published recipe for segmentation.
 
-UniMatch's recipe, CorrMatch's, CPS's and U2PL's hold for their methods; the others take the paper's (§4.2).
+UniMatch's recipe, CorrMatch's, CPS's and U2PL's hold for their methods: learning rate, crop, length, batch, uniformly
+drawn images, and a weak view without jitter and blur. The strong view's blur is the paper's teacher's (sigma from 0.15
+to 1.3); UniMatch and CorrMatch draw a sigma from 0.1 to 2.0. The other methods take the paper's recipe (§4.2).
 """
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import _methods, base
 
 # An epoch of the authors is once over the unlabelled images, with as many labelled crops: 5,206 crops at 1/8.
 _CROPS = 5206
@@ -53,12 +55,14 @@ def get_config(arg: str = "") -> ConfigDict:
         c.teacher.method.consistency = ConfigDict({"confidence_threshold": 0.95, "weight": 1.0, "cutmix": 0.5})
     if method == "unimatch":
         c.teacher.method.unimatch.confidence_threshold = 0.0  # the authors' for Cityscapes
-    if method == "hlcon":  # likewise
-        c.teacher.method.hlcon.update({"threshold": 0.7, "discriminator_rate": 1e-5})
+    if method == "hlcon":
+        c.teacher.method.hlcon.update(_methods.HLCON_CITYSCAPES)
     if method == "u2pl":
         c.teacher.optimizer.sgd.weight_decay = 5e-4
     if method in _RECIPES:
         c.teacher.lr.base, c.teacher.crop_px, c.teacher.epochs, c.teacher.batch_size = _RECIPES[method]
         c.teacher.samples_per_epoch = _CROPS
         c.teacher.schedule.kind, c.teacher.lr.per = "constant", "step"
+        c.teacher.sampler.name = "uniform"
+        c.teacher.augment.jitter = c.teacher.augment.blur = 0.0
     return c

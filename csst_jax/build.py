@@ -128,7 +128,9 @@ def phases(training: Training, num_images: int, device_mesh: jax.sharding.Mesh) 
     samples, batch = keys.pop("samples_per_epoch") or num_images, keys.pop("batch_size")
     unit = batch_unit(training, device_mesh)
     sharding.require_whole_units(batch, training.streams, device_mesh, training.accumulate)
-    return crops.phases(samples_per_epoch=samples, global_batch=batch, batch_unit=unit, **keys)
+    found = crops.phases(samples_per_epoch=samples, global_batch=batch, batch_unit=unit, **keys)
+    sharding.require_whole_rows(found, device_mesh)
+    return found
 
 
 def batch_unit(training: Training, device_mesh: jax.sharding.Mesh) -> int:

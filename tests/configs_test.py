@@ -172,6 +172,24 @@ def test_cityscapes_has_the_papers_settings_of_each_network():
         load("cityscapes", "pool=fine")
 
 
+def one_stage(method):
+    return load("one_stage", f"method={method},net=fast_scnn").teacher
+
+
+def test_published_recipes_draw_images_uniformly_and_have_a_weak_view_without_jitter_and_blur():
+    for method in ("unimatch", "cps", "u2pl", "corrmatch"):
+        stage = one_stage(method)
+        assert (stage.sampler.name, stage.augment.jitter, stage.augment.blur) == ("uniform", 0.0, 0.0), method
+    papers = one_stage("consistency")  # has no recipe of its own
+    assert (papers.sampler.name, papers.augment.jitter, papers.augment.blur) == ("centroid", 0.1, 0.5)
+
+
+def test_hlcon_leaves_its_classifier_out_as_the_authors_do_for_cityscapes():
+    hlcon = one_stage("hlcon").method.hlcon
+    assert (hlcon.threshold, hlcon.discriminator_rate, hlcon.presence_weight) == (0.7, 1e-5, 0.0)
+    assert load("paper/table7", "row=hlcon_camvid").teacher.method.hlcon == hlcon
+
+
 def test_steps_from_one_data_set_to_another():
     with pytest.raises(CsstError, match="step=finetuning goes on from a trained network: give trained=DIR"):
         load("cross_domain", "step=finetuning")

@@ -8,7 +8,7 @@ rounds of two stages, and the others one stage.
 
 from ml_collections import ConfigDict
 
-from configs import camvid_full, rounds
+from configs import _methods, camvid_full, rounds
 from configs.paper import _rows
 from configs.paper._rows import Row
 
@@ -40,8 +40,8 @@ def _crst(c: ConfigDict) -> ConfigDict:
 def _one_stage(method: str, c: ConfigDict) -> ConfigDict:
     """A method that makes its labels in its steps, with its published numbers, on the same images."""
     c.stages, c.teacher.method.name = _rows.ALONE, method
-    if method == "hlcon":  # the authors' for Cityscapes
-        c.teacher.method.hlcon.update({"threshold": 0.7, "discriminator_rate": 1e-5})
+    if method == "hlcon":
+        c.teacher.method.hlcon.update(_methods.HLCON_CITYSCAPES)
     return c
 
 

@@ -20,7 +20,8 @@ from csst_jax.streams import Stream
 from csst_jax.types import CsstError
 
 _BLUR_RADIUS = 3  # pixels: covers 2.3 deviations of the widest blur
-_BLUR_SIGMA = (0.15, 1.3)  # the range of the teacher's recipe (VPLR's RandomGaussianBlur); the paper gives none
+# In pixels: of the teacher's recipe (VPLR's RandomGaussianBlur); the paper gives none. UniMatch's are 0.1 and 2.
+_BLUR_SIGMA = (0.15, 1.3)
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 _TO_YIQ = np.array([(0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)

@@ -27,8 +27,8 @@ def ohem_mask(
     values: Float[Array, "*b"],
     valid: Bool[Array, "*b"],
     *,
-    threshold: float = 0.7,
-    min_kept_fraction: float = 1 / 16,
+    threshold: float,
+    min_kept_fraction: float,
 ) -> Bool[Array, "*b"]:
     """Pixels that the loss keeps, by the definition above; no gradient flows through it.
 

@@ -45,7 +45,7 @@ class WeightAverage:
       CsstError: the decay is out of range.
     """
 
-    decay: float = 0.996
+    decay: float
     warm_up: bool = True
 
     def __post_init__(self) -> None:

@@ -134,6 +134,14 @@ class Method:
         del settings
         return cls.streams
 
+    @classmethod
+    def mixes(cls, settings: Any, stream: Stream) -> bool:
+        """Whether a stream's crops are mixed with each other (`csst_jax.methods.mixing`), which takes two of them.
+
+        By default those without labels are, where a setting `cutmix` is above 0.
+        """
+        return not stream.labelled and getattr(settings, "cutmix", 0.0) > 0
+
     def trained(self) -> tuple[Arrays, Arrays]:
         """Initial (parameters, running statistics) that the optimizer trains, float32 by dotted name.
 
@@ -165,6 +173,8 @@ class Method:
 
     def after(self, state: TrainState, crops: Mapping[str, Crops], key: Array) -> Any:
         """The method's own state after the optimizer's update; unchanged by default.
+
+        It has all crops at once: `accumulate` does not bound what passes of the network take here.
 
         Args:
           state: after the update, with the method's state of before.

@@ -92,6 +92,11 @@ class RealAndPseudo(Method):
         pseudo = Stream(PSEUDO, (PSEUDO,), (settings.pseudo_view,), settings.pseudo_parts)
         return tuple(stream for stream in (real, pseudo) if stream.parts)
 
+    @classmethod
+    def mixes(cls, settings: Settings, stream: Stream) -> bool:
+        """Strong crops are, of both kinds."""
+        return stream.views[0] == STRONG and settings.cutmix > 0
+
     @property
     def streams(self) -> Any:  # type: ignore[override]  # known by the instance, not by the class
         """As the settings say."""

@@ -18,11 +18,11 @@ def phases(
     epochs: int,
     samples_per_epoch: int,
     *,
-    num_sizes: int = 6,
-    smallest_share: float = 0.5,
-    stride: int = 32,
-    max_batch_factor: int | float = 4,
-    batch_unit: int = 1,
+    num_sizes: int,
+    smallest_share: float,
+    stride: int,
+    max_batch_factor: int | float,
+    batch_unit: int,
 ) -> list[Phase]:
     """One phase for each epoch.
 
@@ -43,12 +43,11 @@ def phases(
       smallest_share: side of the smallest crop as a share of crop_px, above 0 and at most 1.
       stride: the network's output stride, in pixels.
       max_batch_factor: no batch is larger than this times global_batch.
-      batch_unit: every batch is a multiple of it: devices that share a batch, times micro-batches of a step, times the
-        parts of the method's streams.
+      batch_unit: every batch is a multiple of it, as global_batch is: devices that share a batch, times micro-batches
+        of a step, times the parts of the method's streams.
 
     Raises:
-      CsstError: unknown kind, a number below 1, smallest_share out of range, or global_batch is not divisible by
-        batch_unit.
+      CsstError: unknown kind, a number below 1, or smallest_share out of range.
     """
     if kind not in KINDS:
         raise CsstError(f"unknown crop schedule {kind!r}; known are {', '.join(KINDS)}.")
@@ -66,8 +65,6 @@ def phases(
             raise CsstError(f"crop schedule: {name} is {value}; it must be at least 1.")
     if not 0 < smallest_share <= 1:
         raise CsstError(f"crop schedule: smallest_share is {smallest_share}; give a number above 0, up to 1.")
-    if global_batch % batch_unit:
-        raise CsstError(f"a global batch of {global_batch} is not divisible by batch_unit={batch_unit}.")
     sizes = [crop_px] if kind == "constant" else _sizes(crop_px, min(num_sizes, epochs), smallest_share, stride)
     if kind.startswith("fine2coarse"):
         sizes.reverse()

@@ -30,16 +30,16 @@ def learning_rate(
     phases: Sequence[Phase],
     *,
     base_lr: float,
-    power: float = 0.9,
-    per: str = "epoch",
-    batch_rule: str = "none",
+    power: float,
+    per: str,
+    batch_rule: str,
     base_batch: int,
-    warmup_steps: int = 0,
+    warmup_steps: int,
 ) -> Callable[[jax.typing.ArrayLike], jax.Array]:
     """Polynomial decay (paper §4.2): base_lr * (1 - progress) ** power.
 
     Progress is epoch / epochs, with epoch counted from 0 and constant within an epoch, or step / steps. Two things come
-    on top, both off by default as the paper has neither: a factor (batch / base_batch) ** (0, 0.5 or 1) for the
+    on top, which the paper does not have: a factor (batch / base_batch) ** (0, 0.5 or 1) for the
     batch of the phase that the step belongs to, and a factor that rises linearly, (step + 1) / warmup_steps, until it
     is 1.
 

@@ -120,9 +120,9 @@ def choose(asked: Question, machine: Machine) -> Answer:
     most_px = platform.memory_share * memory / (_BYTES_PER_PX * weight)  # of a step, on the devices of one image
 
     crop_px = asked.given.get("crop_px") or _crop(asked, platform)
-    batch = asked.given.get("batch_size") or max(int(platform.batch * asked.per_real) // unit, 1) * unit
+    least = -(-2 * asked.parts // unit) * unit  # two crops of each kind: one has no statistics and is mixed with none
+    batch = asked.given.get("batch_size") or max(int(platform.batch * asked.per_real) // unit * unit, least)
     wanted = crop_px, batch
-    least = -(-2 * asked.parts // unit) * unit  # two crops of each kind: statistics of one are none
     while batch * crop_px**2 / sharing > most_px:
         if "batch_size" not in asked.given and batch > least:
             batch = max(batch // 2 // unit * unit, least)

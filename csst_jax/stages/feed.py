@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import jax
@@ -59,16 +58,6 @@ class Feed:
             parallel_batches=self._given.parallel_batches,
             prefetch=self._given.prefetch,
         )
-
-    def last_batches(self, steps: int) -> Iterator[Batch]:
-        """The arrays of the last steps; of fewer, if their crops had another size or number before."""
-        last, alike = self._phases[-1], 0
-        for phase in reversed(self._phases):
-            if (phase.crop_px, phase.global_batch) != (last.crop_px, last.global_batch):
-                break
-            alike += phase.steps
-        count = min(steps, alike)
-        return itertools.islice(self.batches(sum(phase.steps for phase in self._phases) - count), count)
 
     def described(self, step: int) -> list[str]:
         """What the crops of a step are of in all processes, for people, in the order of the batch."""

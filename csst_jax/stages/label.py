@@ -23,7 +23,8 @@ from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.patience import EVERY_S, told
 from csst_jax.runtime.signals import StopRequest
 from csst_jax.runtime.workdir import SHEET_FILE
-from csst_jax.stages import reliability, thresholds
+from csst_jax.stages import label_counts, reliability, thresholds
+from csst_jax.stages.label_counts import Counts
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 INDEX_FILE = "centroids.tfrecord"
 MANIFEST_FILE = "manifest.json"
+_COUNTS = "counts.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,50 +156,45 @@ def _write_shards(
     shards = _shards(len(selection.unlabelled), settings.shard_size)
     ids = selection.ids(selection.unlabelled)
     (directory / "parts").mkdir(parents=True, exist_ok=True)
-    log.info("%s: labelling %d images, shards: %d", directory.name, len(ids), len(shards))
+    stays = frozenset() if before is None or before.records is None else frozenset(before.records)
+    log.info("%s: labelling %d images, shards: %d", directory.name, len(ids) - len(stays), len(shards))
     said = time.monotonic()
-    keep = thresholds.of_pool(directory, settings, selection, predictor)
-    selected = set() if before is None or before.records is None else set(before.records)
+    asked = [record for position, record in enumerate(selection.unlabelled) if position not in stays]
+    keep = thresholds.of_pool(directory, settings, selection, asked, predictor)
     with StopRequest() as stop:
         for shard, positions in enumerate(shards):
-            if shard % jax.process_count() != jax.process_index() or _part(directory, shard, "json").exists():
+            if shard % jax.process_count() != jax.process_index() or _part(directory, shard, _COUNTS).exists():
                 continue
             builder = centroid_index.IndexBuilder(num_classes)
             encoded: list[bytes] = []
             soft: list[bytes] = []
-            counts, confidences, ignored = np.zeros(num_classes, np.int64), np.zeros(num_classes), 0
-            records = [selection.unlabelled[i] for i in positions]
+            counts = Counts(num_classes)
+            records = [selection.unlabelled[position] for position in positions if position not in stays]
             with stop.at_once(directory.name, f"{shard} of {len(shards)} shards are kept"):
-                for row, prediction in enumerate(predictor(selection.reader, records)):
-                    # The mean is over the pixels as predicted, before any threshold, or it would hide what was dropped.
-                    counts += np.bincount(prediction.classes.ravel(), minlength=num_classes)
-                    confidences += np.bincount(
-                        prediction.classes.ravel(),
-                        prediction.confidence.ravel().astype(np.float64),
-                        minlength=num_classes,
-                    )
-                    below = keep.void(prediction)
-                    label = np.where(below, np.uint8(IGNORE_LABEL), prediction.classes)
-                    stays = before is not None and positions[row] in selected
-                    if before is not None and stays:
-                        label = decode_label(before.images[0].label_bytes(positions[row]))
-                    ignored += int((label == IGNORE_LABEL).sum())
+                predictions = iter(predictor(selection.reader, records))
+                for row, position in enumerate(positions):
+                    if before is not None and position in stays:
+                        label = decode_label(before.images[0].label_bytes(position))
+                        counts.add_kept(label)
+                        if settings.soft_k:
+                            soft.append(before.images[0].soft_bytes(position))
+                    else:
+                        prediction = next(predictions)
+                        label = np.where(keep.void(prediction), np.uint8(IGNORE_LABEL), prediction.classes)
+                        counts.add_predicted(prediction, label)
+                        if settings.soft_k:
+                            ranked = prediction.ranked(settings.soft_k)
+                            soft.append(soft_labels.encode(label, *ranked, settings.soft_bits))
                     encoded.append(encode_label(label))
-                    builder.add(row, ids[positions[row]], label, encoded[-1])
-                    if before is not None and stays and settings.soft_k:
-                        soft.append(before.images[0].soft_bytes(positions[row]))
-                    elif settings.soft_k:
-                        classes, probabilities = prediction.ranked(settings.soft_k)
-                        soft.append(soft_labels.encode(label, classes, probabilities, settings.soft_bits))
+                    builder.add(row, ids[position], label, encoded[-1])
                     if time.monotonic() - said > EVERY_S:
-                        log.info("%s: image %d of %d", directory.name, positions[row] + 1, len(ids))
+                        log.info("%s: image %d of %d", directory.name, position + 1, len(ids))
                         said = time.monotonic()
             write_shard(shard_path(directory, shard, len(shards)), encoded)
             if soft:
                 write_shard(shard_path(directory, shard, len(shards), soft=True), soft)
             centroid_index.write(_part(directory, shard, "tfrecord"), builder.finish())
-            statistics = {"pixels": counts.tolist(), "confidence": confidences.tolist(), "ignored": ignored}
-            write_json(_part(directory, shard, "json"), statistics)
+            write_json(_part(directory, shard, _COUNTS), counts.as_json())
             log.info("%s: %d of %d images labelled", directory.name, positions[-1] + 1, len(ids))
 
 
@@ -209,24 +206,19 @@ def _finish(directory: StoragePath, settings: Labelling, selection: Selection, t
     labelled = PseudoLabelled(directory, selection.reader, selection.unlabelled, settings.shard_size, soft)
     ids = selection.ids(selection.unlabelled)
     sha256 = centroid_index.labels_sha256((ids[i], labelled.label_bytes(i)) for i in range(len(labelled)))
-    parts = [centroid_index.read(_part(directory, shard, "tfrecord")) for shard in range(len(shards))]
-    centroid_index.write(directory / INDEX_FILE, centroid_index.concatenate(parts, ids, sha256))
-    statistics = [read_json(_part(directory, shard, "json")) for shard in range(len(shards))]
-    pixels = np.sum([s["pixels"] for s in statistics], axis=0)
-    confidence = np.sum([s["confidence"] for s in statistics], axis=0)
-    ignored = sum(s["ignored"] for s in statistics)
+    indices = [centroid_index.read(_part(directory, shard, "tfrecord")) for shard in range(len(shards))]
+    centroid_index.write(directory / INDEX_FILE, centroid_index.concatenate(indices, ids, sha256))
+    counts = [read_json(_part(directory, shard, _COUNTS)) for shard in range(len(shards))]
     manifest = {
         "teacher_sha256": teacher.sha256,
         "labels_sha256": sha256,
         "images": len(ids),
         "shards": len(shards),
-        "class_share": _by_class(description.classes, pixels / pixels.sum()),
-        "mean_confidence": _by_class(description.classes, confidence / np.maximum(pixels, 1), pixels > 0),
-        "ignored_share": ignored / int(pixels.sum()),
+        **label_counts.joined(counts, description.classes),
         "settings": dict(settings.request.whole),
     }
     if soft:
-        manifest["soft"] = _of_soft(labelled, ids, int(pixels.sum()))
+        manifest["soft"] = _of_soft(labelled, ids, sum(part["pixels"] for part in counts))
         log.info(
             "%s: soft labels of %d classes take %.3f bytes a pixel, hard ones %.3f, and all %d as float32 %d",
             directory.name,
@@ -253,11 +245,6 @@ def _of_soft(labelled: PseudoLabelled, ids: Sequence[str], pixels: int) -> dict[
     sha256 = centroid_index.labels_sha256(read())
     hard = sum(len(labelled.label_bytes(position)) for position in range(len(ids)))
     return {"sha256": sha256, "bytes_a_pixel": size / pixels, "hard_bytes_a_pixel": hard / pixels}
-
-
-def _by_class(classes: Sequence[str], values: np.ndarray, present: np.ndarray | None = None) -> dict[str, Any]:
-    shown = np.ones(len(classes), bool) if present is None else present
-    return {name: float(v) if ok else None for name, v, ok in zip(classes, values, shown, strict=True)}
 
 
 def _draw_sheet(path: StoragePath, this: Experiment, predictor: WholeImagePredictor) -> None:

@@ -29,6 +29,13 @@ _INPUTS = ("labels_sha256", "records_sha256", "pretrained_sha256", "teacher_sha2
 """What a stage's request says of its inputs."""
 
 
+# Labels and scores of the workdir name the hash, so that other last digits cannot pass for the same network.
+_MEASURED_AGAIN = (
+    f"batch normalisation was measured again (precise_bn_steps), and on other devices than before, or by another "
+    f"version, its last digits differ. Go on where the stage was finished, put its {MODEL_FILE} back, or "
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """A trained network.
@@ -119,6 +126,7 @@ def save(
     network: Network,
     weights: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
     description: files.Description,
+    measured: bool = False,
 ) -> Trained:
     """The network, which the first process has written beside the checkpoints.
 
@@ -127,6 +135,7 @@ def save(
       network: as pure functions.
       weights: those that predict, (params, batch_stats), whole.
       description: of it; the weights' hash is filled in.
+      measured: whether batch normalisation was measured after the last step.
 
     Raises:
       CsstError: the stage is finished, with other weights.
@@ -134,7 +143,8 @@ def save(
     arrays = weights[0] | weights[1]
     description = dataclasses.replace(description, weights_sha256=files.weights_sha256(arrays))
     if artifact.done:
-        _require_finished_with(artifact, description.weights_sha256, artifact.directory / CHECKPOINTS)
+        why = _MEASURED_AGAIN if measured else ""
+        _require_finished_with(artifact, description.weights_sha256, artifact.directory / CHECKPOINTS, why)
     if jax.process_index() == 0:
         files.write(artifact.directory / MODEL_FILE, arrays, description)
     return Trained(network, weights, description)
@@ -147,9 +157,9 @@ def origin(artifact: Artifact, data_set: str) -> dict[str, Any]:
     return own | inputs
 
 
-def _require_finished_with(artifact: Artifact, sha256: str, where: object) -> None:
+def _require_finished_with(artifact: Artifact, sha256: str, where: object, why: str = "") -> None:
     if sha256 != artifact.result["weights_sha256"]:
         raise CsstError(
-            f"the weights in {where} are not those that {artifact.directory / DONE_FILE} names; "
+            f"the weights in {where} are not those that {artifact.directory / DONE_FILE} names; {why}"
             f"delete {artifact.directory} to train {artifact.directory.name} again."
         )

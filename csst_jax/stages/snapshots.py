@@ -17,6 +17,7 @@ from csst_jax.types import CsstError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from clu.metric_writers import MetricWriter
 
     from csst_jax.models.weights.files import Description
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from csst_jax.train.watch import Watch
     from csst_jax.train_state import TrainState
     from csst_jax.types import Phase
+
+    Values = dict[str, np.ndarray]
 
 DIRECTORY = "snapshots"
 """In the stage's: a file of weights for each, named by its step."""
@@ -115,6 +118,31 @@ class Watches:
             watch.close()
 
 
+def measure(stage: StoragePath, measured: Callable[[Values, Values], Values]) -> None:
+    """Gives the networks of earlier epochs measured statistics of batch normalisation, as the stage's last one has.
+
+    `csst_jax.stages.reliability` compares them with that one: where they differ in what their statistics are of, they
+    differ by more than what was learned between them. All processes take part.
+
+    Args:
+      stage: its directory.
+      measured: the statistics of (params, running statistics), float32 by dotted name. Those of a network that an
+        interrupted attempt measured already come out as they are, but for rounding. Networks without batch
+        normalisation stay as they are.
+
+    Raises:
+      CsstError: a file is damaged.
+    """
+    for path in _files(stage):
+        network = model_file.load(path)
+        params, stats = network.weights
+        if not stats:  # no batch normalisation
+            return
+        found = measured(params, stats)
+        if jax.process_index() == 0:
+            files.write(path, params | found, network.description)
+
+
 def read(stage: StoragePath, count: int) -> list[Trained]:
     """A finished stage's snapshots, in the order of their steps.
 
@@ -125,10 +153,14 @@ def read(stage: StoragePath, count: int) -> list[Trained]:
     Raises:
       CsstError: there are others.
     """
-    found = sorted((stage / DIRECTORY).glob("*.safetensors"), key=lambda path: path.name)
+    found = _files(stage)
     if len(found) != count:
         raise CsstError(
             f"{stage / DIRECTORY} has {len(found)} networks of earlier epochs, and {count} belong there; delete "
             f"{stage} to train it again."
         )
     return [model_file.load(path) for path in found]
+
+
+def _files(stage: StoragePath) -> list[StoragePath]:
+    return sorted((stage / DIRECTORY).glob("*.safetensors"), key=lambda path: path.name)

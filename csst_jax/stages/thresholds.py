@@ -28,7 +28,7 @@ from csst_jax.runtime import patience
 from csst_jax.runtime.json_files import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from csst_jax.data.selection import Selection
     from csst_jax.evaluation.whole_image import Prediction, WholeImagePredictor
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE = "thresholds.json"
-_MOST_IMAGES = 128  # evenly spaced in the pool; their pixels are millions
+_MOST_IMAGES = 128  # evenly spaced in what is to be labelled; their pixels are millions
 # Of probabilities: thousandths, and the last of them once more in a thousand parts. A teacher gives most pixels of a
 # road more than 0.999; without these parts, none of them could be told from another, and all would stay.
 _THOUSANDTHS = 1000
@@ -75,7 +75,11 @@ class Thresholds:
 
 
 def of_pool(
-    directory: StoragePath, settings: Labelling, selection: Selection, predictor: WholeImagePredictor
+    directory: StoragePath,
+    settings: Labelling,
+    selection: Selection,
+    records: Sequence[int],
+    predictor: WholeImagePredictor,
 ) -> Thresholds:
     """The thresholds of a run; all processes get the same.
 
@@ -85,6 +89,8 @@ def of_pool(
       directory: of the label stage.
       settings: its own.
       selection: the split with the pool.
+      records: of the pool's images those that are to be labelled. Others, which keep their labels, count for nothing:
+        the teacher may have learned these very labels, and would be surer of them than of any other image.
       predictor: predicts with the teacher's weights.
     """
     classes = selection.dataset.description.classes
@@ -95,10 +101,10 @@ def of_pool(
         )
     path = directory / FILE
     if jax.process_index() == 0 and not path.exists():
-        count = min(_MOST_IMAGES, len(selection.unlabelled))
-        positions = np.linspace(0, len(selection.unlabelled) - 1, count).round().astype(int)
+        count = min(_MOST_IMAGES, len(records))
+        positions = np.linspace(0, len(records) - 1, count).round().astype(int)
         log.info("%s: thresholds by class, from %d images", directory.name, count)
-        predictions = predictor(selection.reader, [selection.unlabelled[i] for i in positions])
+        predictions = predictor(selection.reader, [records[i] for i in positions])
         told = patience.told_each(predictions, lambda n: f"{directory.name}: thresholds, image {n} of {count}")
         seen = counted(told, len(classes))
         found = {"kept_from": kept_from(seen[0], settings.confidence_threshold, settings.class_portion)}

@@ -20,7 +20,7 @@ from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.patience import told
 from csst_jax.runtime.workdir import CHECKPOINTS
 from csst_jax.settings import ranges
-from csst_jax.stages import model_file, while_training
+from csst_jax.stages import model_file, snapshots, while_training
 from csst_jax.stages.feed import Feed
 from csst_jax.stages.snapshots import Snapshots, Watches
 from csst_jax.streams import crops_of
@@ -182,13 +182,18 @@ def _keep(
     """The network that predicts, and nothing else of the state, as a file of its own."""
     description = _description(this, artifact, job, int(state.step))
     params, stats = model_file.predicting(recipe, state)
-    if phases and job.training.precise_bn_steps:  # without a step, the network is what it started from
+    measured = bool(phases and job.training.precise_bn_steps)  # without a step, the network is what it started from
+    if measured:
         with told(f"{job.name}: measuring the statistics of batch normalisation"):
             samplers = sampling.even_samplers(job.training.streams, job.images, this.description.classes)
-            feed = Feed(job.training, job.images, samplers, phases, job.seed, this.settings.input)
-            batches = feed.last_batches(job.training.precise_bn_steps)
-            stats = precise_bn.measured(recipe, params, stats, batches, job.seed)
-    return model_file.save(artifact, recipe.method.parts.network, (params, stats), description)
+            # The full crop is nearest to the whole images that the network is to predict.
+            full = max(phases, key=lambda phase: phase.crop_px)
+            alike = [dataclasses.replace(full, steps=job.training.precise_bn_steps)]
+            feed = Feed(job.training, job.images, samplers, alike, job.seed, this.settings.input)
+            measure = precise_bn.measure(recipe, job.seed)
+            stats = measure(params, stats, feed.batches(0))
+            snapshots.measure(artifact.directory, lambda own, its: measure(own, its, feed.batches(0)))
+    return model_file.save(artifact, recipe.method.parts.network, (params, stats), description, measured)
 
 
 def _description(this: Experiment, artifact: Artifact, job: Job, steps: int) -> Description:

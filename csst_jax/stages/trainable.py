@@ -14,7 +14,6 @@ from csst_jax.methods import METHODS
 from csst_jax.models.layers import OneValueError
 from csst_jax.models.weights import pretrained
 from csst_jax.streams import PSEUDO, REAL, UNLABELLED, crops_of, total_parts
-from csst_jax.train import sharding
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -39,6 +38,13 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
         raise CsstError(
             f"method.name={training.method.name} learns pseudo labels, and this stage has none; take supervised, or "
             "set method.real_and_pseudo.pseudo_parts to 0."
+        )
+    both = any({REAL, PSEUDO} <= set(stream.origins) for stream in training.streams)
+    if training.sampling.real_share is not None and not (pseudo and both):
+        lacks = f"{training.method.name} takes these apart" if pseudo else "there are no pseudo labels here"
+        raise CsstError(
+            f"sampler.real_share is {training.sampling.real_share}. It divides crops between real and pseudo labels, "
+            f"and {lacks}; set it to -1."
         )
     given = training.loss.class_weights
     if given and len(given) != len(classes):
@@ -66,11 +72,19 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
         return
     count = build.num_images(training, len(pool.labelled), len(pool.unlabelled), pseudo)
     for phase in dict.fromkeys(build.phases(training, count, device_mesh)):
-        for crops_a_step in crops_of(training.streams, phase.global_batch).values():
-            sharding.require_divisible(crops_a_step, phase.crop_px, device_mesh, training.accumulate)
+        counts = crops_of(training.streams, phase.global_batch)
+        for stream in training.streams:
+            crops_a_step = counts[stream.name]
             seen = phase.global_batch if method.joint else crops_a_step
             if seen == training.accumulate:
                 _require_statistics(training, phase.crop_px, len(classes))
+            if crops_a_step == training.accumulate and method.mixes(training.method.settings, stream):
+                raise CsstError(
+                    f"method.{name}.cutmix mixes a crop with the next one of its kind. batch_size is "
+                    f"{training.crops.batch_size}{_divided(training)}, so that a {stream.name} crop is alone, and "
+                    f"nothing would be mixed. Give a batch_size of at least {_of_two(training)}, or set "
+                    f"method.{name}.cutmix to 0."
+                )
     if training.optimizer.rate_factors or training.optimizer.decay_factors:
         # Refuses a rule that matches no parameter.
         build.optimizer(training, build.method(training, len(classes), None))
@@ -89,11 +103,20 @@ def _require_statistics(training: Training, crop_px: int, num_classes: int) -> N
     try:
         jax.eval_shape(net.apply_train, net.params, net.batch_stats, crop, jax.random.key(0))
     except OneValueError as error:
-        streams = total_parts(training.streams)
-        counted = f" for {training.accumulate} micro-batches of {streams} kinds of crops"
         raise CsstError(
-            f"batch_size is {training.crops.batch_size}{counted if training.accumulate * streams > 1 else ''}. "
+            f"batch_size is {training.crops.batch_size}{_divided(training)}. "
             f"{training.network.name} then sees one crop of {crop_px} px at a time, and one of its layers has a single "
             "value a channel. Normalised by its own statistics, this value is always zero. Give a batch_size of at "
-            f"least {2 * training.accumulate * streams}."
+            f"least {_of_two(training)}."
         ) from error
+
+
+def _divided(training: Training) -> str:
+    """What shares a batch, for messages; empty where nothing does."""
+    streams = total_parts(training.streams)
+    return f" for {training.accumulate} micro-batches of {streams} kinds of crops" * (training.accumulate * streams > 1)
+
+
+def _of_two(training: Training) -> int:
+    """The batch that has two crops of each kind in a micro-batch."""
+    return 2 * training.accumulate * total_parts(training.streams)

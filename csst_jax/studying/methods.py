@@ -12,7 +12,7 @@ from csst_jax import registry
 from csst_jax.data import readiness
 from csst_jax.methods import METHODS
 from csst_jax.settings import ranges, resolve, sized
-from csst_jax.streams import PSEUDO
+from csst_jax.streams import PSEUDO, REAL
 from csst_jax.studying.arms import Arm, Study
 from csst_jax.studying.flags import (
     CSST,
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Sequence
 
+    from csst_jax.streams import Stream
+
 MASKS_ALONE, ORACLE = "masks_alone", "oracle"
 _TWO_STAGES, _ONE_STAGE = "teacher,label,student,evaluate", "student,evaluate"
+_UNION = -1.0
+"""`sampler.real_share` of a stage without a stream of both real and pseudo labels."""
 _ROUNDS, _RELIABLE_SHARE, _SNAPSHOTS = 3, 0.5, 2
 """Where the configuration has one round; the others are those of ST++ (Yang et al. 2022)."""
 
@@ -86,11 +90,14 @@ def study(
 
 def two_stages(config: ConfigDict, method: str) -> bool:
     """Whether the method learns pseudo labels that a teacher made before, by the streams that it takes."""
+    return any(PSEUDO in stream.origins for stream in _streams(config, method))
+
+
+def _streams(config: ConfigDict, method: str) -> Sequence[Stream]:
     block = config.student.method
     values = block[method].to_dict() if method in block else {}
     settings = registry.settings("method", METHODS, method, values)
-    streams = registry.resolve("method", METHODS, method).streams_of(settings)
-    return any(PSEUDO in stream.origins for stream in streams)
+    return registry.resolve("method", METHODS, method).streams_of(settings)
 
 
 def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
@@ -103,6 +110,8 @@ def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
     elif name == ST_PLUS_PLUS:
         method = "real_and_pseudo"
         turns = {"rounds": 2, "label.reliable_share": config.label.reliable_share or _RELIABLE_SHARE}
+    if not any({REAL, PSEUDO} <= set(stream.origins) for stream in _streams(config, method)):
+        turns["student.sampler.real_share"] = _UNION  # it has its own shares
     there = ranges.flattened(config)
     stages = _TWO_STAGES
     if not two_stages(config, method):
@@ -120,7 +129,7 @@ def _masks_alone(config: ConfigDict, sizes: dict[str, Any]) -> dict[str, Any]:
     own = {key.removeprefix("student."): value for key, value in sizes.items() if key.startswith("student.")}
     wanted = ranges.flattened(config.student) | own
     there = ranges.flattened(config.teacher)
-    wanted |= {"method.name": NAMES[CSST], "snapshots": there["snapshots"]}
+    wanted |= {"method.name": NAMES[CSST], "snapshots": there["snapshots"], "sampler.real_share": _UNION}
     differing = {f"teacher.{key}": value for key, value in wanted.items() if value != there[key]}
     return {**sizes, **differing, "stages": "teacher,evaluate"}
 

@@ -78,8 +78,8 @@ class Sgd:
       CsstError: a number is out of range.
     """
 
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    momentum: float
+    weight_decay: float
 
     def __post_init__(self) -> None:
         _check_share("sgd", momentum=self.momentum)
@@ -107,10 +107,10 @@ class AdamW:
       CsstError: a number is out of range.
     """
 
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.01
+    b1: float
+    b2: float
+    eps: float
+    weight_decay: float
 
     def __post_init__(self) -> None:
         _check_share("adamw", b1=self.b1, b2=self.b2)
@@ -128,16 +128,18 @@ def named(name: str, **numbers: float) -> Optimizer:
 
     Args:
       name: a key of `OPTIMIZERS`.
-      **numbers: attributes of its settings type; the others keep their defaults.
+      **numbers: attributes of its settings type.
 
     Raises:
-      CsstError: unknown name or attribute (lists the known ones), or a number out of range.
+      CsstError: unknown name or attribute (lists the known ones), one that is missing, or a number out of range.
     """
     chosen = registry.resolve("optimizer", OPTIMIZERS, name)
-    known = [field.name for field in dataclasses.fields(chosen)]
-    unknown = sorted(set(numbers) - set(known))
-    if unknown:
+    fields = dataclasses.fields(chosen)
+    known = [field.name for field in fields]
+    if unknown := sorted(numbers.keys() - set(known)):
         raise CsstError(f"optimizer {name!r} has no {', '.join(unknown)}; it has: {', '.join(known)}.")
+    if missing := [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in numbers]:
+        raise CsstError(f"optimizer {name!r} needs {', '.join(missing)}; its block gives: {', '.join(numbers)}.")
     return chosen(**numbers)
 
 

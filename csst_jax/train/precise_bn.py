@@ -21,34 +21,31 @@ from csst_jax.train.loop import device_batch
 from csst_jax.train.sharding import input_shardings, replicated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable
 
     from csst_jax.models.nnx_io import Arrays
     from csst_jax.train.loop import Batch
     from csst_jax.train.step import Recipe, StepArrays
 
+    Values = dict[str, np.ndarray]
+    Measure = Callable[[Values, Values, Iterable[Batch]], Values]
 
-def measured(
-    recipe: Recipe, params: dict[str, np.ndarray], stats: dict[str, np.ndarray], batches: Iterator[Batch], seed: int
-) -> dict[str, np.ndarray]:
-    """The statistics over some batches, as means over the batches of each batch's own mean and unbiased variance.
 
-    All streams' crops are seen together, in the weak view; with `recipe.accumulate` each micro-batch is one of the
-    batches. All processes take part.
+def measure(recipe: Recipe, seed: int) -> Measure:
+    """What measures networks of a training; it is compiled once.
 
     Args:
       recipe: of the training.
-      params: of the network that predicts, float32 by dotted name.
-      stats: its running statistics, likewise.
-      batches: one process's share of each, all of the same shapes.
       seed: of the augmentation.
 
     Returns:
-      float32, under the names of `stats`; `stats` itself if there is no batch, or the network has no batch
-      normalisation.
+      A function of a network's params, its running statistics, both float32 by dotted name, and batches: one process's
+      share of each, all of the same shapes. It returns the statistics over these batches, float32, under the names of
+      the running ones: means over the batches of each batch's own mean and unbiased variance. All streams' crops are
+      seen together, in the weak view; with `recipe.accumulate` each micro-batch is one of the batches. The running
+      statistics stay where there is no batch, and where the network has no batch normalisation. All processes take
+      part.
     """
-    if not stats:
-        return stats
     network = recipe.method.parts.network
     streams = [dataclasses.replace(stream, views=(WEAK,)) for stream in recipe.streams]
 
@@ -75,9 +72,15 @@ def measured(
         out_shardings=everywhere,
         donate_argnums=0,
     )
-    params, stats = jax.device_put((params, stats), everywhere)
-    total, count = jax.tree.map(jnp.zeros_like, stats), 0
-    for batch in batches:
-        total, count = program(total, params, stats, device_batch(recipe, batch, seed, 0.0)), count + 1
-    mean = jax.tree.map(lambda x: x / count, total) if count else stats
-    return {name: np.asarray(value) for name, value in jax.device_get(mean).items()}
+
+    def measured(params: Values, stats: Values, batches: Iterable[Batch]) -> Values:
+        if not stats:
+            return stats
+        params, stats = jax.device_put((params, stats), everywhere)
+        total, count = jax.tree.map(jnp.zeros_like, stats), 0
+        for batch in batches:
+            total, count = program(total, params, stats, device_batch(recipe, batch, seed, 0.0)), count + 1
+        mean = jax.tree.map(lambda x: x / count, total) if count else stats
+        return {name: np.asarray(value) for name, value in jax.device_get(mean).items()}
+
+    return measured

@@ -120,32 +120,19 @@ def require_whole_units(global_batch: int, streams: Sequence[Stream], mesh: Mesh
         )
 
 
-def require_divisible(global_batch: int, crop_px: int, mesh: Mesh, accumulate: int) -> None:
-    """Refuses a batch or crop that the mesh cannot split evenly.
-
-    Args:
-      global_batch: crops a step.
-      crop_px: side of a crop.
-      mesh: the devices.
-      accumulate: micro-batches a step.
+def require_whole_rows(phases: Sequence[Phase], mesh: Mesh) -> None:
+    """Refuses crops whose rows the mesh cannot split evenly.
 
     Raises:
       CsstError: names the value, the devices, and the nearest values that fit.
     """
-    if accumulate < 1:
-        raise CsstError(f"accumulate={accumulate}: give a number of micro-batches a step; 1 = the batch as it is.")
-    data, spatial = mesh.shape[DATA], mesh.shape[SPATIAL]
-    if global_batch % (data * accumulate):
-        times = f" times accumulate={accumulate}" if accumulate > 1 else ""
-        raise CsstError(
-            f"batch size {global_batch} is not divisible by the {data} devices of the data axis{times}; "
-            f"set batch_size to a multiple of {data * accumulate}, {_nearest(global_batch, data * accumulate)}."
-        )
-    if crop_px % spatial:
-        raise CsstError(
-            f"crop of {crop_px} px is not divisible by mesh.spatial={spatial}; "
-            f"set crop_px to a multiple, {_nearest(crop_px, spatial)}."
-        )
+    spatial = mesh.shape[SPATIAL]
+    for phase in phases:
+        if phase.crop_px % spatial:
+            raise CsstError(
+                f"crop of {phase.crop_px} px is not divisible by mesh.spatial={spatial}; "
+                f"set crop_px to a multiple, {_nearest(phase.crop_px, spatial)}."
+            )
 
 
 def _nearest(value: int, of: int) -> str:

@@ -16,8 +16,8 @@ import optax
 
 from csst_jax.losses.heads import total
 from csst_jax.platforms import traced_for
-from csst_jax.streams import STEP, crops_of, step_entries, with_soft_labels
-from csst_jax.train.sharding import input_shardings, replicated, require_divisible, state_shardings
+from csst_jax.streams import STEP, step_entries, with_soft_labels
+from csst_jax.train.sharding import input_shardings, replicated, state_shardings
 from csst_jax.train_state import TrainState, abstract_state
 from csst_jax.types import IGNORE_LABEL
 
@@ -222,11 +222,10 @@ def abstract_batch(recipe: Recipe, phase: Phase) -> dict[str, dict[str, jax.Shap
 def step_program(recipe: Recipe, phase: Phase) -> StepProgram:
     """The compile unit of one phase (paper §3.3: each crop size is a step of its own).
 
-    Raises:
-      CsstError: the mesh cannot split the phase's batch or crop evenly.
+    Args:
+      recipe: what the step is made of.
+      phase: one whose batch and crop the mesh can split evenly, as `csst_jax.build.phases` gives them.
     """
-    for crops in crops_of(recipe.streams, phase.global_batch).values():
-        require_divisible(crops, phase.crop_px, recipe.mesh, recipe.accumulate)
 
     def fn(state: TrainState, batch: StepArrays) -> tuple[TrainState, Metrics]:
         with jax.sharding.use_abstract_mesh(recipe.mesh.abstract_mesh), traced_for(recipe.mesh):

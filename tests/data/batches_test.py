@@ -30,7 +30,8 @@ class Marked:
         return plan
 
 
-PHASES = crops.phases("coarse2fine+", 64, 4, 5, 24, num_sizes=3, stride=8, batch_unit=4)
+SCHEDULE = {"num_sizes": 3, "smallest_share": 0.5, "stride": 8, "max_batch_factor": 4, "batch_unit": 4}
+PHASES = crops.phases("coarse2fine+", 64, 4, 5, 24, **SCHEDULE)
 TOTAL = sum(phase.steps for phase in PHASES)
 
 

@@ -1,5 +1,6 @@
 """OHEM: the definition against a sort, and the same on any number of devices."""
 
+import functools
 import math
 import re
 
@@ -13,9 +14,13 @@ from csst_jax.losses import cross_entropy as losses
 from csst_jax.losses import ohem
 from csst_jax.types import CsstError
 
-ohem_mask = jax.jit(ohem.ohem_mask, static_argnames=("threshold", "min_kept_fraction"))
+jitted = jax.jit(ohem.ohem_mask, static_argnames=("threshold", "min_kept_fraction"))
 cross_entropy = jax.jit(losses.cross_entropy)
 sum_and_count = jax.jit(losses.sum_and_count)
+
+
+def ohem_mask(values, valid, threshold=0.7, min_kept_fraction=1 / 16):
+    return jitted(values, valid, threshold=threshold, min_kept_fraction=min_kept_fraction)
 
 
 def reference(values, valid, threshold=0.7, min_kept_fraction=1 / 16):
@@ -152,7 +157,7 @@ def test_nan_is_kept_so_that_the_loss_shows_it():
 
 def test_the_bisection_runs_only_when_too_few_pixels_are_hard():
     values, valid = make_values((2, 8, 8), 0.5)
-    jaxpr = jax.make_jaxpr(ohem.ohem_mask)(values, valid)
+    jaxpr = jax.make_jaxpr(functools.partial(ohem.ohem_mask, threshold=0.7, min_kept_fraction=1 / 16))(values, valid)
     top = {eqn.primitive.name for eqn in jaxpr.eqns}
     assert "cond" in top and not top & {"while", "scan"}
 

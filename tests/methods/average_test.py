@@ -63,14 +63,14 @@ def test_late_steps_keep_the_decay():
 
 def test_it_is_float32_and_shares_no_memory():
     params, stats = drawn(0)
-    now = WeightAverage().start(params, stats)
+    now = WeightAverage(0.996).start(params, stats)
     both = jax.jit(lambda *x: x, donate_argnums=(0, 1))(as_tree(params, stats), now)  # fails if a buffer comes twice
     assert jax.tree.structure(both[0]) == jax.tree.structure(both[1])
     params, stats = drawn(0, jnp.bfloat16)
-    now = WeightAverage().start(params, stats)
-    now = WeightAverage().update(now, params, stats, jnp.int32(3))
+    now = WeightAverage(0.996).start(params, stats)
+    now = WeightAverage(0.996).update(now, params, stats, jnp.int32(3))
     assert {x.dtype for x in jax.tree.leaves(now)} == {jnp.dtype("float32")}
-    shapes = jax.eval_shape(WeightAverage().start, *jax.eval_shape(lambda: (params, stats)))
+    shapes = jax.eval_shape(WeightAverage(0.996).start, *jax.eval_shape(lambda: (params, stats)))
     assert jax.tree.map(lambda x: x.shape, shapes) == jax.tree.map(lambda x: x.shape, now)
 
 

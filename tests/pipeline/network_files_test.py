@@ -96,6 +96,26 @@ def test_batch_normalisation_measured_at_the_end_changes_the_file_alone(copy, co
         pipeline.run(resolve.run(config), copy)
 
 
+def test_as_many_full_crops_are_measured_as_asked_for_whatever_the_schedule_and_for_snapshots_too(
+    config, tmp_path, monkeypatch
+):
+    """Crops of this schedule change with every epoch, which has two or one steps."""
+    config.stages, config.teacher.precise_bn_steps, config.teacher.snapshots = "teacher", 5, 1
+    config.teacher.schedule.kind = "fine2coarse+"
+    shapes = []
+
+    def measure(recipe, seed):
+        def measured(params, stats, batches):
+            shapes.append([batch["labelled"]["image"].shape for batch in batches])
+            return stats
+
+        return measured
+
+    monkeypatch.setattr(train.precise_bn, "measure", measure)
+    pipeline.run(resolve.run(config), tmp_path)
+    assert shapes == [[(8, 64, 64, 3)] * 5] * 2, "the last network and the snapshot"
+
+
 def test_a_network_that_is_not_trained_keeps_the_statistics_that_it_came_with(config, finished, tmp_path):
     config.stages, config.teacher.precise_bn_steps = "teacher", 2
     config.teacher.pretrained, config.teacher.epochs = str(finished[0] / "teacher"), 0

@@ -63,6 +63,7 @@ from csst_jax.types import CsstError
         ),
         ({"student.accumulate": 0}, "student.accumulate is 0; give a whole number of at least 1"),
         ({"mesh.data": 3}, "mesh.data=3 and mesh.spatial=1 do not make 8 devices"),
+        ({"mesh.spatial": 2, "teacher.crop_px": 63}, "crop of 63 px is not divisible by mesh.spatial=2; set crop_px"),
         ({"mesh.spatial": 3}, "mesh.spatial=3 does not divide the 8 devices"),
         (
             {"teacher.dtype": "float16"},

@@ -12,8 +12,11 @@ PHASES = [Phase(64, 32, 2), Phase(96, 16, 5), Phase(128, 8, 3)]
 EPOCH_OF_STEP = [0] * 2 + [1] * 5 + [2] * 3
 
 
-def curve(**kwargs):
-    schedule = jax.jit(jax.vmap(learning_rate(PHASES, base_lr=0.02, base_batch=8, **kwargs)))
+PAPER = {"base_lr": 0.02, "base_batch": 8, "power": 0.9, "per": "epoch", "batch_rule": "none", "warmup_steps": 0}
+
+
+def curve(**changes):
+    schedule = jax.jit(jax.vmap(learning_rate(PHASES, **PAPER | changes)))
     return np.asarray(schedule(jnp.arange(12)))
 
 
@@ -40,7 +43,7 @@ def test_warmup_rises_to_the_decayed_rate():
 
 
 def test_is_a_traceable_float32_scalar():
-    schedule = learning_rate(PHASES, base_lr=0.02, base_batch=8, per="step", warmup_steps=3)
+    schedule = learning_rate(PHASES, **PAPER | {"per": "step", "warmup_steps": 3})
     for value in (schedule(0), schedule(jnp.int32(0)), jax.jit(schedule)(np.int64(0))):
         assert value.shape == () and value.dtype == jnp.float32
         assert float(value) == pytest.approx(0.02 / 3)
@@ -58,4 +61,4 @@ def test_bad_input(kwargs, message):
     with pytest.raises(CsstError, match=message):
         curve(**kwargs)
     with pytest.raises(CsstError, match="at least one phase"):
-        learning_rate([], base_lr=0.1, base_batch=1)
+        learning_rate([], **PAPER)

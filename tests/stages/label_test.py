@@ -175,9 +175,12 @@ def test_joined_images_are_labelled_and_sampled_with_the_others(config, tiny_dat
 def test_selected_images_of_the_round_before_keep_their_labels(run_soft, config, selection, tmp_path, monkeypatch):
     before = label.PseudoLabels(run_soft("first"), "teacherhash", records=[0, 2])
 
+    asked = []
+
     class Other(Guesser):
         def __call__(self, source, records):
             for prediction in super().__call__(source, records):
+                asked.append(prediction.record)
                 changed = {"classes": 3 - prediction.classes, "confidence": np.full((96, 128), 0.9)}
                 yield dataclasses.replace(prediction, **changed)
 
@@ -189,6 +192,29 @@ def test_selected_images_of_the_round_before_keep_their_labels(run_soft, config,
         assert [getattr(old, kind)(i) == getattr(new, kind)(i) for i in range(4)] == [True, False, True, False], kind
     assert (decoded(new, 1)[90:] == 3).all() and made.records is None, "the last round trains on all of them"
     assert artifact.result["ignored_share"] == pytest.approx((6 * 128 + 1) / (96 * 128) / 2), "void that stays counts"
+    asked_to_label = asked[: -config.evaluate.num_pictures]  # the last ones are for the contact sheet
+    assert asked_to_label == [5, 7], "labels that stay are not predicted again"
+    share, sure = artifact.result["class_share"], artifact.result["mean_confidence"]
+    known = 96 * 128 - 6 * 128 - 1  # pixels of a label that stays and are not void
+    assert share["post"] == pytest.approx((19 + 20) / (2 * known + 2 * 96 * 128)), "19 stay, 20 are predicted"
+    assert sure["sign"] == pytest.approx(0.9) and sure["box"] is None, "of predicted pixels alone"
+
+
+def test_labels_that_stay_have_no_part_in_the_thresholds_of_the_others(run, config, selection, tmp_path, monkeypatch):
+    """The teacher of a second round was trained on them: surer of them than of any other image."""
+    before = label.PseudoLabels(run("first"), "teacherhash", records=[0, 2])
+
+    class Surer(Guesser):
+        def __call__(self, source, records):
+            for prediction in super().__call__(source, records):
+                learned = prediction.record in (4, 6)
+                yield dataclasses.replace(prediction, confidence=prediction.confidence + np.float32(0.09 * learned))
+
+    monkeypatch.setattr(label.build, "predictor", lambda *_, **__: Surer(selection))
+    config.label.class_portion = 0.5
+    artifact = Artifact(tmp_path / "second", Request({}))
+    labelled, _ = label.run(experiment(config, selection), artifact, TEACHER, before).images
+    assert [(decoded(labelled, i) == 255).sum() for i in (1, 3)] == [6 * 128 + 1] * 2, "half of them would be void"
 
 
 def test_confidence_threshold_makes_void(run, config, tmp_path):

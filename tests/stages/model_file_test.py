@@ -49,6 +49,8 @@ def test_other_weights_than_the_stage_finished_with_are_refused(network, artifac
     weights[0]["classifier.bias"] = weights[0]["classifier.bias"] + 1
     with pytest.raises(CsstError, match=r"the weights in .*checkpoints are not those that .*DONE names; delete"):
         model_file.save(artifact, network, weights, DESCRIPTION)
+    with pytest.raises(CsstError, match=r"measured again \(precise_bn_steps\), .* its last digits differ"):
+        model_file.save(artifact, network, weights, DESCRIPTION, measured=True)
     assert model_file.finished(artifact).sha256 == saved.sha256, "the file was replaced"
     files.write(artifact.directory / "model.safetensors", weights[0] | weights[1], DESCRIPTION)
     with pytest.raises(CsstError, match=r"the weights in .*model.safetensors are not those that .*DONE names"):

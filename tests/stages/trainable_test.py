@@ -96,6 +96,8 @@ def test_a_crop_must_fit_into_an_image_that_the_stage_reads(config, large, parts
 def test_two_kinds_of_crops_that_are_seen_together_are_two(config, method, batch):
     """With the crops of one kind alone, a pass would have one."""
     config.method.name, config.batch_size, config.schedule.kind = method, batch, "constant"
+    if "cutmix" in config.method[method]:
+        config.method[method].cutmix = 0.0
     require_trainable(resolve.training(config, IMAGENET), Pool(), make_mesh(jax.devices()[:1], 1), pseudo=True)
 
 
@@ -103,6 +105,58 @@ def test_a_method_one_of_whose_passes_has_one_kind_alone_is_refused_with_a_crop_
     config.method.name, config.batch_size = "corrmatch", 2
     with pytest.raises(CsstError, match="sees one crop of .*Give a batch_size of at least 4"):
         require(config)
+
+
+@pytest.mark.parametrize(
+    "method,change,kind,least",
+    [
+        ("consistency", {"batch_size": 2}, "unlabelled", 4),
+        ("unimatch_v2", {"batch_size": 8, "accumulate": 4}, "unlabelled", 16),
+        ("real_and_pseudo", {"batch_size": 2}, "pseudo", 4),
+        ("real_and_pseudo", {"batch_size": 4, "method.real_and_pseudo.pseudo_parts": 3}, None, 8),  # real is weak
+        ("real_and_pseudo", {"batch_size": 2, "method.real_and_pseudo.pseudo_view": "weak"}, None, 4),
+    ],
+)
+def test_a_crop_that_is_alone_cannot_be_mixed(config, monkeypatch, method, change, kind, least):
+    monkeypatch.setitem(zoo.NETWORKS, "toy", zoo.Entry("tests.toy_network:build"))
+    config.update_from_flattened_dict({"method.name": method, "network": "toy", "schedule.kind": "constant", **change})
+    config.method[method].cutmix = 0.5
+
+    def require():
+        require_trainable(resolve.training(config, IMAGENET), Pool(), make_mesh(jax.devices()[:1], 1), pseudo=True)
+
+    message = (
+        rf"method.{method}.cutmix mixes .* batch_size is {config.batch_size} for .* so that a {kind} crop is alone"
+        rf".*at least {least}, or set method.{method}.cutmix to 0"
+    )
+    with pytest.raises(CsstError, match=message) if kind else contextlib.nullcontext():
+        require()
+    config.batch_size = least
+    require()
+    config.batch_size, config.method[method].cutmix = least // 2, 0.0
+    require()
+
+
+@pytest.mark.parametrize(
+    "method,pseudo,message",
+    [
+        ("supervised", True, ""),
+        ("supervised", False, "and there are no pseudo labels here"),
+        ("real_and_pseudo", True, "and real_and_pseudo takes these apart"),
+        ("unimatch", False, "and there are no pseudo labels here"),
+    ],
+)
+def test_a_share_of_real_labels_is_refused_where_it_would_change_nothing(config, method, pseudo, message):
+    config.method.name, config.sampler.real_share = method, 0.5
+
+    def require():
+        require_trainable(resolve.training(config, IMAGENET), Pool(), make_mesh(jax.devices()[:1], 1), pseudo)
+
+    refused = pytest.raises(CsstError, match=f"real_share is 0.5.*{message}; set it to -1")
+    with refused if message else contextlib.nullcontext():
+        require()
+    config.sampler.real_share = -1
+    require()
 
 
 def test_a_batch_is_that_of_all_devices(config):

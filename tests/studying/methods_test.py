@@ -86,6 +86,17 @@ def test_a_teacher_that_goes_on_is_asked_for_where_there_is_one(config, tmp_path
     assert found["mean_teacher"].changes["finetune_teacher"] is False, "it has no stage of a teacher"
 
 
+def test_a_share_of_real_labels_is_left_to_methods_whose_crops_come_from_both_kinds(config, tmp_path):
+    """The others would refuse it: they have none of pseudo labels, or shares of their own."""
+    config.student.sampler.real_share = 0.5
+    found = arms(config, tmp_path, ("csst", "model_regulariser", "real_and_pseudo", "mean_teacher"))
+    for name in ("csst", "model_regulariser"):
+        assert "student.sampler.real_share" not in found[name].changes, name
+    for name in ("real_and_pseudo", "mean_teacher"):
+        assert found[name].changes["student.sampler.real_share"] == -1, name
+    assert "teacher.sampler.real_share" not in found["masks_alone"].changes
+
+
 def test_a_method_without_pseudo_labels_by_its_settings_has_one_stage(config):
     config.student.method.real_and_pseudo.pseudo_parts = 0
     assert not methods.two_stages(config, "real_and_pseudo")

@@ -103,7 +103,8 @@ def make_run(tmp_path):
 
     def make(kind="coarse2fine+", epochs=5, num_sizes=2, devices=1, directory=tmp_path, **changes):
         recipe = toy_recipe(devices, network=toy_network(depthwise=False), jitter=0, blur=0)
-        phases = crops.phases(kind, 48, 8, epochs, 16, num_sizes=num_sizes, stride=8, batch_unit=devices)
+        schedule = {"smallest_share": 0.5, "stride": 8, "max_batch_factor": 4, "batch_unit": devices}
+        phases = crops.phases(kind, 48, 8, epochs, 16, num_sizes=num_sizes, **schedule)
         shapes = [(p.crop_px, p.global_batch) for p in phases for _ in range(p.steps)]
         directory.mkdir(exist_ok=True)
         opened.append(Checkpoints(directory / "checkpoints", keep=2))

@@ -18,6 +18,7 @@ from csst_jax.train import loop
 
 WARM = 500  # steps
 ALLOWED_MIB = 4.0
+SCHEDULE = {"num_sizes": 2, "smallest_share": 0.5, "stride": 16, "max_batch_factor": 4, "batch_unit": 1}
 
 
 def resident_mib():
@@ -30,7 +31,7 @@ def resident_mib():
 
 def growth(make_run, data, directory, steps=2000, keep=lambda batch: None, **changes):
     """Trains on stored images; returns what the steps after the first 500 add: (MiB, live arrays of JAX)."""
-    phases = crops.phases("coarse2fine+", 32, 4, steps // 100, 640, num_sizes=2, stride=16)
+    phases = crops.phases("coarse2fine+", 32, 4, steps // 100, 640, **SCHEDULE)
     assert sum(phase.steps for phase in phases) == steps and len({phase.compile_key for phase in phases}) == 2
     source = DataSet.open(data).reader("train")
     sampler = UniformImageSampler([(0, record, 96, 128) for record in range(4)], real_share=None)

@@ -26,6 +26,7 @@ SHAPES = {
 RATES = (0.5, 0.1, 0.02, 0.3)
 RATE_FACTORS = (Rule(r"^backbone\.bn", 0), Rule("^backbone", 0.1))
 DECAY_FACTORS = (Rule(r"\.(bias|scale)$", 0), Rule("^head", 0.5))
+SGD = Sgd(0.9, 1e-4)
 SETTINGS = [Sgd(0.9, 0.01), AdamW(0.9, 0.99, 1e-6, 0.05)]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
 by_kind = pytest.mark.parametrize("settings", SETTINGS, ids=["sgd", "adamw"])
@@ -188,29 +189,30 @@ def test_a_state_split_over_eight_devices_takes_the_same_steps(settings):
 @pytest.mark.parametrize("of", ["rate_factors", "decay_factors"])
 def test_a_rule_that_matches_nothing_is_an_error(of):
     with pytest.raises(CsstError, match=r"'\^encoder' × 0.1 .* none of the 5 parameters.*head\.kernel"):
-        make(Sgd(), SHAPES, **{of: [Rule("head", 2), Rule("^encoder", 0.1)]})
+        make(SGD, SHAPES, **{of: [Rule("head", 2), Rule("^encoder", 0.1)]})
 
 
 def test_rules_find_the_biases_norms_and_backbone_of_real_networks():
     for network in ("fast_scnn", "deeplab_v3_plus_resnet50"):
         names = nnx_io.abstract(zoo.builder(network, 19)).params
         rules = [Rule(r"\.(bias|scale)$", 0)]
-        optimizer = make(AdamW(), names, decay_factors=rules)
+        optimizer = make(AdamW(0.9, 0.999, 1e-8, 0.01), names, decay_factors=rules)
         assert {name for name, x in names.items() if x.ndim == 1} == {n for n in names if factor(n, rules) == 0}
         assert jax.tree.leaves(jax.eval_shape(optimizer.init, names))
-    make(Sgd(), names, [Rule(r"^backbone\.", 0.1)])
+    make(SGD, names, [Rule(r"^backbone\.", 0.1)])
 
 
 def test_wrong_settings_say_what_is_known():
-    assert named("adamw", weight_decay=0.1) == AdamW(weight_decay=0.1)
-    assert named("sgd") == Sgd(0.9, 1e-4)
+    assert named("adamw", b1=0.9, b2=0.99, eps=1e-8, weight_decay=0.1) == AdamW(0.9, 0.99, 1e-8, 0.1)
+    assert named("sgd", momentum=0.9, weight_decay=1e-4) == SGD
     for call, message in [
         (lambda: named("lion"), "'lion'; known are: adamw, sgd"),
         (lambda: named("sgd", b1=0.9), "no b1; it has: momentum, weight_decay"),
-        (lambda: Sgd(momentum=1.0), "momentum=1.0"),
-        (lambda: Sgd(weight_decay=-1.0), "weight_decay=-1.0"),
-        (lambda: AdamW(b2=float("nan")), "b2=nan"),
-        (lambda: AdamW(eps=0.0), "eps=0.0"),
+        (lambda: named("sgd", momentum=0.9), "'sgd' needs weight_decay; its block gives: momentum"),
+        (lambda: Sgd(1.0, 0.0), "momentum=1.0"),
+        (lambda: Sgd(0.9, -1.0), "weight_decay=-1.0"),
+        (lambda: AdamW(0.9, float("nan"), 1e-8, 0.0), "b2=nan"),
+        (lambda: AdamW(0.9, 0.999, 0.0, 0.0), "eps=0.0"),
         (lambda: Rule("a", -1), "factor -1"),
         (lambda: Rule("a", float("inf")), "factor inf"),
         (lambda: Rule("(", 1), r"'\(': not a regular expression"),

@@ -19,7 +19,7 @@ def values(network):
 
 
 def measured(recipe, batches):
-    return precise_bn.measured(recipe, *values(recipe.method.parts.network), iter(batches), seed=3)
+    return precise_bn.measure(recipe, seed=3)(*values(recipe.method.parts.network), iter(batches))
 
 
 def test_it_is_the_mean_of_the_batches_own_statistics(make_recipe, make_network, make_batch):

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 
 from csst_jax.streams import LABELLED, WEAK, half_unlabelled
-from csst_jax.train.sharding import input_shardings, make_mesh, require_whole_units, state_shardings
+from csst_jax.train.sharding import (
+    input_shardings,
+    make_mesh,
+    require_whole_rows,
+    require_whole_units,
+    state_shardings,
+)
 from csst_jax.train_state import TrainState
-from csst_jax.types import CsstError
+from csst_jax.types import CsstError, Phase
 
 
 def test_spatial_neighbours_are_neighbours_among_the_devices():
@@ -75,3 +81,10 @@ def test_a_batch_that_does_not_fit_names_all_that_it_must_be_divisible_by():
     )
     with pytest.raises(CsstError, match=message):
         require_whole_units(24, streams, mesh, 2)
+
+
+def test_a_crop_whose_rows_devices_cannot_share_is_refused():
+    mesh = make_mesh(jax.devices()[:4], 2)
+    require_whole_rows([Phase(32, 8, 1)], mesh)
+    with pytest.raises(CsstError, match=r"crop of 33 px is not divisible by mesh.spatial=2.*example 32 or 34."):
+        require_whole_rows([Phase(32, 8, 1), Phase(33, 8, 1)], mesh)

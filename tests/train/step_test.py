@@ -10,7 +10,7 @@ import pytest
 from csst_jax.models import fast_scnn, nnx_io
 from csst_jax.streams import STEP
 from csst_jax.train import step as steps
-from csst_jax.types import CsstError, Phase
+from csst_jax.types import Phase
 from tests.models.small_networks import drawn
 
 PHASE = Phase(crop_px=32, global_batch=8, steps=1)
@@ -128,13 +128,3 @@ def test_the_platforms_options_reach_the_compiler(make_recipe, monkeypatch):
     monkeypatch.setattr(steps, "_OPTIONS", {"cpu": {"no_such_option": "false"}})
     with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
         compiled(make_recipe(1), Phase(crop_px=32, global_batch=1, steps=1))
-
-
-def test_batch_or_crop_that_devices_cannot_split_is_refused(make_recipe):
-    recipe = make_recipe(8, spatial=2)
-    with pytest.raises(
-        CsstError, match="batch size 6 is not divisible by the 4 devices of the data axis.* example 4 or 8."
-    ):
-        steps.step_program(recipe, Phase(crop_px=32, global_batch=6, steps=1))
-    with pytest.raises(CsstError, match=r"crop of 33 px is not divisible by mesh.spatial=2.*example 32 or 34."):
-        steps.step_program(recipe, Phase(crop_px=33, global_batch=8, steps=1))
