@@ -133,7 +133,7 @@ def test_resizing_is_one_operation():
     "function,said",
     [
         (jnp.sin, "no operation for JAX's 'sin'; add it to csst_jax/models/exporting/operations.py"),
-        (lambda x: lax.conv_transpose(x, jnp.asarray(KERNEL), (2, 2), "SAME"), "those of an image that is spread"),
+        (lambda x: lax.conv_transpose(x, jnp.asarray(KERNEL), (2, 2), "SAME"), "convolutions with input dilation"),
         (lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 1, 2), (1, 1, 1, 2), "VALID"), "windows of features"),
         (lambda x: jnp.broadcast_to(x[:1], (2 * x.shape[0], *x.shape[1:])), "an axis of 2\\*batch values is repeated"),
         (lambda x: jnp.einsum("bhwc,dhwc->bd", x, x), "two axes of .* depend on the number of images"),
