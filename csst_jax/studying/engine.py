@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.metadata
+import json
 import os
 import platform
 import signal
@@ -178,7 +179,8 @@ def _needed(run: Run, others: Sequence[Run]) -> str:
 
 
 def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    """The values as a file gives them back: with lists in place of tuples, and of the tuples in these."""
+    return json.loads(json.dumps(values))
 
 
 def _prepare(run: Run, runs: Sequence[Run]) -> str:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 TEACHER, SCORES = "teacher", f"teacher/{EVALUATION}"
 _OF_ONE_STAGE = ("stages", "rounds", "teacher", "label", "student", "baseline", "evaluate", "finetune_teacher")
-_OWN = (f"{CHECKPOINTS}*", EVALUATION, "*.partial")
-"""What is not linked along: the model file is all that later stages read, and `SCORES` are a stage of their own."""
+_OWN = (f"{CHECKPOINTS}*", EVALUATION, "*.partial", ".*.tmp")
+"""What is not linked along: the model file is all that later stages read, and `SCORES` are a stage of their own. Nor
+are files that another run is writing: they may be gone a moment later."""
 
 
 def keys(run: Run) -> dict[str, str]:

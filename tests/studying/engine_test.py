@@ -54,6 +54,15 @@ def test_a_finished_run_of_other_settings_is_refused(tmp_path):
         run_all(grid.runs(tmp_path, grid.study(arms=other)), Made(lambda run: 0.5))
 
 
+def test_a_finished_run_with_a_rule_of_its_optimizer_is_the_same_again(tmp_path):
+    """JSON gives the tuples in a tuple back as lists."""
+    arms_ = (Arm("alone", {"stages": "teacher,evaluate", "teacher.optimizer.rate_factors": (("^backbone", 0.1),)}),)
+    runs = grid.runs(tmp_path, grid.study(arms=arms_))
+    run_all(runs, Made(lambda run: 0.5))
+    again = Made(lambda run: 0.5)
+    assert run_all(runs, again)[0] == [] and again.started == []
+
+
 def test_what_two_runs_have_in_common_is_made_once(tmp_path):
     runs = grid.runs(tmp_path)
     begun = {}
@@ -75,6 +84,7 @@ def test_a_stage_that_a_run_has_begun_gives_way_to_a_finished_one(tmp_path):
     grid.leave(alone, 0.5)
     (alone.workdir / "teacher" / "evaluation").mkdir()
     (alone.workdir / "teacher" / "evaluation" / "DONE").touch()
+    (alone.workdir / "teacher" / ".model.safetensors.4711.tmp").touch()  # it may be gone before it is linked
     told = sharing.link(student, [alone, student])
     assert told == ["teacher of alone, seed 0", "teacher/evaluation of alone, seed 0"]
     left = sorted(path.relative_to(student.workdir).as_posix() for path in student.workdir.rglob("*"))
