@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.storage import replacing
+from csst_jax.runtime.workdir import RESULTS_FILE
 from csst_jax.studying import chart, curves, results
 from csst_jax.studying.arms import shown
 from csst_jax.studying.engine import OUTPUT_FILE, is_finished, noted
@@ -42,10 +43,19 @@ def write(study: Study, runs: Sequence[Run], workdir: pathlib.Path) -> list[Row]
     write_json(workdir / JSON_FILE, results.as_json(study, runs, table))
     notes = workdir / NOTES_FILE
     said = notes.read_text(encoding="utf-8") if notes.exists() else ""
+    said = "\n\n".join(filter(None, [said.strip(), left_out(runs, workdir)]))
     for name, text in files(study, runs, table, said).items():
         with replacing(workdir / name) as made:
             made.write_text(text, encoding="utf-8")
     return table
+
+
+def left_out(runs: Sequence[Run], workdir: pathlib.Path) -> str:
+    """Names finished runs of the workdir that are none of these: another call chose other arms, methods or seeds."""
+    shown = {run.workdir.name for run in runs}
+    others = sorted(path.parent.name for path in workdir.glob(f"runs/*/{RESULTS_FILE}"))
+    listed = ", ".join(f"`{name}`" for name in others if name not in shown)
+    return f"Finished, and not in these tables, as the last command did not choose them: {listed}." if listed else ""
 
 
 def files(study: Study, runs: Sequence[Run], table: Sequence[Row], notes: str) -> dict[str, str]:
