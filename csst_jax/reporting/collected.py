@@ -100,6 +100,11 @@ class Collected:
         """The networks that are evaluated."""
         return {name: network for name, network in self.networks.items() if network.scores}
 
+    def asks_for(self, stage: str) -> bool:
+        """Whether the run was asked for a stage, as far as its configuration tells."""
+        asked = self.config.get("stages")
+        return asked is None or stage in [one.strip() for one in asked.split(",")]
+
     @property
     def classes(self) -> list[str]:
         """Names, in the order of the label values; empty before anything says them."""

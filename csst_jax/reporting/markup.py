@@ -22,6 +22,11 @@ def escaped(text: object) -> str:
     return html.escape(str(text))
 
 
+def isolated(text: object) -> str:
+    """Text as HTML inside a sentence: a name that is written from right to left does not turn what follows."""
+    return f"<bdi>{escaped(text)}</bdi>"
+
+
 def section(title: str, *parts: str, name: str = "") -> str:
     """A section with a heading; empty where it has no part."""
     body = "\n".join(part for part in parts if part)
@@ -66,7 +71,8 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def points(value: float, digits: int = 1) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return f"{100 * value:+.{digits}f}".replace("-", "−")
+    shown = round(100 * value, digits) + 0.0  # never −0.0
+    return f"{shown:+.{digits}f}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:

@@ -17,15 +17,13 @@ def stages(run: Collected) -> str:
     """The paper's three stages as boxes, and the control where there is one."""
     boxes = [_data(run), _network(run, "teacher"), _labels(run), _network(run, "student"), _network(run, "baseline")]
     arrows = '<div class="arrow" aria-hidden="true">→</div>'
-    return section(
-        "The three stages", f'<div class="stages">{arrows.join(box for box in boxes if box)}</div>', name="stages"
-    )
+    return section("The stages", f'<div class="stages">{arrows.join(box for box in boxes if box)}</div>', name="stages")
 
 
 def _network(run: Collected, name: str) -> str:
     network = run.networks.get(name)
     if network is None:
-        return "" if name == "baseline" else _box(name, COLOURS[name], "–", ["not begun"])
+        return "" if name == "baseline" or not run.asks_for(name) else _box(name, COLOURS[name], "–", ["not begun"])
     score = f"{percent(network.scores['miou'])} %" if network.scores else "…"
     lines = ["mIoU" if network.scores else _state(network)]
     trained = network.plan.get("images", {})
@@ -54,6 +52,8 @@ def _state(network: Network) -> str:
 
 def _labels(run: Collected) -> str:
     found = run.labels
+    if not found and not run.asks_for("label"):
+        return ""
     if not found:
         return _box("pseudo labels", "#9aa3af", "–", ["not made"])
     lines = ["images labelled by the teacher"]

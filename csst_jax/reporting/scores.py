@@ -43,7 +43,7 @@ def by_class(run: Collected) -> str:
     note = (
         "Gains are percentage points. Intervals are of 2,000 resamples of the validation images (bootstrap, fixed "
         "seed), the same ones for both networks. A gain in grey is not statistically significant: its interval "
-        "contains zero."
+        "contains zero. Each class is judged by itself: of twenty classes without a gain, chance gives one a colour."
         if known
         else ""
     )
