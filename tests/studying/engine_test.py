@@ -11,6 +11,7 @@ import time
 import pytest
 
 from csst_jax.runtime.signals import Preempted
+from csst_jax.settings import recorded
 from csst_jax.studying import arms, engine, sharing
 from csst_jax.studying.arms import Arm
 from csst_jax.types import CsstError
@@ -52,6 +53,24 @@ def test_a_finished_run_of_other_settings_is_refused(tmp_path):
     other = (Arm("alone", {"stages": "teacher,evaluate", "teacher.epochs": 7, "input.prefetch": 1}),)
     with pytest.raises(CsstError, match=r"alone, seed 0 is finished .* What differs: .*7 now.* delete"):
         run_all(grid.runs(tmp_path, grid.study(arms=other)), Made(lambda run: 0.5))
+
+
+def test_a_run_that_was_started_by_hand_is_not_taken_for_other_settings(tmp_path):
+    """As --dry_run prints it; sizes that it chose itself, and what changes no score, may differ."""
+
+    def left(directory, **changes):
+        arm = (Arm("alone", {"stages": "teacher,evaluate", "teacher.crop_px": -1}),)
+        run = grid.runs(directory, grid.study(arms=arm, seeds=(0,)))[0]
+        run.workdir.mkdir(parents=True)
+        grid.leave(run, 0.5)
+        config = recorded.with_whole_paths(run.config)
+        config.update_from_flattened_dict({"teacher.crop_px": 96, "input.prefetch": 1} | changes)
+        (run.workdir / "config.json").write_text(json.dumps(config.to_dict()))
+        return run_all([run], Made(lambda run: 0.5))
+
+    assert left(tmp_path / "same") == ([], 1)
+    with pytest.raises(CsstError, match=r"alone, seed 0 is finished .* What differs: teacher.epochs: 7 there"):
+        left(tmp_path / "other", **{"teacher.epochs": 7})
 
 
 def test_a_finished_run_with_a_rule_of_its_optimizer_is_the_same_again(tmp_path):
@@ -171,7 +190,7 @@ def test_ctrl_c_is_handed_on_and_waits_until_all_have_saved(tmp_path):
     assert (first.workdir / "output.txt").read_text() == "begun\n"
 
 
-def test_a_run_started_by_hand_is_taken_as_it_is_and_other_data_is_refused(tmp_path, tiny_data):
+def test_a_run_without_its_configuration_is_taken_as_it_is_and_other_data_is_refused(tmp_path, tiny_data):
     run = grid.runs(tmp_path)[0]
     run.config.data.dir = str(tiny_data)
     grid.leave(run, 0.5)
