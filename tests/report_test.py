@@ -209,6 +209,7 @@ def test_the_head_names_a_few_classes_and_none_that_is_equal(tmp_path, monkeypat
     for name in ("teacher", "student"):
         changed(workdir / name / "evaluation" / "DONE", iou={**iou, "Sky": 0.5001 if name == "student" else 0.5})
     assert "Sky" not in head(workdir) and "−0.0" not in head(workdir)
+    assert '<td class="n unsure">+0.0</td>' in (workdir / "report.html").read_text(encoding="utf-8")
 
 
 def test_validation_images_are_those_that_were_scored(tmp_path):
@@ -246,6 +247,9 @@ def test_of_many_classes_the_confusion_shows_numbers_when_one_points_at_it(tmp_p
 def test_command(tmp_path, finished, capsys):
     assert report.main([f"--workdir={tmp_path}"]) == 2
     assert "is no workdir of a run" in capsys.readouterr().err
+    (tmp_path / "study.json").write_text("{}")
+    assert report.main([f"--workdir={tmp_path}"]) == 2
+    assert f"is the workdir of a study. Its page is {tmp_path / 'study.md'}" in capsys.readouterr().err
     (finished / "report.html").unlink(missing_ok=True)
     assert report.main([f"--workdir={finished}"]) == 0
     assert capsys.readouterr().out.strip() == str(finished / "report.html") and (finished / "report.html").is_file()

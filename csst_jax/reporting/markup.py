@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from csst_jax.runtime.storage import StoragePath
 
 _QUALITY = 80
+LEAST_DIFFERENCE = 0.0005
+"""Of shares; smaller ones are shown as 0.0 points."""
 
 
 def escaped(text: object) -> str:

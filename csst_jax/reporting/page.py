@@ -22,7 +22,7 @@ h3 { font-size: 1em; margin: 1.6em 0 .4em; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .3em 0; }
 th, td { padding: 3px 12px 3px 0; text-align: left; vertical-align: middle; overflow-wrap: normal; }
 th { border-bottom: 1px solid #9aa3af; font-weight: 600; white-space: nowrap; }
-td:first-child { max-width: 22em; overflow-wrap: anywhere; }
+td:first-child { max-width: 22em; overflow-wrap: break-word; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.mean td { border-top: 1px solid #9aa3af; font-weight: 600; }
 .up { color: #14713d; } .down { color: #b02a1c; } .unsure { color: var(--soft); font-weight: 400; }
@@ -68,7 +68,8 @@ summary { cursor: pointer; font-weight: 600; }
 .strip figure { flex: 0 0 150px; } .strip img { width: 150px; }
 @media (max-width: 480px) { body { padding: 12px 10px 40px; } .facts { grid-template-columns: 1fr; }
   .facts dd { margin-bottom: 4px; }
-  .arrow, .bars { display: none; } th, td { padding-right: 6px; } th { white-space: normal; }
+  .arrow, .bars { display: none; } th, td { padding-right: 6px; } th, th.n { white-space: normal; }
+  td:first-child { max-width: 9em; }
   table { font-size: .94em; }
   .track { width: 110px; } .keys { gap: 3px 12px; } }
 @media print { details { display: block; } }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csst_jax.reporting.certainty import LEAST_IMAGES, Interval, intervals
-from csst_jax.reporting.markup import escaped, isolated, percent, points
+from csst_jax.reporting.markup import LEAST_DIFFERENCE, escaped, isolated, percent, points
 
 if TYPE_CHECKING:
     from csst_jax.reporting.collected import Collected, Network
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 FEW_IMAGES = 50
 _MOST_CLASSES = 8
 """Named at the head of the page, each of the better and of the worse ones; the table below has all."""
-_LEAST_DIFFERENCE = 0.0005
-"""Smaller ones are shown as 0.0 points."""
 _AS_MANY = 1.1
 """Two stages have seen equally many pixels if one has at most so many times those of the other."""
 
@@ -148,8 +146,8 @@ def _classes(names: list[str], student: Network, other: Network, sure: list[Inte
         for name, interval in zip(names, sure, strict=True)
         if interval.sure and None not in (student.scores["iou"][name], other.scores["iou"][name])
     ]
-    better = sorted((one for one in found if one[1] >= _LEAST_DIFFERENCE), key=lambda one: -one[1])
-    worse = sorted((one for one in found if one[1] <= -_LEAST_DIFFERENCE), key=lambda one: one[1])
+    better = sorted((one for one in found if one[1] >= LEAST_DIFFERENCE), key=lambda one: -one[1])
+    worse = sorted((one for one in found if one[1] <= -LEAST_DIFFERENCE), key=lambda one: one[1])
     text = f" Significantly better: {_listed(better)}." if better else ""
     return text + (f" Significantly worse: {_listed(worse)}." if worse else "")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.storage import replacing
-from csst_jax.runtime.workdir import RESULTS_FILE
+from csst_jax.runtime.workdir import RESULTS_FILE, STUDY_FILE
 from csst_jax.studying import chart, curves, results
 from csst_jax.studying.arms import shown
 from csst_jax.studying.engine import OUTPUT_FILE, is_finished, noted
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from csst_jax.studying.arms import Run, Study
     from csst_jax.studying.results import Row, Spread
 
-PAGE_FILE, CHART_FILE, CURVES_FILE, JSON_FILE = "study.md", "study.svg", "curves.svg", "study.json"
+PAGE_FILE, CHART_FILE, CURVES_FILE, JSON_FILE = "study.md", "study.svg", "curves.svg", STUDY_FILE
 NOTES_FILE = "notes.md"
 """What the study itself has to say, from `Study.prepare`."""
 _READ = (
@@ -146,7 +146,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+    return cell.replace("|", "\\|").replace("<", "\\<")  # a class that is called <unk> is no HTML
 
 
 def _percent(spread: Spread, sign: bool = False) -> str:
