@@ -99,6 +99,7 @@ def test_sections(page):
         "in percent",
         "python -m csst_jax.main --workdir=<there>",
         "image2: Pole IoU 3 %",
+        "of those that show enough of it: 8 at most. pictures/failures.png",
     ):
         assert words in page.text
     scores, matrix, labels, wall, compilations = page.tables

@@ -169,4 +169,4 @@ def _significance(found: Interval, difference: float, caused: bool) -> str:
 
 
 def _on(count: int | None) -> str:
-    return f" on {count} validation image{'s' * (count != 1)}" if count else ""
+    return f" on {count:,} validation image{'s' * (count != 1)}" if count else ""

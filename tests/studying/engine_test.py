@@ -103,7 +103,8 @@ def test_a_stage_that_a_run_has_begun_gives_way_to_a_finished_one(tmp_path):
     grid.leave(alone, 0.5)
     (alone.workdir / "teacher" / "evaluation").mkdir()
     (alone.workdir / "teacher" / "evaluation" / "DONE").touch()
-    (alone.workdir / "teacher" / ".model.safetensors.4711.tmp").touch()  # it may be gone before it is linked
+    for passing in (".model.safetensors.4711.tmp", "elapsed.json"):  # they may be gone before they are linked
+        (alone.workdir / "teacher" / passing).touch()
     told = sharing.link(student, [alone, student])
     assert told == ["teacher of alone, seed 0", "teacher/evaluation of alone, seed 0"]
     left = sorted(path.relative_to(student.workdir).as_posix() for path in student.workdir.rglob("*"))
