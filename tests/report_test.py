@@ -190,6 +190,13 @@ def test_a_student_that_saw_more_pixels_is_not_better_by_its_labels(tmp_path):
     assert "pseudo labels helped" not in head(workdir), "nobody knows"
 
 
+def test_a_teacher_that_learned_from_other_images_saw_no_masks_alone(tmp_path):
+    workdir = made_workdir.whole(tmp_path / "run")
+    changed(workdir / "teacher" / "plan.json", images={"real": 3, "unlabelled": 321})
+    words = head(workdir)
+    assert "alone" not in words and "pseudo labels helped" not in words and "significant difference" in words
+
+
 def test_scores_by_other_masks_are_not_compared(tmp_path):
     """Of the same images, after their masks were corrected or made at another size."""
     found, workdir = made_workdir.counts(0.8), made_workdir.whole(tmp_path / "run")
@@ -260,7 +267,7 @@ def test_several_workdirs_make_one_page(tmp_path, capsys):
     one = made_workdir.whole(tmp_path / "one")
     two = made_workdir.whole(tmp_path / "two", student=0.6)
     made_workdir.put(two / "config.json", {"stages": "teacher,label,student,evaluate", "seed": 1})
-    assert report.main([f"--workdir={one},{two}"]) == 0
+    assert report.main([f"--workdir={one}, {two}"]) == 0
     path = tmp_path / "comparison.html"
     assert capsys.readouterr().out.strip() == str(path)
     found = read(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from csst_jax.reporting import verdict
 from csst_jax.reporting.charts import COLOURS
 from csst_jax.reporting.markup import duration, escaped, folded, percent, section
 
@@ -32,7 +33,8 @@ def _network(run: Collected, name: str) -> str:
     facts = [network.done.get("network") or network.plan.get("network", "")]
     facts += [f"{network.steps:,} steps"] if network.steps is not None else []
     facts += [duration(network.done["wall_s"])] if "wall_s" in network.done else []
-    title = "baseline: masks alone, as many steps" if name == "baseline" else name
+    alone = ": masks alone, as many steps" if verdict.no_other_images(network) else ": the teacher, as many steps"
+    title = name + alone * (name == "baseline")
     return _box(title, COLOURS[name], score, [*lines, ", ".join(filter(None, facts))])
 
 

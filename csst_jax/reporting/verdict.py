@@ -8,6 +8,7 @@ import numpy as np
 
 from csst_jax.reporting.certainty import LEAST_IMAGES, Interval, intervals
 from csst_jax.reporting.markup import LEAST_DIFFERENCE, escaped, isolated, percent, points
+from csst_jax.streams import REAL
 
 if TYPE_CHECKING:
     from csst_jax.reporting.collected import Collected, Network
@@ -45,11 +46,16 @@ def same_masks(one: Network, other: Network) -> bool:
 
 def masks_alone(run: Collected) -> Network | None:
     """The network that saw masks alone, like the student and for as many steps: the control, or such a teacher."""
-    judged = run.judged
+    judged = {name: network for name, network in run.judged.items() if no_other_images(network)}
     if "baseline" in judged:
         return judged["baseline"]
-    teacher, student = judged.get("teacher"), judged.get("student")
+    teacher, student = judged.get("teacher"), run.judged.get("student")
     return teacher if teacher and student and _alike(teacher, student) else None
+
+
+def no_other_images(network: Network) -> bool:
+    """Whether it learned from images with masks alone: methods such as mean_teacher take others as well."""
+    return network.plan.get("images", {}).keys() <= {REAL}
 
 
 def _alike(one: Network, other: Network) -> bool:
@@ -108,15 +114,14 @@ def few_images(count: int) -> str:
 
 
 def _of_student(run: Collected, count: int | None) -> str:
-    student, other = run.judged["student"], masks_alone(run) or run.judged.get("teacher")
+    student, alone = run.judged["student"], masks_alone(run)
+    other = alone or run.judged.get("baseline") or run.judged.get("teacher")
     own = f"The student reaches <b>{percent(student.scores['miou'])} % mIoU</b>{_on(count)}"
     if other is None:
         return f"{own}."
     difference = student.scores["miou"] - other.scores["miou"]
     masks = run.record.get("data", {}).get("labelled") or run.results.get("data", {}).get("labelled")
-    trained = (
-        f", trained on {'the masks' if masks is None else f'{masks} masks'} alone" if other is masks_alone(run) else ""
-    )
+    trained = f", trained on {'the masks' if masks is None else f'{masks} masks'} alone" if other is alone else ""
     said = (
         f"{own}; the {other.name}{trained}, {percent(other.scores['miou'])} %. "
         f"That is <b>{points(difference)} points</b>"
@@ -125,7 +130,7 @@ def _of_student(run: Collected, count: int | None) -> str:
     if found is None:
         return f"{said}. Nobody can tell whether that is significant: {why_not_told(student, other)}."
     # Of another network, or after more steps or pixels, the difference may be theirs.
-    alike, times = other is masks_alone(run) and _alike(other, student), _times(student, other)
+    alike, times = other is alone and _alike(other, student), _times(student, other)
     as_many = times is not None and 1 / _AS_MANY <= times <= _AS_MANY
     told = _significance(found[0], difference, bool(run.labels) and alike and as_many)
     if found[0].sure and alike and times is not None and not as_many:
