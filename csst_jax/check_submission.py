@@ -33,6 +33,8 @@ def check_submission(archive: str, name: str, data_dir: str, split: str) -> int:
     from csst_jax.evaluation import submission
 
     file_format = submission.find(name)
+    if not pathlib.Path(archive).is_file():
+        raise CsstError(f"there is no file {archive}.")
     data = DataSet.open(data_dir)
     sizes = data.image_sizes(split)
     submission.require_fit(pathlib.Path(archive), file_format, data.description, sizes)

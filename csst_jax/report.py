@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", help="file of the comparison; default: comparison.html beside the first workdir")
     parsed = parser.parse_args(arguments)
-    workdirs = ",".join(parsed.workdir).split(",")
+    workdirs = [workdir.strip() for workdir in ",".join(parsed.workdir).split(",")]
     try:
         if len(workdirs) == 1 and parsed.output:
             raise CsstError("--output is for a comparison; a run's report is WORKDIR/report.html.")

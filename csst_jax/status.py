@@ -51,6 +51,8 @@ def status(workdir: str | os.PathLike[str], now: float | None = None) -> dict[st
     asked_for = run.config.get("stages", "teacher,label,student,evaluate").replace("label", LABELS)
     wanted = [stage.strip() for stage in asked_for.split(",")]
     turns = rounds.of(run.config.get("rounds", 1))
+    if "student" not in wanted and not (path / "student" / DONE_FILE).exists():
+        turns = turns[:1]  # as the pipeline does it: without a student it ends with the first labels
     names = ["teacher", *(name for turn in turns for name in (turn.labels, turn.student)), "baseline"]
     names = [name for name in names if name.rpartition("/")[2] in wanted or (path / name).exists()]
     stages = {name: _stage(path, name, run.networks | run.earlier) for name in names}

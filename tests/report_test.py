@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from csst_jax import report
+from csst_jax.reporting import matrix, verdict
 from csst_jax.types import CsstError
 from tests.reporting import made_workdir
 
@@ -98,6 +99,7 @@ def test_sections(page):
         "in percent",
         "python -m csst_jax.main --workdir=<there>",
         "image2: Pole IoU 3 %",
+        "of those that show enough of it: 8 at most. pictures/failures.png",
     ):
         assert words in page.text
     scores, matrix, labels, wall, compilations = page.tables
@@ -169,9 +171,93 @@ def test_the_cause_of_a_difference_is_told_only_where_it_is_the_labels(tmp_path)
     assert "masks alone" not in words
 
 
+def head(workdir):
+    """The first paragraphs."""
+    return " ".join(read(report.write_report(workdir)).text.partition("The stages")[0].split())
+
+
+def changed(path, **values):
+    made_workdir.put(path, json.loads(path.read_text()) | values)
+
+
+def test_a_student_that_saw_more_pixels_is_not_better_by_its_labels(tmp_path):
+    workdir = made_workdir.whole(tmp_path / "run")
+    changed(workdir / "student" / "plan.json", epochs=[[20, 64, 32], [20, 128, 8]])
+    words = head(workdir)
+    assert "a significant difference on these images. The student trained on 2 times as many pixels" in words
+    assert "pseudo labels helped" not in words
+    (workdir / "student" / "plan.json").unlink()
+    assert "pseudo labels helped" not in head(workdir), "nobody knows"
+
+
+def test_a_teacher_that_learned_from_other_images_saw_no_masks_alone(tmp_path):
+    workdir = made_workdir.whole(tmp_path / "run")
+    changed(workdir / "teacher" / "plan.json", images={"real": 3, "unlabelled": 321})
+    words = head(workdir)
+    assert "alone" not in words and "pseudo labels helped" not in words and "significant difference" in words
+
+
+def test_scores_by_other_masks_are_not_compared(tmp_path):
+    """Of the same images, after their masks were corrected or made at another size."""
+    found, workdir = made_workdir.counts(0.8), made_workdir.whole(tmp_path / "run")
+    found[:, 1] += 7
+    made_workdir.put_counts(workdir / "student" / "evaluation" / "images.npz", found)
+    assert "scored with different masks of these images" in head(workdir)
+    one, page = made_workdir.whole(tmp_path / "one"), tmp_path / "comparison.html"
+    report.write_comparison([one, workdir], str(page))
+    assert "different masks of the same images: scores do not compare" in read(page).text
+
+
+def test_the_head_names_a_few_classes_and_none_that_is_equal(tmp_path, monkeypatch):
+    monkeypatch.setattr(verdict, "_MOST_CLASSES", 1)
+    workdir = made_workdir.whole(tmp_path / "run")
+    words = head(workdir)
+    assert words.count("Significantly better: ") == 1 and " and 1 more in the table." in words
+    iou = json.loads((workdir / "student" / "evaluation" / "DONE").read_text())["iou"]
+    for name in ("teacher", "student"):
+        changed(workdir / name / "evaluation" / "DONE", iou={**iou, "Sky": 0.5001 if name == "student" else 0.5})
+    assert "Sky" not in head(workdir) and "−0.0" not in head(workdir)
+    assert '<td class="n unsure">+0.0</td>' in (workdir / "report.html").read_text(encoding="utf-8")
+
+
+def test_validation_images_are_those_that_were_scored(tmp_path):
+    """The data set has got more of them since the run began, and `evaluation` was made again."""
+    workdir = made_workdir.whole(tmp_path / "run")
+    for name in ("teacher", "student"):
+        changed(workdir / name / "evaluation" / "DONE", images=60)
+    words = head(workdir)
+    assert "on 60 validation images" in words and "Only " not in words
+
+
+def test_a_run_without_a_student_does_not_wait_for_one(tmp_path):
+    workdir = tmp_path / "run"
+    made_workdir.begun(workdir)
+    made_workdir.network(workdir, "teacher", 0.7)
+    made_workdir.put(workdir / "config.json", {"stages": "teacher, evaluate"})
+    found = read(report.write_report(workdir))
+    assert "This run has no student." in found.text and "not begun" not in found.text and "not made" not in found.text
+
+
+def test_stages_may_have_scored_different_numbers_of_images_while_training(tmp_path):
+    workdir = made_workdir.whole(tmp_path / "run")
+    assert "Scores while training are of 2 validation images, always" in read(report.write_report(workdir)).text
+    changed(workdir / "student" / "while_training" / "scores.json", images=["a", "b", "c"])
+    assert "of a few validation images (teacher 2, student 3), always" in read(report.write_report(workdir)).text
+
+
+def test_of_many_classes_the_confusion_shows_numbers_when_one_points_at_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(matrix, "_WITH_NUMBERS", 2)
+    path = report.write_report(made_workdir.whole(tmp_path / "run"))
+    assert 'title="Sky as Sky: 100 %"' in path.read_text(encoding="utf-8")
+    assert read(path).tables[1][1] == ["Sky", "", "", ""]
+
+
 def test_command(tmp_path, finished, capsys):
     assert report.main([f"--workdir={tmp_path}"]) == 2
     assert "is no workdir of a run" in capsys.readouterr().err
+    (tmp_path / "study.json").write_text("{}")
+    assert report.main([f"--workdir={tmp_path}"]) == 2
+    assert f"is the workdir of a study. Its page is {tmp_path / 'study.md'}" in capsys.readouterr().err
     (finished / "report.html").unlink(missing_ok=True)
     assert report.main([f"--workdir={finished}"]) == 0
     assert capsys.readouterr().out.strip() == str(finished / "report.html") and (finished / "report.html").is_file()
@@ -181,7 +267,7 @@ def test_several_workdirs_make_one_page(tmp_path, capsys):
     one = made_workdir.whole(tmp_path / "one")
     two = made_workdir.whole(tmp_path / "two", student=0.6)
     made_workdir.put(two / "config.json", {"stages": "teacher,label,student,evaluate", "seed": 1})
-    assert report.main([f"--workdir={one},{two}"]) == 0
+    assert report.main([f"--workdir={one}, {two}"]) == 0
     path = tmp_path / "comparison.html"
     assert capsys.readouterr().out.strip() == str(path)
     found = read(path)

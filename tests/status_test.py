@@ -62,6 +62,17 @@ def test_stages_may_be_listed_with_spaces(workdir):
     assert states(status.status(workdir)) == states(plain)
 
 
+def test_rounds_without_a_student_end_with_the_first_labels(workdir):
+    made_workdir.put(workdir / "config.json", {"stages": "teacher,label", "rounds": 3})
+    shutil.rmtree(workdir / "student")
+    (workdir / "rounds" / "1").mkdir(parents=True)
+    labels = shutil.move(workdir / "pseudo_labels", workdir / "rounds" / "1" / "pseudo_labels")
+    done = json.loads((labels / "DONE").read_text())
+    made_workdir.put(labels / "DONE", done | {"settings": {}, "teacher_sha256": "", "labels_sha256": ""})
+    found = status.status(workdir)
+    assert found["state"] == "finished" and list(found["stages"]) == ["teacher", "rounds/1/pseudo_labels"]
+
+
 def test_a_running_one_is_held_and_a_silent_one_is_told(workdir):
     unfinished(workdir)
     with (workdir / ".lock").open() as lock:

@@ -13,6 +13,8 @@ COLOURS = {"teacher": "#7b8494", "baseline": "#c77f1a", "student": "#1f5fb4"}
 OTHERS = ("#1f5fb4", "#c77f1a", "#2f8a57", "#a5449b", "#7b8494", "#b5452f", "#4a4ab0", "#5b7f1c")
 """Of runs that are compared."""
 _SIZE = (370, 215)
+_MOST_LETTERS = 25
+"""Of a name beside bars."""
 
 Points = list[tuple[float, float | None]]
 
@@ -25,21 +27,24 @@ def lines(
     unit: str = "",
     dots: bool = False,
     from_zero: bool = False,
+    legend: bool = False,
 ) -> str:
     """A chart of curves over the step; empty where no curve has a point.
 
     Args:
       title: above it.
       curves: by name, (step, value).
-      colours: of the curves.
+      colours: of the curves, one each.
       unit: behind a value.
       dots: whether each point is to be seen.
       from_zero: whether the axis begins with 0.
+      legend: whether to name a single curve, too.
     """
     shown = {name: [(x, _finite(y)) for x, y in points] for name, points in curves.items() if points}
     if not shown:
         return ""
-    chart = _chart("XY", colours, len(shown) > 1, show_dots=True, dots_size=3.2 if dots else 1.4)
+    own = [colour for colour, points in zip(colours, curves.values(), strict=True) if points]
+    chart = _chart("XY", own, legend or len(shown) > 1, show_dots=True, dots_size=3.2 if dots else 1.4)
     chart.value_formatter = lambda value: _short(value, unit)
     values = [y for points in shown.values() for _, y in points if y is not None]
     if not values:
@@ -60,12 +65,19 @@ def bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float |
     height = 60 + len(names) * (9 + 9 * len(series))
     chart = _chart("HorizontalBar", colours, len(series) > 1, height=height, spacing=3)
     series = {name: [_finite(value) for value in values] for name, values in series.items()}
-    chart.x_labels, chart.value_formatter = list(reversed(names)), lambda value: _short(value, " %")
+    chart.x_labels = [_shortened(name) for name in reversed(names)]
+    chart.value_formatter = lambda value: _short(value, " %")
     top = max((value for values in series.values() for value in values if value is not None), default=1)
     chart.y_labels = _ticks(0, max(top, 1e-9))
     for name, values in series.items():
         chart.add(name, list(reversed(values)))
     return _figure(title, chart)
+
+
+def _shortened(name: str) -> str:
+    """A long name without its middle, which leaves room for the bars."""
+    half = (_MOST_LETTERS - 1) // 2
+    return name if len(name) <= _MOST_LETTERS else f"{name[:half]}…{name[-half:]}"
 
 
 def _chart(kind: str, colours: Sequence[str], legend: bool, height: int = _SIZE[1], **options: Any) -> Any:

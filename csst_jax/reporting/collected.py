@@ -21,6 +21,7 @@ from csst_jax.runtime.workdir import (
     RESULTS_FILE,
     RUN_FILE,
     STAGE_FILE,
+    STUDY_FILE,
 )
 from csst_jax.settings import rounds
 from csst_jax.types import CsstError
@@ -100,6 +101,11 @@ class Collected:
         """The networks that are evaluated."""
         return {name: network for name, network in self.networks.items() if network.scores}
 
+    def asks_for(self, stage: str) -> bool:
+        """Whether the run was asked for a stage, as far as its configuration tells."""
+        asked = self.config.get("stages")
+        return asked is None or stage in [one.strip() for one in asked.split(",")]
+
     @property
     def classes(self) -> list[str]:
         """Names, in the order of the label values; empty before anything says them."""
@@ -116,6 +122,11 @@ def collect(workdir: StoragePath) -> Collected:
     """
     # Of a run's files, results.json alone makes a report, too.
     if not any((workdir / name).exists() for name in (CONFIG_FILE, RESULTS_FILE, RUN_FILE)):
+        if (workdir / STUDY_FILE).exists():
+            raise CsstError(
+                f"{workdir} is the workdir of a study. Its page is {workdir / 'study.md'}. Its runs lie in "
+                f"{workdir / 'runs'}: give one of them."
+            )
         raise CsstError(
             f"{workdir} is no workdir of a run: it has neither config.json nor {RESULTS_FILE}. Give the --workdir of "
             "`csst train`."

@@ -52,11 +52,17 @@ def _lead(judged: dict[str, Collected]) -> str:
     best, run = max(judged.items(), key=lambda item: last(item[1]).scores["miou"])
     said = f"<b>{escaped(best)}</b> has the highest mIoU: {percent(last(run).scores['miou'])} % ({last(run).name})."
     said += _runner_up(judged, best)
-    sets = {run.networks[n].ids for run in judged.values() for n in run.judged if run.networks[n].ids}
+    scored = [network for run in judged.values() for network in run.judged.values() if network.counts is not None]
+    sets = {network.ids for network in scored}
     found = [f'<p class="lead">{said}</p>']
     if len(sets) > 1:
         found.append(
             '<p class="caution">The runs were judged on different validation images: scores do not compare.</p>'
+        )
+    elif len({_masks(network) for network in scored}) > 1:
+        found.append(
+            '<p class="caution">The runs were judged with different masks of the same images: scores do not '
+            "compare.</p>"
         )
     count = min((len(ids) for ids in sets), default=0)
     if 0 < count < verdict.FEW_IMAGES:
@@ -65,6 +71,12 @@ def _lead(judged: dict[str, Collected]) -> str:
             "compare several.</p>"
         )
     return "\n".join(found)
+
+
+def _masks(network: Network) -> bytes:
+    """Each image's pixels of each class: other masks have others."""
+    assert network.counts is not None
+    return network.counts[:, 1].tobytes()
 
 
 def _runner_up(judged: dict[str, Collected], best: str) -> str:
@@ -126,12 +138,12 @@ def _curves(names: Sequence[str], runs: Sequence[Collected], colours: Sequence[s
     parts = []
     for stage in ("teacher", "student"):
         own = {n: run.networks[stage] for n, run in zip(names, runs, strict=True) if stage in run.networks}
-        own_colours = [colours[names.index(name)] for name in own]
+        shown = [colours[names.index(name)] for name in own]
         loss = {n: [(line["step"], line["loss"]) for line in network.lines] for n, network in own.items()}
         scores = {n: [(s["step"], 100 * s["miou"]) for s in w.watched.get("scores", [])] for n, w in own.items()}
-        shown = [colour for name, colour in zip(own, own_colours, strict=True) if scores[name]]
-        parts += [charts.lines(f"{stage}: loss", loss, own_colours)]
-        parts += [charts.lines(f"{stage}: mIoU of a few validation images, %", scores, shown, unit=" %", dots=True)]
+        title = f"{stage}: mIoU of a few validation images, %"
+        parts.append(charts.lines(f"{stage}: loss", loss, shown, legend=True))
+        parts.append(charts.lines(title, scores, shown, unit=" %", dots=True, legend=True))
     made = "".join(parts)
     return section("Learning curves", f'<div class="charts">{made}</div>' if made else "")
 

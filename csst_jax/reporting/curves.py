@@ -31,9 +31,8 @@ def learning(run: Collected) -> str:
         charts.lines("Side of the crops, px", _sizes(run, 1) or curve("crop_px"), colours, from_zero=True),
         charts.lines("Crops a step", _sizes(run, 2) or curve("global_batch"), colours, from_zero=True),
     ]
-    number = next((len(network.watched["images"]) for network in watched.values()), 0)
     note = (
-        f'<p class="note">Scores while training are of {number} validation images, always the same. They choose '
+        f'<p class="note">Scores while training are of {_watched(watched)}, always the same. They choose '
         "neither weights nor the end of training, and differ from the final scores, which are of all images. The "
         "horizontal axis is the step.</p>"
         if watched
@@ -48,6 +47,14 @@ def learning(run: Collected) -> str:
         strips,
         name="curves",
     )
+
+
+def _watched(networks: dict[str, Network]) -> str:
+    """How many images are scored while the stages train, which may be more in a longer stage."""
+    counts = {name: len(network.watched["images"]) for name, network in networks.items()}
+    if len(set(counts.values())) == 1:
+        return f"{next(iter(counts.values()))} validation images"
+    return f"a few validation images ({', '.join(f'{name} {count}' for name, count in counts.items())})"
 
 
 def _sizes(run: Collected, column: int) -> dict[str, charts.Points]:
@@ -99,7 +106,7 @@ def draws(run: Collected) -> str:
                 series["pixels in masks"] = [100 * (pixels.get(klass) or 0) for klass in counts]
             title = f"{name}: {total:,} crops of the stream “{stream}” in the first epoch, %"
             shown.append(charts.bars(title, list(counts), series, [COLOURS[name], "#c9ced6"]))
-    note = '<p class="note">Centroid sampling draws rare classes more often than their pixels would have it.</p>'
+    note = '<p class="note">The sampler draws rare classes more often than their pixels would have it.</p>'
     return section(
         "Classes under the sampler",
         note if shown else "",

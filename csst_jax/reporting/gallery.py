@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DIRECTORY = "pictures/gallery"
 INDEX = "gallery.json"
+MOST_WORST = 8
+"""Images in which a class is worst; of many classes, all of them would make a page that is slow to open."""
 
 
 def normal(run: Collected) -> str:
@@ -37,7 +39,10 @@ def worst(run: Collected) -> str:
     """For each class the image in which it comes out worst (the paper's Fig. 7)."""
     shown = _views(run, "worst")
     if shown:
-        note = '<p class="note">For each class the image in which it is worst, of those that show enough of it.</p>'
+        note = (
+            f'<p class="note">Images in which a class is worst, of those that show enough of it: {MOST_WORST} at most. '
+            "pictures/failures.png in the workdir has one for each class.</p>"
+        )
         return section("Worst cases", note, f'<div class="gallery">{shown}</div>', name="worst")
     sheet = embedded(run.workdir / "pictures" / "failures.png", 1600, "images in which a class is worst")
     return folded("Worst cases: for each class the image in which it is worst", sheet)

@@ -15,11 +15,18 @@ if TYPE_CHECKING:
     from csst_jax.runtime.storage import StoragePath
 
 _QUALITY = 80
+LEAST_DIFFERENCE = 0.0005
+"""Of shares; smaller ones are shown as 0.0 points."""
 
 
 def escaped(text: object) -> str:
     """Text as HTML."""
     return html.escape(str(text))
+
+
+def isolated(text: object) -> str:
+    """Text as HTML inside a sentence: a name that is written from right to left does not turn what follows."""
+    return f"<bdi>{escaped(text)}</bdi>"
 
 
 def section(title: str, *parts: str, name: str = "") -> str:
@@ -66,7 +73,8 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def points(value: float, digits: int = 1) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return f"{100 * value:+.{digits}f}".replace("-", "−")
+    shown = round(100 * value, digits) + 0.0  # never −0.0
+    return f"{shown:+.{digits}f}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:

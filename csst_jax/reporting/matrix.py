@@ -25,25 +25,34 @@ def confusion(run: Collected) -> str:
     counts = np.asarray(run.networks[judged[0]].scores["confusion"])
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     names = [escaped(name) for name in run.classes]
-    head = "".join(f'<th class="up">{name}</th>' for name in names)
+    many = len(names) > _WITH_NUMBERS
+    kind = "matrix many" if many else "matrix"
+    head = "".join(f'<th class="up"><span>{name}</span></th>' for name in names)
     body = "".join(
-        f"<tr><th>{name}</th>{''.join(_cell(value, len(names)) for value in row)}</tr>"
+        f"<tr><th>{name}</th>"
+        + "".join(_cell(v, f"{name} as {other}" if many else "") for v, other in zip(row, names, strict=True))
+        + "</tr>"
         for name, row in zip(names, share, strict=True)
     )
     rows = f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody>"
     note = f"{judged[0]}: rows are the ground truth, columns the prediction, in percent of the row."
+    note += " Point at a cell to see its number." if many else ""
     return section(
         "Confusion matrix",
         f'<p class="note">{note}</p>',
-        f'<div class="wide"><table class="matrix">{rows}</table></div>',
+        f'<div class="wide"><table class="{kind}">{rows}</table></div>',
         name="confusion",
     )
 
 
-def _cell(value: float, classes: int) -> str:
+def _cell(value: float, title: str) -> str:
+    """A share. With a title it has no room for its number, which then shows when one points at it."""
     colour = tuple((_EMPTY + (_FULL - _EMPTY) * value).round().astype(int).tolist())
-    text = f"{100 * value:.0f}" if round(100 * value) and classes <= _WITH_NUMBERS else ""
-    return f'<td class="c" style="background:rgb{colour};color:{"#fff" if value > 0.5 else "#20242b"}">{text}</td>'
+    rounded = f"{100 * value:.0f}" if round(100 * value) else ""
+    if title:
+        told = f' title="{title}: {rounded} %"' if rounded else ""
+        return f'<td class="c" style="background:rgb{colour}"{told}></td>'
+    return f'<td class="c" style="background:rgb{colour};color:{"#fff" if value > 0.5 else "#20242b"}">{rounded}</td>'
 
 
 class _Nothing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from csst_jax.reporting import verdict
 from csst_jax.reporting.charts import COLOURS
 from csst_jax.reporting.markup import duration, escaped, folded, percent, section
 
@@ -17,15 +18,13 @@ def stages(run: Collected) -> str:
     """The paper's three stages as boxes, and the control where there is one."""
     boxes = [_data(run), _network(run, "teacher"), _labels(run), _network(run, "student"), _network(run, "baseline")]
     arrows = '<div class="arrow" aria-hidden="true">→</div>'
-    return section(
-        "The three stages", f'<div class="stages">{arrows.join(box for box in boxes if box)}</div>', name="stages"
-    )
+    return section("The stages", f'<div class="stages">{arrows.join(box for box in boxes if box)}</div>', name="stages")
 
 
 def _network(run: Collected, name: str) -> str:
     network = run.networks.get(name)
     if network is None:
-        return "" if name == "baseline" else _box(name, COLOURS[name], "–", ["not begun"])
+        return "" if name == "baseline" or not run.asks_for(name) else _box(name, COLOURS[name], "–", ["not begun"])
     score = f"{percent(network.scores['miou'])} %" if network.scores else "…"
     lines = ["mIoU" if network.scores else _state(network)]
     trained = network.plan.get("images", {})
@@ -34,7 +33,8 @@ def _network(run: Collected, name: str) -> str:
     facts = [network.done.get("network") or network.plan.get("network", "")]
     facts += [f"{network.steps:,} steps"] if network.steps is not None else []
     facts += [duration(network.done["wall_s"])] if "wall_s" in network.done else []
-    title = "baseline: masks alone, as many steps" if name == "baseline" else name
+    alone = ": masks alone, as many steps" if verdict.no_other_images(network) else ": the teacher, as many steps"
+    title = name + alone * (name == "baseline")
     return _box(title, COLOURS[name], score, [*lines, ", ".join(filter(None, facts))])
 
 
@@ -54,6 +54,8 @@ def _state(network: Network) -> str:
 
 def _labels(run: Collected) -> str:
     found = run.labels
+    if not found and not run.asks_for("label"):
+        return ""
     if not found:
         return _box("pseudo labels", "#9aa3af", "–", ["not made"])
     lines = ["images labelled by the teacher"]

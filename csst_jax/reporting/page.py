@@ -22,6 +22,7 @@ h3 { font-size: 1em; margin: 1.6em 0 .4em; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .3em 0; }
 th, td { padding: 3px 12px 3px 0; text-align: left; vertical-align: middle; overflow-wrap: normal; }
 th { border-bottom: 1px solid #9aa3af; font-weight: 600; white-space: nowrap; }
+td:first-child { max-width: 22em; overflow-wrap: break-word; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.mean td { border-top: 1px solid #9aa3af; font-weight: 600; }
 .up { color: #14713d; } .down { color: #b02a1c; } .unsure { color: var(--soft); font-weight: 400; }
@@ -55,7 +56,11 @@ img { max-width: 100%; height: auto; display: block; }
 .tools label { white-space: nowrap; } select { font: inherit; max-width: 11em; }
 .matrix td.c { width: 34px; min-width: 34px; height: 30px; text-align: center; padding: 0; font-size: 12px;
   font-variant-numeric: tabular-nums; border: 1px solid #fff; }
-.matrix th { border: 0; font-weight: 400; } .matrix th.up { color: inherit; writing-mode: vertical-rl;
+.matrix th { border: 0; font-weight: 400; max-width: 22em; overflow: hidden; text-overflow: ellipsis; }
+.matrix tbody th { position: sticky; left: 0; background: #fff; } .matrix.many th { font-size: 11px; }
+.matrix.many td.c { width: 15px; min-width: 15px; height: 15px; }
+.matrix th.up span { display: block; max-height: 22em; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.matrix th.up { color: inherit; writing-mode: vertical-rl;
   transform: rotate(180deg); padding: 6px 0 0; vertical-align: bottom; }
 details { margin: .8em 0; border-top: 1px solid var(--line); padding-top: .5em; }
 summary { cursor: pointer; font-weight: 600; }
@@ -63,7 +68,8 @@ summary { cursor: pointer; font-weight: 600; }
 .strip figure { flex: 0 0 150px; } .strip img { width: 150px; }
 @media (max-width: 480px) { body { padding: 12px 10px 40px; } .facts { grid-template-columns: 1fr; }
   .facts dd { margin-bottom: 4px; }
-  .arrow, .bars { display: none; } th, td { padding-right: 6px; } th { white-space: normal; }
+  .arrow, .bars { display: none; } th, td { padding-right: 6px; } th, th.n { white-space: normal; }
+  td:first-child { max-width: 9em; }
   table { font-size: .94em; }
   .track { width: 110px; } .keys { gap: 3px 12px; } }
 @media print { details { display: block; } }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from csst_jax.reporting import verdict
 from csst_jax.reporting.charts import COLOURS
-from csst_jax.reporting.markup import bars, escaped, number, percent, points, section, table
+from csst_jax.reporting.markup import LEAST_DIFFERENCE, bars, escaped, number, percent, points, section, table
 
 if TYPE_CHECKING:
     from csst_jax.reporting.certainty import Interval
@@ -42,8 +42,9 @@ def by_class(run: Collected) -> str:
     known = any(gains.values())
     note = (
         "Gains are percentage points. Intervals are of 2,000 resamples of the validation images (bootstrap, fixed "
-        "seed), the same ones for both networks. A gain in grey is not statistically significant: its interval "
-        "contains zero."
+        "seed), the same ones for both networks. A gain in grey is not statistically significant, because its interval "
+        "contains zero, or is below 0.05 points. Each class is judged by itself: of twenty classes without a gain, "
+        "chance gives one a colour."
         if known
         else ""
     )
@@ -78,7 +79,8 @@ def difference(value: float | None, other: float | None, interval: Interval | No
         return [number("–"), number("–")]
     if interval is None or interval.low != interval.low:
         return [number(points(value - other)), number("–")]
-    kind = "unsure" if not interval.sure else "up" if value > other else "down"
+    shown = interval.sure and abs(value - other) >= LEAST_DIFFERENCE
+    kind = "unsure" if not shown else "up" if value > other else "down"
     return [number(points(value - other), kind), number(f"{points(interval.low)} to {points(interval.high)}", "unsure")]
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from csst_jax.reporting.certainty import LEAST_IMAGES, Interval, intervals
-from csst_jax.reporting.markup import escaped, percent, points
+from csst_jax.reporting.markup import LEAST_DIFFERENCE, escaped, isolated, percent, points
+from csst_jax.streams import REAL
 
 if TYPE_CHECKING:
     from csst_jax.reporting.collected import Collected, Network
 
 FEW_IMAGES = 50
+_MOST_CLASSES = 8
+"""Named at the head of the page, each of the better and of the worse ones; the table below has all."""
+_AS_MANY = 1.1
+"""Two stages have seen equally many pixels if one has at most so many times those of the other."""
 
 
 def gain(student: Network, other: Network) -> tuple[Interval, list[Interval]] | None:
@@ -26,17 +33,29 @@ def why_not_told(student: Network, other: Network) -> str:
         return "not every evaluation kept counts by image"
     if student.ids != other.ids:
         return "the networks were scored on different images"
+    if not same_masks(student, other):
+        return "the networks were scored with different masks of these images"
     few = len(student.ids)
     return f"{few} validation image{'s' * (few != 1)} {'are' if few != 1 else 'is'} too few" * (few < LEAST_IMAGES)
 
 
+def same_masks(one: Network, other: Network) -> bool:
+    """Whether each image had as many pixels of each class when the networks were scored, as far as that is known."""
+    return one.counts is None or other.counts is None or np.array_equal(one.counts[:, 1], other.counts[:, 1])
+
+
 def masks_alone(run: Collected) -> Network | None:
     """The network that saw masks alone, like the student and for as many steps: the control, or such a teacher."""
-    judged = run.judged
+    judged = {name: network for name, network in run.judged.items() if no_other_images(network)}
     if "baseline" in judged:
         return judged["baseline"]
-    teacher, student = judged.get("teacher"), judged.get("student")
+    teacher, student = judged.get("teacher"), run.judged.get("student")
     return teacher if teacher and student and _alike(teacher, student) else None
+
+
+def no_other_images(network: Network) -> bool:
+    """Whether it learned from images with masks alone: methods such as mean_teacher take others as well."""
+    return network.plan.get("images", {}).keys() <= {REAL}
 
 
 def _alike(one: Network, other: Network) -> bool:
@@ -44,17 +63,24 @@ def _alike(one: Network, other: Network) -> bool:
     return one.steps == other.steps and one.done.get("network") == other.done.get("network")
 
 
+def pixels_seen(network: Network) -> int | None:
+    """Pixels of all crops that it has or will have trained on; None where nothing says it."""
+    epochs = network.plan.get("epochs")
+    return sum(steps * side**2 * crops for steps, side, crops in epochs) if epochs else None
+
+
 def conclusion(run: Collected) -> str:
     """Paragraphs at the head of the page."""
     judged = run.judged
-    count = run.record.get("data", {}).get("validation") or run.results.get("data", {}).get("validation")
+    count = _num_images(run)
     parts = []
     if "student" in judged:
         parts.append(f'<p class="lead">{_of_student(run, count)}</p>')
     elif judged:
         name, network = next(iter(judged.items()))
         found = f"The {name} reaches <b>{percent(network.scores['miou'])} % mIoU</b>{_on(count)}."
-        parts.append(f'<p class="lead">{found} There is no student yet to compare it with.</p>')
+        yet = "There is no student yet to compare it with." if run.asks_for("student") else "This run has no student."
+        parts.append(f'<p class="lead">{found} {yet}</p>')
     else:
         begun = ", ".join(run.networks) or "nothing"
         parts.append(
@@ -62,6 +88,13 @@ def conclusion(run: Collected) -> str:
         )
     parts += [f'<p class="caution">{text}</p>' for text in cautions(run, count)]
     return "\n".join(parts)
+
+
+def _num_images(run: Collected) -> int | None:
+    """Validation images that networks were scored on; before, those that there were when the run began."""
+    scored = [network.scores["images"] for network in run.judged.values() if "images" in network.scores]
+    told = (data.get("validation") for data in (run.results.get("data", {}), run.record.get("data", {})))
+    return scored[-1] if scored else next(filter(None, told), None)
 
 
 def cautions(run: Collected, count: int | None) -> list[str]:
@@ -81,15 +114,14 @@ def few_images(count: int) -> str:
 
 
 def _of_student(run: Collected, count: int | None) -> str:
-    student, other = run.judged["student"], masks_alone(run) or run.judged.get("teacher")
+    student, alone = run.judged["student"], masks_alone(run)
+    other = alone or run.judged.get("baseline") or run.judged.get("teacher")
     own = f"The student reaches <b>{percent(student.scores['miou'])} % mIoU</b>{_on(count)}"
     if other is None:
         return f"{own}."
     difference = student.scores["miou"] - other.scores["miou"]
     masks = run.record.get("data", {}).get("labelled") or run.results.get("data", {}).get("labelled")
-    trained = (
-        f", trained on {'the masks' if masks is None else f'{masks} masks'} alone" if other is masks_alone(run) else ""
-    )
+    trained = f", trained on {'the masks' if masks is None else f'{masks} masks'} alone" if other is alone else ""
     said = (
         f"{own}; the {other.name}{trained}, {percent(other.scores['miou'])} %. "
         f"That is <b>{points(difference)} points</b>"
@@ -97,22 +129,38 @@ def _of_student(run: Collected, count: int | None) -> str:
     found = gain(student, other)
     if found is None:
         return f"{said}. Nobody can tell whether that is significant: {why_not_told(student, other)}."
-    # Of another network, or after more steps, the difference may be theirs.
-    caused = bool(run.labels) and other is masks_alone(run) and _alike(other, student)
-    return f"{said} {_significance(found[0], difference, caused)}{_classes(run.classes, student, other, found[1])}"
+    # Of another network, or after more steps or pixels, the difference may be theirs.
+    alike, times = other is alone and _alike(other, student), _times(student, other)
+    as_many = times is not None and 1 / _AS_MANY <= times <= _AS_MANY
+    told = _significance(found[0], difference, bool(run.labels) and alike and as_many)
+    if found[0].sure and alike and times is not None and not as_many:
+        told += f" The student trained on {times:.2g} times as many pixels as the {other.name}: that may be the cause."
+    return f"{said} {told}{_classes(run.classes, student, other, found[1])}"
+
+
+def _times(student: Network, other: Network) -> float | None:
+    """How many times the other's pixels the student has seen: in larger crops, or in more of them a step."""
+    seen, others = pixels_seen(student), pixels_seen(other)
+    return seen / others if seen and others else None
 
 
 def _classes(names: list[str], student: Network, other: Network, sure: list[Interval]) -> str:
-    """The classes whose difference is significant."""
+    """The classes whose difference is significant, and large enough to be seen in the table."""
     found = [
         (name, student.scores["iou"][name] - other.scores["iou"][name])
         for name, interval in zip(names, sure, strict=True)
         if interval.sure and None not in (student.scores["iou"][name], other.scores["iou"][name])
     ]
-    better = [f"{escaped(n)} {points(d)}" for n, d in sorted(found, key=lambda item: -item[1]) if d > 0]
-    worse = [f"{escaped(n)} {points(d)}" for n, d in sorted(found, key=lambda item: item[1]) if d < 0]
-    text = f" Significantly better: {', '.join(better)}." if better else ""
-    return text + (f" Significantly worse: {', '.join(worse)}." if worse else "")
+    better = sorted((one for one in found if one[1] >= LEAST_DIFFERENCE), key=lambda one: -one[1])
+    worse = sorted((one for one in found if one[1] <= -LEAST_DIFFERENCE), key=lambda one: one[1])
+    text = f" Significantly better: {_listed(better)}." if better else ""
+    return text + (f" Significantly worse: {_listed(worse)}." if worse else "")
+
+
+def _listed(found: list[tuple[str, float]]) -> str:
+    shown = ", ".join(f"{isolated(name)} {points(difference)}" for name, difference in found[:_MOST_CLASSES])
+    more = len(found) - _MOST_CLASSES
+    return f"{shown} and {more} more in the table" if more > 0 else shown
 
 
 def _significance(found: Interval, difference: float, caused: bool) -> str:
@@ -126,4 +174,4 @@ def _significance(found: Interval, difference: float, caused: bool) -> str:
 
 
 def _on(count: int | None) -> str:
-    return f" on {count} validation images" if count else ""
+    return f" on {count:,} validation image{'s' * (count != 1)}" if count else ""

@@ -15,6 +15,8 @@ LOCK_FILE = ".lock"
 """Held by the process that runs."""
 RESULTS_FILE = "results.json"
 """Of all stages, written at the end."""
+STUDY_FILE = "study.json"
+"""In the workdir of a study, which has its runs below: their scores."""
 LABELS = "pseudo_labels"
 """Directory of the stage that labels; later rounds have theirs under `rounds`."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from csst_jax.evaluation.table import format_table
-from csst_jax.report import write_report
+from csst_jax.report import REPORT_FILE, write_report
 from csst_jax.reporting.gallery import DIRECTORY, INDEX
 from csst_jax.reporting.rounds import gathered, lines
 from csst_jax.runtime.json_files import fingerprint, read_json, write_json
@@ -40,17 +40,21 @@ def conclude(
         return None
     results = summary(this, networks, scores)
     sheet, path = this.workdir / "pictures" / "validation.png", this.workdir / RESULTS_FILE
+    report = this.workdir / REPORT_FILE
     if not (this.workdir / DIRECTORY / INDEX).exists() or _written(path) != fingerprint(results):
         shown = {name: networks[name] for name in _SHOWN if name in networks}
         last = list(shown)[-1]
-        with told("drawing pictures and writing the report"):
+        with told("drawing pictures"):
             _draw(this, sheet, shown, scores[last]["worst"])
+            report.unlink(missing_ok=True)  # if this process ends now, the next one finds that it has to write it
             write_json(path, results)
+    if not report.exists():
+        with told("writing the report"):
             write_report(this.workdir)
     print(format_table(results))
     for line in lines(results.get("rounds", [])):
         print(line)
-    print(f"\nresults   {path}\nreport    {this.workdir / 'report.html'}")
+    print(f"\nresults   {path}\nreport    {report}")
     sheets = [sheet, *([this.workdir / LABELS / SHEET_FILE] if LABELS in results else [])]
     for number, drawn in enumerate(found for found in sheets if found.exists()):
         print(f"{'' if number else 'pictures':<8}  {drawn}")

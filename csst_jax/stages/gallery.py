@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from csst_jax.reporting.gallery import DIRECTORY, INDEX
+from csst_jax.reporting.gallery import DIRECTORY, INDEX, MOST_WORST
 from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.storage import replacing
 from csst_jax.types import IGNORE_LABEL
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from csst_jax.stages.evaluate import Example
 
 _WIDEST_PX, _QUALITY = 720, 80
-_MOST_WORST = 8
 
 
 def write(
@@ -39,7 +38,7 @@ def write(
       palette: one RGB colour a class.
     """
     directory, index = workdir / DIRECTORY, []
-    for kind, examples in (("normal", normal), ("worst", worst[:_MOST_WORST])):
+    for kind, examples in (("normal", normal), ("worst", worst[:MOST_WORST])):
         for number, one in enumerate(examples):
             stem = f"{kind}_{number:02d}"
             _write(directory, stem, one, palette)

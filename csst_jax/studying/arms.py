@@ -25,6 +25,11 @@ _NO_RESULT = (
 """Keys that change no score."""
 
 
+def changes_results(key: str) -> bool:
+    """Whether a key of the configuration may change a score."""
+    return not key.startswith(_NO_RESULT)
+
+
 @dataclasses.dataclass(frozen=True)
 class Point:
     """Where an arm's scores are in the charts of curves.
@@ -169,7 +174,7 @@ class Run:
         """The values that differ from the defaults and may change a result, by key."""
         default = ranges.known_keys()
         own = ranges.flattened(self.config) | values.wherever(self.arm.changes)
-        return {k: v for k, v in own.items() if not k.startswith(_NO_RESULT) and v != default[k]}
+        return {k: v for k, v in own.items() if changes_results(k) and v != default[k]}
 
 
 def runs(study: Study, workdir: pathlib.Path, load: Callable[[str], tuple[ConfigDict, ConfigDict]]) -> list[Run]:

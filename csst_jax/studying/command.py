@@ -89,6 +89,8 @@ def run(
         table = page.write(study, runs, workdir)
     if table:
         print(f"\n{page.scores(study, table)}\n")
+        if others := page.left_out(runs, workdir):
+            print(f"{others}\n")
     print(f"tables  {workdir / page.PAGE_FILE}")
     if table:
         print(f"chart   {workdir / page.CHART_FILE}")

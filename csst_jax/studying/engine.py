@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.metadata
+import json
 import os
 import platform
 import signal
@@ -20,8 +21,9 @@ from csst_jax.data.store import METADATA_FILE
 from csst_jax.runtime import claim
 from csst_jax.runtime.json_files import differences, read_json, write_json
 from csst_jax.runtime.signals import Preempted
-from csst_jax.runtime.workdir import RESULTS_FILE
-from csst_jax.studying import sharing
+from csst_jax.runtime.workdir import CONFIG_FILE, RESULTS_FILE
+from csst_jax.settings import ranges, recorded
+from csst_jax.studying import arms, sharing, values
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -157,19 +159,36 @@ def _data_sha256(run: Run) -> str:
 
 def _require_same(run: Run) -> None:
     """Refuses to take the scores of other settings, or of other data, for this run's."""
-    if not is_finished(run) or not (found := noted(run)):
+    if not is_finished(run):
         return
+    found = noted(run)
     before, now = found.get("data_sha256"), _data_sha256(run)
     if before and now and before != now:
         raise CsstError(
             f"{run.name} is finished in {run.workdir}, and its data set {run.config.data.dir} was prepared anew since. "
             "Scores on different data cannot be compared: use another --workdir."
         )
-    if differing := differences(found["asked"], _jsonable(run.asked())):
+    there, here = (found["asked"], _jsonable(run.asked())) if found else _by_hand(run)
+    if differing := differences(there, here):
         raise CsstError(
             f"{run.name} is finished in {run.workdir} with other settings. What differs: {', '.join(differing)}. Use "
             f"another --workdir, or delete {run.workdir} to run it again."
         )
+
+
+def _by_hand(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a run that was started by hand, as --dry_run prints it, and those that it is asked for.
+
+    Without sizes that a run chooses itself, and without networks and files of the study, which may lie elsewhere now.
+    """
+    path = run.workdir / CONFIG_FILE
+    if not path.exists():
+        return {}, {}
+    there = ranges.flattened(read_json(path))
+    asked = _jsonable(ranges.flattened(recorded.with_whole_paths(run.config)))
+    left_out = values.wherever(run.arm.changes)
+    keys = [k for k in asked.keys() & there.keys() - left_out.keys() if arms.changes_results(k) and asked[k] != -1]
+    return {key: there[key] for key in keys}, {key: asked[key] for key in keys}
 
 
 def _needed(run: Run, others: Sequence[Run]) -> str:
@@ -178,7 +197,8 @@ def _needed(run: Run, others: Sequence[Run]) -> str:
 
 
 def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    """The values as a file gives them back: with lists in place of tuples, and of the tuples in these."""
+    return json.loads(json.dumps(values))
 
 
 def _prepare(run: Run, runs: Sequence[Run]) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from csst_jax.runtime.json_files import write_json
 from csst_jax.runtime.storage import replacing
+from csst_jax.runtime.workdir import RESULTS_FILE, STUDY_FILE
 from csst_jax.studying import chart, curves, results
 from csst_jax.studying.arms import shown
 from csst_jax.studying.engine import OUTPUT_FILE, is_finished, noted
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from csst_jax.studying.arms import Run, Study
     from csst_jax.studying.results import Row, Spread
 
-PAGE_FILE, CHART_FILE, CURVES_FILE, JSON_FILE = "study.md", "study.svg", "curves.svg", "study.json"
+PAGE_FILE, CHART_FILE, CURVES_FILE, JSON_FILE = "study.md", "study.svg", "curves.svg", STUDY_FILE
 NOTES_FILE = "notes.md"
 """What the study itself has to say, from `Study.prepare`."""
 _READ = (
@@ -42,10 +43,19 @@ def write(study: Study, runs: Sequence[Run], workdir: pathlib.Path) -> list[Row]
     write_json(workdir / JSON_FILE, results.as_json(study, runs, table))
     notes = workdir / NOTES_FILE
     said = notes.read_text(encoding="utf-8") if notes.exists() else ""
+    said = "\n\n".join(filter(None, [said.strip(), left_out(runs, workdir)]))
     for name, text in files(study, runs, table, said).items():
         with replacing(workdir / name) as made:
             made.write_text(text, encoding="utf-8")
     return table
+
+
+def left_out(runs: Sequence[Run], workdir: pathlib.Path) -> str:
+    """Names finished runs of the workdir that are none of these: another call chose other arms, methods or seeds."""
+    shown = {run.workdir.name for run in runs}
+    others = sorted(path.parent.name for path in workdir.glob(f"runs/*/{RESULTS_FILE}"))
+    listed = ", ".join(f"`{name}`" for name in others if name not in shown)
+    return f"Finished, and not in these tables, as the last command did not choose them: {listed}." if listed else ""
 
 
 def files(study: Study, runs: Sequence[Run], table: Sequence[Row], notes: str) -> dict[str, str]:
@@ -136,7 +146,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+    return cell.replace("|", "\\|").replace("<", "\\<")  # a class that is called <unk> is no HTML
 
 
 def _percent(spread: Spread, sign: bool = False) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from csst_jax.runtime.json_files import fingerprint
 from csst_jax.runtime.workdir import CHECKPOINTS, DONE_FILE, EVALUATION, LABELS
 from csst_jax.settings import resolve, sized
+from csst_jax.stages.artifact import ELAPSED_FILE
 
 if TYPE_CHECKING:
     import pathlib
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 TEACHER, SCORES = "teacher", f"teacher/{EVALUATION}"
 _OF_ONE_STAGE = ("stages", "rounds", "teacher", "label", "student", "baseline", "evaluate", "finetune_teacher")
-_OWN = (f"{CHECKPOINTS}*", EVALUATION, "*.partial")
-"""What is not linked along: the model file is all that later stages read, and `SCORES` are a stage of their own."""
+_OWN = (f"{CHECKPOINTS}*", EVALUATION, "*.partial", ".*.tmp", ELAPSED_FILE)
+"""What is not linked along: the model file is all that later stages read, and `SCORES` are a stage of their own. Nor
+are files that the other run is about to remove: they may be gone a moment later."""
 
 
 def keys(run: Run) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pytest
 
 from csst_jax import pipeline
 from csst_jax.settings import resolve
+from csst_jax.stages import conclude
 from tests.pipeline.outcomes import all_stages
 
 
@@ -45,6 +46,22 @@ def test_second_run_skips_everything_and_leaves_results_as_they_are(copy, config
     printed = capsys.readouterr().out
     assert "mIoU" in printed and str(copy / "results.json") in printed
     assert results["student"]["miou"] == json.loads((copy / "results.json").read_text())["student"]["miou"]
+
+
+def test_a_report_that_is_gone_or_was_not_written_any_more_is_written(copy, config, no_training, monkeypatch):
+    wanted, report = all_stages(config), copy / "report.html"
+
+    def ends(workdir):
+        raise KeyboardInterrupt
+
+    (copy / "results.json").unlink()
+    report.write_text("of the stages before")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(conclude, "write_report", ends)
+        pipeline.run(resolve.run(wanted), copy)
+    assert (copy / "results.json").exists()
+    pipeline.run(resolve.run(wanted), copy)
+    assert 'id="gallery"' in report.read_text(encoding="utf-8")
 
 
 def test_the_log_says_whose_score_it_is(copy, config, no_training, caplog):

@@ -26,6 +26,16 @@ def test_bars():
     assert "<Bus>" in words and "50 %" in words
 
 
+def test_a_curve_without_points_leaves_the_others_their_colours():
+    made = charts.lines("Loss", {"begun": [], "other": [(0, 2.0), (100, 0.5)]}, ["#111111", "#222222"], legend=True)
+    assert "#222222" in made and "#111111" not in made and "other" in "".join(svg(made).itertext())
+
+
+def test_a_long_name_leaves_room_for_the_bars():
+    words = "".join(svg(charts.bars("Draws", ["x" * 90, "y"], {"a": [50.0, 1.0]}, ["#111"])).itertext())
+    assert "x" * 12 + "…" in words and "x" * 13 not in words
+
+
 def test_what_is_not_finite_is_a_gap():
     infinite, nan = float("inf"), float("nan")
     made = charts.lines("Loss", {"teacher": [(0, nan), (20, infinite), (40, 0.5), (60, 0.4)]}, ["#111"])

@@ -57,8 +57,12 @@ def network(workdir, name, share, steps=40):
     matrix = np.diag(intersection).tolist()
     done = {"miou": float(np.mean(shown)), "iou": dict(zip(CLASSES, iou, strict=True)), "pixel_accuracy": 0.9}
     put(workdir / name / "evaluation" / "DONE", {**done, "confusion": matrix, "images": NUM_IMAGES})
-    ids = np.array([f"image{i}" for i in range(NUM_IMAGES)])
-    np.savez_compressed(workdir / name / "evaluation" / "images.npz", counts=found, ids=ids)
+    put_counts(workdir / name / "evaluation" / "images.npz", found)
+
+
+def put_counts(path, found):
+    """What an evaluation counted, image by image."""
+    np.savez_compressed(path, counts=found, ids=np.array([f"image{i}" for i in range(NUM_IMAGES)]))
 
 
 def labels(workdir):

@@ -160,6 +160,8 @@ def test_submission_is_written_and_checked(config, teacher, tiny_data, tmp_path,
     assert f"{archive}: 3 images, fit for mapillary" in capsys.readouterr().out
     assert check_submission.main([*arguments, "--split=train"]) == 2
     assert "5 images without a prediction: image03" in capsys.readouterr().err
+    assert check_submission.main(["none.zip", *arguments[1:], "--split=val"]) == 2
+    assert "there is no file none.zip." in capsys.readouterr().err
     assert check_submission.main([str(archive), f"--data_dir={tiny_data}", "--format=kitti"]) == 2
 
 

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from csst_jax.runtime.signals import Preempted
+from csst_jax.settings import recorded
 from csst_jax.studying import arms, engine, sharing
 from csst_jax.studying.arms import Arm
 from csst_jax.types import CsstError
@@ -54,6 +55,33 @@ def test_a_finished_run_of_other_settings_is_refused(tmp_path):
         run_all(grid.runs(tmp_path, grid.study(arms=other)), Made(lambda run: 0.5))
 
 
+def test_a_run_that_was_started_by_hand_is_not_taken_for_other_settings(tmp_path):
+    """As --dry_run prints it; sizes that it chose itself, and what changes no score, may differ."""
+
+    def left(directory, **changes):
+        arm = (Arm("alone", {"stages": "teacher,evaluate", "teacher.crop_px": -1}),)
+        run = grid.runs(directory, grid.study(arms=arm, seeds=(0,)))[0]
+        run.workdir.mkdir(parents=True)
+        grid.leave(run, 0.5)
+        config = recorded.with_whole_paths(run.config)
+        config.update_from_flattened_dict({"teacher.crop_px": 96, "input.prefetch": 1} | changes)
+        (run.workdir / "config.json").write_text(json.dumps(config.to_dict()))
+        return run_all([run], Made(lambda run: 0.5))
+
+    assert left(tmp_path / "same") == ([], 1)
+    with pytest.raises(CsstError, match=r"alone, seed 0 is finished .* What differs: teacher.epochs: 7 there"):
+        left(tmp_path / "other", **{"teacher.epochs": 7})
+
+
+def test_a_finished_run_with_a_rule_of_its_optimizer_is_the_same_again(tmp_path):
+    """JSON gives the tuples in a tuple back as lists."""
+    arms_ = (Arm("alone", {"stages": "teacher,evaluate", "teacher.optimizer.rate_factors": (("^backbone", 0.1),)}),)
+    runs = grid.runs(tmp_path, grid.study(arms=arms_))
+    run_all(runs, Made(lambda run: 0.5))
+    again = Made(lambda run: 0.5)
+    assert run_all(runs, again)[0] == [] and again.started == []
+
+
 def test_what_two_runs_have_in_common_is_made_once(tmp_path):
     runs = grid.runs(tmp_path)
     begun = {}
@@ -75,6 +103,8 @@ def test_a_stage_that_a_run_has_begun_gives_way_to_a_finished_one(tmp_path):
     grid.leave(alone, 0.5)
     (alone.workdir / "teacher" / "evaluation").mkdir()
     (alone.workdir / "teacher" / "evaluation" / "DONE").touch()
+    for passing in (".model.safetensors.4711.tmp", "elapsed.json"):  # they may be gone before they are linked
+        (alone.workdir / "teacher" / passing).touch()
     told = sharing.link(student, [alone, student])
     assert told == ["teacher of alone, seed 0", "teacher/evaluation of alone, seed 0"]
     left = sorted(path.relative_to(student.workdir).as_posix() for path in student.workdir.rglob("*"))
@@ -161,7 +191,7 @@ def test_ctrl_c_is_handed_on_and_waits_until_all_have_saved(tmp_path):
     assert (first.workdir / "output.txt").read_text() == "begun\n"
 
 
-def test_a_run_started_by_hand_is_taken_as_it_is_and_other_data_is_refused(tmp_path, tiny_data):
+def test_a_run_without_its_configuration_is_taken_as_it_is_and_other_data_is_refused(tmp_path, tiny_data):
     run = grid.runs(tmp_path)[0]
     run.config.data.dir = str(tiny_data)
     grid.leave(run, 0.5)

@@ -95,6 +95,21 @@ def test_the_page_has_what_a_reader_needs(tmp_path):
     assert kept["rows"][1]["miou"]["mean"] == pytest.approx(0.57) and kept["missing"] == ["one stage, seed 1"]
 
 
+def test_names_are_neither_columns_nor_html():
+    assert page.table_of(["", "<unk>"], [["a|b", "1"]]).splitlines()[::2] == [
+        "|      | \\<unk> |",
+        "| a\\|b |      1 |",
+    ]
+
+
+def test_finished_runs_that_the_last_command_did_not_choose_are_named(tmp_path):
+    own, runs = made(tmp_path)
+    assert page.left_out(runs, tmp_path) == ""
+    page.write(own, [run for run in runs if run.seed == 0 or run.arm.name == "student"], tmp_path)
+    text = (tmp_path / "study.md").read_text(encoding="utf-8")
+    assert "not in these tables, as the last command did not choose them: `alone-1`, `one_stage-1`." in text
+
+
 def test_a_study_of_which_nothing_is_finished_has_a_page(tmp_path):
     own, runs = grid.study(), grid.runs(tmp_path)
     assert page.write(own, runs, tmp_path) == []
