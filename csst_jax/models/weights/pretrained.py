@@ -87,6 +87,15 @@ def rows(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[int, ...
     return tuple(own.index(name) if name in own else -1 for name in classes)
 
 
+def num_classes(path: str | os.PathLike[str]) -> int:
+    """Classes of a file's logits.
+
+    Raises:
+      CsstError: as `files.describe`.
+    """
+    return files.describe(path).num_classes
+
+
 def require_complete(path: str, classes: Sequence[str]) -> None:
     """Refuses to take weights as they are where something in them was never trained, or was for other classes.
 
