@@ -62,6 +62,7 @@ def test_other_sources_need_a_checkpoint(tmp_path, capsys):
     [
         (["--num_classes=0"], "--num_classes=0 must be 1 to 255"),
         (["--num_classes=300"], "--num_classes=300 must be 1 to 255"),
+        (["--option=dtype=bfloat16"], "--option=dtype: weights are float32; set --config.student.dtype"),
         (["--checkpoint={ours}"], "ours.safetensors is the checkpoint itself; give another file to write"),
         (["--checkpoint="], "a path is empty"),
         (["--checkpoint=~nobody_of_this_name/x.pth"], "there is no home directory for ~nobody_of_this_name"),
@@ -116,6 +117,13 @@ def test_imagenet_stands_for_the_packages_weights(tmp_path, monkeypatch, tiny_co
     config.teacher.width = config.teacher.depth = 1.0
     choice = resolve.run(config).teacher.network
     assert choice.pretrained == path and choice.preprocessing.mean == (127.0, 127.0, 127.0)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_the_network_expects_of_images_is_told(tmp_path, capsys):
+    assert import_weights.main([*arguments(tmp_path, network=LITE)[:3], "--num_classes=5"]) == 0
+    said = capsys.readouterr().out
+    assert "the network gets RGB images from 0 to 1, less mean=[0.498039, 0.498039, 0.498039], over std=" in said
 
 
 def test_imagenet_is_refused_for_other_networks():
