@@ -120,6 +120,11 @@ def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, weights, capsy
             ("--format=stablehlo", "--size=8x8", "--int8=data", f"--out={out}/a.stablehlo"),
             "--int8=data is for --format",
         ),
+        (("--format=onnx", "--size=8x8", "--int8_may_lose=2", f"--out={out}/a.onnx"), "--int8_may_lose=2 is for"),
+        (
+            ("--format=onnx", "--size=8x8", "--tolerance=1", "--argmax", f"--out={out}/a.onnx"),
+            "--tolerance=1 is for logits, and --argmax gives classes",
+        ),
         (
             ("--format=savedmodel", "--size=8x8", f"--out={out}/a"),
             "a file of format savedmodel must end in .savedmodel",
@@ -140,6 +145,12 @@ def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, weights, capsy
     assert "icnet_resnet50 cannot take images of this size" in run(capsys, f"--checkpoint={icnet}", *small)[1]
     assert "has no model.safetensors" in run(capsys, f"--checkpoint={out}", *small)[1]
     assert not list(out.iterdir())
+
+
+def test_sizes_above_those_of_the_training_images_are_told():
+    assert export._not_shrunk(768, 1024, 1024) == [] == export._not_shrunk(3008, 4000, 0)
+    (said,) = export._not_shrunk(3008, 4000, 1024)
+    assert "the training images, whose longer side was at most 1024 px: csst predict makes images as small" in said
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -13,6 +13,7 @@ from csst_jax.data.store import DataSet
 from csst_jax.data.stored.encoded import decode_label, decode_rgb
 from csst_jax.evaluation.confusion import miou
 from csst_jax.models.exporting.onnx_file import INPUT
+from csst_jax.models.weights import files
 from csst_jax.runtime.patience import print_line, told
 from csst_jax.runtime.storage import replacing
 from csst_jax.types import IGNORE_LABEL, CsstError
@@ -59,11 +60,8 @@ def write(
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     found = DataSet.open(data)
-    classes, known = exported.description.num_classes, len(found.description.classes)
-    if known != classes:
-        raise CsstError(
-            f"--int8={data}: the data set has {known} classes, the network {classes}; give the one it learned."
-        )
+    if differing := files.other_classes(exported.description, found.description.classes):
+        raise CsstError(f"--int8={data}: the network {differing}; give the data set that it learned.")
     calibrating, scored = (found.reader(split) for split in splits)
 
     class Images(CalibrationDataReader):
