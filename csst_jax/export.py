@@ -92,6 +92,7 @@ def export(
         if format == "onnx" and int8 is not None:
             from csst_jax.prediction import int8 as integers
 
+            integers.fitting(int8, exported.description)  # before minutes of work
             with tempfile.TemporaryDirectory(prefix="csst_jax-") as directory:
                 floating = pathlib.Path(directory) / "float32.onnx"
                 with writing:

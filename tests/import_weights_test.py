@@ -76,6 +76,11 @@ def test_bad_values_are_told_at_once(tmp_path, capsys, more, said):
     assert said in capsys.readouterr().err
 
 
+def test_a_network_of_a_wrong_name_is_told_with_the_nearest(tmp_path, capsys):
+    assert import_weights.main(arguments(tmp_path, "mmseg", "fast_scn")) == 2
+    assert "unknown network 'fast_scn'" in (said := capsys.readouterr().err) and "Did you mean 'fast_scnn'?" in said
+
+
 def test_an_output_that_cannot_be_written_is_told(tmp_path, package, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", str(tmp_path / "ours.safetensors"))

@@ -59,9 +59,7 @@ def write(
     from onnx import load, save
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    found = DataSet.open(data)
-    if differing := files.other_classes(exported.description, found.description.classes):
-        raise CsstError(f"--int8={data}: the network {differing}; give the data set that it learned.")
+    found = fitting(data, exported.description)
     calibrating, scored = (found.reader(split) for split in splits)
 
     class Images(CalibrationDataReader):
@@ -98,6 +96,18 @@ def write(
             )
         sizes = [file.stat().st_size / 1e6 for file in (temporary, floating)]
     return [f"int8: {sizes[0]:.1f} MB in place of {sizes[1]:.1f} MB", said]
+
+
+def fitting(data: str, description: files.Description) -> DataSet:
+    """The prepared data set of a directory.
+
+    Raises:
+      CsstError: there is none, or its classes are not the network's.
+    """
+    found = DataSet.open(data)
+    if differing := files.other_classes(description, found.description.classes):
+        raise CsstError(f"--int8={data}: the network {differing}; give the data set that it learned.")
+    return found
 
 
 def _prepared(exported: Exported, reader: Reader, row: int) -> np.ndarray:

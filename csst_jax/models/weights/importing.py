@@ -69,6 +69,7 @@ def import_weights(
         raise CsstError(f"--num_classes={num_classes} must be 1 to {_MOST_CLASSES}.")
     if "dtype" in (options or {}):  # the file's own description has one, which training sets
         raise CsstError("--option=dtype: weights are float32; set --config.student.dtype where they are trained.")
+    zoo.entry(network)
     code_base = catalogue.source(source, network)
     checkpoint = packaged(source) if checkpoint is None else str(user_path(checkpoint))
     if pathlib.Path(checkpoint).resolve() == pathlib.Path(out).expanduser().resolve():
