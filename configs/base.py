@@ -23,7 +23,8 @@ def training() -> ConfigDict:
     c.depth = 1.0  # multiplier of the blocks in a stage; below 1 for tests
     # Weights to start from: a file that `python -m csst_jax.import_weights` wrote, or a trained network; imagenet =
     # those of an installed package (networks on EfficientNet-Lite0); empty = random ones.
-    # Lineage and preprocessing come with them, and the classifier if the number of classes is the same.
+    # Lineage and preprocessing come with them, and the classifier if the number of classes is the same: by the classes'
+    # names, where the file knows them.
     c.pretrained = ""
     c.dtype = "float32"  # compute dtype; parameters and statistics stay float32
     c.remat = False  # residual blocks keep only their inputs for the backward pass and compute the rest again

@@ -49,7 +49,7 @@ def export(
     target: str | None = None,
     tolerance: float | None = None,
     int8: str | None = None,
-    int8_may_lose: float = _MAY_LOSE,
+    int8_may_lose: float | None = None,
 ) -> list[str]:
     """Writes `out` and returns what there is to say about it, a sentence an entry.
 
@@ -61,9 +61,9 @@ def export(
       preprocess: whether the file takes uint8 RGB images and prepares them itself; for the same formats.
       argmax: whether it gives numbers of classes in place of logits; for the same formats.
       target: the code base, a key of `export_weights.TARGETS`; for "pytorch", which needs it.
-      tolerance: see `agreement.require`; for "onnx" and "savedmodel".
+      tolerance: of logits, see `agreement.require`; for "onnx" and "savedmodel".
       int8: directory of the prepared data set that gives ranges and score of a file in 8-bit integers; for "onnx".
-      int8_may_lose: points of mIoU that such a file may be worse by than one in float32.
+      int8_may_lose: points of mIoU that such a file may be worse by than one in float32; 1 if None.
 
     Raises:
       CsstError: an argument is missing, wrong or not for this format; the weights cannot be read; a package is not
@@ -72,6 +72,10 @@ def export(
     _check(format, out, size, target, tolerance, preprocess or argmax)
     if int8 is not None and format != "onnx":
         raise CsstError(f"--int8={int8} is for --format=onnx; leave it out.")
+    if int8_may_lose is not None and int8 is None:
+        raise CsstError(f"--int8_may_lose={int8_may_lose:g} is for --int8; leave it out.")
+    if tolerance is not None and argmax:
+        raise CsstError(f"--tolerance={tolerance:g} is for logits, and --argmax gives classes; leave one out.")
     if format == "pytorch":
         return export_weights(str(target), checkpoint, out)
     file = (outputs.directory if format == "savedmodel" else outputs.file)(out, "--out")
@@ -88,11 +92,13 @@ def export(
         if format == "onnx" and int8 is not None:
             from csst_jax.prediction import int8 as integers
 
+            integers.fitting(int8, exported.description)  # before minutes of work
             with tempfile.TemporaryDirectory(prefix="csst_jax-") as directory:
                 floating = pathlib.Path(directory) / "float32.onnx"
                 with writing:
                     said = onnx_file.write(floating, exported, tolerance)
-                said += integers.write(out, floating, exported, int8, int8_may_lose)
+                may_lose = _MAY_LOSE if int8_may_lose is None else int8_may_lose
+                said += integers.write(out, floating, exported, int8, may_lose)
         elif format == "stablehlo":
             said = stablehlo.write(out, exported)
         else:
@@ -105,7 +111,20 @@ def export(
     first = f"{out}: {d.network}, {d.num_classes} classes; {images}, {shape}, to {exported.output}"
     trained = [f"computes in float32; it was trained in {d.dtype}"] if d.dtype != "float32" else []
     unknown = [] if d.classes else [f"names of the classes are not in it: {checkpoint} does not know them."]
-    return [first, *said, *trained, *unknown, *_not_padded(height, width)]
+    if d.initial:
+        unknown.append(f"{len(d.initial)} arrays hold initial values ({d.initial[0]}, …): train them.")
+    return [first, *said, *trained, *unknown, *_not_shrunk(height, width, d.longest_side), *_not_padded(height, width)]
+
+
+def _not_shrunk(height: int, width: int, longest_side: int) -> list[str]:
+    """What to say of images that are larger than those that the network learned."""
+    if not 0 < longest_side < max(height, width):
+        return []
+    return [
+        f"--size={height}x{width} is larger than the training images, whose longer side was at most {longest_side} px: "
+        f"csst predict makes images as small as these. To do the same, export a size up to {longest_side} px, and make "
+        "the images smaller."
+    ]
 
 
 def _not_padded(height: int, width: int) -> list[str]:
@@ -164,8 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         "default: 0.001, or 0.00001 of the largest if that is more")  # fmt: skip
     parser.add_argument("--int8", metavar="DATA", help="8-bit integers, for onnx: a prepared data set, whose training "
                         "images give their ranges and whose validation images are scored")  # fmt: skip
-    parser.add_argument("--int8_may_lose", type=float, default=_MAY_LOSE, help="points of mIoU that int8 may lose; "
-                        "otherwise no file is written (default: %(default)g)")  # fmt: skip
+    parser.add_argument("--int8_may_lose", type=float, help="points of mIoU that int8 may lose; otherwise no file is "
+                        f"written (default: {_MAY_LOSE:g})")  # fmt: skip
     a = parser.parse_args(arguments)
     os.environ["JAX_PLATFORMS"] = "cpu"  # a training may have the accelerators
     try:

@@ -13,6 +13,7 @@ from PIL import Image
 
 import csst_jax
 from csst_jax import export, export_weights, predict
+from csst_jax.models.exporting import onnx_file
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import files, torch_pickle
 from tests.models.exporting import small_files
@@ -120,6 +121,11 @@ def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, weights, capsy
             ("--format=stablehlo", "--size=8x8", "--int8=data", f"--out={out}/a.stablehlo"),
             "--int8=data is for --format",
         ),
+        (("--format=onnx", "--size=8x8", "--int8_may_lose=2", f"--out={out}/a.onnx"), "--int8_may_lose=2 is for"),
+        (
+            ("--format=onnx", "--size=8x8", "--tolerance=1", "--argmax", f"--out={out}/a.onnx"),
+            "--tolerance=1 is for logits, and --argmax gives classes",
+        ),
         (
             ("--format=savedmodel", "--size=8x8", f"--out={out}/a"),
             "a file of format savedmodel must end in .savedmodel",
@@ -140,6 +146,19 @@ def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, weights, capsy
     assert "icnet_resnet50 cannot take images of this size" in run(capsys, f"--checkpoint={icnet}", *small)[1]
     assert "has no model.safetensors" in run(capsys, f"--checkpoint={out}", *small)[1]
     assert not list(out.iterdir())
+
+
+def test_a_data_set_of_other_classes_is_refused_before_any_work(tmp_path, weights, tiny_data, capsys, monkeypatch):
+    monkeypatch.setattr(onnx_file, "write", lambda *_: pytest.fail("minutes of work before the refusal"))
+    arguments = (f"--checkpoint={weights}", "--format=onnx", "--size=40x56", f"--out={tmp_path / 'a.onnx'}")
+    status, said = run(capsys, *arguments, f"--int8={tiny_data}")
+    assert status == 2 and "the network has 5 classes, and the data set has 4; give the data set" in said
+
+
+def test_sizes_above_those_of_the_training_images_are_told():
+    assert export._not_shrunk(768, 1024, 1024) == [] == export._not_shrunk(3008, 4000, 0)
+    (said,) = export._not_shrunk(3008, 4000, 1024)
+    assert "the training images, whose longer side was at most 1024 px: csst predict makes images as small" in said
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -124,7 +124,7 @@ def test_smps_names_lead_back(tmp_path, network, capsys):
     values = {name: rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in like.items()}
     status, said = run(capsys, write(tmp_path / "a", values, network, options), tmp_path / "theirs.pth", "smp")
     assert status == 0 and f"{network}, 5 classes" in said
-    assert "classes=5; images RGB from 0 to 1, less mean=[0.485, 0.456, 0.406], over std=[0.229, 0.224, 0.225]" in said
+    assert "classes=5; RGB images from 0 to 1, less mean=[0.485, 0.456, 0.406], over std=[0.229, 0.224, 0.225]" in said
     back = rules.apply(catalogue.source("smp", network), torch_pickle.read(tmp_path / "theirs.pth"),
                        {name: value.shape for name, value in values.items()})  # fmt: skip
     for name, value in values.items():

@@ -62,6 +62,7 @@ def test_other_sources_need_a_checkpoint(tmp_path, capsys):
     [
         (["--num_classes=0"], "--num_classes=0 must be 1 to 255"),
         (["--num_classes=300"], "--num_classes=300 must be 1 to 255"),
+        (["--option=dtype=bfloat16"], "--option=dtype: weights are float32; set --config.student.dtype"),
         (["--checkpoint={ours}"], "ours.safetensors is the checkpoint itself; give another file to write"),
         (["--checkpoint="], "a path is empty"),
         (["--checkpoint=~nobody_of_this_name/x.pth"], "there is no home directory for ~nobody_of_this_name"),
@@ -73,6 +74,11 @@ def test_bad_values_are_told_at_once(tmp_path, capsys, more, said):
     given = [] if flags[0].startswith("--checkpoint") else [f"--checkpoint={tmp_path}/x.pth"]
     assert import_weights.main([*arguments(tmp_path, "mmseg", "fast_scnn")[:3], *given, *flags]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_network_of_a_wrong_name_is_told_with_the_nearest(tmp_path, capsys):
+    assert import_weights.main(arguments(tmp_path, "mmseg", "fast_scn")) == 2
+    assert "unknown network 'fast_scn'" in (said := capsys.readouterr().err) and "Did you mean 'fast_scnn'?" in said
 
 
 def test_an_output_that_cannot_be_written_is_told(tmp_path, package, capsys, monkeypatch):
@@ -116,6 +122,13 @@ def test_imagenet_stands_for_the_packages_weights(tmp_path, monkeypatch, tiny_co
     config.teacher.width = config.teacher.depth = 1.0
     choice = resolve.run(config).teacher.network
     assert choice.pretrained == path and choice.preprocessing.mean == (127.0, 127.0, 127.0)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_the_network_expects_of_images_is_told(tmp_path, capsys):
+    assert import_weights.main([*arguments(tmp_path, network=LITE)[:3], "--num_classes=5"]) == 0
+    said = capsys.readouterr().out
+    assert "the network gets RGB images from 0 to 1, less mean=[0.498039, 0.498039, 0.498039], over std=" in said
 
 
 def test_imagenet_is_refused_for_other_networks():

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
 from csst_jax.models.layers import Classifier, Conv, ConvBN, Dropout
+from csst_jax.models.ops.pooling import image_mean
 from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.models.perturbation import Perturb, perturbed
 from csst_jax.types import CsstError
@@ -71,10 +72,6 @@ LINEAGES = {
 }
 
 
-def _mean(x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
-    return jnp.mean(x.astype(jnp.float32), (1, 2), keepdims=True).astype(x.dtype)
-
-
 def _repeat_pixels(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b p q c"]:
     """Nearest-neighbour resizing to 2n or 2n - 1 pixels a side, which is what lies above a convolution of stride 2.
 
@@ -108,7 +105,7 @@ class AttentionRefinement(nnx.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
         """Refined features of the input's size."""
         x = self.conv_3x3(x)
-        return x * jax.nn.sigmoid(self.channel_attention(_mean(x)))
+        return x * jax.nn.sigmoid(self.channel_attention(image_mean(x)))
 
 
 class FeatureFusion(nnx.Module):
@@ -125,7 +122,7 @@ class FeatureFusion(nnx.Module):
     def __call__(self, spatial: Float[Array, "b h w c"], context: Float[Array, "b h w d"]) -> Float[Array, "b h w o"]:
         """Both inputs and the result are at stride 8."""
         x = self.conv_1x1(jnp.concatenate([spatial, context], axis=-1))
-        weight = self.channel_attention[0](_mean(x))
+        weight = self.channel_attention[0](image_mean(x))
         for conv in self.channel_attention[1:]:
             weight = conv(jax.nn.relu(weight))
         return x + x * jax.nn.sigmoid(weight)
@@ -220,7 +217,7 @@ class BiSeNet(nnx.Module):
         trunk = perturbed(self.context_path(images), perturb)
         stride32 = trunk["layer4"]
         # One pixel resized is the same constant under any convention: adding it broadcasts.
-        stride16 = self.arms[0](stride32) + self.global_context(_mean(stride32))
+        stride16 = self.arms[0](stride32) + self.global_context(image_mean(stride32))
         stride16 = self.refines[0](self._enlarge(stride16, trunk["layer3"]))
         stride8 = self.arms[1](trunk["layer3"]) + stride16
         stride8 = self.refines[1](self._enlarge(stride8, trunk["layer2"]))

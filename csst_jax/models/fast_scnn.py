@@ -6,6 +6,7 @@ mmsegmentation's differs in many places; `lineage="mmseg"` gives it, so that its
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.heads.aspp import SeparableConv
 from csst_jax.models.heads.psp import BINS, pyramid
 from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout
@@ -165,11 +167,9 @@ class FastSCNN(nnx.Module):
           dtype: compute dtype.
         """
         if lineage not in LINEAGES:
-            raise CsstError(f"FastSCNN has no lineage {lineage!r}; known are: {', '.join(LINEAGES)}.")
+            raise CsstError(f"unknown lineage {lineage!r} of FastSCNN; known are: {', '.join(LINEAGES)}.")
 
-        def c(channels: int) -> int:
-            return max(8, round(channels * width / 8) * 8)
-
+        c = functools.partial(scaled, width=width)
         line = LINEAGES[lineage]
         shared: dict[str, Any] = {"rngs": rngs, "lineage": line, "dtype": dtype}
         self.learning_to_downsample = LearningToDownsample((c(32), c(48), c(64)), **shared)

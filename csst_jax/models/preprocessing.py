@@ -38,6 +38,11 @@ class Preprocessing:
         mean, std = np.asarray(self.mean) / self.value_range, np.asarray(self.std) / self.value_range
         return (jnp.asarray(images) - jnp.asarray(mean, jnp.float32)) * (1.0 / jnp.asarray(std, jnp.float32))
 
+    def told(self) -> str:
+        """In words, for images whose white is 1: "RGB images from 0 to 1, less mean=[…], over std=[…]"."""
+        mean, std = ([round(v / self.value_range, 6) for v in values] for values in (self.mean, self.std))
+        return f"{self.channels} images from 0 to 1, less mean={mean}, over std={std}"
+
 
 IMAGENET = Preprocessing()
 """torchvision's, which most backbones expect."""

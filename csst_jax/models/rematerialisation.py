@@ -38,7 +38,10 @@ def rematerialised(build: Callable[..., nnx.Module]) -> Callable[..., nnx.Module
         network = build(rngs=rngs)
         blocks = [module for _, module in nnx.iter_modules(network) if hasattr(module, "remat")]
         if not blocks:
-            raise CsstError("remat=True: this network has no residual blocks to compute again; leave remat False.")
+            raise CsstError(
+                "remat=True: this network has no blocks that can be computed again. Blocks of ResNets, HRNet, "
+                "WideResNet38, EfficientNet-Lites and vision transformers can; for others set remat to False."
+            )
         for block in blocks:
             block.remat = True
         return network

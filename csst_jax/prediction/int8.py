@@ -13,6 +13,7 @@ from csst_jax.data.store import DataSet
 from csst_jax.data.stored.encoded import decode_label, decode_rgb
 from csst_jax.evaluation.confusion import miou
 from csst_jax.models.exporting.onnx_file import INPUT
+from csst_jax.models.weights import files
 from csst_jax.runtime.patience import print_line, told
 from csst_jax.runtime.storage import replacing
 from csst_jax.types import IGNORE_LABEL, CsstError
@@ -58,12 +59,7 @@ def write(
     from onnx import load, save
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    found = DataSet.open(data)
-    classes, known = exported.description.num_classes, len(found.description.classes)
-    if known != classes:
-        raise CsstError(
-            f"--int8={data}: the data set has {known} classes, the network {classes}; give the one it learned."
-        )
+    found = fitting(data, exported.description)
     calibrating, scored = (found.reader(split) for split in splits)
 
     class Images(CalibrationDataReader):
@@ -100,6 +96,18 @@ def write(
             )
         sizes = [file.stat().st_size / 1e6 for file in (temporary, floating)]
     return [f"int8: {sizes[0]:.1f} MB in place of {sizes[1]:.1f} MB", said]
+
+
+def fitting(data: str, description: files.Description) -> DataSet:
+    """The prepared data set of a directory.
+
+    Raises:
+      CsstError: there is none, or its classes are not the network's.
+    """
+    found = DataSet.open(data)
+    if differing := files.other_classes(description, found.description.classes):
+        raise CsstError(f"--int8={data}: the network {differing}; give the data set that it learned.")
+    return found
 
 
 def _prepared(exported: Exported, reader: Reader, row: int) -> np.ndarray:

@@ -86,18 +86,23 @@ def open_data(settings: Run, workdir: StoragePath) -> Experiment:
 
 
 def _by_class_name(settings: Run, classes: Sequence[str]) -> Run:
-    """The settings, with what networks that train on from others take of their classifiers."""
-    if not settings.start_from:
-        return settings
+    """The settings, with what networks that train on from others take of their classifiers.
 
+    `start_from` keeps parts of a classifier by the classes' names. `pretrained` takes a classifier of as many classes:
+    by name, too, where the file knows the names and they are others, or in another order.
+    """
     told_of: set[str] = set()
 
     def started(name: str, training: Training) -> Training:
         choice = training.network
-        if pretrained.of_run(settings.start_from, choice.name, required=False) != choice.pretrained:
+        if not choice.pretrained:
             return training
         start_rows = pretrained.rows(choice.pretrained, classes)
-        log.info("%s: starts from %s", name, choice.pretrained)
+        start_from = settings.start_from
+        if start_from and pretrained.of_run(start_from, choice.name, required=False) == choice.pretrained:
+            log.info("%s: starts from %s", name, choice.pretrained)
+        elif pretrained.num_classes(choice.pretrained) != len(classes):
+            return training
         if start_rows is not None and choice.pretrained not in told_of:
             pretrained.tell_rows(choice.pretrained, classes, start_rows)
             told_of.add(choice.pretrained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from csst_jax.stages.artifact import Artifact
     from csst_jax.train.step import Recipe
     from csst_jax.train_state import TrainState
+
+log = logging.getLogger(__name__)
 
 _INPUTS = ("labels_sha256", "records_sha256", "pretrained_sha256", "teacher_sha256")
 """What a stage's request says of its inputs."""
@@ -67,7 +70,7 @@ class Trained:
 
 
 def load(path: str | os.PathLike[str]) -> Trained:
-    """The network of a file.
+    """The network of a file. Warns where parts of it were never trained, as behind an imported trunk.
 
     Args:
       path: see `csst_jax.models.weights.locate`.
@@ -77,6 +80,9 @@ def load(path: str | os.PathLike[str]) -> Trained:
     """
     arrays, description = files.read(path)
     network = files.network(arrays, description, path)
+    if initial := description.initial:
+        told = "%s: %d arrays hold initial values (%s, …); until they are trained, it predicts noise."
+        log.warning(told, path, len(initial), initial[0])
     if not description.weights_sha256:  # a file of an earlier version
         description = dataclasses.replace(description, weights_sha256=files.weights_sha256(arrays))
     params, batch_stats = ({name: arrays[name] for name in part} for part in (network.params, network.batch_stats))

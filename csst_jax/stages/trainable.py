@@ -66,7 +66,8 @@ def require_trainable(training: Training, pool: Selection, device_mesh: jax.shar
             "of its weights. Take pretrained weights without a classifier, such as imagenet, leave out start_from, or "
             "take another method."
         )
-    build.network_builder(choice, len(classes))
+    if choice.remat or choice.options:  # which some networks refuse when they are built
+        build.network(choice, len(classes), None)
     if training.crops.epochs == 0:
         pretrained.require_complete(choice.pretrained, classes)
         return

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from csst_jax.models import nnx_io
-from csst_jax.models.backbones import resnet, wide_resnet
+from csst_jax.models.backbones import efficientnet_lite, resnet, wide_resnet
 from csst_jax.models.rematerialisation import rematerialised
 from csst_jax.types import CsstError
 from tests.toy_network import Toy
@@ -38,6 +38,11 @@ def pre_activated(channels, *, rngs):
     return wide_resnet.Block(channels, (8, 8, 16), rngs=rngs, **shape)
 
 
+def inverted(channels, *, rngs):
+    shape = {"stride": 1, "dilation": 2, "shortcut": channels == 16, "dtype": jnp.float32}
+    return efficientnet_lite.InvertedResidual(channels, 16, 3, rngs=rngs, **shape)
+
+
 def results(build, images):
     network = nnx_io.abstract(build)
     rng = np.random.default_rng(0)
@@ -57,7 +62,7 @@ def results(build, images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [residual, pre_activated])
+@pytest.mark.parametrize("block", [residual, pre_activated, inverted])
 def test_gradients_and_statistics_are_those_of_plain_blocks(block):
     build = functools.partial(Blocks, block)
     images = jnp.asarray(np.random.default_rng(1).normal(size=(2, 32, 32, 3)), jnp.float32)
@@ -76,5 +81,5 @@ def test_gradients_and_statistics_are_those_of_plain_blocks(block):
 
 
 def test_network_without_such_blocks_is_refused():
-    with pytest.raises(CsstError, match="remat=True: this network has no residual blocks"):
+    with pytest.raises(CsstError, match="remat=True: this network has no blocks that can"):
         nnx_io.abstract(rematerialised(Toy))

@@ -73,7 +73,10 @@ def test_scores_are_those_of_the_classes_at_the_files_size(data, floating_stub):
 
 def test_other_classes_are_refused_before_any_work(tmp_path, tiny_data, floating_stub):
     path, exported, _ = floating_stub
-    with pytest.raises(CsstError, match="the data set has 4 classes, the network 5"):
+    with pytest.raises(CsstError, match="the network has 5 classes, and the data set has 4; give the data set that it"):
+        int8.write(tmp_path / "int8.onnx", path, exported, tiny_data, may_lose=1.0)
+    exported.description.num_classes, exported.description.classes = 4, small_files.CLASSES[:4]
+    with pytest.raises(CsstError, match="the network has 'way' as class 0, and the data set has 'ground'"):
         int8.write(tmp_path / "int8.onnx", path, exported, tiny_data, may_lose=1.0)
 
 
@@ -91,7 +94,7 @@ def floating_stub(tmp_path, data, monkeypatch):
             return [np.zeros(image.shape[:3], np.uint8)]
 
     class Description:
-        num_classes = 5
+        num_classes, classes = 5, ()
 
     class Exported:
         size, preprocess, argmax, output, description = SIZE, True, True, "class_ids", Description

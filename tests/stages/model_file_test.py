@@ -81,3 +81,15 @@ def test_the_origin_is_the_request_its_inputs_and_the_teacher(artifact):
         "pretrained_sha256": "c",
         "teacher_sha256": "d",
     }
+
+
+def test_a_file_with_parts_that_were_never_trained_is_told(network, tmp_path, caplog):
+    arrays = {name: value for part in weights_of(network) for name, value in part.items()}
+    imported = dataclasses.replace(DESCRIPTION, initial=("classifier.bias", "classifier.kernel"))
+    files.write(tmp_path / "trunk.safetensors", arrays, imported)
+    model_file.load(tmp_path / "trunk.safetensors")
+    assert "trunk.safetensors: 2 arrays hold initial values (classifier.bias, …); until they are" in caplog.text
+    caplog.clear()
+    files.write(tmp_path / "whole.safetensors", arrays, DESCRIPTION)
+    model_file.load(tmp_path / "whole.safetensors")
+    assert not caplog.text

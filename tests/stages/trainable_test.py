@@ -207,6 +207,23 @@ def test_cps_is_refused_where_weights_make_both_networks_the_same(config, monkey
         require(config)
 
 
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"network": "fast_scnn", "remat": True}, "remat=True: this network has no blocks that can be computed again"),
+        (
+            {"network": "pspnet_resnet50", "lineage": "smp", "output_stride": 16},
+            "output_stride=16: lineage 'smp' of PSPNet has 8 only",
+        ),
+        ({"network": "light_fpn_efficientnet_lite0", "remat": True}, None),
+    ],
+)
+def test_what_a_network_refuses_when_it_is_built_is_told_before_any_stage(config, change, message):
+    config.update_from_flattened_dict({**change, "batch_size": 8})
+    with pytest.raises(CsstError, match=message) if message else contextlib.nullcontext():
+        require(config)
+
+
 def test_a_rule_for_no_parameter_is_refused(config):
     config.optimizer.decay_factors = ((r"\.bias$", 0.0),)
     require(config)

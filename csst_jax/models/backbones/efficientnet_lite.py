@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.models.backbones.resnet import scaled
 from csst_jax.models.layers import BatchNorm, Conv
+from csst_jax.models.rematerialisation import may_rematerialise
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ class InvertedResidual(nnx.Module):
         self.conv_pwl = Conv(wide, out_channels, 1, rngs=rngs, dtype=dtype)
         self.bn3 = BatchNorm(out_channels, rngs=rngs, epsilon=_EPSILON)
         self.shortcut = shortcut
+        self.remat = False
 
+    @may_rematerialise
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q o"]:
         """Features at the stride given at construction."""
         y = jax.nn.relu6(self.bn1(self.conv_pw(x)))

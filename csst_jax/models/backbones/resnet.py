@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from csst_jax.models.layers import BatchNorm, Conv
-from csst_jax.models.ops.pooling import max_pool
+from csst_jax.models.ops.pooling import image_mean, max_pool
 from csst_jax.models.rematerialisation import may_rematerialise
 from csst_jax.types import CsstError
 
@@ -63,8 +63,7 @@ class SqueezeExcitation(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """The input with its channels weighted."""
-        mean = jnp.mean(x.astype(jnp.float32), (1, 2), keepdims=True).astype(x.dtype)
-        return x * jax.nn.sigmoid(self.fc2(jax.nn.relu(self.fc1(mean))))
+        return x * jax.nn.sigmoid(self.fc2(jax.nn.relu(self.fc1(image_mean(x)))))
 
 
 class Block(nnx.Module):

@@ -21,6 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from csst_jax.models.layers import Conv, ConvBN, Dropout
+from csst_jax.models.ops.pooling import image_mean
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -145,9 +146,8 @@ class ASPP(nnx.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
         """Features of the input's size, in the compute dtype."""
         branches = [conv(x) for conv in self.convs]
-        mean = jnp.mean(x.astype(jnp.float32), (1, 2), keepdims=True).astype(x.dtype)
         # Resizing one pixel is the same constant under either convention of `align_corners`.
-        whole = jnp.broadcast_to(self.pool(mean), branches[0].shape)
+        whole = jnp.broadcast_to(self.pool(image_mean(x)), branches[0].shape)
         branches.insert(0 if self.pool_first else len(branches), whole)
         y = jnp.concatenate(branches, axis=-1)
         if self.project is not None:

@@ -98,3 +98,8 @@ def adaptive_average_pool(x: Float[Array, "b h w c"], bins: int) -> Float[Array,
     rows, columns = _pooling_matrix(x.shape[1], bins), _pooling_matrix(x.shape[2], bins)
     y = jnp.einsum("ih,bhwc,jw->bijc", rows, x.astype(jnp.float32), columns, precision="highest")
     return y.astype(x.dtype)
+
+
+def image_mean(x: Float[Array, "b h w c"]) -> Float[Array, "b 1 1 c"]:
+    """The mean over all pixels, summed in float32; of the input's dtype."""
+    return jnp.mean(x.astype(jnp.float32), (1, 2), keepdims=True).astype(x.dtype)

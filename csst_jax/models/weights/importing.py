@@ -67,6 +67,9 @@ def import_weights(
 
     if num_classes is not None and not 1 <= num_classes <= _MOST_CLASSES:
         raise CsstError(f"--num_classes={num_classes} must be 1 to {_MOST_CLASSES}.")
+    if "dtype" in (options or {}):  # the file's own description has one, which training sets
+        raise CsstError("--option=dtype: weights are float32; set --config.student.dtype where they are trained.")
+    zoo.entry(network)
     code_base = catalogue.source(source, network)
     checkpoint = packaged(source) if checkpoint is None else str(user_path(checkpoint))
     if pathlib.Path(checkpoint).resolve() == pathlib.Path(out).expanduser().resolve():
@@ -103,7 +106,8 @@ def import_weights(
     with outputs.errors_told(target):
         files.write(out, arrays, description)
     values = sum(array.size for name, array in arrays.items() if name in built.params)
-    return [f"{out}: {network}, {classes} classes, {values:,} parameters", *said]
+    expected = f"the network gets {code_base.preprocessing.told()}"
+    return [f"{out}: {network}, {classes} classes, {values:,} parameters", expected, *said]
 
 
 def imagenet(network: str, options: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
+from csst_jax.models import zoo
 from csst_jax.models.weights import files
 from csst_jax.models.weights.locate import MODEL_FILE, locate, networks
 from csst_jax.runtime.storage import as_path
@@ -38,11 +39,11 @@ def options(path: str | os.PathLike[str], network: str, asked: Mapping[str, Any]
     description = files.describe(path)
     if description.network != network:
         raise CsstError(f"{path} holds weights of {description.network!r}, not of {network!r}; set network to that.")
+    # A file of the default lineage need not say so, and the shapes of another one may be the same.
+    own = dict(zip(("lineage",), zoo.lineages(network), strict=False)) | dict(description.options)
     for name, value in asked.items():
-        if name != "output_stride" and value != description.options.get(name, value):
-            raise CsstError(
-                f"{path} was made for {name}={description.options[name]!r}, not {value!r}; leave {name} out."
-            )
+        if name != "output_stride" and value != own.get(name, value):
+            raise CsstError(f"{path} was made for {name}={own[name]!r}, not {value!r}; leave {name} out.")
     return {**description.options, **asked}
 
 
@@ -85,6 +86,15 @@ def rows(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[int, ...
     if not own or tuple(own) == tuple(classes):
         return None
     return tuple(own.index(name) if name in own else -1 for name in classes)
+
+
+def num_classes(path: str | os.PathLike[str]) -> int:
+    """Classes of a file's logits.
+
+    Raises:
+      CsstError: as `files.describe`.
+    """
+    return files.describe(path).num_classes
 
 
 def require_complete(path: str, classes: Sequence[str]) -> None:

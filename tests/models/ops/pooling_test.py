@@ -87,3 +87,10 @@ def test_adaptive_pooling_agrees_with_a_loop(shape, bins):
             expected[:, i, j] = x[:, rows, columns].mean((1, 2))
     np.testing.assert_allclose(adaptive_average_pool(jnp.asarray(x), bins), expected, rtol=1e-5, atol=1e-6)
     assert adaptive_average_pool(jnp.asarray(x, jnp.bfloat16), bins).dtype == jnp.bfloat16
+
+
+def test_the_mean_of_an_image_is_summed_in_float32_and_keeps_the_dtype():
+    x = jnp.full((1, 64, 64, 2), 1.25, jnp.bfloat16)  # a sum in bfloat16 stops growing at some hundreds
+    mean = pooling.image_mean(x)
+    assert mean.shape == (1, 1, 1, 2) and mean.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(mean.astype(jnp.float32), 1.25)

@@ -3,6 +3,7 @@
 import pytest
 
 from csst_jax.models import zoo
+from csst_jax.models.preprocessing import IMAGENET
 from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
 
@@ -35,6 +36,14 @@ def test_every_line_leads_to_a_source_and_is_some_networks_first(name):
 )
 def test_sources_of_a_network_are_those_that_have_it(network, sources):
     assert set(catalogue.sources_of(network)) == sources
+
+
+@pytest.mark.parametrize("network", ["deeplab_v3_plus", "fpn", "unet"])
+def test_smps_networks_expect_what_smp_says_of_their_encoders(network):
+    lite, resnet = (catalogue.source("smp", f"{network}_{name}") for name in ("efficientnet_lite0", "resnet50"))
+    assert lite.preprocessing == catalogue.source("timm", f"{network}_efficientnet_lite0").preprocessing
+    assert (lite.preprocessing.mean, lite.preprocessing.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert resnet.preprocessing == IMAGENET
 
 
 def test_unknown_source_and_one_without_the_network_list_what_there_is():

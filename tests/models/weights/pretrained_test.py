@@ -79,6 +79,16 @@ def test_options_are_the_files_but_for_the_output_stride(tmp_path):
         pretrained.options(path, "pspnet_resnet50", {"lineage": "semseg"})
 
 
+def test_a_file_that_names_no_lineage_is_of_the_default_one(tmp_path):
+    """gluon-cv's weights have semseg's shapes, and another dilation."""
+    path = tmp_path / "f.safetensors"
+    description = files.Description("pspnet_resnet50", {}, 19, files.TRAINED_HERE, "", IMAGENET)
+    files.write(path, {"x": np.zeros(1, np.float32)}, description)
+    with pytest.raises(CsstError, match="made for lineage='semseg', not 'gluon'; leave lineage out"):
+        pretrained.options(path, "pspnet_resnet50", {"lineage": "gluon"})
+    assert pretrained.options(path, "pspnet_resnet50", {"lineage": "semseg"}) == {"lineage": "semseg"}
+
+
 def test_taken_as_they_are_weights_must_be_complete(path):
     pretrained.require_complete(str(path), "abcde")
     with pytest.raises(CsstError, match="has 5 classes, and the data set has 11: a new classifier must be trained"):

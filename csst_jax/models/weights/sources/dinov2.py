@@ -105,11 +105,7 @@ UNIMATCH_V2 = Source(
 
 def config(num_classes: int, preprocessing: Preprocessing) -> str:
     """What there is to say to UniMatch V2 for a network of ours, besides the size of its encoder."""
-    mean, std = (
-        [round(value / preprocessing.value_range, 6) for value in values]
-        for values in (preprocessing.mean, preprocessing.std)
-    )
     return (
         f"nclass={num_classes}; load_state_dict(…, strict=False), as backbone.mask_token and refinenet4.resConfUnit1 "
-        f"are unused and not in the file; images {preprocessing.channels} from 0 to 1, less mean={mean}, over std={std}"
+        f"are unused and not in the file; {preprocessing.told()}"
     )

@@ -46,6 +46,9 @@ TRUNK = (
 )
 """timm's names, which ours are."""
 
+OF_TIMM = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""What timm's weights expect, and what segmentation_models_pytorch tells its users of such an encoder."""
+
 TIMM = Source(
     "timm",
     modules(*inside(TRUNK, "")),
@@ -54,6 +57,6 @@ TIMM = Source(
         ("ImageNet head", r"(conv_head|bn2)\..*"),
         ("ImageNet classifier", r"classifier\.(weight|bias)"),
     ),
-    preprocessing=Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    preprocessing=OF_TIMM,
     backbone=True,
 )

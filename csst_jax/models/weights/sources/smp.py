@@ -1,11 +1,12 @@
 """segmentation_models_pytorch: DeepLabV3+, FPN, U-Net and PSPNet (with its default, a trunk of three stages).
 
 A source for each kind of trunk: so every name of ours comes from one of theirs, and can be turned back into it.
+Preprocessing is what smp's `get_preprocessing_params` says of the encoder.
 """
 
 from __future__ import annotations
 
-from csst_jax.models.preprocessing import Preprocessing
+from csst_jax.models.preprocessing import IMAGENET, Preprocessing
 from csst_jax.models.weights.rules import BATCH_COUNTER, Source, modules
 from csst_jax.models.weights.sources import efficientnet_lite
 from csst_jax.models.weights.sources.resnet import RESNET, SE_RESNEXT, inside
@@ -20,7 +21,7 @@ _EFFICIENTNET_LITE = inside(efficientnet_lite.TRUNK, r"encoder\.model\.")
 _ASPP = r"decoder\.aspp\.0\."
 
 
-def _deeplab_v3_plus(trunk: _Pairs) -> Source:
+def _deeplab_v3_plus(trunk: _Pairs, preprocessing: Preprocessing = IMAGENET) -> Source:
     pairs = (
         *trunk,
         (rf"{_ASPP}convs\.0\.0", "aspp.convs.0.conv"),
@@ -42,12 +43,13 @@ def _deeplab_v3_plus(trunk: _Pairs) -> Source:
         (r"decoder\.block2\.1", "final.0.pointwise.bn"),
         (r"segmentation_head\.0", "classifier"),
     )
-    return Source("smp", modules(*pairs), drop=(BATCH_COUNTER,), options={"lineage": "smp", "aux": False})
+    options = {"lineage": "smp", "aux": False}
+    return Source("smp", modules(*pairs), drop=(BATCH_COUNTER,), preprocessing=preprocessing, options=options)
 
 
 DEEPLAB_V3_PLUS = _deeplab_v3_plus(_RESNET)
 DEEPLAB_V3_PLUS_SE = _deeplab_v3_plus(_SE_RESNEXT)
-DEEPLAB_V3_PLUS_LITE = _deeplab_v3_plus(_EFFICIENTNET_LITE)
+DEEPLAB_V3_PLUS_LITE = _deeplab_v3_plus(_EFFICIENTNET_LITE, efficientnet_lite.OF_TIMM)
 
 PSPNET = Source(
     "smp",
@@ -66,7 +68,7 @@ PSPNET = Source(
 )
 
 
-def _fpn(trunk: _Pairs) -> Source:
+def _fpn(trunk: _Pairs, preprocessing: Preprocessing = IMAGENET) -> Source:
     pairs = (
         *trunk,
         (r"decoder\.p5", "laterals.0"),
@@ -75,29 +77,25 @@ def _fpn(trunk: _Pairs) -> Source:
         (r"decoder\.seg_blocks\.(\d)\.block\.(\d)\.block\.1", r"branches.\1.\2.gn"),
         (r"segmentation_head\.0", "classifier"),
     )
-    return Source("smp", modules(*pairs), drop=(BATCH_COUNTER,))
+    return Source("smp", modules(*pairs), drop=(BATCH_COUNTER,), preprocessing=preprocessing)
 
 
-FPN, FPN_LITE = _fpn(_RESNET), _fpn(_EFFICIENTNET_LITE)
+FPN, FPN_LITE = _fpn(_RESNET), _fpn(_EFFICIENTNET_LITE, efficientnet_lite.OF_TIMM)
 
 
-def _unet(trunk: _Pairs) -> Source:
+def _unet(trunk: _Pairs, preprocessing: Preprocessing = IMAGENET) -> Source:
     pairs = (
         *trunk,
         (r"decoder\.blocks\.(\d)\.(conv[12])\.0", r"blocks.\1.\2.conv"),
         (r"decoder\.blocks\.(\d)\.(conv[12])\.1", r"blocks.\1.\2.bn"),
         (r"segmentation_head\.0", "classifier"),
     )
-    return Source("smp", modules(*pairs), drop=(BATCH_COUNTER,))
+    return Source("smp", modules(*pairs), drop=(BATCH_COUNTER,), preprocessing=preprocessing)
 
 
-UNET, UNET_LITE = _unet(_RESNET), _unet(_EFFICIENTNET_LITE)
+UNET, UNET_LITE = _unet(_RESNET), _unet(_EFFICIENTNET_LITE, efficientnet_lite.OF_TIMM)
 
 
 def config(num_classes: int, preprocessing: Preprocessing) -> str:
     """What there is to say to smp for a network of ours, besides its class and encoder."""
-    mean, std = (
-        [round(value / preprocessing.value_range, 6) for value in values]
-        for values in (preprocessing.mean, preprocessing.std)
-    )
-    return f"classes={num_classes}; images {preprocessing.channels} from 0 to 1, less mean={mean}, over std={std}"
+    return f"classes={num_classes}; {preprocessing.told()}"
