@@ -50,5 +50,13 @@ def steps_until_vote(seconds_a_step: float) -> int:
 
 
 def votes(*own: int) -> np.ndarray:
-    """Int32 [processes, len(own)]: what each process says. Collective."""
-    return np.asarray(multihost_utils.process_allgather(np.asarray(own, np.int32))).reshape(-1, len(own))
+    """Int32 [processes, len(own)]: what each process says. Collective.
+
+    Raises:
+      JaxRuntimeError: another process is gone.
+    """
+    try:
+        found = multihost_utils.process_allgather(np.asarray(own, np.int32))
+    except ValueError as error:  # what JAX raises for a collective that fails while it is dispatched
+        raise jax.errors.JaxRuntimeError(str(error)) from error
+    return np.asarray(found).reshape(-1, len(own))

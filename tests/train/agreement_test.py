@@ -68,3 +68,12 @@ def test_alone_there_is_nobody_to_ask():
     assert [agree(step, "same", step == 2, step == 3) for step in (1, 2, 3)] == [
         (False, False), (True, False), (False, True),
     ]  # fmt: skip
+
+
+def test_a_process_that_is_gone_is_told_as_in_any_other_collective(monkeypatch):
+    def fails(own):
+        raise ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer")
+
+    monkeypatch.setattr(agreement.multihost_utils, "process_allgather", fails)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Connection reset"):
+        agreement.votes(1)
