@@ -1,73 +1,23 @@
-"""The label stage: what it writes, what it leaves out, and that it goes on where it stopped."""
+"""The label stage: what it writes, and what it leaves out."""
 
 import dataclasses
-import io
 import json
-import types
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from csst_jax import build
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored import centroid_index
 from csst_jax.data.stored.encoded import decode_label
-from csst_jax.data.stored.pseudo_labels import shard_path
 from csst_jax.runtime.workdir import SHEET_FILE
 from csst_jax.settings import resolve
 from csst_jax.stages import label
 from csst_jax.stages.artifact import Artifact, Request
-from csst_jax.stages.experiment import Experiment
 from csst_jax.stages.label import MANIFEST_FILE
-from csst_jax.stages.model_file import Trained
 from csst_jax.streams import PSEUDO
-from csst_jax.types import CsstError
 from tests.stages.guesser import Guesser
-
-TEACHER = Trained(None, None, types.SimpleNamespace(weights_sha256="teacherhash", steps=1, preprocessing=None))
-
-
-@pytest.fixture
-def config(tiny_config, tiny_data):
-    return tiny_config(tiny_data)
-
-
-@pytest.fixture
-def selection(config, tiny_data):
-    return resolve.data(config).training(DataSet.open(tiny_data))
-
-
-def experiment(config, pool):
-    return Experiment(resolve.run(config), None, pool, pool)
-
-
-@pytest.fixture
-def run(config, selection, tmp_path, monkeypatch):
-    """Runs the stage with predictions that need no network; messages would name the windows' key."""
-    guesser = {"label.window_px": Guesser(selection)}
-    monkeypatch.setattr(label.build, "predictor", lambda *_, window_key, **__: guesser[window_key])
-
-    def run(directory="pseudo_labels"):
-        artifact = Artifact(tmp_path / directory, Request({"settings": config.label.to_dict()}))
-        return label.run(experiment(config, selection), artifact, TEACHER).images
-
-    return run
-
-
-def second_and_third(prediction):
-    """The predictions of `Guesser`, with two more classes of 0.05 and 0.02."""
-    ranked = [((prediction.classes + n) % 4, np.full_like(prediction.confidence, p)) for n, p in ((1, 0.05), (2, 0.02))]
-    return dataclasses.replace(prediction, runner_up=ranked[0][0], runner_up_confidence=ranked[0][1], further=ranked[1])
-
-
-@pytest.fixture
-def run_soft(run, config, monkeypatch):
-    """The stage with three classes a pixel."""
-    config.label.soft.k, config.label.confidence_threshold = 3, 0.5
-    plain = Guesser.__call__
-    monkeypatch.setattr(Guesser, "__call__", lambda *given: map(second_and_third, plain(*given)))
-    return run
+from tests.stages.label.parts import TEACHER, decoded, experiment
 
 
 def test_soft_labels_hold_the_most_probable_classes_beside_the_hard_ones(run_soft, config, tmp_path):
@@ -84,38 +34,6 @@ def test_soft_labels_hold_the_most_probable_classes_beside_the_hard_ones(run_sof
     soft = json.loads((tmp_path / "pseudo_labels" / MANIFEST_FILE).read_text())["soft"]
     stored = sum(len(labelled.soft_bytes(i)) for i in range(4))
     assert soft["bytes_a_pixel"] == pytest.approx(stored / (4 * 96 * 128)) and len(soft["sha256"]) == 64
-
-
-def test_interrupted_soft_labels_go_on_after_the_last_whole_shard(run_soft, tmp_path, monkeypatch):
-    run_soft("whole")
-    original, calls = label.write_shard, []
-
-    def fail_at_the_fourth(*arguments, **more):
-        calls.append(arguments)
-        if len(calls) == 4:  # the second shard's soft labels
-            raise KeyboardInterrupt
-        return original(*arguments, **more)
-
-    monkeypatch.setattr(label, "write_shard", fail_at_the_fourth)
-    with pytest.raises(KeyboardInterrupt):
-        run_soft("stopped")
-    monkeypatch.setattr(label, "write_shard", original)
-    first = shard_path(tmp_path / "stopped", 0, 2, soft=True).stat().st_mtime_ns
-    run_soft("stopped")
-    assert shard_path(tmp_path / "stopped", 0, 2, soft=True).stat().st_mtime_ns == first, "it was made again"
-    assert files(tmp_path / "stopped") == files(tmp_path / "whole")
-
-
-def decoded(labelled, i):
-    return np.asarray(Image.open(io.BytesIO(labelled.label_bytes(i))))
-
-
-def files(directory):
-    """Everything that the stage leaves, but for its times."""
-    found = {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
-    done = json.loads(found.pop("DONE"))
-    del done["wall_s"]
-    return found | {"DONE": done}
 
 
 def test_labels_index_and_manifest_tell_the_same(run, selection, config, tmp_path):
@@ -246,78 +164,3 @@ def test_small_components_are_no_centres_of_crops(run, config, selection, min_ar
     images = {PSEUDO: build.images(student, selection, run())[PSEUDO]}
     sampler = build.samplers(student, images, ("ground", "box", "post", "sign"))["labelled"]
     assert set(sampler.plan(0, 0, 50)["klass"]) == classes
-
-
-@pytest.mark.parametrize("function", ["write_shard", "write_json", "_draw_sheet"])
-def test_interrupted_labelling_goes_on_after_the_last_whole_shard(run, function, tmp_path, monkeypatch):
-    run("whole")
-    original, calls = getattr(label, function), []
-
-    def fail_at_the_second(*arguments):
-        calls.append(arguments)
-        if len(calls) == 2 or function == "_draw_sheet":
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    monkeypatch.setattr(label, function, fail_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        run("stopped")
-    assert not (tmp_path / "stopped" / "DONE").exists()
-    first = shard_path(tmp_path / "stopped", 0, 2)
-    written = first.stat().st_mtime_ns
-    monkeypatch.setattr(label, function, original)
-    run("stopped")
-    assert first.stat().st_mtime_ns == written, "the first shard was made again"
-    assert files(tmp_path / "stopped") == files(tmp_path / "whole")
-
-
-def test_sigterm_keeps_whole_shards(run, tmp_path, monkeypatch):
-    import os
-    import signal
-
-    from csst_jax.runtime.signals import Preempted
-
-    run("whole")
-    original = label.write_shard
-
-    def write_and_signal(path, encoded):
-        original(path, encoded)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(label, "write_shard", write_and_signal)
-    with pytest.raises(Preempted, match="stopped: SIGTERM; 1 of 2 shards are kept"):
-        run("stopped")
-    monkeypatch.setattr(label, "write_shard", original)
-    run("stopped")
-    assert files(tmp_path / "stopped") == files(tmp_path / "whole")
-
-
-def test_finished_labels_are_opened_not_made(run, monkeypatch):
-    _, first = run()
-
-    def no_predictor(*_, **__):
-        raise AssertionError("labelled again")
-
-    monkeypatch.setattr(label.build, "predictor", no_predictor)
-    _, again = run()
-    assert again.labels_sha256 == first.labels_sha256
-
-
-def test_lost_or_changed_shards_are_refused(run, tmp_path):
-    run()
-    second = shard_path(tmp_path / "pseudo_labels", 1, 2)
-    whole = second.read_bytes()
-    second.write_bytes(shard_path(tmp_path / "pseudo_labels", 0, 2).read_bytes())
-    with pytest.raises(
-        centroid_index.StaleIndexError, match=r"is stale.*delete .*pseudo_labels and run the label stage again"
-    ):
-        run()
-    second.unlink()
-    with pytest.raises(CsstError, match=r"labels-00001-of-00002.array_record is missing; delete .*pseudo_labels"):
-        run()
-    second.write_bytes(whole)
-    (tmp_path / "pseudo_labels" / label.INDEX_FILE).unlink()
-    with pytest.raises(
-        centroid_index.StaleIndexError, match="no centroid index for the labels.*run the label stage again"
-    ):
-        run()
