@@ -78,7 +78,7 @@ def test_mmsegmentations_has_two_auxiliary_heads_and_an_unknown_lineage_lists_th
     out, _ = jax.eval_shape(network.apply_train, network.params, network.batch_stats, images, jax.random.key(0))
     assert {name: y.shape for name, y in out["aux"].items()} == dict.fromkeys(("stride32", "stride8"), (2, 45, 97, 5))
     assert jax.eval_shape(network.apply_eval, network.params, network.batch_stats, images)["aux"] == {}
-    with pytest.raises(CsstError, match="no lineage 'caffe'; known are: gluon, mmseg"):
+    with pytest.raises(CsstError, match="unknown lineage 'caffe' of FastSCNN; known are: gluon, mmseg"):
         nnx_io.abstract(functools.partial(fast_scnn.build, 5, lineage="caffe"))
 
 
