@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -25,6 +26,7 @@ from csst_jax.runtime.workdir import CONFIG_FILE, RESULTS_FILE
 from csst_jax.settings import ranges, recorded
 from csst_jax.studying import arms, sharing, values
 from csst_jax.types import CsstError
+from csst_jax.user_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +38,7 @@ ASKED_FILE = "asked.json"
 _EARLIER_FILE = "run.json"  # where earlier versions wrote it, in place of the run's own
 OUTPUT_FILE = "output.txt"
 """Beside it: all that its last process printed; log.txt has the lines of the log of all."""
+_IDS_SHA256 = "labelled_ids_sha256"
 _LOOK_EVERY_S = 0.5
 _OTHERS_END_S = 120.0
 _PACKAGES = ("csst_jax", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -157,6 +160,17 @@ def _data_sha256(run: Run) -> str:
         return ""
 
 
+def _ids_sha256(run: Run) -> str:
+    """Of the lines of data.labelled_ids; empty where there are none, or they cannot be read, which the run tells."""
+    if not run.config.data.labelled_ids:
+        return ""
+    try:
+        lines = read_text(run.config.data.labelled_ids, "one id per line (data.labelled_ids)").splitlines()
+    except CsstError:
+        return ""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def _require_same(run: Run) -> None:
     """Refuses to take the scores of other settings, or of other data, for this run's."""
     if not is_finished(run):
@@ -169,6 +183,9 @@ def _require_same(run: Run) -> None:
             "Scores on different data cannot be compared: use another --workdir."
         )
     there, here = (found["asked"], _jsonable(run.asked())) if found else _by_hand(run)
+    before, now = found.get(_IDS_SHA256), _ids_sha256(run)
+    if before and now:  # the images count, wherever their list lies
+        there, here = there | {"data.labelled_ids": before}, here | {"data.labelled_ids": now}
     if differing := differences(there, here):
         raise CsstError(
             f"{run.name} is finished in {run.workdir} with other settings. What differs: {', '.join(differing)}. Use "
@@ -219,7 +236,8 @@ def _prepare(run: Run, runs: Sequence[Run]) -> str:
                 time.sleep(1.0)
         shared = sharing.link(run, runs)
         asked = {"asked": _jsonable(run.asked()), "command": list(run.command), "versions": versions()}
-        write_json(run.workdir / ASKED_FILE, {**asked, "data_sha256": _data_sha256(run)})
+        data = {"data_sha256": _data_sha256(run), _IDS_SHA256: _ids_sha256(run)}
+        write_json(run.workdir / ASKED_FILE, asked | data)
     return f", takes {' and '.join(shared)}" if shared else ""
 
 

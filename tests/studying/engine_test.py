@@ -205,6 +205,27 @@ def test_a_run_without_its_configuration_is_taken_as_it_is_and_other_data_is_ref
         (run.workdir / name).unlink()
 
 
+def test_a_finished_run_stays_the_same_when_its_list_of_ids_moves_and_is_refused_when_the_list_changes(tmp_path):
+    here, there = tmp_path / "here.txt", tmp_path / "there.txt"
+    here.write_text("1\n2\n")
+
+    def runs(ids):
+        found = grid.runs(tmp_path / "study")[:1]
+        found[0].config.data.labelled_ids = str(ids)
+        return found
+
+    run_all(runs(here), Made(lambda run: 0.5))
+    here.rename(there)
+    again = Made(lambda run: 0.5)
+    assert run_all(runs(there), again) == ([], 1) and again.started == []
+    with pytest.raises(CsstError, match=r"data\.labelled_ids"):
+        run_all(runs(tmp_path / "elsewhere.txt"), again)
+    for path in (here, there):
+        path.write_text("1\n3\n")
+        with pytest.raises(CsstError, match=r"data\.labelled_ids"):
+            run_all(runs(path), again)
+
+
 def test_asked_json_holds_command_and_versions_and_leaves_the_runs_own_record(tmp_path):
     runs = grid.runs(tmp_path)[:1]
     run_all(runs, Made(lambda run: 0.5))
