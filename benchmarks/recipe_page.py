@@ -8,57 +8,32 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import recipe_tasks, whole_file
+from benchmarks.recipe_gains import COMPARED, EARLIER, NONE, RECIPE, RUNNING, TITLES, Log, gains, order, summary, table
 from csst_jax.studying import curves as drawing
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RECIPE = "student_lower_16"
-TITLES = {
-    "baseline": "masks alone",
-    "baseline_twice": "masks alone with 16 crops",
-    "strong_masks": "masks alone with strong augmentation",
-    "csst": "CSST (paper)",
-    "csst_uniform": "CSST with uniform crops",
-    "student_half": "own thresholds, weights of ½",
-    "student_equal": "own thresholds",
-    "student_onward": "own thresholds, fine-tuned teacher",
-    "student": "own thresholds, 16 crops",
-    "student_lower": "recipe, 8 crops",
-    RECIPE: "recipe",
-    "oracle": "all masks",
-}
-"""Columns of the tables."""
-COMPARED = (
-    (RECIPE, "baseline", 1),
-    (RECIPE, "baseline", 2),
-    (RECIPE, "baseline_twice", 1),
-    ("student_lower", "baseline", 1),
-    ("student_equal", "baseline", 1),
-    ("student_equal", "baseline", 2),
-    ("student_onward", "baseline", 2),
-    ("student", "baseline", 1),
-    ("student", "baseline_twice", 1),
-    ("oracle", "baseline", 1),
-)
-"""An arm, its control, and how many times as many steps the control takes."""
 DRAWN = ("baseline", RECIPE, "student_lower", "student_equal", "student_onward", "oracle")
 """Columns of the chart."""
 CHART = "recipe.svg"
-_NONE, _RUNNING, _MEAN = "–", ", running averages", "B, mean of the three"
 DEMO = "surest half of each class, losses with weight 1"
 """What `configs/demo.py` does, as logs of trials name it; another seed is named behind it."""
 _EARLIER = (
     "The demo has an earlier form of the recipe: 4 real and 4 pseudo-labelled crops, own thresholds, and running "
     "averages of batch normalisation."
 )
+_FORMS = (
+    "*Own thresholds* is the recipe as it was before: a pixel needs the threshold of its own class. It has 4 real and "
+    "4 pseudo-labelled crops per step; with *16 crops*, 8 and 8. A *fine-tuned teacher* starts from its teacher's "
+    "weights."
+)
 _OF_THE_DEMO = {"teacher": "masks alone", "student": "student"}
-Log = dict[str, Any]
 
 
 def write(logs: pathlib.Path) -> pathlib.Path:
-    """Writes the page beside the directory of logs; notes that people wrote (`recipe-notes.txt` there) come last.
+    """Writes the page beside the directory of logs; notes that people wrote are in `recipe-notes.txt` there.
 
     Raises:
       CsstError: there is no log.
@@ -103,101 +78,71 @@ def by_steps(logs: Sequence[Log]) -> dict[str, drawing.Curves]:
 
 
 def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) -> str:
-    """The page's Markdown; `chart` says whether there is one beside it."""
+    """The page's Markdown.
+
+    Args:
+      logs: of the arms.
+      trials: of other settings.
+      notes: what came out, which stands below the first table; from its first heading on, the end of the page.
+      chart: whether there is one beside it.
+    """
     usual = min(log["crop_px"] for log in logs)
     logs = [log | {"task": _name(log, usual)} for log in logs]
+    came_out, _, more = notes.partition("\n## ")
     lines = [
         "# When do pseudo labels pay?",
         "",
         "Written by `python -m benchmarks.recipe page` from `logs/recipe-TASK-STEPS-SEED.json`; do not edit. "
         "`python -m benchmarks.recipe run` writes the logs.",
         "",
-        f"* All networks of a row take the same number of steps. Crops are {usual} x {usual} pixels, where the task "
-        "names no other size. A step of masks alone has 8.",
-        "* A step of the *recipe* has 8 real crops as well, and 8 with pseudo labels, as in `configs/folder.py` and "
-        "`configs/camvid.py`. Both losses have weight 1. A pixel keeps its label if it reaches the lower threshold of "
-        "its two most probable classes (`label.lower_of_two`). With *8 crops*, 4 are real.",
-        "* *Masks alone with 16 crops* is the control that takes as long as the recipe.",
-        "* *Own thresholds* is the recipe as it was before: a pixel needs the threshold of its own class. It has 4 and "
-        "4 crops; with *16 crops*, 8 and 8.",
-        "* A student's teacher is the network of *masks alone* in the same row. A *fine-tuned teacher* starts from "
-        "its teacher's weights, all others from ImageNet.",
-        "* After the last step, the statistics of batch normalisation are measured (`precise_bn_steps`), where the "
-        "task does not name running averages.",
-        "* Scores are mIoU in percent of the last weights. Gains are means over the seeds; brackets say over how many.",
-        "* *All masks* has 8 crops per step, as masks alone.",
+        *summary(logs),
         "",
         "| task | masks | evaluated on |",
         "| --- | --- | --- |",
         "| A | 46 | CamVid's val, which continues the drive that most masks come from |",
         "| B | 46 from two drives | the second half of the third drive |",
         "| C | 23 or 12 | val |",
+        "",
+        "* Scores are mIoU in percent of the last weights, in the mean over the seeds. Networks start from ImageNet "
+        "weights. A student's teacher is the network of *masks alone*.",
+        f"* All networks of a row take the same number of steps. Crops are {usual} x {usual} pixels, where the task "
+        "names no other size. A step of masks alone has 8.",
+        "* A step of the *recipe* has 8 real crops as well, and 8 with pseudo labels, as in `configs/folder.py` and "
+        "`configs/camvid.py`. Both losses have weight 1. A pixel keeps its label if it reaches the lower threshold of "
+        "its two most probable classes (`label.lower_of_two`).",
+        "* After the last step, the statistics of batch normalisation are measured (`precise_bn_steps`), where the "
+        "task does not name running averages.",
+        "",
+        *came_out.splitlines(),
+        "",
+        "## Controls",
+        "",
+        "*Masks alone with 16 crops* takes as long as the recipe. *All masks* has the masks of the pool as well, and 8 "
+        "crops per step. Gains are means over the seeds; brackets say over how many.",
+        *gains(logs, COMPARED),
     ]
-    lines += ["", "## Gains in points", *gains(logs)]
     if chart:
         lines += ["", f"![mIoU of masks alone, of students and of all masks, by steps]({CHART})"]
-    for task in sorted({log["task"] for log in logs}, key=_order):
+    for task in sorted({log["task"] for log in logs}, key=order):
         own = [log for log in logs if log["task"] == task]
         lines += ["", f"## Task {task}", "", *curves(own)]
-        if not task.endswith(_RUNNING):
+        if not task.endswith(RUNNING):
             lines += ["", *by_class(own)]
+    if earlier := gains(logs, EARLIER):
+        lines += ["", "## Earlier forms of the recipe", "", _FORMS, *earlier]
     if seeds := seeds_of_the_demo(trials):
         lines += ["", "## The demo, by seed", "", _EARLIER, "", *seeds]
     if trials:
         lines += ["", "## What was tried", "", *tried(trials)]
-    return "\n".join([*lines, "", *notes.splitlines()]).rstrip() + "\n"
+    if more:
+        lines += ["", *f"## {more}".splitlines()]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _name(log: Log, usual_px: int) -> str:
     """The task, and what is unlike in most logs."""
     crops = "" if log["crop_px"] == usual_px else f", {log['crop_px']} px"
-    return log["task"] + crops + ("" if log.get("precise_bn_steps") else _RUNNING)
-
-
-def _order(task: str) -> tuple[bool, str]:
-    """Tasks with running averages are last."""
-    return task.endswith(_RUNNING), task
-
-
-def gains(logs: Sequence[Log]) -> list[str]:
-    """What students and all masks gain over their controls: a table each, with tasks as rows and steps as columns."""
-    tasks = sorted({log["task"] for log in logs}, key=_order)
-    lines = []
-    for arm, control, factor in COMPARED:
-        found = {
-            task: _gains_by_steps([log for log in logs if log["task"] == task], arm, control, factor) for task in tasks
-        }
-        found = {task: row for task, row in found.items() if row}
-        drives = [row for task, row in found.items() if task in recipe_tasks.TASKS and recipe_tasks.TASKS[task].judged]
-        if len(drives) == len(recipe_tasks.DRIVES):
-            all_have = set.intersection(*(set(row) for row in drives))
-            means = {steps: [statistics.fmean(statistics.fmean(row[steps]) for row in drives)] for steps in all_have}
-            found |= {_MEAN: means} if means else {}
-            found = dict(sorted(found.items(), key=lambda row: _order(row[0])))
-        columns = sorted({steps for row in found.values() for steps in row})
-        rows = [[task, *(_gain(row.get(steps, [])) for steps in columns)] for task, row in found.items()]
-        if rows:
-            header = ["task", *(f"{steps:,} steps" for steps in columns)]
-            lines += ["", f"### {_title(arm, control, factor)}", "", *_table(header, rows)]
-    return lines
-
-
-def _gains_by_steps(logs: Sequence[Log], arm: str, control: str, factor: int) -> dict[int, list[float]]:
-    """By the arm's steps, what it gains on its control in points, one value for each seed that has both."""
-    theirs = {(log["steps"], log["seed"]): log[control]["miou"] for log in logs if control in log}
-    found: dict[int, list[float]] = {}
-    for log in logs:
-        if arm in log and (pair := (factor * log["steps"], log["seed"])) in theirs:
-            found.setdefault(log["steps"], []).append(100 * (log[arm]["miou"] - theirs[pair]))
-    return found
-
-
-def _gain(pairs: Sequence[float]) -> str:
-    return f"{statistics.fmean(pairs):+.1f}{_seeds(pairs)}" if pairs else _NONE
-
-
-def _title(arm: str, control: str, factor: int) -> str:
-    return f"{TITLES[arm].capitalize()} against {TITLES[control]}" + (" for twice the steps" if factor == 2 else "")
+    return log["task"] + crops + ("" if log.get("precise_bn_steps") else RUNNING)
 
 
 def curves(logs: Sequence[Log]) -> list[str]:
@@ -211,13 +156,13 @@ def curves(logs: Sequence[Log]) -> list[str]:
         for group in shown:
             seeds = ", ".join(str(log["seed"]) for log in group)
             rows.append([f"{steps:,}", f"mean of {seeds}" if len(group) > 1 else seeds, *_scores(group, arms)])
-    return _table(["steps", "seed", *(TITLES[arm] for arm in arms)], rows)
+    return table(["steps", "seed", *(TITLES[arm] for arm in arms)], rows)
 
 
 def _scores(logs: Sequence[Log], arms: Sequence[str]) -> list[str]:
     """Mean mIoU of each arm in percent, where all logs have it."""
     return [
-        f"{100 * statistics.fmean(log[arm]['miou'] for log in logs):.1f}" if all(arm in log for log in logs) else _NONE
+        f"{100 * statistics.fmean(log[arm]['miou'] for log in logs):.1f}" if all(arm in log for log in logs) else NONE
         for arm in arms
     ]
 
@@ -241,7 +186,7 @@ def _classes(rows: Sequence[tuple[str, Sequence[Log]]]) -> list[str]:
         [title, *(f"{100 * statistics.fmean(run['iou'][c] or 0.0 for run in runs):.1f}" for c in classes)]
         for title, runs in rows
     ]
-    return _table(["", *classes], means)
+    return table(["", *classes], means)
 
 
 def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
@@ -260,7 +205,7 @@ def seeds_of_the_demo(trials: Sequence[Log]) -> list[str]:
     rows[-1][-1] += f" ± {spread:.1f}"
     by_class = [(title, [log[arm] for log in named.values()]) for arm, title in _OF_THE_DEMO.items()]
     return [
-        *_table(["seed", "masks alone", "student", "gain"], rows),
+        *table(["seed", "masks alone", "student", "gain"], rows),
         "",
         "Mean IoU by class.",
         "",
@@ -284,13 +229,4 @@ def tried(trials: Sequence[Log]) -> list[str]:
         moved = [f"{name} {gains[name]:+.1f}" for name in (worst, best)]
         steps = f"{log['student']['steps']:,}"
         rows.append([log["task"], log["what"], steps, *scores, *moved])
-    return _table(["task", "what was changed", "steps", "masks alone", "student", "lost most", "gained most"], rows)
-
-
-def _seeds(values: Sequence[float]) -> str:
-    return f" ({len(values)})" if len(values) > 1 else ""
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = ["---", *["--:"] * (len(header) - 1)]
-    return ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
+    return table(["task", "what was changed", "steps", "masks alone", "student", "lost most", "gained most"], rows)

@@ -133,14 +133,15 @@ def test_page_pairs_seeds_and_shows_the_room():
         log_of("B-0006R0", 500, 1, baseline=0.42, student_lower_16=0.45),
         log_of("B-0006R0", 1000, 0, baseline=0.44),
     ]
-    text = recipe_page.page(logs, [], "Tried: nothing.", chart=False)
+    text = recipe_page.page(logs, [], "It gains.\n\n## Notes\n\nTried: nothing.", chart=False)
     rows = ("500 | 0 | 40.0 | 45.0 | 50.0", "500 | 1 | 42.0 | 45.0 | –", "500 | mean of 0, 1 | 41.0 | 45.0 | –")
     assert "\n".join(f"| {row} |" for row in (*rows, "1,000 | 0 | 44.0 | – | –")) in text
     header = ["| task | 500 steps |", "| --- | --: |"]
-    assert table_of(text, "Recipe against masks alone") == [*header, "| B-0006R0 | +4.0 (2) |"]
+    assert "| B-0006R0 | 500 | 41.0 | 45.0 | +4.0 | 2 of 2 | – |" in text
     assert table_of(text, "Recipe against masks alone for twice the steps") == [*header, "| B-0006R0 | +1.0 |"]
     assert table_of(text, "All masks against masks alone") == [*header, "| B-0006R0 | +10.0 |"]
-    assert "1,000 steps" not in text.partition("## Task")[0], "masks alone gain nothing on themselves"
+    assert "1,000" not in text.partition("## Task")[0], "masks alone gain nothing on themselves"
+    assert text.index("It gains.") < text.index("## Controls") < text.index("## Notes")
     assert "IoU by class at 500 steps, mean of seeds 0, 1." in text
     assert "| masks alone | 41.0 | 20.5 |\n| recipe | 45.0 | 22.5 |" in text, "all masks have one of the two seeds"
     assert text.endswith("Tried: nothing.\n")
@@ -152,14 +153,17 @@ def test_page_tells_tasks_with_other_crops_or_statistics_apart():
     before = log_of("B-0006R0", 500, 0, baseline=0.3) | {"precise_bn_steps": 0}
     text = recipe_page.page([*logs, larger, before], [], "", chart=False)
     assert "## Task B-0006R0, 224 px\n" in text and "## Task B-0006R0, running averages\n" in text
-    assert "| B-0006R0 | +5.0 |" in text and "IoU by class at 500 steps, seed 0." in text
+    assert (
+        "| B-0006R0 | 500 | 40.0 | 45.0 | +5.0 | 1 of 1 | – |" in text and "IoU by class at 500 steps, seed 0." in text
+    )
 
 
 def test_page_has_the_mean_of_drives_where_all_have_been_run():
     logs = [log_of(f"B-{drive}", 500, 0, baseline=0.4, student_lower_16=0.5) for drive in recipe_tasks.DRIVES]
-    logs += [log_of("B-0001TP", 500, 1, baseline=0.4, student_lower_16=0.3)]
+    logs += [log_of("B-0001TP", 500, 1, baseline=0.4, student_lower_16=0.2)]
     text = recipe_page.page(logs, [], "", chart=False)
-    assert "| B, mean of the three | +6.7 |" in table_of(text, "Recipe against masks alone")
+    assert "| B, mean of the three | 500 | 40.0 | 45.0 | +5.0 |  |  |" in text
+    assert "| B-0001TP | 500 | 40.0 | 35.0 | -5.0 | 1 of 2 | road -5.0 |" in text
     assert "mean of the three" not in recipe_page.page(logs[:2], [], "", chart=False)
 
 
