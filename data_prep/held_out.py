@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from csst_jax.data.id_lists import IdList
@@ -80,6 +81,13 @@ def draw_val(
         for name in ordered[:-1]:
             if len(chosen) < wanted:
                 chosen.update(members[name])
+        if len(chosen) > 2 * wanted:
+            print(
+                f"warning: {len(chosen)} of {len(labelled)} masks validate, where --val_fraction asks for {wanted}: "
+                f"--group_by keeps images together. Another --seed with another --name draws other groups. Or name "
+                "the validation images with --val_list.",
+                file=sys.stderr,
+            )
         return chosen
     # Images of one group may have both splits from before --group_by was given: one that validates decides.
     known = sorted((split == "val", group[i], split) for i, split in earlier.items() if i in group)
@@ -121,6 +129,8 @@ def listed_val(path: pathlib.Path, images: Collection[str], masks: Collection[st
     except CsstError as error:
         problems.add(str(error))
         return set()
+    if not chosen:
+        problems.add(f"--val_list={path} names no image. Write the id of each validation image in a line of its own.")
     for image_id in sorted(chosen - set(masks)):
         problems.add(f"--val_list={path}: {image_id!r} has no mask; a validation image needs one.")
     return chosen & set(masks)

@@ -88,6 +88,18 @@ def test_a_group_stays_in_one_split_also_when_it_grows(own, capsys):
     assert "without a mask are left out, as their scenes validate" in capsys.readouterr().out
 
 
+def test_a_group_that_takes_most_masks_for_validation_is_told(capsys):
+    frames = [f"{site}/{frame}" for site, count in (("a", 16), ("b", 4)) for frame in range(count)]
+    groups = held_out.groups_of(frames, "^(.)/")
+    chosen = [held_out.draw_val(frames, 0.2, seed, None, groups) for seed in range(8)]
+    assert {len(one) for one in chosen} == {4, 16}
+    said = capsys.readouterr().err
+    assert said.count("warning: 16 of 20 masks validate, where --val_fraction asks for 4: --group_by") == sum(
+        len(one) == 16 for one in chosen
+    )
+    assert "4 of 20 masks validate" not in said
+
+
 def test_more_images_without_masks(own):
     (own / "more" / "b").mkdir(parents=True)
     for name in ("photo 0.jpg", "b/new.png"):  # the first is another image of the same name
@@ -169,7 +181,8 @@ def test_class_files(tmp_path):
         ("[{name: a, color: '#80408'}, b]", "colour '#80408' must be three numbers.* or '#804080' in quotes"),
         ("classes:\n- {name: b, color: [1, 2, 3]}\n- name: a\n  color: #804080", "YAML takes # for a comment"),
         ("{classes: [a, b], ignore: [255]}", "beside `classes:` there is `void:`"),
-        ("{names: [a, b]}", "expected a list of classes"),
+        ("{names: [a, b]}", "expected a list of classes, such as"),
+        ("road\ncar\nperson", "or a line like `- road` for each"),
         ("[a, b", "unreadable file of classes"),
         ("[2020-13-45, b]", "unreadable file of classes"),
         ("[2020-12-24, b]", "class datetime.date"),
