@@ -117,7 +117,8 @@ def read(
     val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
     scenes = {groups[i]: "test" if i in test else "validate" for i in test | val} if flags.group_by else {}
     left_out = _of_scenes([i for i in images if i not in masks], groups, scenes, roles or {})
-    train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val | left_out]
+    others = val | left_out
+    train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in others]
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     if flags.unlabelled:

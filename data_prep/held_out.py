@@ -72,7 +72,9 @@ def draw_val(
     if len(labelled) < 2:
         raise CsstError(f"{len(labelled)} labelled images; at least 2 are needed, one to train and one to validate.")
     group = groups or {image_id: image_id for image_id in labelled}
-    members = {name: [i for i in labelled if group[i] == name] for name in {group[i] for i in labelled}}
+    members: dict[str, list[str]] = {}
+    for image_id in labelled:
+        members.setdefault(group[image_id], []).append(image_id)
     ordered = sorted(members, key=lambda name: place(name, seed))
     if len(ordered) < 2:
         raise CsstError(f"all labelled images are of the group {ordered[0]!r} (--group_by); label images of another.")

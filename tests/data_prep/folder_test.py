@@ -88,6 +88,21 @@ def test_a_group_stays_in_one_split_also_when_it_grows(own, capsys):
     assert "without a mask are left out, as their scenes validate" in capsys.readouterr().out
 
 
+def test_the_draw_takes_a_few_looks_at_each_mask():
+    """It compared each mask with each group: a minute of silence for 20,000 masks."""
+
+    class Counting(dict):
+        looks = 0
+
+        def __getitem__(self, key):
+            self.looks += 1
+            return super().__getitem__(key)
+
+    groups = Counting({f"{i}": f"{i}" for i in range(100)})
+    assert len(held_out.draw_val([*groups], 0.2, 0, None, groups)) == 20
+    assert groups.looks <= 300
+
+
 def test_a_group_that_takes_most_masks_for_validation_is_told(capsys):
     frames = [f"{site}/{frame}" for site, count in (("a", 16), ("b", 4)) for frame in range(count)]
     groups = held_out.groups_of(frames, "^(.)/")
