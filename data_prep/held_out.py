@@ -14,6 +14,10 @@ from csst_jax.types import CsstError
 from csst_jax.user_files import read_text
 from data_prep.problems import Problems
 
+_TRAINED = ("train", "training")
+_JUDGED = ("val", "valid", "validation", "test", "testing")
+"""Directories that other programs divide images into."""
+
 
 def groups_of(ids: Iterable[str], pattern: str, everywhere: bool = True) -> dict[str, str]:
     """The group of each id: what the pattern finds in it; without a pattern each id is a group of its own.
@@ -42,6 +46,19 @@ def groups_of(ids: Iterable[str], pattern: str, everywhere: bool = True) -> dict
             "path of an image below --images, without its suffix."
         )
     return {i: match[1 if expression.groups else 0] or "" for i, match in found.items() if match}
+
+
+def tell_directories(ids: Iterable[str]) -> None:
+    """Warns of images that lie in directories which have the names of splits: the draw does not look at those."""
+    below = [(directory.lower(), image_id) for image_id in ids for directory in image_id.split("/")[:-1]]
+    judged = {directory: image_id for directory, image_id in below if directory in _JUDGED}
+    if judged and any(directory in _TRAINED for directory, _ in below):
+        print(
+            f"warning: images lie in directories called {' and '.join(sorted(judged))} and train, but validation images "
+            "are drawn from all of them, and the others are trained on. To keep that split, list its validation images "
+            f"(--val_list=FILE), such as {min(judged.values())}, and take test images out of the directory.",
+            file=sys.stderr,
+        )
 
 
 def draw_val(

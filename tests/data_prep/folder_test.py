@@ -88,6 +88,23 @@ def test_a_group_stays_in_one_split_also_when_it_grows(own, capsys):
     assert "without a mask are left out, as their scenes validate" in capsys.readouterr().out
 
 
+def test_directories_that_have_the_names_of_splits_are_told(own, capsys):
+    for kind in ("images", "masks"):
+        (own / kind / "b").rename(own / kind / "Valid")
+    run(own)
+    assert "directories called" not in capsys.readouterr().err
+    for kind in ("images", "masks"):
+        (own / kind / "train").mkdir()
+        for path in (own / kind).glob("photo*"):
+            path.rename(own / kind / "train" / path.name)
+    run(own, "--name=other")
+    said = capsys.readouterr().err
+    assert "directories called valid and train, but validation images are drawn from all" in said
+    assert "--val_list=FILE), such as Valid/" in said
+    run(own, "--name=other")
+    assert "directories called" not in capsys.readouterr().err, "the split is what it is"
+
+
 def test_the_draw_takes_a_few_looks_at_each_mask():
     """It compared each mask with each group: a minute of silence for 20,000 masks."""
 
