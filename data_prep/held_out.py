@@ -54,9 +54,9 @@ def tell_directories(ids: Iterable[str]) -> None:
     judged = {directory: image_id for directory, image_id in below if directory in _JUDGED}
     if judged and any(directory in _TRAINED for directory, _ in below):
         print(
-            f"warning: images lie in directories called {' and '.join(sorted(judged))} and train, but validation images "
-            "are drawn from all of them, and the others are trained on. To keep that split, list its validation images "
-            f"(--val_list=FILE), such as {min(judged.values())}, and take test images out of the directory.",
+            f"warning: images lie in directories called {' and '.join(sorted(judged))} and train, but validation "
+            "images are drawn from all of them, and the others are trained on. To keep that split, list its validation "
+            f"images (--val_list=FILE), such as {min(judged.values())}, and take test images out of the directory.",
             file=sys.stderr,
         )
 
