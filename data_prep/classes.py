@@ -49,7 +49,10 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
         )
     content = {"classes": content} if isinstance(content, list) else content
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
-        raise CsstError(f"{where}: expected a list of classes, or `classes:` with one and `void:`.")
+        raise CsstError(
+            f"{where}: expected a list of classes, such as `[road, car, person]`, or a line like `- road` "
+            "for each; or `classes:` with such a list and `void:`."
+        )
     entries = [{"name": entry} if isinstance(entry, str) else entry for entry in content["classes"]]
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):

@@ -41,7 +41,7 @@ from csst_jax.data.readiness import listed
 from csst_jax.types import CsstError
 from data_prep import classes, cli, growth, photo_size, raw, validation_size, workspace
 from data_prep.folder_files import find_images, find_masks, find_more
-from data_prep.held_out import draw_val, groups_of, listed_val
+from data_prep.held_out import draw_val, groups_of, listed_val, tell_directories
 from data_prep.palette import compare_palettes
 from data_prep.problems import Problems
 from data_prep.roles import check_contents
@@ -113,11 +113,14 @@ def read(
     groups = groups_of(images, flags.group_by)
     test = growth.of_test_scenes(groups, roles or {})
     images, masks = ({i: path for i, path in paths.items() if i not in test} for paths in (images, masks))
+    if not (flags.val_list or flags.group_by or earlier):
+        tell_directories(images)
     drawn = None if flags.val_list else draw_val([*masks], flags.val_fraction, flags.seed, roles, groups)
     val = listed_val(flags.val_list, images, masks, problems) if drawn is None else drawn
     scenes = {groups[i]: "test" if i in test else "validate" for i in test | val} if flags.group_by else {}
     left_out = _of_scenes([i for i in images if i not in masks], groups, scenes, roles or {})
-    train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in val | left_out]
+    others = val | left_out
+    train = [raw.RawPair(i, path, masks.get(i)) for i, path in images.items() if i not in others]
     if not any(pair.mask for pair in train):
         problems.add("no labelled image is left for training; give fewer validation images or more masks.")
     if flags.unlabelled:

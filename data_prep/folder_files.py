@@ -6,6 +6,8 @@ import argparse
 import collections
 import os
 import pathlib
+import re
+import shlex
 import sys
 from collections.abc import Collection, Mapping
 from typing import NoReturn
@@ -105,8 +107,23 @@ def find_masks(
             fix = f"is {near} its image? Give both the same capitals."
         elif near := by_name.get(pathlib.PurePosixPath(image_id).name):
             fix = f"is {near} its image? Put both into sub-directories of the same name."
+        elif found := _without_word(image_id, images):
+            near, how = found
+            fix = f"is {near} its image? {how}"
         problems.add(f"{masks[image_id]}: mask without an image in {flags.images}; {fix}")
     return masks
+
+
+def _without_word(mask_id: str, images: Mapping[str, pathlib.Path]) -> tuple[pathlib.Path, str] | None:
+    """The image of a mask that has a word more in its name, and what to do; no number, which tells other images."""
+    folder, slash, name = mask_id.rpartition("/")
+    for joint in re.finditer(r"[-_. ]", name):
+        before, after = name[: joint.start()], name[joint.start() :]
+        if (image := images.get(folder + slash + before)) and not re.search(r"\d", after):
+            return image, f"Give --mask_suffix={shlex.quote(after)}."
+        if (image := images.get(folder + slash + after[1:])) and not re.search(r"\d", before):
+            return image, f"Call the mask {after[1:]}.png."
+    return None
 
 
 def _no_mask(path: pathlib.Path) -> NoReturn:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Callable
 
+from csst_jax.data.store import METADATA_FILE
 from csst_jax.data.walk import LeftOut, walk
+from csst_jax.runtime.workdir import CONFIG_FILE, RUN_FILE
 from csst_jax.user_files import same_name, shown, user_path
 from data_prep import raw
 from data_prep.problems import Problems
+
+_OWN = {
+    "of a prepared data set": (METADATA_FILE, "dataset_info.json"),
+    "of a run": (RUN_FILE, CONFIG_FILE),
+}
+"""Files that tell directories of these programs, by what lies there; their pictures are no photos of the user's."""
 
 Judge = Callable[[pathlib.Path], str | None]
 """Says of a file "" to take it, the reason to leave it out, or None where it is used elsewhere; raises `Bad`."""
@@ -24,7 +32,8 @@ def find_files(
 ) -> dict[str, pathlib.Path]:
     """Files below `directory` by id: the relative path without its suffix, in composed Unicode.
 
-    Linked files and directories count as if they lay there; hidden ones do not. What is left out is told.
+    Linked files and directories count as if they lay there. Hidden ones do not, nor do prepared data sets and runs.
+    What is left out is told.
 
     Args:
       directory: where to look.
@@ -40,10 +49,11 @@ def find_files(
     top = user_path(directory)
     files: dict[str, pathlib.Path] = {}
     left_out = LeftOut()
+    own: dict[pathlib.Path, str] = {}
     for path in walk(top, left_out, problems.add):
         name = path.relative_to(top)
         try:
-            reason = judge(path)
+            reason = _of_own(path.parent, top, own) or judge(path)
         except raw.Bad as bad:
             problems.add(str(bad))
             continue
@@ -64,3 +74,11 @@ def find_files(
         files[image_id] = path
     left_out.tell(f"{flag}={directory}")
     return files
+
+
+def _of_own(directory: pathlib.Path, top: pathlib.Path, known: dict[pathlib.Path, str]) -> str:
+    """What of `_OWN` a directory is or lies in, at or below `top`; empty for the user's."""
+    if directory not in known:
+        here = (what for what, names in _OWN.items() if all((directory / name).is_file() for name in names))
+        known[directory] = next(here, "") or ("" if directory == top else _of_own(directory.parent, top, known))
+    return known[directory]

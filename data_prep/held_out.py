@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from csst_jax.data.id_lists import IdList
@@ -12,6 +13,10 @@ from csst_jax.data.readiness import listed
 from csst_jax.types import CsstError
 from csst_jax.user_files import read_text
 from data_prep.problems import Problems
+
+_TRAINED = ("train", "training")
+_JUDGED = ("val", "valid", "validation", "test", "testing")
+"""Directories that other programs divide images into."""
 
 
 def groups_of(ids: Iterable[str], pattern: str, everywhere: bool = True) -> dict[str, str]:
@@ -43,6 +48,19 @@ def groups_of(ids: Iterable[str], pattern: str, everywhere: bool = True) -> dict
     return {i: match[1 if expression.groups else 0] or "" for i, match in found.items() if match}
 
 
+def tell_directories(ids: Iterable[str]) -> None:
+    """Warns of images that lie in directories which have the names of splits: the draw does not look at those."""
+    below = [(directory.lower(), image_id) for image_id in ids for directory in image_id.split("/")[:-1]]
+    judged = {directory: image_id for directory, image_id in below if directory in _JUDGED}
+    if judged and any(directory in _TRAINED for directory, _ in below):
+        print(
+            f"warning: images lie in directories called {' and '.join(sorted(judged))} and train, but validation "
+            "images are drawn from all of them, and the others are trained on. To keep that split, list its validation "
+            f"images (--val_list=FILE), such as {min(judged.values())}, and take test images out of the directory.",
+            file=sys.stderr,
+        )
+
+
 def draw_val(
     labelled: Sequence[str],
     fraction: float,
@@ -71,7 +89,9 @@ def draw_val(
     if len(labelled) < 2:
         raise CsstError(f"{len(labelled)} labelled images; at least 2 are needed, one to train and one to validate.")
     group = groups or {image_id: image_id for image_id in labelled}
-    members = {name: [i for i in labelled if group[i] == name] for name in {group[i] for i in labelled}}
+    members: dict[str, list[str]] = {}
+    for image_id in labelled:
+        members.setdefault(group[image_id], []).append(image_id)
     ordered = sorted(members, key=lambda name: place(name, seed))
     if len(ordered) < 2:
         raise CsstError(f"all labelled images are of the group {ordered[0]!r} (--group_by); label images of another.")
@@ -80,6 +100,13 @@ def draw_val(
         for name in ordered[:-1]:
             if len(chosen) < wanted:
                 chosen.update(members[name])
+        if len(chosen) > 2 * wanted:
+            print(
+                f"warning: {len(chosen)} of {len(labelled)} masks validate, where --val_fraction asks for {wanted}: "
+                f"--group_by keeps images together. Another --seed with another --name draws other groups. Or name "
+                "the validation images with --val_list.",
+                file=sys.stderr,
+            )
         return chosen
     # Images of one group may have both splits from before --group_by was given: one that validates decides.
     known = sorted((split == "val", group[i], split) for i, split in earlier.items() if i in group)
@@ -121,6 +148,8 @@ def listed_val(path: pathlib.Path, images: Collection[str], masks: Collection[st
     except CsstError as error:
         problems.add(str(error))
         return set()
+    if not chosen:
+        problems.add(f"--val_list={path} names no image. Write the id of each validation image in a line of its own.")
     for image_id in sorted(chosen - set(masks)):
         problems.add(f"--val_list={path}: {image_id!r} has no mask; a validation image needs one.")
     return chosen & set(masks)

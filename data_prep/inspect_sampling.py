@@ -158,8 +158,8 @@ def draw(out_dir: pathlib.Path, seen: Mapping[str, Mapping[str, Epoch]], descrip
         for name, epoch in epochs.items():
             (first, leftmost), *others = epoch.pictures
             rows.append([(f"{of}{name}: {first}", leftmost), *others])
-    pictures.write_sheet(bars, out_dir / "sampling.png", bars[0][0][1].shape[1])
-    pictures.write_sheet(rows, out_dir / "crops.png", 240, description)
+    pictures.write_sheet(bars, out_dir / "sampling.png", bars[0][0][1].shape[1], flag="out_dir")
+    pictures.write_sheet(rows, out_dir / "crops.png", 240, description, flag="out_dir")
 
 
 def _stage(run: Run, workdir: pathlib.Path | None) -> tuple[Training, dict[str, Images]]:

@@ -40,8 +40,10 @@ def write_sheet(
     path: str | os.PathLike[str],
     tile_width_px: int,
     description: DatasetDescription | None = None,
+    *,
+    flag: str,
 ) -> None:
-    """`contact_sheet`, whose failure is the user's to fix.
+    """`contact_sheet`, whose failure is the user's to fix with the flag `flag`.
 
     Raises:
       CsstError: there is no picture, or the file cannot be written.
@@ -49,7 +51,9 @@ def write_sheet(
     try:
         contact_sheet(rows, path, description=description, tile_width_px=tile_width_px)
     except OSError as error:
-        raise CsstError(f"cannot write {os.fspath(path)} ({error.strerror}); name another place.") from error
+        raise CsstError(
+            f"cannot write {os.fspath(path)} ({error.strerror}); name another place with --{flag}."
+        ) from error
 
 
 def draw_sheet(
@@ -74,7 +78,7 @@ def draw_sheet(
             name = f"{split}/{ids[record]}"
             pairs.append([(name, image), ("its mask", overlay(image, label, data_set.description.palette))])
     rows = [left + right for left, right in zip(pairs[::2], [*pairs[1::2], []], strict=False)]
-    write_sheet(rows, path, _TILE_PX, data_set.description)
+    write_sheet(rows, path, _TILE_PX, data_set.description, flag="contact_sheet")
 
 
 def _small(image_bytes: bytes, label_bytes: bytes) -> tuple[np.ndarray, np.ndarray]:

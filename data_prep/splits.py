@@ -46,7 +46,7 @@ DRIVES: dict[str, Callable[[str], str]] = dict.fromkeys(
 
 def allot(sizes: Sequence[int], total: int) -> list[int]:
     """Shares of `total` proportional to `sizes`, by largest remainder; they add up to `total`."""
-    exact = np.array(sizes) * total / sum(sizes)
+    exact = np.array(sizes) * total / max(sum(sizes), 1)
     shares = np.floor(exact).astype(int)
     by_remainder = np.argsort(shares - exact, kind="stable")
     shares[by_remainder[: total - shares.sum()]] += 1

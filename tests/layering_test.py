@@ -110,6 +110,7 @@ def test_data_prep_knows_of_csst_jax_only_data_and_types():
     more = {
         "data_prep.annotated.written": ("csst_jax.runtime.storage",),
         "data_prep.check": ("csst_jax.command_line",),
+        "data_prep.found_files": ("csst_jax.runtime.workdir",),
         "data_prep.growth": ("csst_jax.runtime.json_files",),
         "data_prep.inspect_sampling": tuple(
             f"csst_jax.{room}"

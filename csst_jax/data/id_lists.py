@@ -32,7 +32,9 @@ class IdList:
           ids: of the data set, of every split; a line that means an image of another split must not mean a namesake.
           labelled: those that a list can choose.
         """
-        self._ids = {"/".join(_parts(same_name(image_id))): image_id for image_id in ids}
+        named = [("/".join(_parts(same_name(image_id))), image_id) for image_id in ids]
+        # Of names that differ by spaces at their ends a line means the one without.
+        self._ids = dict(named) | {image_id: image_id for name, image_id in named if name == image_id}
         self._flat = not any("/" in image_id for image_id in labelled)
         self._ends: dict[str, int] = {}
         for name in self._ids:

@@ -159,7 +159,7 @@ def _read_photo(path: pathlib.Path, data: bytes | None = None) -> tuple[bytes, I
         raise Bad(f"{path}: image of colour mode {picture.mode}. Convert it to 8-bit RGB.")
     if _bits(picture, data) > 8:
         raise Bad(f"{path}: image of 16 bits per channel, of which decoders drop half. Convert it to 8-bit RGB.")
-    pages = getattr(picture, "n_frames", 1) if picture.format in ("TIFF", "WEBP") else 1
+    pages = getattr(picture, "n_frames", 1) if picture.format in ("PNG", "TIFF", "WEBP") else 1
     if pages > 1:
         raise Bad(f"{path}: the file holds {pages} pictures. Save the one that counts as a file of its own.")
     return data, picture, orientation in range(2, 9)

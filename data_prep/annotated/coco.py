@@ -7,6 +7,8 @@ from data_prep.annotated import packed, regions
 from data_prep.annotated.shapes import Annotated, Annotations, Shape
 from data_prep.annotated.values import Value
 
+_LEAST_NUMBERS = 6  # x and y of three points
+
 
 def is_it(content: Value) -> bool:
     """Whether a JSON file has this format."""
@@ -42,11 +44,8 @@ def read(content: Value) -> Annotations:
                 f"{entry['category_id'].where}: {entry['category_id'].value!r} is none of the categories. Export the "
                 "annotations again."
             )
-        shape = _shape(entry, label, images[number][2])
-        if shape:
+        if shape := _shape(entry, label, images[number][2], found):
             drawn[number].append(shape)
-        else:
-            found.leave_out("annotations without an outline", entry.where)
     found.images = [
         Annotated((name,), where, size, tuple(drawn[number])) for number, (name, where, size) in images.items()
     ]
@@ -67,7 +66,8 @@ def _labels(content: Value, used: set[object]) -> dict[object, str]:
     return labels
 
 
-def _shape(entry: Value, label: str, size: regions.Size) -> Shape | None:
+def _shape(entry: Value, label: str, size: regions.Size, found: Annotations) -> Shape | None:
+    """What an annotation outlines. Programs that trace masks leave outlines of a point or two: no area, so left out."""
     outline = entry.get("segmentation")
     if outline is not None and isinstance(outline.value, dict):
         counts = outline["counts"]
@@ -80,10 +80,17 @@ def _shape(entry: Value, label: str, size: regions.Size) -> Shape | None:
         runs = packed.of_text(counts.value, counts.where) if is_text else [run.whole() for run in counts.entries()]
         return Shape(label, regions.of_runs(runs, size, counts.where))
     if outline is not None and outline.value:
-        polygons = [list(zip(*[iter(part.numbers())] * 2, strict=True)) for part in map(_even, outline.entries())]
-        return Shape(label, regions.of_outlines(polygons, size, outline.where))
+        polygons = []
+        for part in map(_even, outline.entries()):
+            numbers = part.numbers()
+            if len(numbers) < _LEAST_NUMBERS:
+                found.leave_out("outlines of fewer than 3 points, which have no area", part.where)
+            else:
+                polygons.append(list(zip(*[iter(numbers)] * 2, strict=True)))
+        return Shape(label, regions.of_outlines(polygons, size, outline.where)) if polygons else None
     box = entry.get("bbox")
     if box is None or len(box.numbers()) != 4:
+        found.leave_out("annotations without an outline", entry.where)
         return None
     x, y, width, height = box.numbers()
     return Shape(label, regions.of_box(x, y, width, height, 0, size, box.where), is_box=True)

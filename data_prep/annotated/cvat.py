@@ -16,6 +16,10 @@ _SHAPES = ("polygon", "mask", "ellipse", "box")
 _OTHERS = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 
+class OtherXml(Bad):
+    """XML of something else."""
+
+
 def read(path: pathlib.Path) -> Annotations:
     """Everything that a file holds.
 
@@ -27,7 +31,9 @@ def read(path: pathlib.Path) -> Annotations:
     except (ElementTree.ParseError, OSError, ValueError) as error:
         raise Bad(f"{path}: no readable XML ({error}). Export the annotations again.") from error
     if root.tag != "annotations":
-        raise Bad(f"{path}: XML of <{root.tag}>, and CVAT's begins with <annotations>. Export 'CVAT for images 1.1'.")
+        raise OtherXml(
+            f"{path}: XML of <{root.tag}>, and CVAT's begins with <annotations>. Export 'CVAT for images 1.1'."
+        )
     if root.find("track") is not None:
         raise Bad(f"{path}: CVAT for video, in tracks. Export 'CVAT for images 1.1' in place of it.")
     found = Annotations("CVAT")

@@ -72,7 +72,7 @@ def read_all(given: pathlib.Path, problems: Problems) -> list[tuple[pathlib.Path
     for path in files:
         try:
             found.append((path, read_file(path).without_blanks()))
-        except UnknownFormat as unknown:
+        except (UnknownFormat, cvat.OtherXml) as unknown:  # GDAL and others leave XML beside images
             if given.is_file():
                 raise CsstError(str(unknown)) from unknown
             left_out.add(shown(path.relative_to(given)), "of no known format of annotations")

@@ -121,7 +121,9 @@ def write(wanted: Wanted, directory: pathlib.Path, rule: Rule, overwrite: bool, 
 
 def _look_at_others(wanted: Wanted, directory: pathlib.Path, problems: Problems) -> None:
     """Refuses masks that stay there and mean other classes, and names those that stay."""
-    files = {same_name(path.relative_to(directory).with_suffix("").as_posix()) for path in directory.rglob("*.png")}
+    found = (path.relative_to(directory) for path in directory.rglob("*.png"))
+    seen = (path for path in found if not any(part.startswith(".") for part in path.parts))
+    files = {same_name(path.with_suffix("").as_posix()) for path in seen}
     if not (others := sorted(files - {same_name(image_id) for image_id in wanted.masks})):
         return
     classes, names = _classes_there(directory / CLASSES_FILE), listed(shown(name) for name in others)

@@ -120,3 +120,8 @@ def test_the_beginning_of_a_name_is_no_image_of_its_own():
     name = "aachen_000000_000019"
     assert find((name,), f"a/{name}_leftImg8bit.png b/{name}_gtFine_labelIds.png") == {name}
     assert find((name,), f"{name}.jpg mask_17.png") == {name}, "with suffixes it is clear which is the image"
+
+
+@pytest.mark.parametrize("ids", [("a", "a "), ("a ", "a")])
+def test_of_names_that_differ_by_a_space_at_the_end_the_one_without_is_meant(ids):
+    assert IdList(ids, ids).find(["a"], "list") == {"a"}

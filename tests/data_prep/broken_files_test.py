@@ -53,6 +53,10 @@ CASES = {
         read(image=file(photo(), "WEBP", save_all=True, append_images=[Image.fromarray(photo(1))])),
         P + "the file holds 2 pictures. Save the one",
     ),
+    "image is an animated PNG": (  # where Pillow and OpenCV show different pictures
+        read(image=file(photo(), "PNG", save_all=True, append_images=[Image.fromarray(photo(1))], default_image=True)),
+        P + "the file holds 2 pictures. Save the one",
+    ),
     "image claims 10 gigapixels": (
         read(image=png_of(100_000, 100_000)),
         P + "the image is too large: 178,956,970 pixels",

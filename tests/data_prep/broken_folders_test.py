@@ -86,7 +86,7 @@ CASES = {
         folder_of(put("v.txt", b"p0\n\xff\xfe"), "--val_list={where}/v.txt"),
         "v.txt: unreadable text: byte 0xff in line 2",
     ),
-    "folder: list is empty": (folder_of(put("v.txt", b"\n"), "--val_list={where}/v.txt"), "split 'val' is empty"),
+    "folder: list is empty": (folder_of(put("v.txt", b"\n"), "--val_list={where}/v.txt"), "v.txt names no image"),
     "folder: list names a stranger": (
         folder_of(put("v.txt", b"p9\n"), "--val_list={where}/v.txt"),
         "v.txt: 1 line means no image of the data set, or several: p9.",

@@ -77,7 +77,7 @@ def test_contact_sheet_lies_in_the_data_set_or_where_it_is_wanted(prepared, tmp_
         with Image.open(path) as sheet:
             assert sheet.width == 4 * 328 + 8
     DataSet.open(prepared).reader("train")  # the picture does no harm there
-    with pytest.raises(CsstError, match=r"cannot write .*dataset.json/sheet.png \(.*\); name another place"):
+    with pytest.raises(CsstError, match=r"dataset.json/sheet.png \(.*\); name another place with --contact_sheet"):
         run(prepared, f"--contact_sheet={prepared / 'dataset.json' / 'sheet.png'}")
 
 

@@ -76,3 +76,35 @@ def test_two_images_of_one_name_may_be_an_image_and_its_mask(flags):
     (flags.images / "p0.jpg").write_bytes(file(photo(0), "JPEG"))
     with pytest.raises(CsstError, match="p0.jpg and .*p0.png. If one is the mask of the other.*--mask_suffix=_mask"):
         found(flags)
+
+
+@pytest.mark.parametrize(
+    "name,fix",
+    [
+        ("p0_mask", "is {}/p0.png its image? Give --mask_suffix=_mask."),
+        ("p0.jpg", "is {}/p0.png its image? Give --mask_suffix=.jpg."),
+        ("p0 label ids", "is {}/p0.png its image? Give --mask_suffix=' label ids'."),
+        ("mask_p0", "is {}/p0.png its image? Call the mask p0.png."),
+        ("p0_2", "add the image or remove the mask."),
+        ("p00", "add the image or remove the mask."),
+    ],
+)
+def test_a_mask_with_a_word_more_in_its_name_is_told_what_to_do(flags, name, fix):
+    (flags.masks / "p0.png").rename(flags.masks / f"{name}.png")
+    with pytest.raises(CsstError) as error:
+        found(flags)
+    assert str(error.value).endswith(f"{name}.png: mask without an image in {flags.images}; {fix.format(flags.images)}")
+
+
+@pytest.mark.parametrize("names", [("dataset.json", "dataset_info.json"), ("run.json", "config.json")])
+def test_pictures_of_a_prepared_data_set_or_of_a_run_below_the_images_are_no_images(flags, names, capsys):
+    """Who works in the directory of the photos has data and runs there; contact sheets would join the pool."""
+    (flags.images / "made" / "pictures").mkdir(parents=True)
+    for name in names:
+        (flags.images / "made" / name).write_text("{}")
+    for name in ("contact_sheet.png", "pictures/validation.png"):
+        (flags.images / "made" / name).write_bytes(file(photo(5)))
+    assert set(found(flags)[0]) == {"p0", "p1"}
+    assert "left out 4: of a " in capsys.readouterr().err
+    (flags.images / "made" / names[0]).unlink()
+    assert set(found(flags)[0]) == {"p0", "p1", "made/contact_sheet", "made/pictures/validation"}

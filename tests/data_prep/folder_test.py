@@ -88,6 +88,50 @@ def test_a_group_stays_in_one_split_also_when_it_grows(own, capsys):
     assert "without a mask are left out, as their scenes validate" in capsys.readouterr().out
 
 
+def test_directories_that_have_the_names_of_splits_are_told(own, capsys):
+    for kind in ("images", "masks"):
+        (own / kind / "b").rename(own / kind / "Valid")
+    run(own)
+    assert "directories called" not in capsys.readouterr().err
+    for kind in ("images", "masks"):
+        (own / kind / "train").mkdir()
+        for path in (own / kind).glob("photo*"):
+            path.rename(own / kind / "train" / path.name)
+    run(own, "--name=other")
+    said = capsys.readouterr().err
+    assert "directories called valid and train, but validation images are drawn from all" in said
+    assert "--val_list=FILE), such as Valid/" in said
+    run(own, "--name=other")
+    assert "directories called" not in capsys.readouterr().err, "the split is what it is"
+
+
+def test_the_draw_takes_a_few_looks_at_each_mask():
+    """It compared each mask with each group: a minute of silence for 20,000 masks."""
+
+    class Counting(dict):
+        looks = 0
+
+        def __getitem__(self, key):
+            self.looks += 1
+            return super().__getitem__(key)
+
+    groups = Counting({f"{i}": f"{i}" for i in range(100)})
+    assert len(held_out.draw_val([*groups], 0.2, 0, None, groups)) == 20
+    assert groups.looks <= 300
+
+
+def test_a_group_that_takes_most_masks_for_validation_is_told(capsys):
+    frames = [f"{site}/{frame}" for site, count in (("a", 16), ("b", 4)) for frame in range(count)]
+    groups = held_out.groups_of(frames, "^(.)/")
+    chosen = [held_out.draw_val(frames, 0.2, seed, None, groups) for seed in range(8)]
+    assert {len(one) for one in chosen} == {4, 16}
+    said = capsys.readouterr().err
+    assert said.count("warning: 16 of 20 masks validate, where --val_fraction asks for 4: --group_by") == sum(
+        len(one) == 16 for one in chosen
+    )
+    assert "4 of 20 masks validate" not in said
+
+
 def test_more_images_without_masks(own):
     (own / "more" / "b").mkdir(parents=True)
     for name in ("photo 0.jpg", "b/new.png"):  # the first is another image of the same name
@@ -169,7 +213,8 @@ def test_class_files(tmp_path):
         ("[{name: a, color: '#80408'}, b]", "colour '#80408' must be three numbers.* or '#804080' in quotes"),
         ("classes:\n- {name: b, color: [1, 2, 3]}\n- name: a\n  color: #804080", "YAML takes # for a comment"),
         ("{classes: [a, b], ignore: [255]}", "beside `classes:` there is `void:`"),
-        ("{names: [a, b]}", "expected a list of classes"),
+        ("{names: [a, b]}", "expected a list of classes, such as"),
+        ("road\ncar\nperson", "or a line like `- road` for each"),
         ("[a, b", "unreadable file of classes"),
         ("[2020-13-45, b]", "unreadable file of classes"),
         ("[2020-12-24, b]", "class datetime.date"),

@@ -67,6 +67,11 @@ def test_allot_by_largest_remainder():
     assert splits.allot([3, 2], 5) == [3, 2]
 
 
+@pytest.mark.filterwarnings("error")
+def test_fractions_of_next_to_no_masks_are_empty():
+    assert splits.draw(["a", "b", "c"], lambda _: "", 0)["1_16"] == []
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real CamVid is not beside the repository (../shared/camvid)")
 def test_the_command_reproduces_the_lists_and_every_class_occurs(tmp_path, capsys):

@@ -77,6 +77,19 @@ def test_coco_polygons_and_run_lengths(photos, tmp_path):
     require_the_two(*masks_of(tmp_path, tmp_path / "coco.json"))
 
 
+def test_cocos_outlines_of_a_point_or_two_are_left_out_and_named(photos, tmp_path, capsys):
+    """Programs that trace masks leave thousands of them, which nobody can draw again."""
+    entries = json.loads(e.coco())["annotations"]
+    whole = next(entry for entry in entries if isinstance(entry["segmentation"], list))
+    alone = {**whole, "id": 99, "segmentation": [[3, 3, 4, 4]]}
+    whole["segmentation"] += [[5, 5], []]
+    (tmp_path / "coco.json").write_text(e.coco(annotations=[*entries, alone]))
+    require_the_two(*masks_of(tmp_path, tmp_path / "coco.json"))
+    said = capsys.readouterr().err
+    assert "left out 3: outlines of fewer than 3 points, which have no area: " in said
+    assert f"annotations[{len(entries)}].segmentation[0]" in said and "without an outline" not in said
+
+
 def test_coco_of_roboflow_in_its_directories(tmp_path):
     """Each split has its images and its file; class 0 is a heading that nothing is drawn of."""
     export = tmp_path / "export"

@@ -60,3 +60,11 @@ def test_masks_of_other_images_are_known_by_the_names_of_an_edited_list(classes_
     assert "b. Their classes are background, square; those of now are background, triangle" in told(
         run, tmp_path, "triangle"
     )
+
+
+def test_hidden_masks_are_nobodys(classes_file, tmp_path, capsys):
+    hidden = tmp_path / "masks" / ".ipynb_checkpoints" / "a-checkpoint.png"
+    hidden.parent.mkdir()
+    (tmp_path / "masks" / "a.png").rename(hidden)
+    run(tmp_path, "triangle")
+    assert "- triangle" in classes_file.read_text() and "keeps masks" not in capsys.readouterr().err
