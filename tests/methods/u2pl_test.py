@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.losses.ohem import largest
 from csst_jax.methods import contrast
 from csst_jax.methods.mixing import mix_boxes
 from csst_jax.methods.u2pl import _BOXES, U2PL
@@ -88,15 +87,6 @@ def test_the_bank_keeps_the_newest_keys_of_each_class():
             assert bank["filled"][klass] == min(16, before["filled"][klass] + new)
             assert bank["next"][klass] == (before["next"][klass] + new) % 16
     assert bank["filled"][1] == 0 and int(bank["filled"][0]) == 16
-
-
-def test_the_largest_are_counted_exactly():
-    values = np.random.default_rng(0).uniform(0, 2, (6, 7)).astype(np.float32)
-    valid = np.random.default_rng(1).uniform(size=(6, 7)) < 0.7
-    found = np.asarray(largest(jnp.asarray(values), jnp.asarray(valid), jnp.float32(0.25)))
-    count = round(0.25 * valid.sum())
-    np.testing.assert_array_equal(found, valid & (values >= np.sort(values[valid])[-count]))
-    assert not largest(jnp.asarray(values), jnp.asarray(valid), jnp.float32(0.0)).any()
 
 
 def test_pixels_of_high_entropy_are_not_learned():
