@@ -1,6 +1,7 @@
 """U2PL: its losses, its bank and its thresholds against plain numpy."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +122,21 @@ def test_a_step_fills_the_bank_and_the_next_one_contrasts():
     assert own["bank"]["filled"].min() >= 1 and own["bank"]["keys"].any(-1).any(-1).all()
     found, _, _ = objective_of(U2PL, own)
     assert float(found.losses["contrast"][0]) > 1
+
+
+def test_negatives_are_those_of_the_step_that_is_over(monkeypatch):
+    """The share of unsure pixels falls with each step."""
+    asked = []
+
+    def teacher(method, state, crops):
+        asked.append(int(state.step))
+        return types.SimpleNamespace(positions=positions_of(classes=3, channels=SETTINGS[U2PL].channels))
+
+    monkeypatch.setattr(U2PL, "_teacher", teacher)
+    method = method_of(U2PL)
+    params, stats = method.trained()
+    method.after(TrainState(jnp.int32(5), params, stats, (), method.init(params, stats)), {}, jax.random.key(1))
+    assert asked == [4]
 
 
 @pytest.mark.parametrize(
