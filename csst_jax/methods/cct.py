@@ -137,7 +137,7 @@ class CrossConsistency(WithModules):
             count += len(keys)
         pixels = jnp.sum(valid, dtype=jnp.float32)
         losses["consistency"] = Loss(total / count, pixels, self.settings.weight * self._risen(state.step))
-        return Objective(losses, stats, {"kept": kept(losses, labelled)})
+        return Objective(losses, found.batch_stats, {"kept": kept(losses, labelled)})
 
     def _perturbation(self, kind: str) -> Perturbation:
         settings = self.settings

@@ -132,8 +132,7 @@ def _checked(this: Experiment, pseudo: PseudoLabels) -> dict[str, Any] | None:
         label = decode_label(pseudo.images[0].label_bytes(position))
         mask = decode_label(pool.reader.label_bytes(pool.unlabelled[position]))
         truth += np.bincount(mask[mask != IGNORE_LABEL], minlength=len(classes))[: len(classes)]
-        known = label != IGNORE_LABEL
-        counted.update(np.where(known, mask, IGNORE_LABEL)[None], np.where(known, label, 0)[None])
+        counted.update(np.where(label == IGNORE_LABEL, IGNORE_LABEL, mask)[None], label[None])
     right, given = np.diag(counted.matrix), counted.matrix.sum(0)
     return {
         "images": len(chosen),

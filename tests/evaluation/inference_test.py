@@ -179,6 +179,21 @@ def test_labels_are_the_most_probable_classes_image_by_image(devices, batch):
     assert classes.dtype == np.uint8 and confidence.dtype == np.float32
 
 
+def test_further_ranks_are_the_next_classes_by_their_probability():
+    network, kernel = wide_network(5)
+    images = np.random.default_rng(1).integers(0, 256, (2, 12, 16, 3)).astype(np.uint8)
+    predict, mesh = make_predictor(network, PREPROCESSING), make_mesh(jax.devices()[:1], 1)
+    found = jax.jit(make_labeller(predict, mesh, ranks=3))(images, kernel)
+    p = np.asarray(jax.jit(predict)(images, kernel))
+    order = np.argsort(-p, -1)
+    for rank, (classes, confidence) in enumerate(zip(found[::2], found[1::2], strict=True)):
+        np.testing.assert_array_equal(classes, order[..., rank])
+        np.testing.assert_allclose(confidence, np.sort(p, -1)[..., -1 - rank], rtol=1e-5)
+        assert classes.dtype == np.uint8 and confidence.dtype == np.float32
+    alike = jax.jit(make_labeller(predict, mesh, ranks=3))(images, jnp.zeros_like(kernel))
+    assert [np.unique(classes).tolist() for classes in alike[::2]] == [[0], [1], [2]], "none comes twice"
+
+
 @pytest.mark.parametrize("num_classes", [19, 66])
 @pytest.mark.parametrize("flip", [False, True])
 def test_memory_grows_by_the_labels_alone_with_the_images_of_a_device(num_classes, flip):

@@ -63,7 +63,7 @@ def sizes(monkeypatch):
     return seen
 
 
-def predicted(monkeypatch, devices=1, batch_size=2, spatial=1, preprocessing=None, **averaging):
+def predicted(monkeypatch, devices=1, batch_size=2, spatial=1, preprocessing=None, ranks=1, **averaging):
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:devices])
     net = Wide()
     predictor = WholeImagePredictor(
@@ -74,6 +74,7 @@ def predicted(monkeypatch, devices=1, batch_size=2, spatial=1, preprocessing=Non
         preprocessing=preprocessing or Preprocessing(),
         batch_size=batch_size,
         spatial=spatial,
+        ranks=ranks,
     )
     return list(predictor(Images(), range(len(SIZES))))
 
@@ -85,6 +86,21 @@ def test_predictions_have_the_images_sizes_and_order(monkeypatch, sizes):
         np.testing.assert_array_equal(prediction.image, image)
         assert prediction.classes.shape == prediction.confidence.shape == image.shape[:2]
     assert sizes == [(2, *size, 3) for size in dict.fromkeys(SIZES)]
+
+
+def test_further_classes_come_by_their_rank(monkeypatch):
+    plain, all_four = predicted(monkeypatch), predicted(monkeypatch, ranks=4)
+    for one, more in zip(plain, all_four, strict=True):
+        assert one.runner_up is None and one.runner_up_confidence is None and not one.further
+        classes, probabilities = more.ranked(4)
+        np.testing.assert_array_equal(classes[0], one.classes)
+        np.testing.assert_array_equal(np.sort(classes, 0), np.broadcast_to(np.arange(4)[:, None, None], classes.shape))
+        assert (np.diff(probabilities, axis=0) <= 0).all()
+        np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+        for found, told in zip(more.ranked(2), (classes, probabilities), strict=True):
+            np.testing.assert_array_equal(found, told[:2])
+        np.testing.assert_array_equal(more.runner_up, classes[1])
+        np.testing.assert_array_equal(more.runner_up_confidence, probabilities[1])
 
 
 @pytest.mark.parametrize("channels,white", [("RGB", 1.0), ("BGR", 255.0)])

@@ -32,6 +32,13 @@ def test_heads_of_weight_one_count_as_the_main_one():
     np.testing.assert_allclose(total(both), 2 * total(alone), rtol=1e-6)
 
 
+def test_heads_have_their_own_weight_or_that_of_all():
+    losses = HeadLosses(cross_entropy, False, 0.7, 1 / 16, 0.4, {"stride8": 0.25})
+    logits, labels = jnp.zeros((1, 2, 2, 3)), jnp.zeros((1, 2, 2), jnp.uint8)
+    found = losses({"logits": logits, "aux": {"stride8": logits, "stride16": logits}}, labels)
+    assert {name: loss.weight for name, loss in found.items()} == {"main": 1.0, "stride8": 0.25, "stride16": 0.4}
+
+
 @pytest.mark.parametrize("ohem", [False, True])
 def test_class_weights_weigh_the_pixels_of_the_mean(ohem):
     rng = np.random.default_rng(1)

@@ -162,6 +162,16 @@ def test_the_bisection_runs_only_when_too_few_pixels_are_hard():
     assert "cond" in top and not top & {"while", "scan"}
 
 
+def test_the_largest_valid_values_are_counted_exactly():
+    values = np.random.default_rng(0).uniform(0, 2, (6, 7)).astype(np.float32)
+    valid = np.random.default_rng(1).uniform(size=(6, 7)) < 0.7
+    found = np.asarray(ohem.largest(jnp.asarray(values), jnp.asarray(valid), jnp.float32(0.5)))
+    count = round(0.5 * valid.sum())
+    np.testing.assert_array_equal(found, valid & (values >= np.sort(values[valid])[-count]))
+    assert (values[~valid] > values[found].min()).any(), "larger ones do not count"
+    assert not ohem.largest(jnp.asarray(values), jnp.asarray(valid), jnp.float32(0.0)).any()
+
+
 @pytest.mark.parametrize("kwargs", [{"threshold": 0.0}, {"threshold": 70.0}, {"min_kept_fraction": 1.1}])
 def test_bad_input(kwargs):
     with pytest.raises(CsstError, match=f"ohem: {next(iter(kwargs))} is {next(iter(kwargs.values()))}"):

@@ -93,6 +93,13 @@ def test_losses_are_those_that_numpy_computes(monkeypatch):
 
     q = softmax(strong @ ours.params["decoder"])
     divergence = (soft * np.log(soft / q)).sum(-1)[mixed[1]].sum() / mixed[2].sum()
+    method = method_of(CorrMatch)
+    params, stats = method.trained()
+    state = TrainState(jnp.int32(4), params, stats, (), method.init(params, stats))
+    slope = jax.jit(jax.grad(lambda own: method.objective(own, state, ours.crops, key).losses["soft"].mean))(params)
+    wrong = (q - soft) * mixed[1][..., None]
+    expected = np.einsum("bhwc,bhwk->ck", strong, wrong) / mixed[2].sum()
+    np.testing.assert_allclose(slope["decoder"], expected, rtol=1e-3, atol=1e-6, err_msg="soft labels are given")
     equal(
         found,
         {

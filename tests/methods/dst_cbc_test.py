@@ -81,6 +81,13 @@ def test_both_kinds_of_crops_go_through_the_network_together():
     counts = dst_cbc.counted(jnp.asarray(labels), jnp.asarray(bins), jnp.asarray(ours.valid), 3)
     learned = ours.valid & (bins >= np.asarray(dst_cbc.least_bins(counts, jnp.float32(1.0)))[labels])
     np.testing.assert_allclose(found.losses["unlabelled"].mean, -(p**2 * np.log(p))[learned].mean(), rtol=1e-4)
+    slope = jax.grad(lambda own: method.objective(own, state, crops, jax.random.key(5)).losses["unlabelled"].mean)(
+        params
+    )
+    features = (ours.images[WEAK] @ ours.params["encoder"])[learned]
+    wrong = (ours.probabilities(ours.images[WEAK]) - np.eye(3)[labels])[learned]
+    expected = features.T @ (p[learned, None] ** 2 * wrong) / learned.sum()
+    np.testing.assert_allclose(slope["decoder"], expected, rtol=1e-3, atol=1e-5, err_msg="a pixel's weight is given")
 
 
 @pytest.mark.slow

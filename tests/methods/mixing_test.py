@@ -1,6 +1,7 @@
 """CutMix and cutout: what a box holds, how large it is, and that a crop's own key alone decides it."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 
 from csst_jax.methods.base import Crops
-from csst_jax.methods.mixing import Boxes, classmix, cutmix, cutout, require_probability
+from csst_jax.methods.mixing import Boxes, ThreeBoxes, classmix, cutmix, cutout, mix_boxes, require_probability
 from csst_jax.streams import STRONG, WEAK
 from csst_jax.types import CsstError
 
 SIDE = 40
+draw_three = jax.jit(lambda key: ThreeBoxes().draw(key, SIDE, SIDE, 1.0))
 
 
 def crops_of(count=6, seed=0):
@@ -40,6 +42,27 @@ def test_a_box_of_the_next_crop_is_pasted_into_views_labels_and_void_alike():
         np.testing.assert_array_equal(mixed.labels[k], np.where(inside, crops.labels[(k + 1) % 6], crops.labels[k]))
 
 
+def with_soft_labels(crops, value):
+    """Crop k has `value` + k in all of its soft labels."""
+    count, height, width = crops.labels.shape
+    number = np.arange(count, dtype=np.uint8)[:, None, None, None] + np.uint8(value)
+    return dataclasses.replace(crops, soft=jnp.asarray(np.broadcast_to(number, (count, height, width, 2))))
+
+
+def test_soft_labels_are_pasted_with_the_pixels():
+    mixed = cutmix(with_soft_labels(crops_of(), 10), 1.0)
+    np.testing.assert_array_equal(mixed.soft, np.asarray(mixed.images[WEAK][..., :2]) + 9)
+
+
+def test_pasted_classes_have_no_soft_labels():
+    """Where they are 0, the real label alone is learned."""
+    onto = with_soft_labels(labelled(6, 2), 10)
+    mixed = classmix(labelled(6, 1), onto, 1.0)
+    pasted = np.asarray(mixed.images[STRONG][..., :2]) < 200
+    assert 0.1 < pasted.mean() < 0.9
+    np.testing.assert_array_equal(mixed.soft, np.where(pasted, 0, onto.soft))
+
+
 def test_cutout_empties_a_box_and_makes_it_void():
     crops = crops_of()
     cut = cutout(crops, 1.0)
@@ -61,12 +84,39 @@ def test_a_crop_gets_its_box_wherever_it_stands_in_a_batch(change):
     assert own.any((1, 2)).sum() not in (0, 6), "half of them, more or less"
 
 
+def test_boxes_have_draws_of_their_own():
+    """Other ones than each other, and than the augmentation, which folds 0 to 2 into the same keys."""
+    crops = crops_of()
+    drawn = [mix_boxes(crops, 1.0), mix_boxes(crops, 1.0, second=True), cutout(crops, 1.0).images[WEAK][..., 0] == 0]
+    for number in range(3):
+        keys = [jax.random.fold_in(key, number) for key in crops.keys]
+        drawn.append(jnp.stack([Boxes().draw(key, SIDE, SIDE, 1.0) for key in keys]))
+    for one, other in itertools.combinations(map(np.asarray, drawn), 2):
+        assert (one != other).any((1, 2)).all()
+
+
 def test_probability_and_area_are_as_asked_for():
     keys = jax.random.split(jax.random.key(1), 4000)
     inside = np.asarray(jax.vmap(lambda k: Boxes().draw(k, SIDE, SIDE, 0.5))(keys)).mean((1, 2))
     assert np.mean(inside > 0) == pytest.approx(0.5, abs=0.03)
     shares = inside[inside > 0]
     assert shares.max() <= 0.46 and shares.mean() == pytest.approx(0.21, abs=0.02), "0.02 to 0.4, to whole pixels"
+
+
+def test_three_boxes_turn_what_is_inside():
+    """A pixel of two of them is not pasted."""
+    keys, turned = jax.random.split(jax.random.key(0), 20), 0
+    for key in keys:
+        u, inside, boxes = np.asarray(jax.random.uniform(key, (13,))), np.asarray(draw_three(key)), []
+        for share, shape, down, across in u[:12].reshape(3, 4):
+            area = 0.25 + 0.25 * share
+            tall, wide = (round(float(area**power) * SIDE / 3**0.5) for power in (shape, 1 - shape))
+            top, left = round(float(down) * (SIDE - tall)), round(float(across) * (SIDE - wide))
+            boxes.append(np.zeros((SIDE, SIDE), bool))
+            boxes[-1][top : top + tall, left : left + wide] = True
+        np.testing.assert_array_equal(inside, boxes[0] ^ boxes[1] ^ boxes[2])
+        turned += (boxes[0] & boxes[1] & ~boxes[2]).any()
+    assert turned
 
 
 def labelled(count, seed):

@@ -231,6 +231,19 @@ def test_cps_teaches_each_network_the_others_labels():
     assert not np.array_equal(method.trained()[0][cps.SECOND + "encoder"], params["encoder"])
 
 
+PASSES = {HighAndLowConsistency: 3, PseudoSeg: 3, CrossPseudoSupervision: 3, DynamicSelfTraining: 1, U2PL: 1}
+"""Of a network in training mode, where there are not two of them."""
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_running_statistics_follow_every_pass(kind):
+    method, crops = method_of(kind), drawn()
+    params, stats = method.trained()
+    state = TrainState(jnp.int32(4), params, stats, (), method.init(params, stats))
+    found = jax.jit(lambda: method.objective(params, state, crops, jax.random.key(5)).batch_stats)()
+    assert float(found["passes"][0]) == PASSES.get(kind, 2)
+
+
 def test_cps_refuses_two_networks_that_begin_alike():
     method = method_of(CrossPseudoSupervision)
     same = dataclasses.replace(method, parts=dataclasses.replace(method.parts, another=lambda _: Seamed()))

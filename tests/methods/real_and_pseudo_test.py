@@ -101,6 +101,19 @@ def test_objective_is_the_one_that_numpy_computes():
     np.testing.assert_allclose(found.metrics["pseudo_labelled"], 1 - 4 / 64)
 
 
+def test_soft_pseudo_labels_are_learned_as_such():
+    """All of the probability is another class's, so the loss is that of this class as the label."""
+    method = method_of(dataclasses.replace(SETTINGS, cutmix=0.0))
+    crops = {REAL: crops_of(1, 2, WEAK), PSEUDO: crops_of(2, 2, STRONG)}
+    labels = crops[PSEUDO].labels
+    other = jnp.where(labels == 255, labels, (labels + 1) % 3)
+    soft = jnp.stack([other, jnp.where(labels == 255, 0, 255).astype(jnp.uint8)], -1)
+    found = objective_of(method, crops | {PSEUDO: dataclasses.replace(crops[PSEUDO], soft=soft)}).losses
+    hard = objective_of(method, crops | {PSEUDO: dataclasses.replace(crops[PSEUDO], labels=other)}).losses
+    for name in hard:
+        np.testing.assert_allclose(found[name].mean, hard[name].mean, rtol=1e-5, err_msg=name)
+
+
 def test_hard_pixels_are_mined_among_the_labels_that_ask_for_it():
     crops = {REAL: crops_of(1, 2, WEAK), PSEUDO: crops_of(2, 2, STRONG)}
     for real, pseudo in ((True, False), (False, True), (False, False)):
@@ -128,6 +141,9 @@ def test_classes_of_real_crops_are_pasted_into_pseudo_labelled_ones():
     mixed = classmix(real, pseudo, 1.0)
     np.testing.assert_allclose(found["pseudo_main"].mean, numpys(mixed, STRONG, kernel), rtol=1e-5)
     assert not np.array_equal(mixed.labels, pseudo.labels)
+    boxes = objective_of(method_of(dataclasses.replace(settings, cutmix=1.0)), {REAL: real, PSEUDO: pseudo}).losses
+    assert float(boxes["main"].mean) == float(found["main"].mean), "real crops are learned in the weak view, unmixed"
+    assert float(boxes["pseudo_main"].mean) != float(found["pseudo_main"].mean)
 
 
 def test_streams_follow_the_settings():

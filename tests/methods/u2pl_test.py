@@ -1,13 +1,13 @@
 """U2PL: its losses, its bank and its thresholds against plain numpy."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csst_jax.losses.ohem import largest
 from csst_jax.methods import contrast
 from csst_jax.methods.mixing import mix_boxes
 from csst_jax.methods.u2pl import _BOXES, U2PL
@@ -90,15 +90,6 @@ def test_the_bank_keeps_the_newest_keys_of_each_class():
     assert bank["filled"][1] == 0 and int(bank["filled"][0]) == 16
 
 
-def test_the_largest_are_counted_exactly():
-    values = np.random.default_rng(0).uniform(0, 2, (6, 7)).astype(np.float32)
-    valid = np.random.default_rng(1).uniform(size=(6, 7)) < 0.7
-    found = np.asarray(largest(jnp.asarray(values), jnp.asarray(valid), jnp.float32(0.25)))
-    count = round(0.25 * valid.sum())
-    np.testing.assert_array_equal(found, valid & (values >= np.sort(values[valid])[-count]))
-    assert not largest(jnp.asarray(values), jnp.asarray(valid), jnp.float32(0.0)).any()
-
-
 def test_pixels_of_high_entropy_are_not_learned():
     found, ours, _ = objective_of(U2PL)
     settings = SETTINGS[U2PL]
@@ -131,6 +122,21 @@ def test_a_step_fills_the_bank_and_the_next_one_contrasts():
     assert own["bank"]["filled"].min() >= 1 and own["bank"]["keys"].any(-1).any(-1).all()
     found, _, _ = objective_of(U2PL, own)
     assert float(found.losses["contrast"][0]) > 1
+
+
+def test_negatives_are_those_of_the_step_that_is_over(monkeypatch):
+    """The share of unsure pixels falls with each step."""
+    asked = []
+
+    def teacher(method, state, crops):
+        asked.append(int(state.step))
+        return types.SimpleNamespace(positions=positions_of(classes=3, channels=SETTINGS[U2PL].channels))
+
+    monkeypatch.setattr(U2PL, "_teacher", teacher)
+    method = method_of(U2PL)
+    params, stats = method.trained()
+    method.after(TrainState(jnp.int32(5), params, stats, (), method.init(params, stats)), {}, jax.random.key(1))
+    assert asked == [4]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,14 @@ def test_repeated_permutations(size, count):
         assert len(set(one_pass)) == len(one_pass) and set(one_pass) <= set(range(size))
 
 
+def test_a_share_of_few_draws_is_exact_on_average():
+    """A class of one crop an epoch has a real one in every other epoch, and not in none."""
+    rng = plans.generator(0, 0)
+    for real_share, count in ((0.5, 1), (0.3, 2)):
+        drawn = [plans.shared_permutations(rng, 10, 4, count, real_share) for _ in range(2000)]
+        assert (np.concatenate(drawn) < 4).mean() == pytest.approx(real_share, abs=0.04)
+
+
 def test_passes_differ():
     draws = plans.repeated_permutations(plans.generator(0, 0), 50, 100)
     assert not np.array_equal(draws[:50], draws[50:])

@@ -57,6 +57,11 @@ def test_the_smallest_crop_is_a_share_of_the_full_one():
             sizes("coarse2fine", 224, 8, 2, 100, smallest_share=share)
 
 
+def test_a_batch_grows_by_a_part_of_the_full_ones_too():
+    phases = phases_of("coarse2fine", 64, 6, 2, 100, num_sizes=2, max_batch_factor=1.5)
+    assert [(p.crop_px, p.global_batch) for p in phases] == [(32, 9), (64, 6)]
+
+
 def test_epochs_that_do_not_divide_into_blocks():
     assert sizes("coarse2fine", 128, 4, 7, 100, num_sizes=3, stride=32) == [64, 64, 64, 96, 96, 128, 128]
     assert sizes("coarse2fine+", 128, 4, 7, 100, num_sizes=3, stride=32) == [64, 96, 128, 64, 96, 128, 64]

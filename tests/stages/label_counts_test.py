@@ -14,7 +14,7 @@ def prediction(classes, confidence):
 def test_predicted_pixels_count_as_predicted_and_kept_ones_as_labelled():
     first, second = Counts(3), Counts(3)
     first.add_predicted(prediction([0, 0, 1, 1], [0.9, 0.7, 0.5, 0.3]), np.array([[0, 0, 1, 255]], np.uint8))
-    second.add_kept(np.array([[2, 2, 255, 255]], np.uint8))
+    second.add_kept(np.array([[255, 2, 255, 2]], np.uint8))
     found = joined([first.as_json(), second.as_json()], ("road", "pole", "sign"))
     assert found["class_share"] == pytest.approx({"road": 2 / 6, "pole": 2 / 6, "sign": 2 / 6})
     assert found["mean_confidence"] == {"road": pytest.approx(0.8), "pole": pytest.approx(0.4), "sign": None}

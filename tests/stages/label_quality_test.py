@@ -2,7 +2,11 @@
 
 import json
 import logging
+import types
 
+import numpy as np
+
+from csst_jax.data.stored.encoded import encode_label
 from csst_jax.stages import label_quality
 
 
@@ -23,6 +27,33 @@ def test_what_will_not_work_is_named():
     assert "never predicts pole, which" in said and "Few labels of sign are left" in said
     assert "62 % of the pixels are void" in said and "mIoU 21 % on 8 images" in said
     assert "bus" not in said and "car" not in said and said.endswith("or train the teacher longer.")
+
+
+def test_masks_that_the_run_does_not_train_on_tell_how_many_labels_are_right():
+    """Of the second image there is no mask. Void, in a mask or a label, is neither right nor wrong."""
+    masks = {10: [0, 0, 1, 255, 1], 12: [0, 0, 0, 1, 1]}
+    labels = ([0, 1, 1, 1, 255], [2, 2, 2, 2, 2], [0, 0, 0, 1, 1])
+
+    def stored(values):
+        return encode_label(np.array([values], np.uint8))
+
+    pool = types.SimpleNamespace(
+        split="train",
+        unlabelled=(10, 11, 12),
+        ids=lambda _: ("a", "b", "c"),
+        dataset=types.SimpleNamespace(labelled_ids=lambda _: ("a", "c", "trained on")),
+        reader=types.SimpleNamespace(label_bytes=lambda record: stored(masks[record])),
+    )
+    description = types.SimpleNamespace(classes=("road", "car", "bus"))
+    labelled = types.SimpleNamespace(label_bytes=lambda position: stored(labels[position]))
+    this = types.SimpleNamespace(pool=pool, description=description)
+    checked = label_quality._checked(this, types.SimpleNamespace(images=(labelled, None)))
+    assert checked == {
+        "images": 2,
+        "accuracy": 7 / 8,
+        "precision": {"road": 4 / 4, "car": 3 / 4, "bus": None},
+        "recall": {"road": 4 / 5, "car": 3 / 4, "bus": None},
+    }
 
 
 def test_it_is_told_once_and_kept(tmp_path, caplog):

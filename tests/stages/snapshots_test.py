@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+from csst_jax.methods.average import WeightAverage
+from csst_jax.methods.averaged import Averaged
 from csst_jax.models import nnx_io, zoo
 from csst_jax.models.preprocessing import IMAGENET
 from csst_jax.models.weights import files
 from csst_jax.stages import snapshots
 from csst_jax.stages.snapshots import DIRECTORY, Snapshots
 from csst_jax.types import Phase
+from tests.train.conftest import toy_recipe
 
 
 def test_those_of_an_attempt_with_another_timetable_are_removed(tmp_path):
@@ -20,6 +23,22 @@ def test_those_of_an_attempt_with_another_timetable_are_removed(tmp_path):
         (tmp_path / DIRECTORY / f"{step:08d}.safetensors").touch()
     kept.begin(0)
     assert {int(path.stem) for path in (tmp_path / DIRECTORY).iterdir()} == set(kept.steps)
+
+
+def test_what_predicts_is_kept(tmp_path):
+    """After a step that moved the weights, and not their average."""
+    recipe = toy_recipe()
+    recipe = dataclasses.replace(recipe, method=Averaged(WeightAverage(0.5), recipe.method.parts, recipe.method))
+    state = recipe.initial_state(*recipe.method.trained())
+    moved = dataclasses.replace(state, params={name: value + 1 for name, value in state.params.items()})
+    about = files.Description("toy", {}, 3, files.TRAINED_HERE, "", IMAGENET)
+    kept = Snapshots(tmp_path, recipe, [Phase(64, 8, steps=10)] * 6, 2, about)
+    assert kept.steps == (20, 40)
+    kept.look(20, moved, None, None)
+    arrays, description = files.read(tmp_path / DIRECTORY / "00000020.safetensors")
+    assert description.steps == 20 and arrays.keys() == state.params.keys() | state.batch_stats.keys()
+    for name, value in state.params.items():
+        np.testing.assert_array_equal(arrays[name], value, err_msg=name)
 
 
 @pytest.mark.parametrize("process", [0, 1])

@@ -136,6 +136,19 @@ def test_without_a_portion_nothing_is_predicted(tmp_path, pool):
     assert found.kept_from.tolist() == [np.float32(0.8)] * 3 and not any(tmp_path.iterdir())
 
 
+def test_what_is_missed_is_told_by_the_masks_that_the_run_has(tmp_path, pool):
+    """A tenth of their pixels are poles, of which none is predicted. The masks of other images show signs alone."""
+    areas = {"record": [0, 0, 1], "klass": [0, 1, 2], "area": [90, 10, 900]}
+    index = types.SimpleNamespace(num_classes=3, **{name: np.array(values) for name, values in areas.items()})
+    pool.split, pool.labelled, pool.dataset.centroids = "train", (0,), {"train": index}.get
+    first, second = np.zeros((40, 50), np.uint8), np.ones((40, 50), np.uint8)
+    prediction = with_second(first, second, np.random.default_rng(0).uniform(0, 0.4, (40, 50)).astype(np.float32))
+    asked = types.SimpleNamespace(**vars(settings(0.0)) | {"void_missed": True, "lower_of_two": True})
+    found = thresholds.of_pool(tmp_path, asked, pool, pool.unlabelled, lambda reader, records: [prediction])
+    assert found.kept_from.tolist() == [np.float32(0.8)] * 3 and found.lower_of_two
+    assert found.doubted_from[0] == found.doubted_from[2] == 2.0 and 0.3 < found.doubted_from[1] < 0.35
+
+
 def test_an_interrupted_run_goes_on_with_its_own_thresholds(tmp_path, pool):
     asked = []
 

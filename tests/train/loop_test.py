@@ -1,10 +1,13 @@
 """The loop: it compiles once a phase, resumes exactly, stops when asked, and refuses to go on without a finite loss."""
 
+import dataclasses
 import json
 import logging
 import os
 import signal
 import threading
+import time
+import types
 
 import jax
 import numpy as np
@@ -120,6 +123,22 @@ def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, t
     ]
 
 
+def test_checkpoints_are_as_far_apart_as_asked_for(make_run, monkeypatch):
+    now, saved = [0.0], []
+    clock = types.SimpleNamespace(monotonic=lambda: now[0], perf_counter=time.perf_counter)
+    run = make_run("constant", epochs=4, checkpoint_every_s=3)
+
+    def batches(start):  # a step takes a second
+        for batch in run.batches(start):
+            now[0] += 1
+            yield batch
+
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(run.checkpoints, "save", lambda state: saved.append(int(state.step)))
+    loop.train(dataclasses.replace(run, batches=batches))
+    assert saved == [3, 6, 8], "the last step's in any case"
+
+
 BOTH = pytest.mark.parametrize("number,name", [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
 
 
@@ -233,6 +252,7 @@ def test_metrics_and_progress_line(make_run, tmp_path, caplog):
     loop.train(run)
     total = sum(phase.steps for phase in run.phases)
     assert [line["step"] for line in lines(tmp_path)] == list(range(2, total + 1, 2))
+    assert [line["epoch"] for line in lines(tmp_path)] == [0, 1], "two steps each"
     first = lines(tmp_path)[0]
     assert {
         "loss",

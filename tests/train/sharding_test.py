@@ -1,11 +1,14 @@
 """The mesh, and what is laid out over it."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from csst_jax.streams import LABELLED, WEAK, half_unlabelled
+from csst_jax.train import sharding
 from csst_jax.train.sharding import (
     input_shardings,
     make_mesh,
@@ -35,6 +38,15 @@ def test_batch_is_split_over_data_and_rows_over_spatial():
 def test_spatial_that_does_not_divide_the_devices_is_refused(spatial):
     with pytest.raises(CsstError, match=f"mesh.spatial={spatial} does not divide the 8 devices"):
         make_mesh(jax.devices()[:8], spatial)
+
+
+def test_an_image_s_rows_stay_in_one_process(monkeypatch):
+    """Each process reads whole crops."""
+    devices = [types.SimpleNamespace(process_index=number // 2) for number in range(8)]
+    monkeypatch.setattr(sharding, "Mesh", lambda devices, names: devices.shape)
+    assert make_mesh(devices, 2) == (4, 2)
+    with pytest.raises(CsstError, match="mesh.spatial=4 does not divide the 2 devices of a process"):
+        make_mesh(devices, 4)
 
 
 @pytest.mark.parametrize("data,spatial,shape", [(-1, 1, (8, 1)), (2, -1, (2, 4)), (4, 2, (4, 2)), (1, -1, (1, 8))])

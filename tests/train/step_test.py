@@ -1,5 +1,6 @@
 """The training step: optimizer, layout over devices, precision, and that it learns."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from csst_jax.methods.real_and_pseudo import RealAndPseudo
 from csst_jax.models import fast_scnn, nnx_io
-from csst_jax.streams import STEP
+from csst_jax.streams import PSEUDO, REAL, STEP, WEAK
 from csst_jax.train import step as steps
 from csst_jax.types import Phase
 from tests.models.small_networks import drawn
@@ -80,6 +82,16 @@ def test_draws_follow_seed_and_step(recipe, step, make_batch):
     assert losses[0] == losses[1] != losses[2]
     later = steps.TrainState(**{**vars(start(recipe)), "step": jnp.int32(1)})
     assert float(step(later, with_scalars(batch))[1]["loss"]) != losses[0], "the same dropout at every step"
+
+
+def test_crops_of_another_stream_have_other_draws(recipe, make_method, make_network, make_batch):
+    """Each stream counts its crops from 0 in every epoch, so the same numbers come in both."""
+    settings = RealAndPseudo.Settings(1, 1, WEAK, WEAK, 1.0, 1.0, False, False, 0.0, 0.0, 0.0)
+    both = dataclasses.replace(recipe, method=make_method(make_network(), RealAndPseudo, settings))
+    same = make_batch(0, 32, 4)["labelled"]
+    found = both.crops({REAL: same, PSEUDO: same}, jax.random.key(3))
+    real, pseudo = (np.asarray(jax.random.key_data(found[name].keys)) for name in (REAL, PSEUDO))
+    assert (real != pseudo).any(1).all()
 
 
 def test_only_ignored_pixels_give_a_finite_step(recipe, step, make_batch):
