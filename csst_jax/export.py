@@ -14,8 +14,9 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-# TensorFlow only feeds here; its start-up notes are noise.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow's start-up notes are noise here, as in `csst_jax.command_line`.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from csst_jax.arguments import Parser
 from csst_jax.export_weights import TARGETS, export_weights

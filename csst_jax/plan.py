@@ -110,6 +110,11 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     run = resolve.run(config)
     size = data_size(run.data, given)
     chip = slices.chip_of(devices[0])
+    if search and chip is None:
+        raise CsstError(
+            f"--largest_batch: a {devices[0].device_kind} does not say which programs fit. Give a TPU slice, such as "
+            "--topology=v5e:4x4, or leave --largest_batch out."
+        )
     if sized.is_open(config):
         facts = sized.Facts(size.labelled, size.unlabelled, size.image_px) if given else sized.read_facts(run.data)
         machine = this_machine() if chip is None else Machine("tpu", len(devices), chip.hbm_bytes, cores=1)
@@ -121,7 +126,7 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     for work in programs.programs(run, size, devices):
         outcome = compiler(work, work.batch)
         row = program_row(work, outcome, chip)
-        if outcome.cost is None or (search and chip is not None):
+        if outcome.cost is None or search:
             row["largest_batch"] = programs.largest_batch(functools.partial(compiler.fits, work), work.batch, work.unit)
         rows.append(row)
     return {

@@ -208,16 +208,19 @@ def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weig
 @pytest.mark.essential("evaluate")
 def test_the_command_line(config, teacher, tiny_data, tmp_path):
     program = f"""
-import sys
+import logging, runpy, sys
 from csst_jax.models import zoo
+from csst_jax.stages import scoring
 zoo.NETWORKS["toy"] = zoo.Entry("tests.toy_network:build")
-import runpy
+names = scoring._names
+scoring._names = lambda checkpoints: logging.getLogger("csst_jax").info("takes long") or names(checkpoints)
 sys.argv = ["evaluate", "--config=configs/base.py", "--config.data.dir={tiny_data}", "--checkpoint={teacher}",
             "--config.compilation_cache_dir=", "--output={tmp_path}"]
 runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "takes long" in done.stderr.splitlines(), "no time, thread and line of the program before it"
     results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
     assert json.loads((tmp_path / "scores.json").read_text())["networks"]["teacher"]["miou"] == results["miou"]
     assert f"{100 * results['miou']:.1f}" in done.stdout

@@ -32,7 +32,7 @@ def bilinear_matrix(size: int, new_size: int, align_corners: bool) -> np.ndarray
     """
     if size * new_size > _MOST_WEIGHTS:
         raise CsstError(
-            f"a side of {max(size, new_size)} px is too long for the network, whose resizing would take "
+            f"the image is too long for the network: resizing one of its sides from {size} to {new_size} px would take "
             f"{size * new_size * 4 / 2**30:.1f} GiB. Predict the image in windows, of window_px=1024 for example, or "
             "make it smaller."
         )
