@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax import check_submission, pipeline
+from csst_jax import build, check_submission, pipeline
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored.encoded import decode_label
 from csst_jax.models import nnx_io, zoo
@@ -63,6 +63,16 @@ def weights(teacher, tmp_path):
     """The teacher as a file."""
     shutil.copy(teacher / "model.safetensors", tmp_path / "ours.safetensors")
     return tmp_path / "ours.safetensors"
+
+
+def test_what_scores_a_network_draws_its_pictures_too(config, teacher, weights, tmp_path, monkeypatch):
+    """A second predictor would compile the same program again."""
+    made = []
+    predictor = build.predictor
+    monkeypatch.setattr(build, "predictor", lambda *arguments, **more: made.append(0) or predictor(*arguments, **more))
+    evaluated(config, [teacher, weights], tmp_path)
+    assert len(made) == 2 and len(list(tmp_path.glob("failures_*.png"))) == 2
+    assert (tmp_path / "comparison.png").exists()
 
 
 def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(
