@@ -88,10 +88,12 @@ class Written:
             return list(photos)
         others = [photo for photo in photos if self._is_of_another(photo)]
         if others:
+            made, fix = "by another program", "because --overwrite would replace them"
+            if self._claimed:
+                made, fix = "of other files", "or --overwrite"
             raise CsstError(
-                f"--output={self.directory} has outputs of {len(others)} of these names already, made of other files "
-                f"or by another program: {listed(shown(photo.name) for photo in others)}. Give another --output, or "
-                "--overwrite."
+                f"--output={self.directory} has outputs of {len(others)} of these names already, made {made}: "
+                f"{listed(shown(photo.name) for photo in others)}. Give another --output, {fix}."
             )
         return [photo for photo in photos if not self._is_done(photo)]
 

@@ -158,7 +158,7 @@ def test_a_second_run_in_the_photos_own_folder_takes_the_photos_alone(run, photo
     for _ in range(2):
         predicted(run, photos, photos)
     assert set(lines(photos)) == {"a", "b/turned", "c", "d"}
-    assert "written by this command" in capsys.readouterr().err
+    assert "where this command writes its outputs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", [(), ("--overwrite",)])
