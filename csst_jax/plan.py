@@ -19,6 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from csst_jax import command_line
 from csst_jax.runtime import storage
@@ -69,6 +70,7 @@ def main(_: list[str]) -> int:
     """
     if _TOPOLOGY.value != "local":
         os.environ.update(_COMPILE_ONLY)
+    absl_logging.set_verbosity(absl_logging.WARNING)  # JAX tells of every backend that it does not find
     try:
         given = {flag.name: flag.value for flag in _DATA if flag.value is not None}
         plan = make_plan(_CONFIG.value, _TOPOLOGY.value, given, search=_LARGEST.value)
