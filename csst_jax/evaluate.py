@@ -8,7 +8,6 @@ confusion matrix and pictures of predictions and failures; with --submission the
 
 from __future__ import annotations
 
-import logging
 import sys
 
 from absl import app, flags
@@ -45,10 +44,9 @@ def main(_: list[str]) -> int:
         checkpoints = [storage.as_path(path, "--checkpoint") for path in _CHECKPOINT.value]
         chosen = None if _OUTPUT.value is None else outputs.directory(_OUTPUT.value, "--output")
         startup.quiet_libraries()
-        logging.getLogger("csst_jax").setLevel(logging.INFO)  # on stderr: what takes long
         with told("starting JAX", to_stderr):
             startup.start_jax(_CONFIG.value)
-        with leaving.none_left_waiting(goes_on=False):
+        with leaving.none_left_waiting(goes_on=False), startup.lines_of_progress(sys.stderr):
             with told("importing Flax and the data", to_stderr):  # seconds: not before JAX is set up
                 from csst_jax.settings import resolve
                 from csst_jax.stages import rescored, scoring

@@ -14,11 +14,13 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-# TensorFlow only feeds here; its start-up notes are noise.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow's start-up notes are noise here, as in `csst_jax.command_line`.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from csst_jax.arguments import Parser
 from csst_jax.export_weights import TARGETS, export_weights
+from csst_jax.models.weights import locate
 from csst_jax.runtime import outputs
 from csst_jax.runtime.patience import to_stderr, told
 from csst_jax.runtime.signals import tell_interruption
@@ -80,6 +82,7 @@ def export(
         return export_weights(str(target), checkpoint, out)
     file = (outputs.directory if format == "savedmodel" else outputs.file)(out, "--out")
     pixels = _pixels(str(size))
+    locate.locate(checkpoint, "--checkpoint")
     with told("importing JAX", to_stderr):  # takes a second or more: not before the arguments are right
         from csst_jax.models.exporting import function, onnx_file, saved_model, stablehlo
 

@@ -19,6 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from csst_jax import command_line
 from csst_jax.runtime import storage
@@ -69,6 +70,7 @@ def main(_: list[str]) -> int:
     """
     if _TOPOLOGY.value != "local":
         os.environ.update(_COMPILE_ONLY)
+    absl_logging.set_verbosity(absl_logging.WARNING)  # JAX tells of every backend that it does not find
     try:
         given = {flag.name: flag.value for flag in _DATA if flag.value is not None}
         plan = make_plan(_CONFIG.value, _TOPOLOGY.value, given, search=_LARGEST.value)
@@ -110,6 +112,11 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     run = resolve.run(config)
     size = data_size(run.data, given)
     chip = slices.chip_of(devices[0])
+    if search and chip is None:
+        raise CsstError(
+            f"--largest_batch: a {devices[0].device_kind} does not say which programs fit. Give a TPU slice, such as "
+            "--topology=v5e:4x4, or leave --largest_batch out."
+        )
     if sized.is_open(config):
         facts = sized.Facts(size.labelled, size.unlabelled, size.image_px) if given else sized.read_facts(run.data)
         machine = this_machine() if chip is None else Machine("tpu", len(devices), chip.hbm_bytes, cores=1)
@@ -121,7 +128,7 @@ def make_plan(config: ConfigDict, topology: str, given: Mapping[str, Any], *, se
     for work in programs.programs(run, size, devices):
         outcome = compiler(work, work.batch)
         row = program_row(work, outcome, chip)
-        if outcome.cost is None or (search and chip is not None):
+        if outcome.cost is None or search:
             row["largest_batch"] = programs.largest_batch(functools.partial(compiler.fits, work), work.batch, work.unit)
         rows.append(row)
     return {

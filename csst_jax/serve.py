@@ -11,7 +11,10 @@ On another machine, bring the port here: `ssh -L 8008:localhost:8008 MACHINE`, t
 from __future__ import annotations
 
 import argparse
+import errno
 import ipaddress
+import math
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -46,8 +49,10 @@ def _serve(flags: argparse.Namespace) -> int:
     if not 1 <= len(checkpoints) <= _MOST:
         raise CsstError(f"--checkpoint: {len(checkpoints)} networks; give one, or two to compare.")
     for name in ("max_upload_mb", "max_megapixels"):
-        if getattr(flags, name) <= 0:
-            raise CsstError(f"--{name}={getattr(flags, name)} must be more than 0.")
+        if not 0 < getattr(flags, name) < math.inf:  # NaN is neither
+            raise CsstError(f"--{name}={getattr(flags, name)} must be a number above 0.")
+    if flags.window_px < 0:
+        raise CsstError(f"--window_px={flags.window_px}: give a side in pixels, or 0 for whole photos.")
     if not 0 <= flags.port < 65536:
         raise CsstError(f"--port={flags.port} must lie between 0 and 65535.")
     for path in checkpoints:
@@ -65,9 +70,9 @@ def _serve(flags: argparse.Namespace) -> int:
     try:
         server = Server(flags.host, flags.port, networks)
     except OSError as error:
-        raise CsstError(
-            f"--host={flags.host} --port={flags.port}: {error.strerror}. Give another --port, or 0 for a free one."
-        ) from error
+        wrong_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        fix = "Give a name or address of this machine" if wrong_host else "Give another --port, or 0 for a free one"
+        raise CsstError(f"--host={flags.host} --port={flags.port}: {error.strerror}. {fix}.") from error
     if not _is_loopback(flags.host):
         print(
             f"warning: --host={flags.host}: everyone who reaches this machine can use the page; there is no password.",

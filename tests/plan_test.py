@@ -149,7 +149,9 @@ def test_a_device_without_published_figures_has_costs_and_no_estimates(config):
     config.stages = "teacher"
     for key in ("epochs", "samples_per_epoch"):
         config.teacher[key] = 1
-    (row,) = plan.make_plan(config, "local", GIVEN, search=True)["programs"]
+    with pytest.raises(CsstError, match="--largest_batch: a cpu does not say which programs fit. Give a TPU slice"):
+        plan.make_plan(config, "local", GIVEN, search=True)
+    (row,) = plan.make_plan(config, "local", GIVEN, search=False)["programs"]
     assert row["fits"] and row["flops"] > 0 and row["bytes_accessed"] > 0 and row["memory_bytes"] > 0
     assert row["collectives"]["all-reduce"]["count"] > 0
     assert not {"compute_s", "traffic_s", "total_s", "largest_batch"} & set(row)
@@ -172,6 +174,7 @@ def test_command_plans_for_this_machine():
     command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "xla_bridge" not in done.stderr, "JAX looks for a TPU first, and says so"
     *table, last = done.stdout.splitlines()
     made = json.loads(last)
     assert table == report(made)

@@ -205,7 +205,7 @@ class WholeImagePredictor:
         other.take(params, batch_stats)
         return other
 
-    def take(self, params: Arrays, batch_stats: Arrays) -> None:
+    def take(self, params: dict[str, Any], batch_stats: dict[str, Any]) -> None:
         """Predicts with these values of the network from now on; programs stay. Empty ones free the devices' memory."""
         self._state = jax.device_put(jax.tree.map(np.asarray, (params, batch_stats)), self._replicated)
 

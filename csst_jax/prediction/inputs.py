@@ -64,7 +64,7 @@ def find_photos(given: Sequence[str], own: Collection[pathlib.Path], problems: l
         for path, name in _files(text, left_out, problems):
             real = path.resolve()
             if outputs & {real, *real.parents}:
-                left_out.add(shown(name), "written by this command")
+                left_out.add(shown(name), "where this command writes its outputs")
             elif path != user_path(text) and _is_of_output(path, len(name.parts)):
                 left_out.add(shown(name), "written by csst predict")
             elif path.suffix.lower() not in _SUFFIXES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import itertools
 import json
 import os
 import pathlib
@@ -87,10 +88,12 @@ class Written:
             return list(photos)
         others = [photo for photo in photos if self._is_of_another(photo)]
         if others:
+            made, fix = "by another program", "because --overwrite would replace them"
+            if self._claimed:
+                made, fix = "of other files", "or --overwrite"
             raise CsstError(
-                f"--output={self.directory} has outputs of {len(others)} of these names already, made of other files "
-                f"or by another program: {listed(shown(photo.name) for photo in others)}. Give another --output, or "
-                "--overwrite."
+                f"--output={self.directory} has outputs of {len(others)} of these names already, made {made}: "
+                f"{listed(shown(photo.name) for photo in others)}. Give another --output, {fix}."
             )
         return [photo for photo in photos if not self._is_done(photo)]
 
@@ -155,9 +158,15 @@ class Written:
         return film(self._picture("overlay", video)) if "overlay" in self.kinds else None
 
     def note_video(self, video: Photo, num_frames: int) -> None:
-        """Records that a video is done, frames and film."""
+        """Records that a video is done, frames and film; pictures of frames that an earlier state of it had go."""
         stamp = _stamp(video)
         self._drop_outdated(video, stamp)
+        for number in itertools.count(num_frames):
+            more = [self._picture(kind, frame_of(video, number)) for kind in KINDS]
+            if not any(path.is_file() for path in more):
+                break
+            for path in more:
+                path.unlink(missing_ok=True)
         self.note({"name": video.name, **stamp, "frames": num_frames})
 
     def _drop_outdated(self, photo: Photo, stamp: Mapping[str, Any]) -> None:
@@ -194,7 +203,8 @@ class Written:
     def _is_of_another(self, photo: Photo) -> bool:
         if photo.name in self._known:
             return self._known[photo.name]["file"] != os.fspath(photo.path.absolute())
-        return not self._claimed and any(os.path.lexists(path) for path in self._pictures(photo, {}))
+        pictures = self._pictures(photo, {"frames": 1})
+        return not self._claimed and any(os.path.lexists(path) for path in pictures)
 
     def _is_done(self, photo: Photo) -> bool:
         known = self._known.get(photo.name)
@@ -217,7 +227,10 @@ def _stamp(photo: Photo) -> dict[str, Any]:
 
 
 def _read_lines(path: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """The images that are done, by name; a last line that was cut off is of one that is not."""
+    """The images that are done, by name; a last line that was cut off is of one that is not.
+
+    Frames that a video had in an earlier state, behind its end now, are left out.
+    """
     if not path.is_file():
         return {}
     found: dict[str, dict[str, Any]] = {}
@@ -228,7 +241,14 @@ def _read_lines(path: pathlib.Path) -> dict[str, dict[str, Any]]:
             found[image["name"]] = image | {"file": str(image["file"])}
         except (ValueError, TypeError, KeyError) as error:
             raise CsstError(f"{path}: line {number} is damaged ({error!r}). {_FIX}") from error
-    return found
+    return {name: image for name, image in found.items() if not _is_behind_the_end(name, found)}
+
+
+def _is_behind_the_end(name: str, images: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether this is a frame of a video that is done and has fewer frames."""
+    video, _, number = name.rpartition("/")
+    count = images.get(video, {}).get("frames")
+    return count is not None and number.isdecimal() and int(number) >= count
 
 
 def _write_lines(path: pathlib.Path, lines: Collection[Mapping[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -107,16 +108,29 @@ def _end_at_another() -> None:
 
 
 def tell_interruption() -> None:
-    """Lets Ctrl-C end a program that has nothing to save with a line, where Python would print where it was."""
+    """Lets Ctrl-C end a program that has nothing to save with a line, where Python would print where it was.
+
+    So does the end of the program that reads what this one prints, as `head` ends after some lines.
+    """
     report = sys.excepthook
 
     def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             print("Stopped by Ctrl-C.", file=sys.stderr)
+        elif issubclass(kind, BrokenPipeError) and _has_no_reader(sys.stdout.fileno()):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again at the end
+            print("Stopped: the program that read this output has ended (a broken pipe).", file=sys.stderr)
         else:
             report(kind, error, trace)
 
     sys.excepthook = told
+
+
+def _has_no_reader(descriptor: int) -> bool:
+    """Whether this is a pipe whose other end is closed."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import TextIO
 
     from ml_collections import ConfigDict
 
@@ -97,9 +98,9 @@ def logged(workdir: StoragePath) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lines_of_progress() -> Iterator[None]:
-    """What csst_jax logs goes to the terminal, for commands without a workdir."""
-    ours, terminal = logging.getLogger("csst_jax"), logging.StreamHandler(sys.stdout)
+def lines_of_progress(stream: TextIO | None = None) -> Iterator[None]:
+    """What csst_jax logs goes to the terminal, for commands without a workdir; to stdout, if no stream is given."""
+    ours, terminal = logging.getLogger("csst_jax"), logging.StreamHandler(stream or sys.stdout)
     before, ours.propagate = ours.propagate, False  # libraries put handlers of their own on the root
     ours.setLevel(logging.INFO)
     ours.addHandler(terminal)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from csst_jax.data.selection import Selection
-    from csst_jax.evaluation.whole_image import Prediction
+    from csst_jax.evaluation.whole_image import Prediction, WholeImagePredictor
     from csst_jax.runtime.storage import StoragePath
     from csst_jax.settings.run import Evaluation, Mesh
     from csst_jax.stages.artifact import Artifact
@@ -112,6 +112,8 @@ class Judge:
     settings: Evaluation
     mesh: Mesh
     selection: Selection
+    # By the network's `id`, with the network, so that the id stays its own. What scores a network also draws.
+    _predictors: dict[int, tuple[Trained, WholeImagePredictor]] = dataclasses.field(default_factory=dict, init=False)
 
     def score(
         self,
@@ -210,13 +212,19 @@ class Judge:
         contact_sheet(rows, path, description=self.selection.dataset.description)
 
     def _predict(self, trained: Trained, records: Sequence[int]) -> Iterator[Prediction]:
-        predictor = build.predictor(
-            self.settings.averaging,
-            trained.network,
-            trained.weights,
-            trained.expects,
-            self.settings.batch_size,
-            self.mesh,
-            window_key="evaluate.window_px",
-        )
-        return predictor(self.selection.reader, records)
+        """Predictions; the programs stay for the next time, and the weights leave the devices."""
+        if id(trained) not in self._predictors:
+            made = build.predictor(
+                self.settings.averaging,
+                trained.network,
+                trained.weights,
+                trained.expects,
+                self.settings.batch_size,
+                self.mesh,
+                window_key="evaluate.window_px",
+            )
+            self._predictors[id(trained)] = trained, made
+        predictor = self._predictors[id(trained)][1]
+        predictor.take(*trained.weights)
+        yield from predictor(self.selection.reader, records)
+        predictor.take({}, {})

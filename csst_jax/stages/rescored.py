@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from csst_jax.models.weights import locate
 from csst_jax.runtime.json_files import read_json
+from csst_jax.runtime.storage import as_path
 from csst_jax.runtime.workdir import DONE_FILE, EVALUATION, STAGE_FILE
 from csst_jax.settings.recorded import get_config
 from csst_jax.stages.requests import validation_sha256
@@ -28,7 +29,7 @@ def networks(workdir: StoragePath) -> list[StoragePath]:
 
 
 def require_same_data(workdirs: Sequence[StoragePath], data: Data) -> None:
-    """Refuses to compare runs that were judged on different images.
+    """Refuses to compare runs that were judged on different images, unless the user chose images for all of them.
 
     Args:
       workdirs: of the runs.
@@ -38,9 +39,11 @@ def require_same_data(workdirs: Sequence[StoragePath], data: Data) -> None:
       CsstError: a run's own data set or validation split is another; says which, and how to choose one.
     """
     here = data.open()
-    for workdir in workdirs[1:]:  # the first one's is `data`, or what the user set in its place
+    if workdirs and not _is_own(workdirs[0], data):
+        return
+    for workdir in workdirs[1:]:
         own = get_config(str(workdir)).data
-        if own.dir == data.dir and own.val_split == data.val_split:
+        if _is_own(workdir, data):
             continue
         theirs = type(data)(**own.to_dict()).open()
         if theirs.directory.resolve() != here.directory.resolve() or own.val_split != data.val_split:
@@ -58,8 +61,7 @@ def tell_changed(workdirs: Sequence[StoragePath], data: Data) -> None:
         return
     now = validation_sha256(selection)
     for workdir in workdirs:
-        own = get_config(str(workdir)).data
-        if (own.dir, own.val_split) != (data.dir, data.val_split):
+        if not _is_own(workdir, data):
             continue  # the user chose other images
         for stage in networks(workdir):
             before = _scored(stage / EVALUATION)
@@ -70,6 +72,12 @@ def tell_changed(workdirs: Sequence[StoragePath], data: Data) -> None:
                     "the earlier ones."
                 )
                 break
+
+
+def _is_own(workdir: StoragePath, data: Data) -> bool:
+    """Whether these are the data set and the split that a run was judged on."""
+    own = get_config(str(workdir)).data
+    return own.val_split == data.val_split and as_path(own.dir) == as_path(data.dir)
 
 
 def _scored(directory: StoragePath) -> dict[str, Any] | None:

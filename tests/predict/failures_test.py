@@ -36,9 +36,20 @@ def test_files_of_other_programs_are_not_written_over(run, photos, tmp_path, cap
     (tmp_path / "out" / "mask" / "a.png").write_bytes(b"mine")
     predicted(run, photos, tmp_path / "out", status=2)
     assert (
-        "outputs of 1 of these names already, made of other files or by another program: a." in capsys.readouterr().err
+        "outputs of 1 of these names already, made by another program: a. Give another --output, because"
+        in capsys.readouterr().err
     )
     assert content(tmp_path / "out") == {"mask/a.png": b"mine"}
+
+
+def test_pictures_of_other_programs_are_not_written_over_by_frames(run, tmp_path, capsys):
+    pytest.importorskip("av", reason="requirements-video.txt")
+    (tmp_path / "clip.mp4").write_bytes(b"not read")
+    (tmp_path / "out" / "mask" / "clip").mkdir(parents=True)
+    (tmp_path / "out" / "mask" / "clip" / "000000.png").write_bytes(b"mine")
+    predicted(run, tmp_path / "clip.mp4", tmp_path / "out", "--write=mask", status=2)
+    assert "made by another program: clip." in capsys.readouterr().err
+    assert content(tmp_path / "out") == {"mask/clip/000000.png": b"mine"}
 
 
 @pytest.mark.parametrize(

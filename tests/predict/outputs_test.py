@@ -21,6 +21,14 @@ from tests.prediction import toy_file
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def write_video(path, count):
+    from csst_jax.prediction import video
+
+    with video.film(path) as add:
+        for number in range(count):
+            add(number / 10, photo(number, size=(40, 50)))
+
+
 def test_every_image_has_its_outputs_at_its_size_and_upright(run, photos, tmp_path, capsys):
     out = tmp_path / "out"
     predicted(run, photos, out, "--write=overlay,mask,classes,confidence")
@@ -150,7 +158,18 @@ def test_a_second_run_in_the_photos_own_folder_takes_the_photos_alone(run, photo
     for _ in range(2):
         predicted(run, photos, photos)
     assert set(lines(photos)) == {"a", "b/turned", "c", "d"}
-    assert "written by this command" in capsys.readouterr().err
+    assert "where this command writes its outputs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("--overwrite",)])
+def test_frames_that_a_video_no_longer_has_do_not_stay(run, tmp_path, more):
+    pytest.importorskip("av", reason="requirements-video.txt")
+    out = tmp_path / "out"
+    for count, flags in ((4, ()), (2, more)):
+        write_video(tmp_path / "clip.mp4", count)
+        predicted(run, tmp_path / "clip.mp4", out, "--write=mask", *flags)
+        assert set(lines(out)) == {"clip", *(f"clip/{number:06d}" for number in range(count))}
+        assert sorted(path.name for path in out.glob("mask/clip/*")) == [f"{n:06d}.png" for n in range(count)]
 
 
 @pytest.mark.slow
@@ -158,9 +177,7 @@ def test_a_video_becomes_a_film_and_a_picture_of_each_frame(run, photos, tmp_pat
     pytest.importorskip("av", reason="requirements-video.txt")
     from csst_jax.prediction import video
 
-    with video.film(photos / "clip.mp4") as add:
-        for number in range(4):
-            add(number / 10, photo(number, size=(40, 50)))
+    write_video(photos / "clip.mp4", 4)
     out = tmp_path / "out"
     predicted(run, photos, out, "--write=overlay,mask")
     shown = list(video.frames(out / "overlay" / "clip.mp4"))

@@ -95,7 +95,7 @@ def test_outputs_are_no_inputs(photos, capsys):
     (photos / "mask").mkdir()
     (photos / "mask" / "a.png").write_bytes(file(photo()))
     assert len(found(photos, own=[photos / "mask"])) == 7
-    assert "left out 1: written by this command: mask/a.png" in capsys.readouterr().err
+    assert "left out 1: where this command writes its outputs: mask/a.png" in capsys.readouterr().err
 
 
 def test_outputs_of_an_earlier_command_are_no_inputs(photos, capsys):

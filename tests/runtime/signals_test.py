@@ -119,6 +119,19 @@ def test_a_program_with_nothing_to_save_ends_with_a_line():
     assert done.returncode in (130, -signal.SIGINT) and done.stderr == "Stopped by Ctrl-C.\n"
 
 
+@pytest.mark.parametrize("more", ["print(1, flush=True)", "raise BrokenPipeError"])
+def test_a_reader_that_has_ended_is_told_in_a_line(more):
+    program = f"from csst_jax.runtime import signals; signals.tell_interruption(); {more}"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        told = process.stderr.read()
+    assert process.returncode == 1
+    assert told == "Stopped: the program that read this output has ended (a broken pipe).\n"
+    there = subprocess.run([sys.executable, "-c", f"{program}; raise BrokenPipeError"], cwd=ROOT, capture_output=True)
+    assert b"Traceback" in there.stderr, "another pipe is meant"
+
+
 TOLD = [signal.SIGTERM]
 
 

@@ -218,7 +218,10 @@ def test_too_many_at_once_are_told_to_wait():
         (["--checkpoint=a,b,c"], "--checkpoint: 3 networks; give one, or two to compare"),
         (["--checkpoint=,"], "--checkpoint: 0 networks"),
         (["--checkpoint=a", "--port=70000"], "--port=70000 must lie between 0 and 65535"),
-        (["--checkpoint=a", "--max_upload_mb=0"], "--max_upload_mb=0.0 must be more than 0"),
+        (["--checkpoint=a", "--max_upload_mb=0"], "--max_upload_mb=0.0 must be a number above 0"),
+        (["--checkpoint=a", "--max_upload_mb=nan"], "--max_upload_mb=nan must be a number above 0"),
+        (["--checkpoint=a", "--max_megapixels=inf"], "--max_megapixels=inf must be a number above 0"),
+        (["--checkpoint=a", "--window_px=-1"], "--window_px=-1: give a side in pixels, or 0 for whole photos"),
         (["--checkpoint=nowhere", "--compilation_cache_dir="], "nowhere"),
     ],
 )
@@ -239,6 +242,14 @@ def test_a_port_that_is_taken_is_told(server, capsys, monkeypatch):
     port = server.server_address[1]
     assert serve.main(["--checkpoint=a", f"--port={port}", "--compilation_cache_dir="]) == 2
     assert f"--port={port}: Address already in use. Give another --port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
+def test_a_host_that_is_not_this_machine_is_told(capsys, monkeypatch, host):
+    _stand_in(monkeypatch)
+    assert serve.main(["--checkpoint=a", f"--host={host}", "--port=0", "--compilation_cache_dir="]) == 2
+    told = capsys.readouterr().err
+    assert f"--host={host} --port=0" in told and "Give a name or address of this machine." in told
 
 
 def test_the_commands_of_the_page_serve(monkeypatch, capsys):

@@ -62,3 +62,15 @@ def test_runs_of_different_images_are_not_compared(run, tmp_path):
     write_json(other / "config.json", config)
     with pytest.raises(CsstError, match="were judged on different images: .* split 'val', and .* split 'train'"):
         rescored.require_same_data([workdir, other], data)
+
+
+def test_runs_are_compared_on_images_that_the_user_chose(run, tiny_data, tmp_path):
+    """The data set has moved, and `--config.data.dir` says where it is now."""
+    workdir, data = run
+    config = json.loads((workdir / "config.json").read_text())
+    config["data"]["dir"] = str(tmp_path / "earlier")
+    write_json(workdir / "config.json", config)
+    other = shutil.copytree(workdir, tmp_path / "runs" / "b")
+    rescored.require_same_data([workdir, other], data)
+    with pytest.raises(CsstError, match="earlier"):
+        rescored.require_same_data([workdir, other], dataclasses.replace(data, dir=config["data"]["dir"]))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csst_jax import check_submission, pipeline
+from csst_jax import build, check_submission, pipeline
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored.encoded import decode_label
 from csst_jax.models import nnx_io, zoo
@@ -63,6 +63,16 @@ def weights(teacher, tmp_path):
     """The teacher as a file."""
     shutil.copy(teacher / "model.safetensors", tmp_path / "ours.safetensors")
     return tmp_path / "ours.safetensors"
+
+
+def test_what_scores_a_network_draws_its_pictures_too(config, teacher, weights, tmp_path, monkeypatch):
+    """A second predictor would compile the same program again."""
+    made = []
+    predictor = build.predictor
+    monkeypatch.setattr(build, "predictor", lambda *arguments, **more: made.append(0) or predictor(*arguments, **more))
+    evaluated(config, [teacher, weights], tmp_path)
+    assert len(made) == 2 and len(list(tmp_path.glob("failures_*.png"))) == 2
+    assert (tmp_path / "comparison.png").exists()
 
 
 def test_the_runs_own_score_and_cityscapesscripts_on_the_written_predictions(
@@ -208,16 +218,19 @@ def test_bad_input_is_refused_before_anything_is_predicted(config, teacher, weig
 @pytest.mark.essential("evaluate")
 def test_the_command_line(config, teacher, tiny_data, tmp_path):
     program = f"""
-import sys
+import logging, runpy, sys
 from csst_jax.models import zoo
+from csst_jax.stages import scoring
 zoo.NETWORKS["toy"] = zoo.Entry("tests.toy_network:build")
-import runpy
+names = scoring._names
+scoring._names = lambda checkpoints: logging.getLogger("csst_jax").info("takes long") or names(checkpoints)
 sys.argv = ["evaluate", "--config=configs/base.py", "--config.data.dir={tiny_data}", "--checkpoint={teacher}",
             "--config.compilation_cache_dir=", "--output={tmp_path}"]
 runpy.run_module("csst_jax.evaluate", run_name="__main__", alter_sys=True)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "takes long" in done.stderr.splitlines(), "no time, thread and line of the program before it"
     results = json.loads((teacher.parent / "results.json").read_text())["teacher"]
     assert json.loads((tmp_path / "scores.json").read_text())["networks"]["teacher"]["miou"] == results["miou"]
     assert f"{100 * results['miou']:.1f}" in done.stdout

@@ -14,15 +14,28 @@ from jax.extend.core import Primitive
 from jaxtyping import Array, Float
 
 from csst_jax.platforms import by_platform, is_portable
+from csst_jax.types import CsstError
 
 BILINEAR = Primitive("bilinear_resize")
 """Resizing as one operation, for converters to formats that have it as one: it is read and never run."""
 
+_MOST_WEIGHTS = 1 << 28
+"""Of a matrix: 1 GiB, and three while it is made. More would end the process for want of memory, without a word."""
 _BLOCKS = (8, 4, 2)  # of rows, on CPU: smaller products leave out more zeros and cost more apiece
 
 
 def bilinear_matrix(size: int, new_size: int, align_corners: bool) -> np.ndarray:
-    """float32 [new_size, size]: row i holds the weights of output position i (PyTorch's `interpolate` formulas)."""
+    """float32 [new_size, size]: row i holds the weights of output position i (PyTorch's `interpolate` formulas).
+
+    Raises:
+      CsstError: the matrix is too large.
+    """
+    if size * new_size > _MOST_WEIGHTS:
+        raise CsstError(
+            f"the image is too long for the network: resizing one of its sides from {size} to {new_size} px would take "
+            f"{size * new_size * 4 / 2**30:.1f} GiB. Predict the image in windows, of window_px=1024 for example, or "
+            "make it smaller."
+        )
     position = np.arange(new_size, dtype=np.float64)
     if align_corners:
         position *= (size - 1) / (new_size - 1) if new_size > 1 else 0.0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from csst_jax.models.ops.resize import bicubic_matrix, bilinear_matrix, resize, resize_logits, resize_nearest
+from csst_jax.types import CsstError
 
 
 def reference(x, size, align_corners):
@@ -94,6 +95,11 @@ def test_weights_are_a_partition_of_one(align_corners):
         assert matrix.dtype == np.float32 and matrix.shape == (new, old) and matrix.min() >= 0
         np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-6)
         assert ((matrix > 0).sum(1) <= 2).all()
+
+
+def test_a_matrix_that_no_memory_holds_is_refused_before_it_is_made():
+    with pytest.raises(CsstError, match="from 16500 to 66000 px would take 4.1 GiB. Predict the image in windows"):
+        jax.eval_shape(lambda x: resize(x, (1, 66000), True), jax.ShapeDtypeStruct((1, 1, 16500, 3), jnp.float32))
 
 
 def test_bfloat16_is_resized_in_float32_and_returned_as_bfloat16():
