@@ -57,16 +57,15 @@ def order(task: str) -> tuple[bool, str]:
 def summary(logs: Sequence[Log]) -> list[str]:
     """The recipe against masks alone at equal steps: a row for each task and number of steps."""
     pairs: dict[tuple[str, int], list[Log]] = {}
-    for log in logs:
+    for log in sorted(logs, key=lambda log: log["seed"]):
         if {RECIPE, "baseline"} <= log.keys():
             pairs.setdefault((log["task"], log["steps"]), []).append(log)
     rows, by_drive = [], {}
     for (task, steps), own in sorted(pairs.items(), key=lambda pair: (*order(pair[0][0]), pair[0][1])):
         alone, recipe = ([100 * log[arm]["miou"] for log in own] for arm in ("baseline", RECIPE))
-        won = sum(student > other for other, student in zip(alone, recipe, strict=True))
-        lost = _largest_loss(own)
+        by_seed = ", ".join(f"{student - other:+.1f}" for other, student in zip(alone, recipe, strict=True))
         means = statistics.fmean(alone), statistics.fmean(recipe)
-        rows.append([task, f"{steps:,}", *_scores(means), f"{won} of {len(own)}", lost])
+        rows.append([task, f"{steps:,}", *_scores(means), by_seed, _largest_loss(own)])
         if _is_drive(task):
             by_drive.setdefault(steps, {})[task] = means
     for steps, found in by_drive.items():
@@ -74,7 +73,7 @@ def summary(logs: Sequence[Log]) -> list[str]:
             means = tuple(statistics.fmean(scores) for scores in zip(*found.values(), strict=True))
             rows.append([_MEAN, f"{steps:,}", *_scores(means), "", ""])
     rows.sort(key=lambda row: order(row[0]))
-    header = ["task", "steps", "masks alone", "recipe", "gain", "seeds that gain", "class that loses most"]
+    header = ["task", "steps", "masks alone", "recipe", "gain", "gain by seed", "class that loses most"]
     return table(header, rows) if rows else []
 
 

@@ -137,7 +137,7 @@ def test_page_pairs_seeds_and_shows_the_room():
     rows = ("500 | 0 | 40.0 | 45.0 | 50.0", "500 | 1 | 42.0 | 45.0 | –", "500 | mean of 0, 1 | 41.0 | 45.0 | –")
     assert "\n".join(f"| {row} |" for row in (*rows, "1,000 | 0 | 44.0 | – | –")) in text
     header = ["| task | 500 steps |", "| --- | --: |"]
-    assert "| B-0006R0 | 500 | 41.0 | 45.0 | +4.0 | 2 of 2 | – |" in text
+    assert "| B-0006R0 | 500 | 41.0 | 45.0 | +4.0 | +5.0, +3.0 | – |" in text
     assert table_of(text, "Recipe against masks alone for twice the steps") == [*header, "| B-0006R0 | +1.0 |"]
     assert table_of(text, "All masks against masks alone") == [*header, "| B-0006R0 | +10.0 |"]
     assert "1,000" not in text.partition("## Task")[0], "masks alone gain nothing on themselves"
@@ -154,7 +154,7 @@ def test_page_tells_tasks_with_other_crops_or_statistics_apart():
     text = recipe_page.page([*logs, larger, before], [], "", chart=False)
     assert "## Task B-0006R0, 224 px\n" in text and "## Task B-0006R0, running averages\n" in text
     assert (
-        "| B-0006R0 | 500 | 40.0 | 45.0 | +5.0 | 1 of 1 | – |" in text and "IoU by class at 500 steps, seed 0." in text
+        "| B-0006R0 | 500 | 40.0 | 45.0 | +5.0 | +5.0 | – |" in text and "IoU by class at 500 steps, seed 0." in text
     )
 
 
@@ -163,7 +163,7 @@ def test_page_has_the_mean_of_drives_where_all_have_been_run():
     logs += [log_of("B-0001TP", 500, 1, baseline=0.4, student_lower_16=0.2)]
     text = recipe_page.page(logs, [], "", chart=False)
     assert "| B, mean of the three | 500 | 40.0 | 45.0 | +5.0 |  |  |" in text
-    assert "| B-0001TP | 500 | 40.0 | 35.0 | -5.0 | 1 of 2 | road -5.0 |" in text
+    assert "| B-0001TP | 500 | 40.0 | 35.0 | -5.0 | +10.0, -20.0 | road -5.0 |" in text
     assert "mean of the three" not in recipe_page.page(logs[:2], [], "", chart=False)
 
 
