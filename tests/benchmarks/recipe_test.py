@@ -153,9 +153,7 @@ def test_page_tells_tasks_with_other_crops_or_statistics_apart():
     before = log_of("B-0006R0", 500, 0, baseline=0.3) | {"precise_bn_steps": 0}
     text = recipe_page.page([*logs, larger, before], [], "", chart=False)
     assert "## Task B-0006R0, 224 px\n" in text and "## Task B-0006R0, running averages\n" in text
-    assert (
-        "| B-0006R0 | 500 | 40.0 | 45.0 | +5.0 | +5.0 | – |" in text and "IoU by class at 500 steps, seed 0." in text
-    )
+    assert "| B-0006R0 | 500 | 40.0 | 45.0 | +5.0 | +5.0 | – |" in text and "IoU by class at 500 steps, seed 0." in text
 
 
 def test_page_has_the_mean_of_drives_where_all_have_been_run():
