@@ -76,12 +76,10 @@ _EQUAL = _HALF | {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind 
 _LOWER = _EQUAL | {"label.lower_of_two": True}
 _TWICE = {"batch_size": 2 * _BATCH, "samples_per_epoch": 2 * _CROPS_AN_EPOCH}
 _MORE_CROPS = {f"student.{key}": value for key, value in _TWICE.items()}
-_FINISH = {"student.method.real_and_pseudo.pseudo_until": 0.8}
 ARMS = (
     Arm("baseline", "teacher", "teacher,evaluate", {}),
     Arm("student_lower", "student", "label,student,evaluate", _LOWER),
     Arm("student_lower_16", "student", "label,student,evaluate", _LOWER | _MORE_CROPS),
-    Arm("student_finish", "student", "label,student,evaluate", _LOWER | _MORE_CROPS | _FINISH),
     Arm("student_equal", "student", "label,student,evaluate", _EQUAL),
     Arm("student", "student", "label,student,evaluate", _EQUAL | _MORE_CROPS),
     Arm("student_onward", "student", "label,student,evaluate", _EQUAL | {"finetune_teacher": True}),
@@ -95,11 +93,10 @@ ARMS = (
 """`baseline` is masks alone. A student's teacher is the baseline, so both take as many steps.
 
 `student_lower_16` is the recipe of `configs/folder.py`: a step has the baseline's real crops, and as many
-pseudo-labelled ones; both losses have weight 1. In `student_finish` pseudo labels have no weight in the last fifth of
-the steps. `student_lower` has as many crops in all as the baseline, half of them real. `student_equal` is the latter as
-it was before `label.lower_of_two`, and `student` the former. `student_onward` is `student_equal`, but goes on from its
-teacher's weights: its control is masks alone for the steps of both. `student_half` has weights of a half.
-`baseline_twice` is masks alone with 16 crops per step.
+pseudo-labelled ones; both losses have weight 1. `student_lower` has as many crops in all as the baseline, half of them
+real. `student_equal` is the latter as it was before `label.lower_of_two`, and `student` the former. `student_onward` is
+`student_equal`, but goes on from its teacher's weights: its control is masks alone for the steps of both.
+`student_half` has weights of a half. `baseline_twice` is masks alone with 16 crops per step.
 """
 
 

@@ -23,14 +23,12 @@ TITLES = {
     "student": "own thresholds, 16 crops",
     "student_lower": "recipe, 8 crops",
     RECIPE: "recipe",
-    "student_finish": "recipe, last fifth on masks alone",
     "oracle": "all masks",
 }
 """Columns of the tables."""
 COMPARED = (
     (RECIPE, "baseline", 2),
     (RECIPE, "baseline_twice", 1),
-    ("student_finish", "baseline", 1),
     ("student_lower", "baseline", 1),
     ("csst", "baseline", 1),
     ("csst", "csst_uniform", 1),

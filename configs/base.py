@@ -81,10 +81,9 @@ def training() -> ConfigDict:
     c.method = ConfigDict()
     c.method.name = "supervised"  # a name of csst_jax/methods
     # Real and pseudo-labelled crops in fixed shares of a step: `real_parts` to `pseudo_parts` (0 leaves a kind out).
-    # Each kind has its view (weak or strong), the weight of its mean loss, and OHEM or not. After the share
-    # `pseudo_until` of the steps, pseudo labels have no weight: the last steps learn masks alone. `classmix`,
-    # `cutmix` and `cutout` are probabilities. classmix pastes half of a real crop's classes into a pseudo-labelled
-    # crop. cutmix pastes a box of another crop into a strong crop, and cutout takes a box out of it.
+    # Each kind has its view (weak or strong), the weight of its mean loss, and OHEM or not. `classmix`, `cutmix` and
+    # `cutout` are probabilities. classmix pastes half of a real crop's classes into a pseudo-labelled crop. cutmix
+    # pastes a box of another crop into a strong crop, and cutout takes a box out of it.
     c.method.real_and_pseudo = ConfigDict(
         {
             "real_parts": 1,
@@ -93,7 +92,6 @@ def training() -> ConfigDict:
             "pseudo_view": "strong",
             "real_weight": 0.5,
             "pseudo_weight": 0.5,
-            "pseudo_until": 1.0,
             "real_ohem": True,
             "pseudo_ohem": False,
             "classmix": 0.0,

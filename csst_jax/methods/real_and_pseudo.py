@@ -43,8 +43,6 @@ class RealAndPseudo(Method):
           pseudo_view: likewise.
           real_weight: of the mean loss over the pixels of real labels.
           pseudo_weight: of the mean loss over the pixels of pseudo labels.
-          pseudo_until: the share of the stage's steps after which pseudo labels have no weight; 1 for none. What the
-            teacher does not know is wrong in its labels, and the last steps learn it from masks again.
           real_ohem: whether `loss.ohem` holds for real labels.
           pseudo_ohem: whether it holds for pseudo labels, whose hard pixels are often wrong ones.
           classmix: probability that a pseudo-labelled crop gets half of the classes of a real crop pasted in.
@@ -58,7 +56,6 @@ class RealAndPseudo(Method):
         pseudo_view: str
         real_weight: float
         pseudo_weight: float
-        pseudo_until: float
         real_ohem: bool
         pseudo_ohem: bool
         classmix: float
@@ -77,13 +74,6 @@ class RealAndPseudo(Method):
             if self.real_weight < 0 or self.pseudo_weight < 0:
                 raise CsstError(
                     f"real_weight is {self.real_weight}, pseudo_weight {self.pseudo_weight}; give 0 or more."
-                )
-            if not 0 < self.pseudo_until <= 1:
-                raise CsstError(f"pseudo_until is {self.pseudo_until}; give a share of the steps above 0, up to 1.")
-            if self.pseudo_until < 1 and not (self.real_parts and self.real_weight):
-                raise CsstError(
-                    f"pseudo_until is {self.pseudo_until}, and there are no real labels to learn after it; set "
-                    "pseudo_until to 1."
                 )
             if self.classmix and not (self.real_parts and self.pseudo_parts):
                 raise CsstError(
@@ -127,7 +117,7 @@ class RealAndPseudo(Method):
         for number, (stream, own) in enumerate(zip(self.streams, seen, strict=True)):
             prefix = "pseudo_" if stream.name == PSEUDO else ""
             heads = taken_outputs(outputs, self._parts, number)
-            found, weight = self._losses(stream)(heads, own.labels, own.soft), self._weight(stream, state)
+            found, weight = self._losses(stream)(heads, own.labels, own.soft), self._weight(stream)
             losses |= {prefix + head: dataclasses.replace(x, weight=weight * x.weight) for head, x in found.items()}
             metrics[prefix + "kept"] = kept(found, own)
             if stream.name == PSEUDO:
@@ -151,10 +141,5 @@ class RealAndPseudo(Method):
         wanted = self.settings.pseudo_ohem if stream.name == PSEUDO else self.settings.real_ohem
         return self.parts.loss if wanted else dataclasses.replace(self.parts.loss, ohem=False)
 
-    def _weight(self, stream: Stream, state: TrainState) -> float | Float[Array, ""]:
-        settings = self.settings
-        if stream.name != PSEUDO:
-            return settings.real_weight
-        if settings.pseudo_until == 1:
-            return settings.pseudo_weight
-        return jnp.where(self.parts.progress(state.step) < settings.pseudo_until, settings.pseudo_weight, 0.0)
+    def _weight(self, stream: Stream) -> float:
+        return self.settings.pseudo_weight if stream.name == PSEUDO else self.settings.real_weight

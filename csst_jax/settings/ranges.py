@@ -86,7 +86,6 @@ TRAINING: dict[str, Kind] = {
     "method.real_and_pseudo.pseudo_view": OneOf((WEAK, STRONG)),
     "method.real_and_pseudo.real_weight": Number(0),
     "method.real_and_pseudo.pseudo_weight": Number(0),
-    "method.real_and_pseudo.pseudo_until": Number(0, 1, above=True),
     "method.real_and_pseudo.real_ohem": Switch(),
     "method.real_and_pseudo.pseudo_ohem": Switch(),
     "method.real_and_pseudo.classmix": SHARE,

@@ -27,7 +27,6 @@ SETTINGS = RealAndPseudo.Settings(
     pseudo_view=STRONG,
     real_weight=0.5,
     pseudo_weight=0.25,
-    pseudo_until=1.0,
     real_ohem=True,
     pseudo_ohem=False,
     classmix=0.0,
@@ -100,22 +99,6 @@ def test_objective_is_the_one_that_numpy_computes():
     np.testing.assert_allclose(found.batch_stats["mean"], seen.mean(), atol=1e-6, err_msg="one pass over both kinds")
     assert found.metrics["kept"] == found.metrics["pseudo_kept"] == 1
     np.testing.assert_allclose(found.metrics["pseudo_labelled"], 1 - 4 / 64)
-
-
-def test_pseudo_labels_have_no_weight_in_the_last_steps():
-    settings = dataclasses.replace(SETTINGS, pseudo_until=0.8, cutmix=0.0)
-    parts = dataclasses.replace(method_of().parts, steps=10)
-    method = RealAndPseudo(settings, parts)
-    crops = {REAL: crops_of(1, 2, WEAK), PSEUDO: crops_of(2, 2, STRONG)}
-    params, stats = method.trained()
-
-    def weights(step):
-        losses = method.objective(params, TrainState(jnp.int32(step), params, stats, (), {}), crops, jax.random.key(0))
-        return {name: float(loss.weight) for name, loss in losses.losses.items()}
-
-    before = {"main": 0.5, "early": 0.2, "pseudo_main": 0.25, "pseudo_early": 0.1}
-    assert weights(0) == weights(7) == pytest.approx(before)
-    assert weights(8) == weights(9) == pytest.approx(before | {"pseudo_main": 0.0, "pseudo_early": 0.0})
 
 
 def test_soft_pseudo_labels_are_learned_as_such():
@@ -217,9 +200,6 @@ def test_every_mesh_takes_the_same_steps(devices, spatial, options):
         ({"real_parts": 0, "pseudo_parts": 0}, "one of them above 0"),
         ({"pseudo_view": "stronger"}, "pseudo_view is 'stronger'; give weak or strong"),
         ({"pseudo_weight": -1.0}, r"pseudo_weight -1\.0"),
-        ({"pseudo_until": 0.0}, r"pseudo_until is 0\.0; give a share of the steps above 0, up to 1"),
-        ({"pseudo_until": 0.8, "real_parts": 0}, "no real labels to learn after it"),
-        ({"pseudo_until": 0.8, "real_weight": 0.0}, "no real labels to learn after it"),
         ({"pseudo_parts": 0, "classmix": 0.5}, "no crops of pseudo labels to mix; set classmix to 0"),
         ({"cutmix": 1.5}, r"cutmix is 1\.5"),
         ({"cutout": -0.1}, r"cutout is -0\.1"),

@@ -71,7 +71,6 @@ TRAINING = {
     "method.real_and_pseudo.pseudo_view": NAME,
     "method.real_and_pseudo.real_weight": NOT_NEGATIVE,
     "method.real_and_pseudo.pseudo_weight": NOT_NEGATIVE,
-    "method.real_and_pseudo.pseudo_until": (0.0, *SHARE),
     "method.real_and_pseudo.real_ohem": SWITCH,
     "method.real_and_pseudo.pseudo_ohem": SWITCH,
     "method.real_and_pseudo.classmix": SHARE,
