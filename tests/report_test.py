@@ -82,6 +82,7 @@ def test_it_begins_with_what_was_found_and_how_sure_that_is(page):
     assert "points (95 % interval +" in words and "pseudo labels helped here." in words
     assert "Significantly better: " in words and "Significantly worse" not in words
     assert "Only 12 validation images" in words
+    assert "No validation mask shows <Bus>. The mIoU says nothing about that." in words
     assert "Pseudo labels: The teacher never predicts <Bus>, which the masks show." in words
 
 
@@ -89,7 +90,9 @@ def test_of_very_few_images_nothing_is_sure(tmp_path, monkeypatch):
     monkeypatch.setattr(made_workdir, "NUM_IMAGES", 3)
     words = " ".join(read(report.write_report(made_workdir.whole(tmp_path / "mine"))).text.split())
     assert "Nobody can tell whether that is significant: 3 validation images are too few." in words
-    assert "Only 3 validation images: other images could give other scores. Trust no difference." in words
+    assert (
+        "Only 3 validation images: other images could give other scores. Trust no difference. Intervals need 8" in words
+    )
     assert "Significantly" not in words and "pseudo labels helped" not in words
 
 

@@ -111,10 +111,26 @@ def cautions(run: Collected, count: int | None) -> list[str]:
     """What to be careful about; HTML."""
     found = []
     if count is not None and count < FEW_IMAGES:
-        found.append(f"Only {few_images(count)}. For smaller intervals, prepare more validation images.")
+        more = "For smaller intervals, prepare more validation images."
+        wish = more if count >= LEAST_IMAGES else f"Intervals need {LEAST_IMAGES} validation images or more."
+        found.append(f"Only {few_images(count)}. {wish}")
+    if absent := _in_no_mask(run):
+        more = f" and {len(absent) - _MOST_CLASSES} more" if len(absent) > _MOST_CLASSES else ""
+        found.append(
+            f"No validation mask shows {', '.join(map(isolated, absent[:_MOST_CLASSES]))}{more}. The mIoU says nothing "
+            "about that. A network that predicts it there has a 0 in its mean."
+        )
     if run.quality.get("warnings"):
         found.append(escaped(" ".join(["Pseudo labels:", *run.quality["warnings"]])))
     return found
+
+
+def _in_no_mask(run: Collected) -> list[str]:
+    """Classes of which the masks that networks were scored by have no pixel, as far as that is known."""
+    for network in run.judged.values():
+        if network.counts is not None:
+            return [name for name, pixels in zip(run.classes, network.counts[:, 1].sum(0), strict=True) if not pixels]
+    return []
 
 
 def few_images(count: int) -> str:

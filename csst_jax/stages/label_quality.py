@@ -90,16 +90,13 @@ def warnings(found: dict[str, Any], predicted: dict[str, float]) -> list[str]:
         )
     if found["void"] > _MUCH_VOID:
         sentences.append(f"{100 * found['void']:.0f} % of the pixels are void, so much of the pool teaches nothing.")
-    teacher = found["teacher"]
-    if teacher and teacher["miou"] < _WEAK:
-        sentences.append(f"The teacher is weak: mIoU {100 * teacher['miou']:.0f} % on {teacher['images']} images.")
-    elif teacher and (others := _without_best(teacher.get("iou", {}))):
-        best, mean = others
-        if mean < _WEAK:
-            sentences.append(
-                f"The teacher is weak: mIoU {100 * mean:.0f} % without {best}, its best class, on {teacher['images']} "
-                "images."
-            )
+    if teacher := found["teacher"]:
+        on = f"on {teacher['images']} image{'s' * (teacher['images'] != 1)}"
+        best, others = _without_best(teacher.get("iou", {}))
+        if teacher["miou"] < _WEAK:
+            sentences.append(f"The teacher is weak: mIoU {100 * teacher['miou']:.0f} % {on}.")
+        elif others is not None and others < _WEAK:
+            sentences.append(f"The teacher is weak: mIoU {100 * others:.0f} % without {best}, its best class, {on}.")
     if never or hardly:
         sentences.append("The student learns such classes from the masks alone, and may forget them.")
     if sentences:
@@ -107,14 +104,14 @@ def warnings(found: dict[str, Any], predicted: dict[str, float]) -> list[str]:
     return sentences
 
 
-def _without_best(iou: dict[str, float | None]) -> tuple[str, float] | None:
-    """The class with the highest IoU, and the mean of the others; None if there is no other.
+def _without_best(iou: dict[str, float | None]) -> tuple[str, float | None]:
+    """The class with the highest IoU, and the mean of the others; "" and None if there is no other.
 
     A network that sees background everywhere has an mIoU of nearly one half where there are two classes.
     """
     known = {name: value for name, value in iou.items() if value is not None}
     if len(known) < 2:
-        return None
+        return "", None
     best = max(known, key=lambda name: known[name])
     return best, (sum(known.values()) - known[best]) / (len(known) - 1)
 
