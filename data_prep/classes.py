@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from csst_jax.data.descriptions import distinct_palette
+from csst_jax.data.descriptions import palette_of
 from csst_jax.types import IGNORE_LABEL, CsstError, DatasetDescription
 from csst_jax.user_files import read_text
 from data_prep import roboflow_classes
@@ -83,7 +83,7 @@ def read(text: str, name: str, void: Collection[int] = ()) -> tuple[DatasetDescr
             raise CsstError(f"{where}: mask value {value!r} is not a whole number from 0 to {_VALUES - 1}.")
     for kind, table in (("colour", by_colour), ("mask value", by_value)):
         _refuse_twice(where, kind, [key for key, _ in table])
-    palette = tuple(own[0] for own in colours if own) or distinct_palette(len(names))
+    palette = tuple(own[0] for own in colours if own) or palette_of(names)
     return DatasetDescription(name, tuple(names), palette), LabelMap(
         dict(by_value), dict(by_colour) if colours[0] else {}, by_place=not values
     )

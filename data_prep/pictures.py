@@ -74,21 +74,26 @@ def draw_sheet(
     for split, candidates in records.items():
         ids, source = data_set.ids(split), data_set.reader(split)
         for record in choose(data_set.centroids(split), candidates, per_split)[:MAX_PER_SPLIT]:
-            image, label = _small(*source.pair_bytes(record))
-            name = f"{split}/{ids[record]}"
-            pairs.append([(name, image), ("its mask", overlay(image, label, data_set.description.palette))])
+            image, mask = _small(*source.pair_bytes(record), data_set.description.palette)
+            pairs.append([(f"{split}/{ids[record]}", image), ("its mask", mask)])
     rows = [left + right for left, right in zip(pairs[::2], [*pairs[1::2], []], strict=False)]
     write_sheet(rows, path, _TILE_PX, data_set.description, flag="contact_sheet")
 
 
-def _small(image_bytes: bytes, label_bytes: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """An image and its label at the size that the sheet shows, so that large ones do not lie in memory together."""
-    image = Image.fromarray(encoded.decode_rgb(image_bytes))
-    label = Image.fromarray(encoded.decode_label(label_bytes))
-    size = tile_size(image.size, _TILE_PX)
-    if size[0] < image.width:
-        image, label = image.resize(size, Image.Resampling.BOX), label.resize(size, Image.Resampling.NEAREST)
-    return np.asarray(image), np.asarray(label)
+def _small(
+    image_bytes: bytes, label_bytes: bytes, palette: Sequence[tuple[int, int, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image, and it under its mask, at the size that the sheet shows: large ones do not lie in memory together.
+
+    Both are averaged, so that an object of a few pixels in a large image leaves a trace.
+    """
+    pixels = encoded.decode_rgb(image_bytes)
+    mask = overlay(pixels, encoded.decode_label(label_bytes), palette)
+    size = tile_size((pixels.shape[1], pixels.shape[0]), _TILE_PX)
+    if size[0] >= pixels.shape[1]:
+        return pixels, mask
+    image, under = (np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BOX)) for x in (pixels, mask))
+    return image, under
 
 
 def choose(index: CentroidIndex, records: Sequence[int], count: int) -> list[int]:

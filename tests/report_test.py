@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import re
 import shutil
 
 import pytest
@@ -81,6 +82,7 @@ def test_it_begins_with_what_was_found_and_how_sure_that_is(page):
     assert "points (95 % interval +" in words and "pseudo labels helped here." in words
     assert "Significantly better: " in words and "Significantly worse" not in words
     assert "Only 12 validation images" in words
+    assert "No validation mask shows <Bus>. The mIoU says nothing about that." in words
     assert "Pseudo labels: The teacher never predicts <Bus>, which the masks show." in words
 
 
@@ -88,7 +90,9 @@ def test_of_very_few_images_nothing_is_sure(tmp_path, monkeypatch):
     monkeypatch.setattr(made_workdir, "NUM_IMAGES", 3)
     words = " ".join(read(report.write_report(made_workdir.whole(tmp_path / "mine"))).text.split())
     assert "Nobody can tell whether that is significant: 3 validation images are too few." in words
-    assert "Only 3 validation images: other images could give other scores. Trust no difference." in words
+    assert (
+        "Only 3 validation images: other images could give other scores. Trust no difference. Intervals need 8" in words
+    )
     assert "Significantly" not in words and "pseudo labels helped" not in words
 
 
@@ -206,6 +210,24 @@ def test_scores_by_other_masks_are_not_compared(tmp_path):
     one, page = made_workdir.whole(tmp_path / "one"), tmp_path / "comparison.html"
     report.write_comparison([one, workdir], str(page))
     assert "different masks of the same images: scores do not compare" in read(page).text
+
+
+def test_means_of_different_classes_are_not_compared(tmp_path):
+    """The teacher alone predicts a class that no mask shows: its mean has a 0 that the student's has not."""
+    workdir = made_workdir.whole(tmp_path / "run")
+    gain = re.search(r"That is (\S+ points)", head(workdir))[1]
+    done = workdir / "teacher" / "evaluation" / "DONE"
+    scores = json.loads(done.read_text())
+    changed(done, iou={**scores["iou"], "<Bus>": 0.0}, miou=scores["miou"] * 2 / 3)
+    words = head(workdir)
+    assert "the two means are of different classes. No mask shows <Bus>, and only one of the networks" in words
+    assert f"Over the other classes it is {gain}." in words and "pseudo labels helped" not in words
+    mean = next(row for row in read(workdir / "report.html").tables[0] if row[0] == "mIoU")
+    assert mean[-2:] == ["–", "–"] and "<Bus>" not in (workdir / "report.html").read_text(encoding="utf-8")
+    other, page = made_workdir.whole(tmp_path / "other"), tmp_path / "comparison.html"
+    changed(other / "student" / "evaluation" / "DONE", iou={**scores["iou"], "<Bus>": 0.0})
+    report.write_comparison([workdir, other], str(page))
+    assert [row[-2:] for row in read(page).tables[0][1:]] == [["–", "–"]] * 2
 
 
 def test_the_head_names_a_few_classes_and_none_that_is_equal(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 from csst_jax.types import DatasetDescription
 
@@ -110,6 +111,19 @@ def distinct_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
         colorsys.hsv_to_rgb(0.618034 * k % 1.0, 0.85 - 0.3 * (k % 2), brightness[k % 3]) for k in range(num_classes)
     )
     return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours)
+
+
+_GREY = (160, 160, 160)
+
+
+def palette_of(names: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
+    """A colour for each class: `distinct_palette`, and grey for background, so that pictures show what lies on it.
+
+    >>> palette_of(["Background", "crack"])[0]
+    (160, 160, 160)
+    """
+    colours = distinct_palette(len(names))
+    return tuple(_GREY if name.lower() == "background" else own for name, own in zip(names, colours, strict=True))
 
 
 VOC2012 = DatasetDescription("voc2012", _VOC_CLASSES, tuple(voc_colour(index) for index in range(21)))

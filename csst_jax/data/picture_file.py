@@ -155,6 +155,11 @@ def _read_photo(path: pathlib.Path, data: bytes | None = None) -> tuple[bytes, I
     """A file's content, its picture as it lies there, and whether that is turned."""
     data = read_bytes(path) if data is None else data
     picture, orientation = _decode(path, data, "image", _IMAGE_FORMATS)
+    if picture.mode.startswith(("I", "F")):
+        raise Bad(
+            f"{path}: image of colour mode {picture.mode}, which is grey of more than 8 bits. Convert all images to 8 "
+            "bits by one scale: the darkest grey that matters becomes 0, and the brightest 255."
+        )
     if picture.mode not in _MODES:
         raise Bad(f"{path}: image of colour mode {picture.mode}. Convert it to 8-bit RGB.")
     if _bits(picture, data) > 8:

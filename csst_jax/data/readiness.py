@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _FEW_COPIES = 0.01
 """Share of the validation images up to which copies in the training split are a warning."""
 
+_OTHER_SPLIT = " Or choose other validation images with --val_list=FILE (data_prep.folder)."
+
 
 @dataclasses.dataclass
 class Findings:
@@ -108,6 +110,7 @@ def findings(pool: Selection, validation: Selection) -> Findings:
         found.warnings.append(
             f"{where} have no pixel of {names_of(classes, unlearnt)}, but split {validation.split!r} has. The IoU "
             "counts as 0 in the mean. Label an image that shows it, or leave the class out."
+            + (_OTHER_SPLIT if judged.images[unlearnt].max() > 1 else "")
         )
     if counted.any():
         found.warnings.append(
@@ -119,7 +122,7 @@ def findings(pool: Selection, validation: Selection) -> Findings:
         found.warnings.append(
             f"split {validation.split!r} has no pixel of {names_of(classes, unjudged)}. The IoU counts as 0 in the "
             "mean if a network predicts it anywhere there, and is left out of the mean if not. Label a validation "
-            "image that shows it."
+            "image that shows it." + (_OTHER_SPLIT if train.images[unjudged].max() > 1 else "")
         )
     for selection, holds in ((pool, train), (validation, judged)):
         if holds.empty_records:

@@ -19,7 +19,8 @@ def format_table(results: Mapping) -> str:
         student to the others are in percentage points.
 
     Returns:
-      Lines without a trailing newline; "-" where there is no value.
+      Lines without a trailing newline; "-" where there is no value, and for the difference of means that do not compare
+      (see `in_one_mean`).
     """
     models = [name for name in _MODELS if results.get(name)]
     others = [name for name in models if name != "student"] if "student" in models else []
@@ -27,10 +28,26 @@ def format_table(results: Mapping) -> str:
     header = ["IoU %", *models, *(f"student-{name}" for name in others)]
     body = [_row(c, {m: results[m]["iou"].get(c) for m in models}, others) for c in classes]
     mean = _row("mIoU", {m: results[m]["miou"] for m in models}, others)
+    notes = []
+    for position, name in enumerate(others, 1 + len(models)):
+        if uneven := in_one_mean(results["student"]["iou"], results[name]["iou"]):
+            mean[position] = _ABSENT
+            notes.append(
+                f"The mIoU of student and {name} are of different classes: no mask shows {', '.join(uneven)}, and one "
+                "of the two predicts it."
+            )
     widths = [max(len(row[i]) for row in (header, mean, *body)) for i in range(len(header))]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     lines = [_line(header, widths), rule, *(_line(row, widths) for row in body), rule, _line(mean, widths)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *notes])
+
+
+def in_one_mean(iou: Mapping[str, float | None], other: Mapping[str, float | None]) -> list[str]:
+    """Classes that count in the mean of one of two networks alone, when both were scored by the same masks.
+
+    No mask shows them. The network that predicts them has an IoU of 0, the other one none: their means do not compare.
+    """
+    return [name for name in iou if name in other and (iou[name] is None) != (other[name] is None)]
 
 
 def format_by_method(results: Mapping[str, Mapping]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from csst_jax.evaluation.table import in_one_mean
 from csst_jax.reporting import charts, verdict
 from csst_jax.reporting.markup import bars, escaped, number, percent, points, section, table
 from csst_jax.reporting.scores import bar, difference
@@ -106,7 +107,9 @@ def _table(names: Sequence[str], runs: Sequence[Collected]) -> str:
             cells += [number("–"), number("–")]
         else:
             found = verdict.gain(last(run), last(reference))
-            cells += difference(last(run).scores["miou"], last(reference).scores["miou"], found[0] if found else None)
+            uneven = in_one_mean(last(run).scores["iou"], last(reference).scores["iou"])
+            other = None if uneven else last(reference).scores["miou"]
+            cells += difference(last(run).scores["miou"], other, found[0] if found else None)
         rows.append((cells, ""))
     header = ["run", ">masks", ">pool", ">teacher", ">baseline", ">student", ">against the first", ">95 % interval"]
     note = "mIoU in percent; differences in percentage points, of the student or of what a run has in its place."

@@ -53,7 +53,8 @@ def _watched(networks: dict[str, Network]) -> str:
     """How many images are scored while the stages train, which may be more in a longer stage."""
     counts = {name: len(network.watched["images"]) for name, network in networks.items()}
     if len(set(counts.values())) == 1:
-        return f"{next(iter(counts.values()))} validation images"
+        count = next(iter(counts.values()))
+        return f"{count} validation image{'s' * (count != 1)}"
     return f"a few validation images ({', '.join(f'{name} {count}' for name, count in counts.items())})"
 
 

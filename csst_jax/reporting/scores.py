@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from csst_jax.evaluation.table import in_one_mean
 from csst_jax.reporting import verdict
 from csst_jax.reporting.charts import COLOURS
 from csst_jax.reporting.markup import LEAST_DIFFERENCE, bars, escaped, number, percent, points, section, table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from csst_jax.reporting.certainty import Interval
     from csst_jax.reporting.collected import Collected, Network
 
@@ -31,11 +34,14 @@ def by_class(run: Collected) -> str:
         sure = {other: found[1][position] if found else None for other, found in gains.items()}
         rows.append((_row(name, {n: network.scores["iou"].get(name) for n, network in judged.items()}, sure), ""))
     sure = {other: found[0] if found else None for other, found in gains.items()}
-    rows.append((_row("mIoU", {n: network.scores["miou"] for n, network in judged.items()}, sure), "mean"))
+    iou = {name: network.scores["iou"] for name, network in judged.items()}
+    uneven = {other: found for other in others if (found := in_one_mean(iou["student"], iou[other]))}
+    rows.append((_row("mIoU", {n: network.scores["miou"] for n, network in judged.items()}, sure, uneven), "mean"))
     none = dict.fromkeys(others)
     for title, key in _OTHERS:
         if all(key in network.scores for network in judged.values()):
-            rows.append((_row(title, {n: network.scores[key] for n, network in judged.items()}, none), ""))
+            values = {n: network.scores[key] for n, network in judged.items()}
+            rows.append((_row(title, values, none, uneven if key == "boundary_miou" else ()), ""))
     header = ["class", "|0 to 100 %", *(f">{name}" for name in judged)]
     for other in others:
         header += [f">gain over {other}", ">95 % interval"]
@@ -54,6 +60,10 @@ def by_class(run: Collected) -> str:
         f'<div class="keys">{keys}</div>',
         table(header, rows),
         f'<p class="note">{note}</p>' if note else "",
+        *(
+            f'<p class="note">Means of student and {other} do not compare. {verdict.only_one_predicts(found)}.</p>'
+            for other, found in uneven.items()
+        ),
         name="scores",
     )
 
@@ -65,11 +75,14 @@ def _key(name: str, network: Network) -> str:
     return f'<span><span class="key" style="background:{COLOURS[name]}"></span>{escaped(words)}</span>'
 
 
-def _row(name: str, values: dict[str, float | None], sure: dict[str, Interval | None]) -> list[str]:
+def _row(
+    name: str, values: dict[str, float | None], sure: dict[str, Interval | None], uneven: Collection[str] = ()
+) -> list[str]:
+    """Cells of a row; without the gain over networks whose mean does not compare."""
     drawn = "".join(bar(value, COLOURS[network]) for network, value in values.items())
     cells = [escaped(name), bars(drawn), *(number(percent(value)) for value in values.values())]
     for other, interval in sure.items():
-        cells += difference(values["student"], values[other], interval)
+        cells += difference(values["student"], None if other in uneven else values[other], interval)
     return cells
 
 

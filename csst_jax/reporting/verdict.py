@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from csst_jax.evaluation.table import in_one_mean
 from csst_jax.reporting.certainty import LEAST_IMAGES, Interval, intervals
 from csst_jax.reporting.markup import LEAST_DIFFERENCE, escaped, isolated, percent, points
 from csst_jax.streams import REAL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from csst_jax.reporting.collected import Collected, Network
 
 FEW_IMAGES = 50
@@ -35,8 +38,15 @@ def why_not_told(student: Network, other: Network) -> str:
         return "the networks were scored on different images"
     if not same_masks(student, other):
         return "the networks were scored with different masks of these images"
+    if uneven := in_one_mean(student.scores["iou"], other.scores["iou"]):
+        return f"the means are of different classes. {only_one_predicts(uneven)}"
     few = len(student.ids)
     return f"{few} validation image{'s' * (few != 1)} {'are' if few != 1 else 'is'} too few" * (few < LEAST_IMAGES)
+
+
+def only_one_predicts(classes: Sequence[str]) -> str:
+    """Why two means do not compare: `in_one_mean`, as HTML without a stop at the end."""
+    return f"No mask shows {', '.join(map(isolated, classes))}, and only one of the networks predicts it (IoU 0)"
 
 
 def same_masks(one: Network, other: Network) -> bool:
@@ -101,10 +111,26 @@ def cautions(run: Collected, count: int | None) -> list[str]:
     """What to be careful about; HTML."""
     found = []
     if count is not None and count < FEW_IMAGES:
-        found.append(f"Only {few_images(count)}. For smaller intervals, prepare more validation images.")
+        more = "For smaller intervals, prepare more validation images."
+        wish = more if count >= LEAST_IMAGES else f"Intervals need {LEAST_IMAGES} validation images or more."
+        found.append(f"Only {few_images(count)}. {wish}")
+    if absent := _in_no_mask(run):
+        more = f" and {len(absent) - _MOST_CLASSES} more" if len(absent) > _MOST_CLASSES else ""
+        found.append(
+            f"No validation mask shows {', '.join(map(isolated, absent[:_MOST_CLASSES]))}{more}. The mIoU says nothing "
+            "about that. A network that predicts it there has a 0 in its mean."
+        )
     if run.quality.get("warnings"):
         found.append(escaped(" ".join(["Pseudo labels:", *run.quality["warnings"]])))
     return found
+
+
+def _in_no_mask(run: Collected) -> list[str]:
+    """Classes of which the masks that networks were scored by have no pixel, as far as that is known."""
+    for network in run.judged.values():
+        if network.counts is not None:
+            return [name for name, pixels in zip(run.classes, network.counts[:, 1].sum(0), strict=True) if not pixels]
+    return []
 
 
 def few_images(count: int) -> str:
@@ -126,6 +152,9 @@ def _of_student(run: Collected, count: int | None) -> str:
         f"{own}; the {other.name}{trained}, {percent(other.scores['miou'])} %. "
         f"That is <b>{points(difference)} points</b>"
     )
+    if same_masks(student, other) and (uneven := in_one_mean(student.scores["iou"], other.scores["iou"])):
+        why = f"but the two means are of different classes. {only_one_predicts(uneven)}"
+        return f"{said}, {why}. {_of_both(student, other)}"
     found = gain(student, other)
     if found is None:
         return f"{said}. Nobody can tell whether that is significant: {why_not_told(student, other)}."
@@ -136,6 +165,13 @@ def _of_student(run: Collected, count: int | None) -> str:
     if found[0].sure and alike and times is not None and not as_many:
         told += f" The student trained on {times:.2g} times as many pixels as the {other.name}: that may be the cause."
     return f"{said} {told}{_classes(run.classes, student, other, found[1])}"
+
+
+def _of_both(student: Network, other: Network) -> str:
+    """The difference of the means over the classes of which both have a score."""
+    pairs = [(own, other.scores["iou"].get(name)) for name, own in student.scores["iou"].items()]
+    gains = [own - others for own, others in pairs if own is not None and others is not None]
+    return f"Over the other classes it is <b>{points(sum(gains) / len(gains))} points</b>." if gains else ""
 
 
 def _times(student: Network, other: Network) -> float | None:

@@ -158,9 +158,11 @@ def _of_the_images(samples: int, images: int) -> str:
 
 
 def _crop(asked: Question, platform: _Platform) -> int:
-    """A multiple of the stride, no longer than an image's longer side."""
-    wanted = min(platform.crop_share * min(asked.image_px), platform.largest_crop_px)
-    return min(max(int(wanted) // asked.stride, 1) * asked.stride, max(asked.image_px))
+    """The multiple of the stride that is nearest to the share, no longer than the image's shorter side if it can be."""
+    side = min(asked.image_px)
+    most = min(side, platform.largest_crop_px) // asked.stride
+    wanted = min(round(platform.crop_share * side / asked.stride), most)
+    return min(max(wanted, 1) * asked.stride, max(asked.image_px))
 
 
 def _num_sizes(asked: Question, machine: Machine) -> int:

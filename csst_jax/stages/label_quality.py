@@ -74,7 +74,7 @@ def warnings(found: dict[str, Any], predicted: dict[str, float]) -> list[str]:
     """Sentences about what will not work; empty where nothing is odd.
 
     Args:
-      found: `masks_share` and `labels_share` by class, `void`, and the `teacher`'s score.
+      found: `masks_share` and `labels_share` by class, `void`, and the `teacher`'s scores.
       predicted: shares of the pool's pixels by class, before any becomes void.
     """
     sentences = []
@@ -90,14 +90,30 @@ def warnings(found: dict[str, Any], predicted: dict[str, float]) -> list[str]:
         )
     if found["void"] > _MUCH_VOID:
         sentences.append(f"{100 * found['void']:.0f} % of the pixels are void, so much of the pool teaches nothing.")
-    teacher = found["teacher"]
-    if teacher and teacher["miou"] < _WEAK:
-        sentences.append(f"The teacher is weak: mIoU {100 * teacher['miou']:.0f} % on {teacher['images']} images.")
+    if teacher := found["teacher"]:
+        on = f"on {teacher['images']} image{'s' * (teacher['images'] != 1)}"
+        best, others = _without_best(teacher.get("iou", {}))
+        if teacher["miou"] < _WEAK:
+            sentences.append(f"The teacher is weak: mIoU {100 * teacher['miou']:.0f} % {on}.")
+        elif others is not None and others < _WEAK:
+            sentences.append(f"The teacher is weak: mIoU {100 * others:.0f} % without {best}, its best class, {on}.")
     if never or hardly:
         sentences.append("The student learns such classes from the masks alone, and may forget them.")
     if sentences:
         sentences.append("Add masks that show what is missing, or train the teacher longer.")
     return sentences
+
+
+def _without_best(iou: dict[str, float | None]) -> tuple[str, float | None]:
+    """The class with the highest IoU, and the mean of the others; "" and None if there is no other.
+
+    A network that sees background everywhere has an mIoU of nearly one half where there are two classes.
+    """
+    known = {name: value for name, value in iou.items() if value is not None}
+    if len(known) < 2:
+        return "", None
+    best = max(known, key=lambda name: known[name])
+    return best, (sum(known.values()) - known[best]) / (len(known) - 1)
 
 
 def _listed(names: list[str], most: int = 8) -> str:
@@ -113,10 +129,13 @@ def _teacher(stage: Any) -> dict[str, Any] | None:
     evaluated = stage / EVALUATION / DONE_FILE
     if evaluated.exists():
         found = read_json(evaluated)
-        return {"miou": found["miou"], "images": found["images"]}
+        return {key: found[key] for key in ("miou", "iou", "images")}
     watched = stage / DIRECTORY / SCORES_FILE
     found = read_json(watched) if watched.exists() else {}
-    return {"miou": found["scores"][-1]["miou"], "images": len(found["images"])} if found.get("scores") else None
+    if not found.get("scores"):
+        return None
+    last = found["scores"][-1]
+    return {"miou": last["miou"], "iou": last.get("iou", {}), "images": len(found["images"])}
 
 
 def _checked(this: Experiment, pseudo: PseudoLabels) -> dict[str, Any] | None:

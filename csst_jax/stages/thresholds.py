@@ -6,6 +6,7 @@ pavement among them, and the pavement keeps few. CBST (Zou et al. 2018) keeps th
 
 The shares have a price. Where a pixel may be sky or tree, it may need 0.998 to stay sky and 0.89 to stay tree. Most of
 the labels that are kept there are trees then, and the student calls sky trees. With `lower_of_two` both need the same.
+A class that the teacher predicts nowhere lowers nothing: of two classes, all pixels would keep the label of the other.
 
 A class that the teacher often misses is taught away: the missed pixels are labelled as what is behind, and the student
 learns that. How much is missed can be told, since masks and pool show the same kind of images: the masks' share of the
@@ -57,17 +58,21 @@ class Thresholds:
       kept_from: float32 [C]: the least probability of its class.
       doubted_from: float32 [C]: the probability from which on the second most probable class makes it void.
       lower_of_two: whether the lower `kept_from` of its two most probable classes is enough.
+      seen: bool [C]: classes whose `kept_from` is known, as the teacher predicts them; None for all. The others lower
+        no pixel's need.
     """
 
     kept_from: np.ndarray
     doubted_from: np.ndarray
     lower_of_two: bool = False
+    seen: np.ndarray | None = None
 
     def void(self, prediction: Prediction) -> np.ndarray:
         """Which pixels lose their label, bool [h, w]."""
         needed = self.kept_from[prediction.classes]
         if self.lower_of_two and prediction.runner_up is not None:
-            needed = np.minimum(needed, self.kept_from[prediction.runner_up])
+            seconds = self.kept_from if self.seen is None else np.where(self.seen, self.kept_from, _NEVER)
+            needed = np.minimum(needed, seconds[prediction.runner_up])
         void = prediction.confidence < needed
         if prediction.runner_up is not None:
             void |= prediction.runner_up_confidence >= self.doubted_from[prediction.runner_up]
@@ -109,6 +114,7 @@ def of_pool(
         seen = counted(told, len(classes))
         found = {"kept_from": kept_from(seen[0], settings.confidence_threshold, settings.class_portion)}
         found["doubted_from"] = np.full(len(classes), _NEVER)
+        found["predicted_px"] = seen[0].sum(1)
         if settings.void_missed:
             index = selection.dataset.centroids(selection.split)
             found["doubted_from"] = doubted_from(*seen, class_statistics(index, selection.labelled).pixels)
@@ -116,7 +122,9 @@ def of_pool(
     multihost_utils.sync_global_devices("thresholds found")
     stored = read_json(path)
     kept, doubted = (np.array([stored[n][c] for c in classes], np.float32) for n in ("kept_from", "doubted_from"))
-    return Thresholds(kept, doubted, settings.lower_of_two)
+    pixels = stored.get("predicted_px")  # earlier versions did not keep it
+    predicted = None if pixels is None else np.array([pixels[c] > 0 for c in classes])
+    return Thresholds(kept, doubted, settings.lower_of_two, predicted)
 
 
 def counted(predictions: Iterable[Prediction], num_classes: int) -> tuple[np.ndarray, np.ndarray]:

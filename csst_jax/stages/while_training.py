@@ -233,7 +233,8 @@ class ScoresWhileTraining:
                 "seconds": seconds,
             }
         )
-        log.info("%s %d: mIoU %.1f %% on %d validation images", self._name, step, 100 * found["miou"], count)
+        images = f"{count} validation image{'s' * (count != 1)}"
+        log.info("%s %d: mIoU %.1f %% on %s", self._name, step, 100 * found["miou"], images)
         if jax.process_index():
             return
         by_class = {f"score_iou_{name}": value for name, value in found["iou"].items() if value is not None}

@@ -84,6 +84,15 @@ def test_classes_that_never_occur(train, val, kind, text):
     assert any(text in told for told in getattr(found, kind)), found
 
 
+def test_another_choice_of_validation_images_is_named_where_one_can_be_made():
+    two, one = ([("x", 1, ALL), ("y", 2, ALL)], [("x", 1, ALL), ("y", 2, [0, 1, 1])])
+    for train, told in ((two, True), (one, False)):
+        found, _ = check(train, [("z", 3, [0, 1, 1])])
+        assert ("--val_list" in found.warnings[0]) == told, "the one image that shows it is to be trained on"
+    found, _ = check([("z", 3, [0, 1, 1])], two)
+    assert "no pixel of c, but split 'val' has" in found.warnings[0] and "--val_list" in found.warnings[0]
+
+
 def test_masks_of_0_and_255_are_told_how_to_be_prepared():
     found, _ = check([("x", 1, [0, 0, 255])], [("z", 3, [0, 255, 255])])
     assert any("--classes=FILE" in told and "{name: b, values: [255]}" in told for told in found.errors), found

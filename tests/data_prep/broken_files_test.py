@@ -74,7 +74,10 @@ CASES = {
     "image is CMYK": (read(image=file(Image.new("CMYK", (16, 12)), "JPEG")), P + "image of colour mode CMYK"),
     "image is grey with alpha": (read(image=file(Image.new("LA", (16, 12)))), P + "image of colour mode LA"),
     "image is black and white": (read(image=file(Image.new("1", (16, 12)))), P + "image of colour mode 1"),
-    "image is grey of 16 bits": (read(image=sixteen_bits(mask())), P + "image of colour mode I;16"),
+    "image is grey of 16 bits": (
+        read(image=sixteen_bits(mask())),
+        P + "image of colour mode I;16, which is grey of more than 8 bits. Convert all images to 8 bits by one scale",
+    ),
     "image is RGB of 16 bits": (read(image=sixteen_bits(photo())), P + "image of 16 bits per channel"),
     "image is turned by EXIF and its mask is not": (
         read(image=file(photo(), "JPEG", exif=6)),

@@ -269,6 +269,12 @@ def test_generated_colours_are_far_apart():
         assert distances.min() > 15, count
 
 
+def test_background_is_grey_and_every_other_class_has_a_hue():
+    background, *others = classes.read("Background,crack,dent", "mine")[0].palette
+    assert len(set(background)) == 1 and all(len(set(colour)) == 3 for colour in others)
+    assert classes.read("road,crack", "mine")[0].palette == distinct_palette(2)
+
+
 def test_mistakes_in_the_directories(own):
     (own / "masks" / "stray.png").write_bytes((own / "masks" / "photo 0.png").read_bytes())
     (own / "images" / "photo 0.png").write_bytes(b"")

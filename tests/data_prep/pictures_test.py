@@ -5,6 +5,7 @@ from PIL import Image
 
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored import centroid_index
+from csst_jax.data.stored.encoded import encode_label
 from csst_jax.types import DatasetDescription
 from data_prep import builder, pictures
 from data_prep.raw import RawExample
@@ -34,6 +35,16 @@ def test_chosen_images_show_every_class():
     chosen = pictures.choose(index, range(20), 6)
     assert {7, 13} < set(chosen) and len(chosen) == 6 and chosen[0] == 0 and chosen[-1] == 19
     assert pictures.choose(index, range(20), 100) == list(range(20))
+
+
+def test_an_object_of_a_few_pixels_in_a_large_image_leaves_a_trace_on_the_sheet():
+    label = np.zeros((1600, 1600), np.uint8)
+    label[801:804, 801:804] = 1
+    image, mask = pictures._small(
+        file(np.full((1600, 1600, 3), 90, np.uint8)), encode_label(label), ((0, 0, 0), (255, 255, 255))
+    )
+    assert image.shape == mask.shape == (320, 320, 3)
+    assert mask[160, 160, 0] > mask[0, 0, 0] + 30
 
 
 def test_mark_rings_the_point_and_leaves_its_middle():

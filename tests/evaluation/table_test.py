@@ -27,6 +27,14 @@ def test_baseline_stands_between():
     assert len({len(line) for line in lines}) == 1
 
 
+def test_means_of_different_classes_have_no_difference():
+    """Bus is in no mask. The teacher predicts it and has a 0 in its mean, the student has not."""
+    text = format_table({"teacher": {"miou": 0.3, "iou": {**TEACHER["iou"], "Bus": 0.0}}, "student": STUDENT})
+    *_, mean, note = text.splitlines()
+    assert mean.split() == ["mIoU", "30.0", "50.1", "-"]
+    assert note.startswith("The mIoU of student and teacher are of different classes: no mask shows Bus, and one")
+
+
 def test_teacher_alone():
     assert format_table({"teacher": TEACHER}).splitlines()[-1].split() == ["mIoU", "45.0"]
 

@@ -41,10 +41,10 @@ def test_open_sizes_are_filled_told_and_kept(config, tmp_path, on, caplog):
     caplog.set_level(logging.INFO, logger="csst_jax")
     ranges.require_sound(config)
     found = on(LAPTOP, config, tmp_path)
-    assert sizes(found) == [[32, 8, 2, 96], [32, 8, 2, 96]]  # 5/8 of 96 px are 60
+    assert sizes(found) == [[64, 8, 2, 96], [64, 8, 2, 96]]  # 5/8 of 96 px are 60
     assert OPEN in ranges.flattened(config).values(), "the configuration itself is left as it is"
-    assert "teacher: sizes chosen for a CPU of 2 cores and 16 GiB: crop_px=32 (" in caplog.text
-    assert resolve.run(found).teacher.request.differing["crop_px"] == 32  # part of the stage's request
+    assert "teacher: sizes chosen for a CPU of 2 cores and 16 GiB: crop_px=64 (" in caplog.text
+    assert resolve.run(found).teacher.request.differing["crop_px"] == 64  # part of the stage's request
     assert json.loads((tmp_path / sized.SIZES_FILE).read_text())["student"]["chosen"]["samples_per_epoch"] == 96
 
 

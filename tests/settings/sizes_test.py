@@ -39,6 +39,8 @@ PHOTOS = question(10, False, (3024, 4032))
         (question(367, True, (360, 480), parts=2, per_real=2.0), GPU, 352, 32, 3, 1024),
         (PHOTOS, LAPTOP, 320, 8, 2, 96),
         (question(10, False, (64, 64)), LAPTOP, 32, 8, 2, 96),
+        (question(10, False, (96, 96)), LAPTOP, 64, 8, 2, 96),  # 5/8 are 60
+        (question(10, False, (95, 128)), GPU, 64, 16, 3, 256),
         (question(10, False, (20, 40)), LAPTOP, 32, 8, 2, 96),
         (question(10, False, (20, 20)), LAPTOP, 20, 8, 2, 96),
         (question(10, False, (360, 480), HEAVY), LAPTOP, 224, 8, 2, 96),

@@ -29,6 +29,17 @@ def test_what_will_not_work_is_named():
     assert "bus" not in said and "car" not in said and said.endswith("or train the teacher longer.")
 
 
+def test_a_teacher_of_two_classes_that_sees_hardly_any_of_one_is_weak():
+    """Its mIoU is one half, since background is right nearly everywhere."""
+    shares = {"background": 0.98, "crack": 0.02}
+    for crack, weak in ((0.04, True), (0.4, False)):
+        teacher = {"miou": (0.98 + crack) / 2, "iou": {"background": 0.98, "crack": crack}, "images": 8}
+        said = " ".join(label_quality.warnings(found(shares, shares, teacher=teacher), shares))
+        assert ("weak: mIoU 4 % without background, its best class, on 8 images." in said) == weak
+    alone = {"miou": 0.98, "iou": {"background": 0.98, "crack": None}, "images": 8}
+    assert label_quality.warnings(found(shares, shares, teacher=alone), shares) == []
+
+
 def test_masks_that_the_run_does_not_train_on_tell_how_many_labels_are_right():
     """Of the second image there is no mask. Void, in a mask or a label, is neither right nor wrong."""
     masks = {10: [0, 0, 1, 255, 1], 12: [0, 0, 0, 1, 1]}

@@ -112,6 +112,26 @@ def test_where_two_classes_are_possible_both_need_the_lower_of_their_thresholds(
     assert by_lower.tolist() == [[False, True, True, False, True, False]]
 
 
+def cracks():
+    """A teacher that predicts background everywhere; where it is least sure, there may be cracks."""
+    first, second = np.zeros((40, 50), np.uint8), np.ones((40, 50), np.uint8)
+    confidence = np.linspace(0.5, 1, 2000, dtype=np.float32).reshape(40, 50)
+    return dataclasses.replace(with_second(first, second, 1 - confidence), confidence=confidence)
+
+
+def test_a_class_that_is_never_predicted_does_not_keep_all_labels_of_the_other(tmp_path, pool):
+    """Else all that the teacher misses is labelled as background, however unsure it is."""
+    pool.dataset.description.classes = ("background", "crack")
+    asked = types.SimpleNamespace(**vars(settings(0.5)) | {"confidence_threshold": 0.0, "lower_of_two": True})
+    found = thresholds.of_pool(tmp_path, asked, pool, range(1), lambda reader, records: [cracks()])
+    assert 0.45 < found.void(cracks()).mean() <= 0.5
+    stored = json.loads((tmp_path / thresholds.FILE).read_text(encoding="utf-8"))
+    assert stored.pop("predicted_px") == {"background": 2000, "crack": 0}
+    (tmp_path / thresholds.FILE).write_text(json.dumps(stored), encoding="utf-8")
+    as_before = thresholds.of_pool(tmp_path, asked, pool, range(1), None)
+    assert not as_before.void(cracks()).any(), "a run that an earlier version began goes on with its thresholds"
+
+
 def test_of_a_class_that_is_never_second_either_nothing_is_void():
     first, second = np.zeros((4, 5), np.uint8), np.full((4, 5), 1, np.uint8)
     prediction = with_second(first, second, np.full((4, 5), 0.3, np.float32))
