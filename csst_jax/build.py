@@ -188,11 +188,11 @@ def learning_rates(training: Training, planned: Sequence[Phase]) -> np.ndarray:
 
 
 def network(choice: NetworkChoice, num_classes: int, seed: int | None) -> Network:
-    """The stage's network with its own initial values or pretrained ones; with shapes alone where `seed` is None."""
+    """The stage's network with its own initial values or pretrained ones, NumPy arrays; shapes where `seed` is None."""
     build = network_builder(choice, num_classes)
     if seed is None:
         return nnx_io.abstract(build)
-    created = nnx_io.create(build, seed)
+    created = nnx_io.create(build, seed).on_host()  # the method keeps it for the whole training
     if choice.start_rows is None:
         return pretrained.from_file(created, choice.pretrained) if choice.pretrained else created
     wider = nnx_io.abstract(network_builder(choice, num_classes + 1))

@@ -71,6 +71,7 @@ def batches(
       CsstError: an image or a label is damaged; names file and record.
     """
     cv2.setNumThreads(1)  # the crops are what runs in parallel
+    readers = list(readers)  # own, to be emptied at the end
     pool = concurrent.futures.ThreadPoolExecutor(num_cores(), thread_name_prefix="crop")
     damaged: list[CsstError] = []
     maps = max(stream.soft for stream in streams)
@@ -139,8 +140,9 @@ def batches(
             raise damaged[0] from error
         raise
     finally:
-        # TensorFlow keeps `crops`, and with it the pool, until the process ends.
+        # TensorFlow keeps `crops` until the process ends, and with it the pool, and what readers keep in memory.
         pool.shutdown(wait=False, cancel_futures=True)
+        readers.clear()
 
 
 def _by_stream(streams: Sequence[Stream], arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

@@ -131,6 +131,11 @@ class Network:
         model = nnx.merge(self._eval_def, _nested(params), _nested(batch_stats), self._rng_state, copy=True)
         return model(images) if perturb is None else model(images, perturb)
 
+    def on_host(self) -> Network:
+        """The same with its values in NumPy arrays, which take no memory of the devices."""
+        params, batch_stats = jax.device_get((self.params, self.batch_stats))
+        return dataclasses.replace(self, params=params, batch_stats=batch_stats)
+
 
 def create(build: Callable[..., nnx.Module], seed: int) -> Network:
     """Builds a module from `build(rngs=…)` and returns it as a `Network` with initial values."""

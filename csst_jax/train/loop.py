@@ -91,13 +91,15 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
       CheckpointError: saving failed; earlier checkpoints are intact.
     """
     timetable = Timetable(run.phases)
-    with told(f"{run.name}: putting the network on the devices"):
-        state = _initial_state(run.recipe)
     with told(f"{run.name}: looking for checkpoints"):
-        saved = run.checkpoints.restore_newest(run.recipe.abstract_state())
-    if saved is not None:
-        # The donated state must own its memory: a restored array may share it with the host's copy.
-        state = jax.tree.map(lambda x: x.copy(), saved)
+        state = run.checkpoints.restore_newest(run.recipe.abstract_state())
+    if state is None:
+        with told(f"{run.name}: putting the network on the devices"):
+            state = _initial_state(run.recipe)
+    else:
+        # The donated state must own its memory: a restored array may share it with the host's copy. It goes by the same
+        # name, so that what was restored does not stay on the devices.
+        state = jax.tree.map(lambda x: x.copy(), state)
         log.info("%s: resuming at step %d of %d", run.name, int(state.step), timetable.total)
     start = int(state.step)
     # Epochs that are over need no step.

@@ -128,8 +128,8 @@ def train_step(recipe: Recipe, state: TrainState, batch: StepArrays) -> tuple[Tr
     gradient are the micro-batches' means, weighted by their pixels that are neither void nor padding: with one stream
     and without OHEM and weights of classes the same mean over pixels as the batch's at once.
 
-    A step whose loss, update, running statistics or method's state is not finite changes nothing but the step's number,
-    so that the state is always good; what then happens is the loop's affair.
+    A step whose loss, gradient's norm, update, running statistics or method's state is not finite changes nothing but
+    the step's number, so that the state is always good; what then happens is the loop's affair.
 
     Args:
       recipe: what the step is made of.
@@ -153,14 +153,16 @@ def train_step(recipe: Recipe, state: TrainState, batch: StepArrays) -> tuple[Tr
     after_key = jax.random.fold_in(method_key, np.uint32(2**32 - 1))
     gathered = dataclasses.replace(after, params=_whole(recipe, after.params), method=own.method)
     after = dataclasses.replace(after, method=recipe.method.after(gathered, crops, after_key))
-    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(optax.global_norm(updates))
+    metrics |= {"gradient_norm": optax.global_norm(gradient)}
+    # The gradient's, too: where its square is infinite, so is Adam's second moment, and all later updates are 0.
+    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+    finite &= jnp.isfinite(optax.global_norm(updates))
     leaves = jax.tree.leaves((after.batch_stats, after.method))
     # One by one: a sum of squares of good variances could overflow.
     for leaf in (leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)):
         finite &= jnp.all(jnp.isfinite(leaf))
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
-    metrics |= {"gradient_norm": optax.global_norm(gradient), "skipped": 1.0 - finite}
-    return dataclasses.replace(kept, step=after.step), metrics
+    return dataclasses.replace(kept, step=after.step), metrics | {"skipped": 1.0 - finite}
 
 
 def _whole(recipe: Recipe, arrays: Any) -> Any:

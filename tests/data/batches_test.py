@@ -4,6 +4,7 @@ import gc
 import io
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from csst_jax.data import batches as module
 from csst_jax.data.crop_plan import batch_specs
+from csst_jax.data.kept import kept_in_memory
 from csst_jax.data.stored import tiles
 from csst_jax.samplers.plan import PLAN_DTYPE
 from csst_jax.schedules import crops
@@ -235,3 +237,20 @@ def test_leaving_early_leaves_no_thread_behind():
     while set(crop_threads()) - before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not set(crop_threads()) - before
+
+
+@pytest.mark.parametrize("steps", [1, TOTAL])
+def test_what_readers_keep_in_memory_ends_with_the_pipeline(steps):
+    """TensorFlow keeps the function that cuts crops until the process ends: the cache of every stage would stay."""
+    readers = kept_in_memory([Tiled(), Tiled()], 2**30)
+    cache = weakref.ref(readers[0])
+    reader = batches(iter(specs()), readers, parallel_batches=2, prefetch=2)
+    for _ in range(steps):
+        next(reader)
+    reader.close()
+    del readers, reader
+    deadline = time.monotonic() + 10
+    while cache() is not None and time.monotonic() < deadline:  # a crop may be under way
+        gc.collect()
+        time.sleep(0.05)
+    assert cache() is None

@@ -1,16 +1,12 @@
 """Confusion matrix: counting, accumulation, and agreement with cityscapesscripts."""
 
-import functools
 import math
 import types
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from csst_jax.evaluation import confusion as confusions
 from csst_jax.evaluation.confusion import (
     ConfusionMatrix,
     confusion,
@@ -38,37 +34,38 @@ def reference(labels, predictions, num_classes):
     return matrix
 
 
-@pytest.mark.parametrize("form", [confusion, confusions._by_scatter, confusions._by_product])
-def test_counts(form):
+def test_counts():
     labels, predictions = make_batch()
-    count = jax.jit(functools.partial(form, num_classes=5))
-    matrix = count(jnp.asarray(labels, jnp.int32), predictions)
-    assert matrix.dtype == jnp.int32
+    matrix = confusion(labels, predictions, 5)
+    assert matrix.dtype == np.int64
     assert np.array_equal(matrix, reference(labels, predictions, 5))
 
 
-def test_sharded_batch():
-    if jax.device_count() < 8:
-        pytest.skip("needs XLA_FLAGS=--xla_force_host_platform_device_count=8")
-    labels, predictions = make_batch()
-    sharding = NamedSharding(Mesh(np.array(jax.devices()[:8]), ("data",)), PartitionSpec("data"))
-    matrix = jax.jit(confusion, static_argnums=2)(*jax.device_put((labels, predictions), sharding), 5)
-    assert np.array_equal(matrix, reference(labels, predictions, 5))
+def test_no_program_is_made_for_images_of_a_new_size():
+    """A data set may have hundreds of sizes; each program took a third of a second and 4 MiB, for good."""
+    evaluator = ConfusionMatrix(list("abcde"))
+    compiled = []
+
+    def note(event, *_, **__):
+        compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    for height in (7, 11):
+        evaluator.update(*make_batch(shape=(1, height, 13)))
+    jax.monitoring.unregister_event_duration_listener(note)
+    assert not compiled
 
 
 def test_accumulates_beyond_int32():
     evaluator = ConfusionMatrix(["a", "b"])
-    for _ in range(3):
-        evaluator.add(np.array([[2**31 - 1, 0], [0, 2**31 - 1]], np.int32))
-    assert evaluator.matrix.dtype == np.int64
-    assert evaluator.matrix[0, 0] == 3 * (2**31 - 1)
+    evaluator.matrix[0, 0] = 2**31 - 1
+    evaluator.update(*np.zeros((2, 1, 4, 4), np.uint8))
+    assert evaluator.matrix[0, 0] == 2**31 + 15
 
 
 def test_evaluator_over_batches():
     evaluator = ConfusionMatrix(["a", "b", "c", "d", "e", "absent"])
     batches = [make_batch(seed=s) for s in range(3)]
-    evaluator.update(*make_batch(seed=99))
-    evaluator.reset()
     for labels, predictions in batches:
         evaluator.update(labels, predictions)
     expected = sum(reference(labels, predictions, 6) for labels, predictions in batches)
@@ -99,7 +96,7 @@ def test_agrees_with_cityscapesscripts():
     labels, predictions = make_batch(19, (2, 64, 48))
     labels[labels == 15] = 255  # bus: neither in the ground truth ...
     predictions[predictions == 15] = 13  # ... nor predicted, officially NaN as well
-    ours = confusion(jnp.asarray(labels), jnp.asarray(predictions), 19)
+    ours = confusion(labels, predictions, 19)
 
     eval_labels = [label.id for label in labels_module.labels if label.id >= 0]
     args = types.SimpleNamespace(evalLabels=eval_labels)

@@ -1,6 +1,7 @@
 """The loop: it compiles once a phase, resumes exactly, stops when asked, and refuses to go on without a finite loss."""
 
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -121,6 +122,23 @@ def test_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one(make_run, t
     assert [line["step"] for line in lines(tmp_path / "stopped")] == [
         line["step"] for line in lines(tmp_path / "whole")
     ]
+
+
+def test_training_that_goes_on_holds_its_state_once(make_run):
+    """What was restored stayed beside it to the end: a run that had fitted the devices did no longer, once resumed."""
+    held = []
+    for _ in range(2):
+        run = make_run("constant", epochs=1)
+
+        def batches(start, run=run):
+            gc.collect()
+            held.append(sum(array.nbytes for array in jax.live_arrays()))
+            return run.batches(start)
+
+        loop.train(dataclasses.replace(run, batches=batches))
+        run.checkpoints.close()
+        del run, batches
+    assert held[1] <= held[0]
 
 
 def test_checkpoints_are_as_far_apart_as_asked_for(make_run, monkeypatch):

@@ -1,5 +1,6 @@
 """Where a step's values are first not finite."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from csst_jax.models import nnx_io
 from csst_jax.models.rematerialisation import rematerialised
 from csst_jax.streams import STEP
+from csst_jax.train import optimizers
 from csst_jax.train.nonfinite import NonFiniteLoss, NonFiniteSteps, first_not_finite
 from csst_jax.train.step import train_step
 from tests.models.rematerialisation_test import Blocks, residual
@@ -95,3 +97,15 @@ def test_running_statistics_that_are_not_finite_are_not_kept(step):
     assert jnp.isfinite(metrics["loss"]) and metrics["skipped"] == 1
     assert all(jnp.isfinite(value).all() for value in after.batch_stats.values())
     assert first_not_finite(recipe, state, batch) == REST
+
+
+def test_a_gradient_whose_square_is_not_finite_is_left_out(step):
+    """The update that Adam makes of it is finite: 0, and so are all later ones of an infinite second moment."""
+    recipe, state, batch = step
+    adamw = optimizers.make(optimizers.AdamW(0.9, 0.999, 1e-8, 0.01), state.params)
+    recipe = dataclasses.replace(recipe, optimizer=adamw)
+    params = state.params | {"classifier.kernel": 1e21 * state.params["classifier.kernel"]}
+    state = recipe.initial_state(params, state.batch_stats)
+    after, metrics = jax.jit(functools.partial(train_step, recipe))(state, batch)
+    assert jnp.isfinite(metrics["loss"]) and metrics["skipped"] == 1
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(after))

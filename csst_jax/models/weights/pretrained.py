@@ -6,7 +6,6 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from csst_jax.models import zoo
@@ -161,12 +160,11 @@ def by_name(network: Network, wider: Network, path: str | os.PathLike[str], star
       CsstError: as `from_file`.
     """
     arrays, description = files.read(path)
-    position = jnp.array(start_rows)
+    position = np.array(start_rows)
     for name, own in network.params.items():
         found = arrays.get(name)
         if own.shape != wider.params[name].shape and found is not None and found.shape[:-1] == own.shape[:-1]:
-            taken = jnp.take(jnp.asarray(found), jnp.maximum(position, 0), axis=-1)
-            arrays[name] = np.asarray(jnp.where(position < 0, own, taken))
+            arrays[name] = np.where(position < 0, own, found[..., np.maximum(position, 0)])
     return _filled(network, path, arrays, description)
 
 
@@ -179,7 +177,7 @@ def _filled(
     def value(name: str, own: Any) -> Any:
         found = arrays.get(name)
         if found is not None and found.shape == own.shape:
-            return own if name in never_trained else jnp.asarray(found)
+            return own if name in never_trained else found
         # A classifier's arrays differ in the number of classes, their last dimension, alone.
         by_class = found is not None and found.shape[-1:] == (description.num_classes,)
         if found is not None and by_class and found.shape[:-1] == own.shape[:-1]:
