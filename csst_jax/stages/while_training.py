@@ -263,7 +263,7 @@ class ScoresWhileTraining:
 def _small(array: np.ndarray) -> np.ndarray:
     """At most so wide; pixels are copied, so that colours of classes stay."""
     scale = min(1.0, _PICTURE_PX / array.shape[1])
-    size = (round(array.shape[1] * scale), round(array.shape[0] * scale))
+    size = (round(array.shape[1] * scale), max(1, round(array.shape[0] * scale)))  # a strip of a scan, for example
     return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.NEAREST))
 
 
