@@ -4,6 +4,7 @@ import json
 import shutil
 import types
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -143,6 +144,10 @@ def test_what_tensorboard_gets(config, tmp_path):
     assert any("hparams" in tag for tag in events.summary_metadata), "hyper-parameters"
     assert list((tmp_path / "teacher" / "profile").rglob("*.xplane.pb"))
     assert (tmp_path / "report.html").stat().st_size, "the report is there after the first stage"
+
+
+def test_the_picture_of_a_strip_is_a_pixel_high():
+    assert while_training._small(np.zeros((2, 4000, 3), np.uint8)).shape[0] == 1
 
 
 @pytest.mark.slow
