@@ -69,6 +69,10 @@ class Arm:
     all_masks: bool = False
 
 
+def _of_teacher(settings: dict[str, Any], below: str = "") -> dict[str, Any]:
+    return {f"teacher.{below}{key}": value for key, value in settings.items()}
+
+
 _STRONG_MASKS = {"name": "real_and_pseudo", "real_and_pseudo.pseudo_parts": 0, "real_and_pseudo.real_view": "strong"}
 _LABELS = {"flip": True, "class_portion": 0.5}
 _HALF = {f"label.{key}": value for key, value in _LABELS.items()} | {"student.method.name": "real_and_pseudo"}
@@ -76,6 +80,9 @@ _EQUAL = _HALF | {f"student.method.real_and_pseudo.{kind}_weight": 1.0 for kind 
 _LOWER = _EQUAL | {"label.lower_of_two": True}
 _TWICE = {"batch_size": 2 * _BATCH, "samples_per_epoch": 2 * _CROPS_AN_EPOCH}
 _MORE_CROPS = {f"student.{key}": value for key, value in _TWICE.items()}
+_FIXMATCH = {"name": "consistency", "consistency.confidence_threshold": 0.95, "consistency.cutmix": 0.5}
+# UniMatch halves its sum. At twice the rate the loss on masks moves the weights as far as with masks alone.
+_UNIMATCH = {"method.name": "unimatch", "lr.base": 2 * TRAINING["lr.base"]}
 ARMS = (
     Arm("baseline", "teacher", "teacher,evaluate", {}),
     Arm("student_lower", "student", "label,student,evaluate", _LOWER),
@@ -84,9 +91,11 @@ ARMS = (
     Arm("student", "student", "label,student,evaluate", _EQUAL | _MORE_CROPS),
     Arm("student_onward", "student", "label,student,evaluate", _EQUAL | {"finetune_teacher": True}),
     Arm("student_half", "student", "label,student,evaluate", _HALF),
-    Arm("baseline_twice", "teacher", "teacher,evaluate", {f"teacher.{key}": value for key, value in _TWICE.items()}),
+    Arm("baseline_twice", "teacher", "teacher,evaluate", _of_teacher(_TWICE)),
     Arm("oracle", "teacher", "teacher,evaluate", {}, all_masks=True),
-    Arm("strong_masks", "teacher", "teacher,evaluate", {f"teacher.method.{k}": v for k, v in _STRONG_MASKS.items()}),
+    Arm("strong_masks", "teacher", "teacher,evaluate", _of_teacher(_STRONG_MASKS, "method.")),
+    Arm("fixmatch", "teacher", "teacher,evaluate", _of_teacher(_TWICE) | _of_teacher(_FIXMATCH, "method.")),
+    Arm("unimatch", "teacher", "teacher,evaluate", _of_teacher(_TWICE | _UNIMATCH)),
     Arm("csst", "student", "label,student,evaluate", {}),
     Arm("csst_uniform", "student", "label,student,evaluate", {"student.sampler.name": "uniform"}),
 )
@@ -97,6 +106,8 @@ pseudo-labelled ones; both losses have weight 1. `student_lower` has as many cro
 real. `student_equal` is the latter as it was before `label.lower_of_two`, and `student` the former. `student_onward` is
 `student_equal`, but goes on from its teacher's weights: its control is masks alone for the steps of both.
 `student_half` has weights of a half. `baseline_twice` is masks alone with 16 crops per step.
+
+`fixmatch` and `unimatch` have one stage. As the recipe, they have 8 crops with masks and 8 others in a step.
 """
 
 
