@@ -23,15 +23,15 @@ def training() -> ConfigDict:
     c.depth = 1.0  # multiplier of the blocks in a stage; below 1 for tests
     # Weights to start from: a file that `python -m csst_jax.import_weights` wrote, or a trained network; imagenet =
     # those of an installed package (networks on EfficientNet-Lite0); empty = random ones.
-    # Lineage and preprocessing come with them, and the classifier if the number of classes is the same: by the classes'
-    # names, where the file knows them.
+    # The file also gives lineage and preprocessing. With as many classes it also gives the
+    # classifier: by the names of the classes, if the file has them.
     c.pretrained = ""
     c.dtype = "float32"  # compute dtype; parameters and statistics stay float32
     c.remat = False  # residual blocks keep only their inputs for the backward pass and compute the rest again
 
     # Length and size. A size of -1 is chosen from the data and the machine before the first stage begins. It is kept in
     # the workdir's sizes.json, so that a run continues with it on any machine.
-    c.epochs = 180  # 0 takes the pretrained weights as they are
+    c.epochs = 180  # epochs of `samples_per_epoch` crops; 0 takes the pretrained weights as they are
     c.samples_per_epoch = 0  # crops per epoch; 0 = the number of training images (real + pseudo); -1 = chosen
     c.crop_px = 800  # side of the full crop; -1 = chosen
     c.batch_size = 16  # crops per step at the full crop, over all devices; -1 = chosen
@@ -65,7 +65,7 @@ def training() -> ConfigDict:
     c.nonfinite_steps = 0  # steps that may be left out
 
     # Snapshots. Networks of earlier epochs, at equal distances, are kept in the stage's `snapshots`.
-    c.snapshots = 0  # how many; `label.reliable_share` compares those of the teacher (2 as published)
+    c.snapshots = 0  # number of snapshots; `label.reliable_share` needs those of the teacher (2, as published)
 
     # Optimizer. Each optimizer has a block of its own numbers.
     c.optimizer = ConfigDict()
@@ -75,7 +75,7 @@ def training() -> ConfigDict:
     # Factors on the learning rate: pairs of a pattern, which is searched for in a parameter's dotted name, and a
     # factor. The first that matches counts. (("^backbone", 0.1),) trains the backbone ten times slower.
     c.optimizer.rate_factors = ()
-    c.optimizer.decay_factors = ()  # the same for the weight decay
+    c.optimizer.decay_factors = ()  # the same pairs, for the weight decay
 
     # Method. It defines what is minimised, and on which crops. See docs/methods.md.
     c.method = ConfigDict()
@@ -99,8 +99,8 @@ def training() -> ConfigDict:
             "cutout": 0.0,
         }
     )
-    # An average of the weights (`decay` per step) labels unlabelled crops. Pixels below the confidence threshold are
-    # not learned. The weight of this loss rises in `ramp_up_steps` steps.
+    # Mean teacher. An average of the weights (`decay` per step) labels unlabelled crops. Pixels below the confidence
+    # threshold are not learned. The weight of this loss rises in `ramp_up_steps` steps.
     c.method.mean_teacher = ConfigDict(
         {"decay": 0.996, "confidence_threshold": 0.95, "weight": 1.0, "ramp_up_steps": 500}
     )
@@ -120,19 +120,20 @@ def training() -> ConfigDict:
     # weight, or their sum, as the paper writes it without a weight.
     c.method.model_regulariser = ConfigDict({"weight": 0.1, "over_classes": "mean"})
     _methods.add(c)
-    # The weights that predict are an average over the steps. Each step keeps this share of it, for example 0.996.
-    # 0 = the last step's weights.
+    # Predict with an average of the weights over the steps (EMA). Each step keeps this share of it, for example 0.996.
+    # 0 = predict with the last step's weights.
     c.average_decay = 0.0
-    # After the last step, the statistics of batch normalisation are measured over so many batches (precise BN). Their
-    # full crops are drawn evenly from the stage's images, in the weak view. 0 = the running averages. These are of the
-    # last ten steps or so, of crops around rare classes, and of strongly augmented ones.
+    # Batches over which the statistics of batch normalisation are measured after the last step (precise BN). Their full
+    # crops are drawn evenly from the stage's images, in the weak view. 0 = keep the running averages. These come from
+    # the last ten steps or so, whose crops lie around rare classes and may be strongly augmented.
     c.precise_bn_steps = 0
 
     # Loss. OHEM keeps the pixels whose ground-truth probability is at most a threshold, and at least a share of the
     # valid ones. The paper gives no values. These are TorchSeg's (docs/adr/0004-ohem.md).
     c.loss = ConfigDict()
     c.loss.name = "cross_entropy"  # loss of a pixel: a name of csst_jax/losses
-    # One for each class, in their order: the loss is the mean of its pixels with these weights. 0 leaves a class out.
+    # A weight for each class, in the order of the classes. The loss is the weighted mean over pixels. 0 leaves a class
+    # out.
     c.loss.class_weights = ()
     c.loss.ohem = True  # whether only hard pixels count
     c.loss.ohem_threshold = 0.7  # largest probability of a hard pixel
@@ -186,17 +187,18 @@ def get_config() -> ConfigDict:
     """The paper's recipe for Cityscapes-sized data (§4.2), FastSCNN as teacher and student."""
     c = ConfigDict()
     # Run. These keys hold for all stages.
-    c.seed = 0  # of initial values, crops and augmentation; a student's is greater by the number of its round
+    c.seed = 0  # seed of initial values, crops and augmentation; a student adds the number of its round
     # Stages to run, separated by commas: teacher, label, student, baseline, evaluate. A finished stage is skipped.
     c.stages = "teacher,label,student,evaluate"
     # Rounds of self-training. The student of a round labels the pool for the next one. The last round's student is the
     # run's. Earlier rounds lie in WORKDIR/rounds/1, 2, …
     c.rounds = 1
     # A run to continue training from, in a new workdir: its workdir, or a file of a network. Teacher and student both
-    # start from its student; where it has none of their kind, from its teacher. It takes the place of `pretrained`.
+    # start from its student. If it has no student, or one of another network, they start from its teacher. The key
+    # replaces `pretrained`.
     # Classes keep their part of the classifier by name. Empty = none.
     c.start_from = ""
-    # The student is the teacher, fine-tuned on real and pseudo labels (paper eq. 5), and no network of its own.
+    # The student is no second network: it is the teacher, fine-tuned on real and pseudo labels (paper eq. 5).
     # The paper's learning rate for it is 0.002: set student.lr.base.
     c.finetune_teacher = False
 
@@ -211,8 +213,8 @@ def get_config() -> ConfigDict:
     # Splits of other prepared data sets with the same classes, whose masks train as well: DIR:SPLIT, separated by
     # commas.
     c.data.more_labelled = ""
-    # The same for images that join the unlabelled pool; classes and masks do not matter. DIR:SPLIT:COUNT takes so many
-    # of a split's images, at equal distances.
+    # Splits of other prepared data sets whose images join the unlabelled pool; classes and masks do not matter.
+    # DIR:SPLIT:COUNT takes COUNT images of a split, evenly spaced.
     c.data.more_unlabelled = ""
 
     c.teacher = training()
@@ -222,11 +224,12 @@ def get_config() -> ConfigDict:
     c.baseline = ConfigDict()
     c.baseline.longer_by = "epochs"  # more epochs, or copies: real labels are repeated in each epoch, as in the paper
 
-    # Pseudo labels. They are hard, for every unlabelled image (paper §3.1, eq. 2).
+    # Pseudo labels. The teacher labels every unlabelled image, with hard labels by default (paper §3.1, eq. 2).
     c.label = prediction()
-    c.label.confidence_threshold = 0.0  # pixels below become void; 0 = off, as in the paper
+    c.label.confidence_threshold = 0.0  # pixels with a lower confidence become void; 0 = off, as in the paper
     # Share of each class's pixels, the most confident ones, that keep their label (CBST's portions); 0 = off. Unlike
-    # one threshold for all classes, it keeps the classes' shares as they are. At most 128 images of the pool count.
+    # one threshold for all classes, it keeps the classes' shares as they are. The thresholds are measured on at most
+    # 128 images of the pool.
     c.label.class_portion = 0.0
     # Added to class_portion in every round after the first. CBST begins with 0.2 and adds 0.05.
     c.label.class_portion_growth = 0.0
@@ -235,13 +238,13 @@ def get_config() -> ConfigDict:
     # because the threshold of sky is much higher. With class_portion=0.5 about three quarters of the pixels then keep
     # a label.
     c.label.lower_of_two = False
-    # Pixels become void that may be of a class which the teacher predicts more rarely than the masks show it.
+    # If the teacher predicts a class more rarely than the masks show it, pixels that may belong to it become void.
     c.label.void_missed = False
     # Soft labels (paper eq. 6). The `k` most probable classes of a pixel are stored, with probabilities of `bits` bits,
     # and the student learns these. k=0 is hard labels, k=3 is usual.
     c.label.soft = ConfigDict({"k": 0, "bits": 8})
-    # Share of the pool's images that the first of two rounds trains on, as in ST++ (0.5); 0 = all. They are those whose
-    # labels agree best with the labels of the teacher's snapshots. They keep their labels in the second round.
+    # Share of the pool's images that the first of two rounds trains on, as in ST++ (0.5); 0 = all. These images are the
+    # ones whose labels agree best with the labels of the teacher's snapshots. They keep their labels in round two.
     c.label.reliable_share = 0.0
     c.label.shard_size = 256  # images per file; an interrupted run continues after the last whole file
 
@@ -257,14 +260,14 @@ def get_config() -> ConfigDict:
 
     # Normalisation. Images are RGB in 0 to 1. The defaults are ImageNet's, as pretrained backbones expect.
     c.normalisation = ConfigDict()
-    c.normalisation.mean = (0.485, 0.456, 0.406)  # of each channel
+    c.normalisation.mean = (0.485, 0.456, 0.406)  # mean of each channel
     c.normalisation.std = (0.229, 0.224, 0.225)  # standard deviation of each channel
 
     # Devices. The product of `data` and `spatial` is the number of all devices.
     c.mesh = ConfigDict()
     c.mesh.data = -1  # devices that share the batch; -1 = as many as are left
     c.mesh.spatial = 1  # devices of one process that share an image's rows, for evaluation and labelling, too
-    # Parameters and optimizer state are split over `data`, where every device would hold all of them (ZeRO). This helps
+    # Splits parameters and optimizer state over `data` (ZeRO). If False, every device holds all of them. It helps
     # networks whose state is large beside their features. Results are the same; each step gathers the parameters.
     c.mesh.split_state = False
 

@@ -112,6 +112,17 @@ def test_the_configuration_has_what_the_folders_file_changes():
     assert "`seed`" not in rows and "`teacher.method.name`" not in rows
 
 
+def test_every_key_of_a_method_sampler_or_optimizer_has_a_meaning():
+    """Each comes from the docstring of a dataclass, and starts with what the number is: *weight of*, not *of*."""
+    known = {key.removeprefix("teacher.") for key in ranges.known_keys() if key.startswith("teacher.")}
+    own = {key for key in known if re.match(r"(method|sampler|optimizer)\.\w+\.\w+$", key)}
+    meanings = reference.attributes(ROOT)
+    assert len(own) > 90 and own == set(meanings)
+    assert {key: text for key, text in meanings.items() if re.match(r"(of|likewise)\b", text)} == {}
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    assert "a number of at least 0 | weight of the loss on pseudo labels |" in text
+
+
 def test_comments_in_front_of_keys_behind_them_and_in_front_of_groups_are_told_apart():
     source = """def training():
     c = ConfigDict()

@@ -46,19 +46,19 @@ class CrossConsistency(WithModules):
         """The method's numbers.
 
         Attributes:
-          weight: of the mean squared distance between an auxiliary decoder's probabilities and the main one's.
-          ramp_up: share of the training in which that weight rises, as exp(-5 (1 - t)²).
-          adversarial: how many decoders see features after an adversarial step.
-          drop: after dropout of channels.
-          cutout: without a box of the foreground.
-          context: without the background. Class 0 is the background, as in PASCAL VOC.
-          background: without the foreground.
-          feature_drop: without the most active positions.
-          feature_noise: with multiplicative noise.
+          weight: weight of the mean squared distance between an auxiliary decoder's probabilities and the main one's.
+          ramp_up: share of the training in which `weight` rises, as exp(-5 (1 - t)²).
+          adversarial: number of decoders that see features after an adversarial step.
+          drop: number of decoders that see features after dropout of channels.
+          cutout: number of decoders that see features without a box of the foreground.
+          context: number of decoders that see features without the background, which is class 0.
+          background: number of decoders that see features without the foreground.
+          feature_drop: number of decoders that see features without the most active positions.
+          feature_noise: number of decoders that see features with multiplicative noise.
           step: length of the adversarial step.
-          drop_rate: probability that a channel is dropped.
-          cut_side: of the box, relative to the foreground's bounding box.
-          noise: largest relative change by noise.
+          drop_rate: probability that `drop` drops a channel.
+          cut_side: side of the box of `cutout`, relative to the foreground's bounding box.
+          noise: largest relative change by the noise of `feature_noise`.
         """
 
         weight: float

@@ -38,7 +38,7 @@ class Consistency(Method):
 
         Attributes:
           confidence_threshold: pixels whose pseudo label has a smaller probability are not learned; 0 learns all.
-          weight: of the loss on pseudo labels.
+          weight: weight of the loss on pseudo labels.
           cutmix: probability that a strong crop gets a box of the next one, and the box's pseudo labels.
         """
 

@@ -46,11 +46,12 @@ class CorrMatch(WithModules):
         """The method's numbers. The weights are those of the sum before it is halved, as published.
 
         Attributes:
-          threshold: confidence of a label that is learned, at the beginning.
+          threshold: least confidence of a label that is learned, at the start.
           momentum: share of the threshold that a step keeps. The rest is the mean over classes of the highest
             confidence.
-          real_weight: of the loss on real labels, and of the same loss of the correlated logits.
-          weight: of each of four losses: on hard labels, on soft ones, of perturbed features, of correlated logits.
+          real_weight: weight of the loss on real labels, and of the same loss of the correlated logits.
+          weight: weight of each of four losses: on hard labels, on soft labels, of perturbed features, of correlated
+            logits.
           dropout: probability that a channel of a feature map is dropped.
           cutmix: probability that a strong crop gets a box of the next one, and its labels.
           regions: positions of a crop whose regions spread labels.

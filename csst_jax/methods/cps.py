@@ -42,7 +42,7 @@ class CrossPseudoSupervision(WithModules):
         """The method's numbers.
 
         Attributes:
-          weight: of each network's loss on the other one's labels.
+          weight: weight of each network's loss on the other one's labels.
           cutmix: probability that an unlabelled crop is mixed with the next one, and so are its labels.
         """
 

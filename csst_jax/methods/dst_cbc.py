@@ -51,8 +51,8 @@ class DynamicSelfTraining(Method):
 
         Attributes:
           real_parts: how many of `real_parts + unlabelled_parts` crops have real labels.
-          unlabelled_parts: how many have none.
-          rounds: of self-training. In round r of n, the surest r/n of the pixels of each class are learned.
+          unlabelled_parts: how many of them have none.
+          rounds: number of rounds. In round r of n, the most confident r/n of each class's pixels are learned.
           gamma: a pixel weighs its label's probability to this power.
         """
 

@@ -40,7 +40,7 @@ class FreeMatch(Consistency):
 
         Attributes:
           momentum: share of the running means that a step keeps.
-          weight: of the loss on pseudo labels.
+          weight: weight of the loss on pseudo labels.
           cutmix: probability that a strong crop gets a box of the next one, and the box's pseudo labels.
         """
 

@@ -54,14 +54,15 @@ class HighAndLowConsistency(WithModules, AverageTeacher):
         """The method's numbers.
 
         Attributes:
-          matching_weight: of the distance between the discriminator's mean features of masks and of predictions.
-          weight: of the loss on the network's own labels.
+          matching_weight: weight of the distance between the discriminator's mean features of masks and of predictions.
+          weight: weight of the loss on the network's own labels.
           threshold: crops that the discriminator takes for masks with a smaller probability are not learned.
           discriminator_rate: learning rate of the discriminator's Adam; it falls as (1 - t) ** 0.9.
-          discriminator_channels: of its first convolution; the other three have twice as many each time.
-          presence_weight: of the loss on the classes that a crop shows; 0 leaves the classifier out.
-          presence_threshold: classes to which the average of the classifier gives less are no labels.
-          decay: of that average, see `WeightAverage`.
+          discriminator_channels: channels of the discriminator's first convolution; each of the next three has twice as
+            many as the one before.
+          presence_weight: weight of the loss on the classes that a crop shows; 0 leaves the classifier out.
+          presence_threshold: classes to which the classifier's average gives a smaller probability leave the labels.
+          decay: share of the classifier's average that a step keeps; early steps keep less.
           burn_in: share of the training before the classifier learns from unlabelled crops.
         """
 

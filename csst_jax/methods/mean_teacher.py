@@ -37,10 +37,10 @@ class MeanTeacher(AverageTeacher):
         """The method's numbers.
 
         Attributes:
-          decay: of the average, see `WeightAverage`.
-          confidence_threshold: pixels whose pseudo label the average gives a smaller probability are not learned.
-          weight: of the loss on pseudo labels.
-          ramp_up_steps: steps after which that weight is reached. Before, step n (from 1) has n / ramp_up_steps of it.
+          decay: share of the average that a step keeps; early steps keep less.
+          confidence_threshold: pixels to whose pseudo label the average gives a smaller probability are not learned.
+          weight: weight of the loss on pseudo labels.
+          ramp_up_steps: steps after which `weight` is reached. Before, step n (from 1) has n / ramp_up_steps of it.
         """
 
         decay: float

@@ -39,9 +39,9 @@ class ModelRegulariser(Method):
         """The method's numbers.
 
         Attributes:
-          weight: of the regulariser's mean over the pixels of pseudo labels. CRST's is 0.1. The paper writes none.
-          over_classes: "mean" over the classes, as CRST's code has it, or "sum", as the paper's equation has it. The
-            sum is C times the mean of C classes.
+          weight: weight of the regulariser. CRST's is 0.1. The paper gives none.
+          over_classes: mean over the classes, as in CRST's code, or sum, as in the paper's equation. The sum is C
+            times the mean of C classes.
         """
 
         weight: float

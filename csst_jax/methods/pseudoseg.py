@@ -45,9 +45,9 @@ class PseudoSeg(WithModules):
         """The method's numbers.
 
         Attributes:
-          weight: of the loss on soft labels.
-          temperature: of the fused probabilities; below 1 sharpens.
-          channels: of queries and keys.
+          weight: weight of the loss on soft labels.
+          temperature: temperature of the fused probabilities; below 1 sharpens.
+          channels: number of channels of queries and keys.
           cutout: probability that a strong crop loses a box, which is not learned.
         """
 

@@ -38,13 +38,13 @@ class RealAndPseudo(Method):
 
         Attributes:
           real_parts: how many of `real_parts + pseudo_parts` crops have real labels.
-          pseudo_parts: how many have pseudo labels; 0 trains on real labels alone.
-          real_view: "weak" or "strong" photometry.
-          pseudo_view: likewise.
-          real_weight: of the mean loss over the pixels of real labels.
-          pseudo_weight: of the mean loss over the pixels of pseudo labels.
+          pseudo_parts: how many of them have pseudo labels; 0 trains on real labels alone.
+          real_view: weak or strong augmentation of colours, for real crops.
+          pseudo_view: the same for pseudo-labelled crops.
+          real_weight: weight of the mean loss over the pixels of real labels.
+          pseudo_weight: weight of the mean loss over the pixels of pseudo labels.
           real_ohem: whether `loss.ohem` holds for real labels.
-          pseudo_ohem: whether it holds for pseudo labels, whose hard pixels are often wrong ones.
+          pseudo_ohem: whether `loss.ohem` holds for pseudo labels, whose hard pixels are often wrong ones.
           classmix: probability that a pseudo-labelled crop gets half of the classes of a real crop pasted in.
           cutmix: probability that a strong crop gets a box of another strong crop of its kind.
           cutout: probability that a strong crop loses a box.

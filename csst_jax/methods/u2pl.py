@@ -72,20 +72,20 @@ class U2PL(WithModules, AverageTeacher):
         """The method's numbers.
 
         Attributes:
-          decay: of the average, see `WeightAverage`.
-          weight: of the loss on the average's labels.
-          unreliable: share of pixels, by entropy, that are unsure at the beginning; it falls to 0, linearly.
+          decay: share of the average that a step keeps; early steps keep less.
+          weight: weight of the loss on the average's labels.
+          unreliable: share of the pixels, by highest entropy, that is uncertain at the start; it falls linearly to 0.
           cutmix: probability that an unlabelled crop gets a box of the next one, and its labels.
-          contrast_weight: of the contrastive loss.
-          least_probability: that the average gives to the class of a query.
-          low_rank: a class is no candidate for a pixel from this rank on, counted from 0.
-          high_rank: up to below this one.
-          queries: of a class in a step.
-          negatives: of a query.
-          temperature: of the contrastive loss.
-          channels: of the representation.
-          bank: negatives that are kept of each class. The authors keep 50,000 of class 0.
-          new_keys: negatives of a class that a step adds at most.
+          contrast_weight: weight of the contrastive loss.
+          least_probability: a query's class has a larger probability than this one, by the average.
+          low_rank: an unlabelled pixel is a negative of the classes from this rank on; 0 is its most probable class.
+          high_rank: rank from which the classes are too improbable to have the pixel as a negative.
+          queries: number of queries of a class in a step.
+          negatives: number of negatives of a query.
+          temperature: temperature of the contrastive loss.
+          channels: number of channels of the representation.
+          bank: number of negatives that are kept of each class. The authors keep 50,000 of class 0.
+          new_keys: largest number of negatives of a class that a step adds.
         """
 
         decay: float

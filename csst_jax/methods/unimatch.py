@@ -41,9 +41,9 @@ class UniMatch(Method):
 
         Attributes:
           confidence_threshold: pixels whose pseudo label has a smaller probability are not learned; 0 learns all.
-          strong_weight: of the loss of each of the two strong views.
-          feature_weight: of the loss of the perturbed features.
-          dropout: probability that a channel of a feature map is dropped there.
+          strong_weight: weight of the loss on each of the two strong views.
+          feature_weight: weight of the loss on the perturbed features.
+          dropout: probability that a channel of a feature map is dropped.
           cutmix: probability that a strong crop gets a box of the next one, and the box's pseudo labels.
         """
 

@@ -41,9 +41,9 @@ class UniMatchV2(AverageTeacher):
         """The method's numbers. Real labels weigh 1, and the sum is halved, as published.
 
         Attributes:
-          decay: of the average, see `WeightAverage`.
+          decay: share of the average that a step keeps; early steps keep less.
           confidence_threshold: pixels whose pseudo label has a smaller probability are not learned; 0 learns all.
-          strong_weight: of the loss of each of the two strong views.
+          strong_weight: weight of the loss on each of the two strong views.
           cutmix: probability that a strong crop gets a box of the next one, and the box's pseudo labels.
         """
 

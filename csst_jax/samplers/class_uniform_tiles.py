@@ -31,7 +31,7 @@ class ClassUniformTilesSampler:
 
         Attributes:
           tile_px: side of a tile, in pixels of the image.
-          share: of an epoch's crops that are drawn evenly from the classes.
+          share: share of an epoch's crops that are drawn evenly from the classes.
         """
 
         tile_px: int

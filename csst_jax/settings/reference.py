@@ -3,7 +3,8 @@
 A table of what configs/folder.py changes comes first.
 
 A blank line separates groups of keys. The comment in front of a group begins with its title; what follows says what the
-group is for. A comment in front of a later key, or behind it, is that key's own. Allowed values come from `ranges`.
+group is for. A comment in front of a later key, or behind it, is that key's own. Keys of a method, a sampler or an
+optimizer have the meaning that the docstring of their dataclass gives. Allowed values come from `ranges`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import tokenize
 from typing import TYPE_CHECKING
 
 from csst_jax.arguments import Parser
+from csst_jax.methods import METHODS
 from csst_jax.runtime.storage import checkout
+from csst_jax.samplers import SAMPLERS
 from csst_jax.settings import config_file, ranges
 from csst_jax.settings.kinds import OneOf
 from csst_jax.settings.sizes import OPEN
+from csst_jax.train import OPTIMIZERS
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -80,7 +84,7 @@ class Group:
 def document(root: pathlib.Path) -> str:
     """The page of a checkout."""
     folder = "\n\n".join((_FOLDER, changes(ranges.flattened(config_file.load("folder")))))
-    return page(source(root), (folder,))
+    return page(source(root), (folder,), attributes(root))
 
 
 def changes(values: Mapping[str, object]) -> str:
@@ -103,16 +107,44 @@ def _shown(value: object) -> str:
     return "empty" if value == "" else f"`{value!r}`"
 
 
-def page(text: str, first: Sequence[str] = ()) -> str:
-    """The page of a configuration's source; `first` are sections in front of the keys."""
+def attributes(root: pathlib.Path) -> dict[str, str]:
+    """Meaning of each key that a method, a sampler or an optimizer has, from the docstring of its dataclass."""
+    found = {}
+    for block, known in {"method": METHODS, "sampler": SAMPLERS, "optimizer": OPTIMIZERS}.items():
+        for name, path in known.items():
+            module, _, attribute = path.partition(":")
+            text = (root / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+            chosen = _class(ast.parse(text), attribute)
+            fields = chosen if block == "optimizer" else _class(chosen, "Settings")
+            listed = (ast.get_docstring(fields) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+            for key, meaning in re.findall(r"^  (\w+): (.*(?:\n    .*)*)", listed, re.M):
+                found[f"{block}.{name}.{key}"] = " ".join(meaning.removesuffix(".").split())
+    return found
+
+
+def _class(parent: ast.Module | ast.ClassDef, name: str) -> ast.ClassDef:
+    """The class of this name; of a class without its own `Settings`, an empty one."""
+    found = [node for node in parent.body if isinstance(node, ast.ClassDef) and node.name == name]
+    return found[0] if found else ast.ClassDef(name=name, bases=[], keywords=[], body=[], decorator_list=[])
+
+
+def page(text: str, first: Sequence[str] = (), meanings: Mapping[str, str] | None = None) -> str:
+    """The page of a configuration's source.
+
+    Args:
+      text: the source.
+      first: sections in front of the keys.
+      meanings: by key, for keys without a comment.
+    """
     lines, comments = text.splitlines(), _comments(text)
     functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
-    parts = [_FOREWORD, *first]
+    parts, known = [_FOREWORD, *first], meanings or {}
     for name, (title, about, prefix) in _SECTIONS.items():
         parts += [f"## {title}", *filter(None, [about])]
         for group in _groups(functions[name], lines, comments):
             heading = f"### {group.title}" if group.title else ""
-            parts += [*filter(None, (heading, _linked(group.text))), _table(group.rows, prefix)]
+            rows = [dataclasses.replace(row, meaning=row.meaning or known.get(row.key, "")) for row in group.rows]
+            parts += [*filter(None, (heading, _linked(group.text))), _table(rows, prefix)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -71,8 +71,8 @@ class Sgd:
     v = momentum * v + (gradient + weight_decay * p); p = p - learning_rate * v. The state is one array a parameter.
 
     Attributes:
-      momentum: share of v that is kept, 0 to below 1.
-      weight_decay: at least 0.
+      momentum: share of the velocity v that a step keeps, 0 to below 1.
+      weight_decay: factor on the parameters, at least 0.
 
     Raises:
       CsstError: a number is out of range.
@@ -98,10 +98,10 @@ class AdamW:
     moments. The state is two arrays a parameter, and an int32 count of updates.
 
     Attributes:
-      b1: share of the first moment that is kept, 0 to below 1.
-      b2: share of the second moment that is kept, 0 to below 1.
-      eps: added to the root of the second moment; above 0, since v may be 0.
-      weight_decay: at least 0.
+      b1: share of the first moment that a step keeps, 0 to below 1.
+      b2: share of the second moment that a step keeps, 0 to below 1.
+      eps: added to the root of the second moment v; above 0, since v may be 0.
+      weight_decay: factor on the parameters, at least 0.
 
     Raises:
       CsstError: a number is out of range.
