@@ -40,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--labels", type=int, default=8, help="different label maps")
-    parser.add_argument("--repeats", type=int, default=12, help="times that a measurement goes through them")
-    parser.add_argument("--images", type=int, default=NUM_IMAGES, help="of the index that is loaded")
+    parser.add_argument("--repeats", type=int, default=12, help="passes of a measurement over them")
+    parser.add_argument("--images", type=int, default=NUM_IMAGES, help="number of images in the index that is loaded")
     workers.add_argument(parser)
-    parser.add_argument("--json", action="store_true", help="one last line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     options = parser.parse_args(arguments)
     result = compare(options.labels, options.repeats, options.pairs, options.num_workers) | load(options.images)
     if options.json:

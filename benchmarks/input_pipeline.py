@@ -56,9 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--batches", type=int, default=8, help="that a measurement of PyTorch takes; ours take thrice")
+    parser.add_argument(
+        "--batches", type=int, default=8, help="batches that measure PyTorch; ours take three times as many"
+    )
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="one last line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     from csst_jax.runtime.machine import num_cores

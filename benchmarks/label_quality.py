@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--labelled_ids", required=True, help="the ids that the teacher was trained on; the rest is the pool"
     )
     run.add_argument("--views", type=int, default=1, choices=(1, 3), help=f"3 for all of: {'; '.join(VIEWS)}")
-    run.add_argument("--every", type=int, default=1, help="every so manieth image of the pool; all by default")
-    run.add_argument("--name", required=True, help="of the log")
+    run.add_argument("--every", type=int, default=1, help="take every Nth image of the pool (default 1: all)")
+    run.add_argument("--name", required=True, help="name of the log")
     run.add_argument("--logs", type=pathlib.Path, default=LOGS)
     page = commands.add_parser("page", help="docs/results/label_quality.md")
     page.add_argument("--logs", type=pathlib.Path, default=LOGS)

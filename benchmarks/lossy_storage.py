@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", default="configs/demo.py")
     parser.add_argument("--data_dirs", required=True, help="two data sets of the same images: lossless,JPEG")
     parser.add_argument("--checkpoints", required=True, help="finished stages or files of weights, with commas")
-    parser.add_argument("--json", action="store_true", help="one last line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     options = parser.parse_args(arguments)
     exact, lossy = (scores(options.config, where, options.checkpoints) for where in options.data_dirs.split(","))
     print("| network | mIoU without loss, % | JPEG, % | difference | largest difference of a class |")

@@ -130,9 +130,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--logs", type=pathlib.Path, default=LOGS)
     run.add_argument("--flags", default="", help="more flags for csst_jax.main, for a trial; needs --logs elsewhere")
     tried = commands.add_parser("tried", help="keeps what a trial of other settings gave")
-    tried.add_argument("--workdir", type=pathlib.Path, required=True, help="of a run with a teacher and a student")
+    tried.add_argument(
+        "--workdir", type=pathlib.Path, required=True, help="workdir of a run with a teacher and a student"
+    )
     tried.add_argument("--task", required=True, help="what it was trained and judged on")
-    tried.add_argument("--name", required=True, help="of the log")
+    tried.add_argument("--name", required=True, help="name of the log")
     tried.add_argument("--what", required=True, help="what differed, in a few words")
     tried.add_argument("--logs", type=pathlib.Path, default=LOGS)
     page = commands.add_parser("page", help="docs/results/recipe.md")

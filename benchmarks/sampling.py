@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--data_dir", required=True, help="the prepared data set")
     run.add_argument("--labelled_ids", default="", help="the ids of its masks, one per line; all by default")
     run.add_argument("--crops", type=int, default=2000, help="crops to count in for every row")
-    run.add_argument("--name", required=True, help="of the log")
+    run.add_argument("--name", required=True, help="name of the log")
     run.add_argument("--logs", type=pathlib.Path, default=LOGS)
     page = commands.add_parser("page", help="docs/results/sampling.md")
     page.add_argument("--logs", type=pathlib.Path, default=LOGS)

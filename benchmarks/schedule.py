@@ -58,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--samples", type=int, default=48, help="crops per epoch; six epochs, one a size")
     parser.add_argument("--pairs", type=int, default=5, help="timed runs of each side; 0 leaves the comparison out")
-    parser.add_argument("--cold_network", default=NETWORKS[0], help="of the run that compiles while it trains")
-    parser.add_argument("--cold_samples", type=int, default=1500, help="its crops per epoch; 0 leaves it out")
-    parser.add_argument("--json", action="store_true", help="one last line of JSON")
+    parser.add_argument("--cold_network", default=NETWORKS[0], help="network of the run that compiles while it trains")
+    parser.add_argument("--cold_samples", type=int, default=1500, help="crops per epoch of that run; 0 leaves it out")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     options = parser.parse_args(arguments)
     keep_freed_memory()  # as csst_jax.main does
     jax.config.update("jax_enable_compilation_cache", False)  # a program that is loaded would not tell what it costs

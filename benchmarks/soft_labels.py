@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data_dir", required=True, help="the prepared data set")
     parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--crops", type=int, default=64, help="of a timing")
+    parser.add_argument("--crops", type=int, default=64, help="number of crops of a timing")
     parser.add_argument("--pairs", type=int, default=7, help="timings of each form")
-    parser.add_argument("--json", action="store_true", help="one last line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     options = parser.parse_args(arguments)
     try:
         reader, predictions, classes = predicted(options.checkpoint, options.data_dir, options.images)

@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.start", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", default="configs/demo.py", help="configuration to start")
-    parser.add_argument("--data_dir", default="", help="its data set; by default the configuration's own")
+    parser.add_argument("--data_dir", default="", help="data set (default: the configuration's own)")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="one last line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     options = parser.parse_args(arguments)
     firsts: list[float] = []
     seconds: list[float] = []

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop_px", type=int, default=320)
     parser.add_argument("--rows", type=int, default=12, help="operations to list")
-    parser.add_argument("--json", action="store_true", help="one last line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     shares = {}

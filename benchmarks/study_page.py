@@ -35,8 +35,8 @@ _DATA_ELSEWHERE = re.compile(r"(--config\.data\.dir=)/(?:.*/)?([^/]+)/?$")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; 2 for what the user can fix."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=pathlib.Path, required=True, help="of the study")
-    parser.add_argument("--name", required=True, help="of the page")
+    parser.add_argument("--workdir", type=pathlib.Path, required=True, help="workdir of the study")
+    parser.add_argument("--name", required=True, help="name of the page")
     parser.add_argument("--add", action="store_true", help="keep the rows that the page has")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="docs/results by default")
     options = parser.parse_args(arguments)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tensorstore_tiles", description=__doc__)
     parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--windows", type=int, default=400, help="that each form reads")
+    parser.add_argument("--windows", type=int, default=400, help="number of windows that each form reads")
     options = parser.parse_args(arguments)
     images = [street_sized.image(seed) for seed in range(options.images)]
     stored = [tiles.encode(image) for image in images]

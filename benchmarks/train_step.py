@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop_px", type=int, default=320)
     parser.add_argument("--pairs", type=int, default=5, help="timed steps of each side")
-    parser.add_argument("--json", action="store_true", help="one last line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     options = parser.parse_args(arguments)
     keep_freed_memory()  # as csst_jax.main does; PyTorch gains by it as well
     print(

@@ -43,7 +43,9 @@ def get_config(arg: str = "") -> ConfigDict:
     c.data.dir = options["source"]
     if step == "finetuning":
         if not options["trained"]:
-            raise CsstError("step=finetuning goes on from a trained network: give trained=DIR, as runs/source/teacher.")
+            raise CsstError(
+                "step=finetuning starts from a trained network: give trained=DIR, like runs/source/teacher."
+            )
         c.data.dir, c.data.labelled_ids = options["target"], options["ids"]
         c.teacher.pretrained, c.teacher.lr.base = options["trained"], 0.002
     if step == "self_training":

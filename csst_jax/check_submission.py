@@ -34,7 +34,7 @@ def check_submission(archive: str, name: str, data_dir: str, split: str) -> int:
 
     file_format = submission.find(name)
     if not pathlib.Path(archive).is_file():
-        raise CsstError(f"there is no file {archive}.")
+        raise CsstError(f"there is no file {archive}. Give the file that `csst evaluate --submission={name}` wrote.")
     data = DataSet.open(data_dir)
     sizes = data.image_sizes(split)
     submission.require_fit(pathlib.Path(archive), file_format, data.description, sizes)

@@ -1,8 +1,8 @@
 """`python -m csst_jax.compare --config=FILE --methods=a,b --seeds=0,1,2 --workdir=DIR [--config.KEY=VALUE …]`.
 
 Trains one network by several methods on the same data for the same number of steps, and writes a table and a chart:
-mean and spread over the seeds. Masks alone is always one of the rows, and all masks where the pool has them. What runs
-have in common is made once. The same command goes on where it was stopped (docs/compare.md).
+mean and spread over the seeds. One row is always masks alone. Another row has all masks if the pool has masks. What
+runs have in common is made once. The same command continues where it stopped (docs/compare.md).
 """
 
 from __future__ import annotations
@@ -27,9 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("csst_jax.compare", __doc__)
     parser.add_argument("--config", required=True, help="as for csst_jax.main; --config.KEY=VALUE holds for all runs")
     parser.add_argument(
-        "--methods", type=flags.words, required=True, help=f"separated by commas: {', '.join(flags.known_methods())}"
+        "--methods",
+        type=flags.words,
+        required=True,
+        help=f"names, separated by commas: {', '.join(flags.known_methods())}",
     )
-    parser.add_argument("--seeds", type=flags.seeds, default=(0, 1, 2), help="0,1,2 by default")
+    parser.add_argument(
+        "--seeds", type=flags.seeds, default=(0, 1, 2), help="seeds, separated by commas (default 0,1,2)"
+    )
     flags.add_flags(parser)
     given, overrides = command_line.parse_own(parser, arguments)
     with told("importing JAX", to_stderr):  # takes a second or more: not before the flags are right

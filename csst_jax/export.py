@@ -172,7 +172,7 @@ def _pixels(size: str) -> tuple[int, int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = Parser("csst_jax.export", "Writes a trained network for other programs.")
-    parser.add_argument("--checkpoint", required=True, help="a file of csst_jax, a finished stage or a workdir")
+    parser.add_argument("--checkpoint", required=True, help="a workdir, a finished stage or a file of weights")
     parser.add_argument("--format", required=True, help=f"{', '.join(FORMATS)}")
     parser.add_argument(
         "--out", required=True, help="file or directory to write: .onnx, .stablehlo, .savedmodel, .pth or .safetensors"
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         "pytorch. Any number of images goes in at once")  # fmt: skip
     parser.add_argument("--preprocess", action="store_true", help="take uint8 RGB images and prepare them in the graph")
     parser.add_argument("--argmax", action="store_true", help="return class numbers instead of logits")
-    parser.add_argument("--target", help=f"for pytorch, the code that will load the weights: {', '.join(TARGETS)}")
+    parser.add_argument("--target", help=f"for pytorch: the code base that will load the weights: {', '.join(TARGETS)}")
     parser.add_argument("--tolerance", type=float, help="how much the other program's logits may differ; "
                         "default: 0.001, or 0.00001 of the largest if that is more")  # fmt: skip
     parser.add_argument("--int8", metavar="DATA", help="8-bit integers, for onnx: a prepared data set, whose training "

@@ -2,7 +2,7 @@
 
 A student trained here then runs in mmsegmentation, segmentation_models_pytorch ("smp") or UniMatch V2. PyTorch is not
 needed.
-Networks of the target's lineage alone can be exported: in another one the same weights would give other results there.
+Only networks of the target's lineage can be exported. Weights of another lineage would give other results there.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("csst_jax.export_weights", "Writes a network's weights as another code base's own.")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--target", help=f"the code that will load the file: {', '.join(TARGETS)}")
-    target.add_argument("--source", dest="target", help="what --target was called in earlier versions")
-    parser.add_argument("--weights", required=True, help="a file of csst_jax, a finished stage or a workdir")
+    target.add_argument("--source", dest="target", help="earlier name of --target")
+    parser.add_argument("--weights", required=True, help="a workdir, a finished stage or a file of weights")
     parser.add_argument("--out", required=True, help="file to write, .pth or .safetensors")
     a = parser.parse_args(arguments)
     try:

@@ -38,11 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", help="file to read: .safetensors, .pth or .pt; may be left out where an "
                         f"installed package holds it: {', '.join(PACKAGES)}")  # fmt: skip
     parser.add_argument("--network", required=True, help="name in the zoo (python -m csst_jax.models)")
-    parser.add_argument("--num_classes", type=int, help="default: as many as the checkpoint has")
+    parser.add_argument("--num_classes", type=int, help="number of classes (default: as many as the checkpoint has)")
     parser.add_argument("--option", type=_option, action="append", default=[], metavar="NAME=VALUE",
                         help="builder's option, on top of the source's; for example lineage=smp")  # fmt: skip
-    parser.add_argument("--prefix", help="what stands before the network's names in the checkpoint; wrappers' prefixes "
-                        "(module., model., _orig_mod.) are left out without it")  # fmt: skip
+    parser.add_argument("--prefix", help="prefix of the network's names in the checkpoint; without this flag, "
+                        "wrappers' prefixes (module., model., _orig_mod.) are left out")  # fmt: skip
     parser.add_argument("--out", required=True, help="file to write, .safetensors")
     a = parser.parse_args(arguments)
     try:

@@ -58,7 +58,7 @@ def main(_: list[str]) -> int:
                 with startup.recorded_config(recorded.with_whole_paths(config), workdir):
                     pipeline.run(resolve.run(config), workdir)
     except Preempted as stopped:
-        print(f"{stopped} Run the same command again to go on.")
+        print(f"{stopped} Run the same command again to continue.")
         leave_at_once(stopped.status)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)

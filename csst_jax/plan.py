@@ -1,9 +1,9 @@
 """`python -m csst_jax.plan --config=FILE --topology=v5e:4x4 [--config.KEY=VALUE …]`: a run's programs, compiled only.
 
 No TPU is needed, but its compiler is (`pip install -r requirements-tpu.txt`). For every phase of training and for
-prediction: memory against the chip's, operations, bytes accessed, collectives, and an estimate of the time: operations
-over the chip's published peak or bytes over its memory's bandwidth, whichever is more. Exits with 1 where a program
-does not fit.
+prediction it prints memory, and the share of the chip's; operations; bytes accessed; collectives; and an estimate of
+the time. The estimate is operations over the chip's published peak, or bytes over its memory's bandwidth, whichever is
+more. Exits with status 1 if a program does not fit.
 """
 
 from __future__ import annotations

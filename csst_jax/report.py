@@ -1,7 +1,7 @@
 """`python -m csst_jax.report --workdir=DIR`: writes a run's report again; of several runs, a page that compares them.
 
-A report is one file that needs no other and no network. Runs write their own after each stage. Several workdirs,
-separated by commas, give DIR/../comparison.html of the first one, or what --output names.
+A report is one file. It needs no other file and no connection. A run writes its report after each stage. For several
+workdirs, separated by commas, the page is comparison.html beside the first workdir, or --output.
 """
 
 from __future__ import annotations

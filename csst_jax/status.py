@@ -1,6 +1,6 @@
 """`python -m csst_jax.status --workdir=DIR [--json]`: how far a run is: done, running, stopped or silent; since when.
 
-It reads files alone: it can be asked at any time, on any machine that sees the workdir.
+It only reads files, so it works at any time, on any machine that sees the workdir.
 """
 
 from __future__ import annotations

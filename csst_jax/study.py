@@ -1,8 +1,8 @@
 """`python -m csst_jax.study --config=configs/studies/NAME.py --workdir=DIR [--config.KEY=VALUE …]`.
 
 Runs a grid of arms and seeds that a file names, and writes tables and a chart: mean and spread over the seeds, wall
-time, commands, versions. What runs have in common is made once. The same command goes on where it was stopped. Some
-studies take options behind a colon, NAME.py:OPTION=VALUE,… (docs/studies.md).
+time, commands, versions. What runs have in common is made once. The same command continues where it stopped. Some
+studies take options after a colon, NAME.py:OPTION=VALUE,… (docs/studies.md).
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status: 1 when a run failed, 2 when there is something to fix."""
     parser = Parser("csst_jax.study", __doc__)
     ours = ", ".join(study_file.names())
-    parser.add_argument("--config", required=True, help=f"a study's file, or the name of one of ours: {ours}")
-    parser.add_argument("--arms", type=flags.words, default=(), help="some of the arms; all by default")
-    parser.add_argument("--seeds", type=flags.seeds, default=(), help="the study's own by default")
+    parser.add_argument("--config", required=True, help=f"a study's file, or the name of one of csst_jax: {ours}")
+    parser.add_argument("--arms", type=flags.words, default=(), help="arms to run, separated by commas (default: all)")
+    parser.add_argument(
+        "--seeds", type=flags.seeds, default=(), help="seeds, separated by commas (default: the study's own)"
+    )
     flags.add_flags(parser)
     given, overrides = command_line.parse_own(parser, arguments)
     with told("importing JAX", to_stderr):  # takes a second or more: not before the flags are right

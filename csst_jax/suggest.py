@@ -1,8 +1,8 @@
 """`python -m csst_jax.suggest --workdir=DIR [--count=20] [--output=DIR] [--config.KEY=VALUE …]`: what to label next.
 
-Ranks a run's unlabelled images: those first of which its network is uncertain, on which teacher and student differ, and
-that are unlike the labelled images and each other. Data and networks are those that the workdir names. Writes a list of
-ids (suggested.txt), copies of these images for an annotation tool (images/), the numbers (suggested.json) and a contact
+Ranks a run's unlabelled images. The first ones are images on which the network is uncertain and teacher and student
+differ, and which are unlike the labelled images and each other. Data and networks are the run's. Writes a list of ids
+(suggested.txt), copies of these images for an annotation tool (images/), the numbers (suggested.json) and a contact
 sheet into WORKDIR/suggested, or --output.
 """
 

@@ -3,9 +3,9 @@
 Reads COCO (JSON, instance segmentation; Roboflow's too), LabelMe (JSON), CVAT (XML, "CVAT for images 1.1") and Label
 Studio (JSON): one file, or all of a directory. Writes a mask for each image that has shapes, and the list of classes.
 
-Where shapes overlap, the smaller one counts (--overlaps=later: the one further down in the file); CVAT's layers go
-before that. Pixels outside all shapes are a class `background` (--outside=void: they are not counted). Images without a
-shape get no mask, and stay in the unlabelled pool (--empty=background: they show background alone).
+Where shapes overlap, the smaller one counts (--overlaps=later: the one further down in the file). In CVAT, a higher
+layer always counts. Pixels outside all shapes become a class `background` (--outside=void: they do not count). Images
+without a shape get no mask, and stay in the unlabelled pool (--empty=background: they show background alone).
 
   python -m data_prep.annotations --annotations=annotations.json --images=photos --masks=masks
   python -m data_prep.folder --images=photos --masks=masks --classes=masks/classes.yaml --data_dir=data --name=mine

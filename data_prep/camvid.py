@@ -1,8 +1,8 @@
 """Prepares CamVid, in the layout of the SegNet tutorial or of the original release.
 
-SegNet tutorial (480x360 pixels; data set `camvid`): `train.txt` and `val.txt` (and `test.txt`, if it is there) list an
-image and its mask a line; of each path the last two components count, so that lists which start with a foreign
-directory (`/SegNet/CamVid/train/x.png`) do too. Masks are single-channel PNGs with classes 0 to 10; 11 is void.
+SegNet tutorial (480x360 pixels; data set `camvid`): a line of `train.txt`, `val.txt` and, if you have it,
+`test.txt` names an image and its mask. Only the last two parts of a path count, so lists with other directories in
+front (`/SegNet/CamVid/train/x.png`) work as well. Masks are single-channel PNGs with classes 0 to 10; 11 is void.
 
 Original release (960x720 pixels; data set `camvid_full`): 701_StillsRaw_full/*.png and LabeledApproved_full/*_L.png in
 32 colours, which become the same 11 classes (`ORIGINAL`); the splits are the tutorial's 367, 101 and 233 images.
@@ -14,7 +14,7 @@ With --part, a data set of its own is made of some drives, without the test spli
   target:0001TP     the first half of this drive's training images; its second half is val
   other:0001TP      the same with other classes: Cityscapes' seven categories
   source:0001TP     the training images of the other drives; val as it is
-  held_out:0006R0   all training images but the second half of this drive's, which is val: to choose settings
+  held_out:0006R0   all training images except the second half of this drive, which is val: for choosing settings
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ labelled; the others, and all images of --unlabelled, are the unlabelled pool. V
 labelled ones by a hash of their names (--val_fraction, --seed), or listed in --val_list. Frames of one scene belong in
 one split: --group_by='^(scene\d+)_' keeps all of scene12_…, --group_by='^(.+)/' all images of a sub-directory.
 
-With more masks or images later, run the same command again: it says what is new, and every image keeps its split. It
-takes nothing away from a prepared data set without --overwrite.
+With more masks or images later, run the same command again: it says what is new, and every image keeps its split.
+Without --overwrite it removes nothing from a prepared data set.
 
 Images are PNG, JPEG, TIFF, WebP or BMP of any size, and are turned upright as their EXIF tags say. Masks are PNGs, in a
-directory of their own or beside the images: --mask_suffix=_mask pairs IMAGE.jpg with IMAGE_mask.png. They are
-single-channel ones of class numbers (grey, or with a palette), or ones in the colours of --classes: a list with commas,
-or a YAML or JSON file. The colours of a palette count only where the file gives colours and no values:
+directory of their own or beside the images: --mask_suffix=_mask pairs IMAGE.jpg with IMAGE_mask.png. A mask holds class
+numbers in a single channel (grey, or with a palette), or the colours of the classes. --classes is a list with commas,
+or a YAML or JSON file. The colours of a palette count only if the file gives colours and no values:
 
   classes:                                   # by value: the place in the list, or
     - {name: road, values: [7]}
@@ -67,7 +67,9 @@ def _arguments() -> Parser:
     arguments.add_argument(
         "--val_fraction", type=float, default=0.2, help="share of the masks that validate (default 0.2)"
     )
-    arguments.add_argument("--seed", type=int, default=0, help="of the hash that chooses validation images (default 0)")
+    arguments.add_argument(
+        "--seed", type=int, default=0, help="seed of the hash that chooses validation images (default 0)"
+    )
     arguments.add_argument("--val_list", type=cli.path, help="file of validation ids, one per line; replaces the hash")
     arguments.add_argument(
         "--split_of", type=cli.path, help="a prepared data set of the same images, whose split is kept in this one"

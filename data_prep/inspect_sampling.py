@@ -1,10 +1,10 @@
 """Draws what a training epoch would see under each sampling strategy (paper §3.2), before anything is trained.
 
 For every sampler of `csst_jax.samplers`: how many crops are drawn for each class, how many show it, and its share
-of their pixels, as a table and as bars (sampling.png); and some crops under their masks, the point that each was drawn
-around ringed (crops.png). Without --workdir: the teacher's settings, images with masks. With --workdir: the student's
-settings, images with masks and pseudo labels. A method that takes crops of several kinds of labels, each from a
-stream of its own, has a table, bars and crops for each.
+of their pixels, as a table and as bars (sampling.png); and some crops with their masks, and a ring at the point that
+each was drawn around (crops.png). Without --workdir: the teacher's settings, images with masks. With --workdir: the
+student's settings, images with masks and pseudo labels. A method that takes crops of several kinds of labels, each from
+a stream of its own, has a table, bars and crops for each.
 
   python -m data_prep.inspect_sampling --config=FILE [--config.KEY=VALUE ...] --out_dir=DIR
 """

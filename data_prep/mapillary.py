@@ -68,7 +68,9 @@ def read(source_dir: pathlib.Path, version: str) -> raw.RawDataSet:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     arguments = cli.dataset_parser(__doc__, "directory with training/, validation/ and the config")
-    arguments.add_argument("--version", choices=VERSIONS, default=VERSIONS[0], help="of the release (default v1.2)")
+    arguments.add_argument(
+        "--version", choices=VERSIONS, default=VERSIONS[0], help="version of the labels (default v1.2)"
+    )
     flags = arguments.parse_args(argv)
     cli.prepare(read(pathlib.Path(flags.source_dir), flags.version), flags, Problems())
 

@@ -1,7 +1,7 @@
-"""Draws few masks of a data set: the ids of 1, 2, 5 and 10 shots, a list a file.
+"""Draws few masks of a data set: the ids of 1, 2, 5 and 10 shots, each list in a file of its own.
 
 A shot is an image, or with --per=class an image for every class: then the list has at least that many images of each
-class, as long as there are so many. Smaller lists lie within larger ones of the same draw. The lists, one id per line,
+class, if the data set has them. Smaller lists lie within larger ones of the same draw. The lists, one id per line,
 are OUTPUT_DIR/<name>/<draw>/<shots>.txt, for --config.data.labelled_ids. The draw is its random seed.
 
   python -m data_prep.shots --data_dir=DIR --output_dir=shots --draws=3

@@ -1,10 +1,10 @@
 """Draws the label fractions of a data set: which training images keep their masks.
 
-Every drive (the recording an image comes from: CamVid's drives, Cityscapes' cities) gives its share by largest
-remainder, evenly spaced over its ids, which are in order of time, from a random offset. Smaller fractions are drawn
+Every drive (the recording an image comes from: CamVid's drives, Cityscapes' cities) gives its share, rounded by largest
+remainder. The images of a drive are evenly spaced in time, from a random offset. Smaller fractions are drawn
 from larger ones: 1_16 lies within 1_8 within 1_4 within 1_2. Labels are not looked at, except to warn at the end if a
 fraction misses a class. Each list, one id per line, is OUTPUT_DIR/<name>/<fraction>.txt, for
---config.data.labelled_ids; those of CamVid are kept in the repository.
+--config.data.labelled_ids. The repository has the lists of CamVid.
 
   python -m data_prep.splits --data_dir=DIR --seed=0
 """
@@ -103,8 +103,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; see the module's docstring."""
     arguments = cli.parser(__doc__)
     arguments.add_argument("--data_dir", type=cli.path, required=True, help="directory of the prepared data set")
-    arguments.add_argument("--output_dir", type=cli.path, default=DEFAULT_OUTPUT_DIR, help="default: the repository's")
-    arguments.add_argument("--seed", type=int, default=0, help="the lists in the repository are of seed 0")
+    arguments.add_argument(
+        "--output_dir",
+        type=cli.path,
+        default=DEFAULT_OUTPUT_DIR,
+        help="directory of the lists (default: the repository's)",
+    )
+    arguments.add_argument(
+        "--seed", type=int, default=0, help="seed of the draw (default 0, as in the repository's lists)"
+    )
     flags = arguments.parse_args(argv)
     if flags.seed < 0:
         raise CsstError(f"--seed={flags.seed} must be 0 or more.")

@@ -2,8 +2,8 @@
 
 Split train has the 1,464 images of the challenge with masks. With --sbd_dir (the Semantic Boundaries Dataset as
 released) or --aug_list (a list of ids such as trainaug.txt) the 9,118 listed images that are neither in train nor in
-val are in train as well: without masks, as in the paper (§4.1), or with --aug_masks with theirs (`cls/*.mat` of SBD, or
-SegmentationClassAug/*.png beside SegmentationClass).
+val are in train as well. They have no masks, as in the paper (§4.1). With --aug_masks they keep theirs (`cls/*.mat` of
+SBD, or SegmentationClassAug/*.png beside SegmentationClass).
 
   python -m data_prep.voc2012 --source_dir=VOCdevkit/VOC2012 --sbd_dir=benchmark_RELEASE/dataset --data_dir=DIR
 """

@@ -191,7 +191,7 @@ def test_hlcon_leaves_its_classifier_out_as_the_authors_do_for_cityscapes():
 
 
 def test_steps_from_one_data_set_to_another():
-    with pytest.raises(CsstError, match="step=finetuning goes on from a trained network: give trained=DIR"):
+    with pytest.raises(CsstError, match="step=finetuning starts from a trained network: give trained=DIR"):
         load("cross_domain", "step=finetuning")
     tuned = load("cross_domain", "step=finetuning,source=a,target=b,ids=c.txt,trained=d")
     assert (tuned.data.dir, tuned.data.labelled_ids, tuned.data.more_unlabelled) == ("b", "c.txt", "")

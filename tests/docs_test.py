@@ -199,6 +199,23 @@ def test_messages_in_troubleshooting_are_those_of_the_code():
     assert {part for part in parts if part not in texts} == set()
 
 
+def helps():
+    """(file, text) of every flag's help."""
+    for package in ("csst_jax", "data_prep", "benchmarks"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.keyword) and node.arg == "help" and isinstance(node.value, ast.Constant):
+                    yield path.name, node.value.value
+
+
+def test_help_says_what_a_flag_is():
+    """Read alone: *name of the log*, and neither *of the log* nor a default by itself."""
+    found = list(helps())
+    assert len(found) > 100
+    vague = re.compile(r"(of|that|its|default:|[\d,]+ by default|the study's own) ?")
+    assert [(file, text) for file, text in found if vague.match(text)] == []
+
+
 @pytest.mark.parametrize("page", results_pages.PAGES, ids=lambda page: page.name)
 def test_pages_of_runs_are_what_their_command_writes(page):
     assert (DOCS / "results" / f"{page.name}.md").read_text(encoding="utf-8") == page.text()

@@ -1,9 +1,9 @@
 """The zoo as a table: `python -m csst_jax.models`, or `--json` for a list of objects.
 
-Parameters are counted at 19 classes. GFLOP are of the whole evaluation of one image, a multiplication and an addition
-counted as two, as XLA counts them in the program before it is compiled. Counting all networks takes minutes, so the
-rows are kept in counted.jsonl beside this file. `--record` counts again, and writes that file and the table of
-docs/zoo.md. A network that is not in it is counted when it is asked for.
+Parameters are counted at 19 classes. GFLOP are the operations that evaluate one image, as XLA counts them before it
+compiles the program: a multiplication and an addition count as two. Counting all networks takes minutes, so the rows
+are kept in counted.jsonl beside this file. `--record` counts again, and writes that file and the table of docs/zoo.md.
+A network that is not in the file is counted when you list it.
 """
 
 from __future__ import annotations

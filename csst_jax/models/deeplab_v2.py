@@ -136,7 +136,7 @@ def build(
     if backbone not in _BACKBONES:
         raise CsstError(f"unknown backbone {backbone!r} of DeepLabV2; known are: {', '.join(_BACKBONES)}.")
     if output_stride not in (8, 16):
-        raise CsstError(f"output_stride={output_stride}: DeepLabV2 has 8 or 16.")
+        raise CsstError(f"output_stride={output_stride}; give 8 or 16 for DeepLabV2.")
     trunk = ResNet(
         backbone,
         rngs=rngs,

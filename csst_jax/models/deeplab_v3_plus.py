@@ -294,6 +294,6 @@ def build(
         )
     stride = variant.output_stride if output_stride is None else output_stride
     if stride not in (8, 16):
-        raise CsstError(f"output_stride={stride}: DeepLabV3+ has 8 or 16.")
+        raise CsstError(f"output_stride={stride}; give 8 or 16 for DeepLabV3+.")
     sizes = {"width": width, "depth": depth}
     return DeepLabV3Plus(num_classes, backbone, variant, stride, rngs=rngs, aux=aux, dtype=dtype, **sizes)

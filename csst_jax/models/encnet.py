@@ -72,7 +72,7 @@ class EncNet(nnx.Module):
         if backbone not in BACKBONES:
             raise CsstError(f"unknown backbone {backbone!r} of EncNet; known are: {', '.join(BACKBONES)}.")
         if output_stride not in (8, 16):
-            raise CsstError(f"output_stride={output_stride} of EncNet: give 8 or 16.")
+            raise CsstError(f"output_stride={output_stride}; give 8 or 16 for EncNet.")
         variant = LINEAGES[lineage]
         self.backbone = ResNet(
             backbone,

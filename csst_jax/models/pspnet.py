@@ -85,7 +85,7 @@ class PSPNet(nnx.Module):
             raise CsstError(f"unknown lineage {lineage!r} of PSPNet; known are: {', '.join(LINEAGES)}.")
         variant = LINEAGES[lineage]
         if variant.shallow and output_stride != 8:
-            raise CsstError(f"output_stride={output_stride}: lineage {lineage!r} of PSPNet has 8 only.")
+            raise CsstError(f"output_stride={output_stride}; give 8 for PSPNet of lineage {lineage!r}.")
         self.backbone = ResNet(
             backbone,
             rngs=rngs,

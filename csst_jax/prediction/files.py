@@ -131,7 +131,7 @@ class Run:
         programs = len(image_sizes.padded(sizes, pad_px))
         print(f"images: {len(photos)}, sizes: {len(set(sizes))}, programs to compile: {programs}", flush=True)
         if programs > image_sizes.FEW and (fewer := image_sizes.fewer(sizes, pad_px)):
-            print(f"--pad_px={fewer[0]} would make it {fewer[1]} (docs/predict.md)", flush=True)
+            print(f"--pad_px={fewer[0]} would make them {fewer[1]} (docs/predict.md)", flush=True)
         return groups
 
     def _predictions(

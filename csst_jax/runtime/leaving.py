@@ -92,7 +92,7 @@ def none_left_waiting(goes_on: bool = True) -> Iterator[None]:
 
 def _farewell(reason: BaseException, goes_on: bool) -> _Farewell:
     if isinstance(reason, Preempted):
-        then = "Start all processes again to go on." if goes_on else "Start all processes again."
+        then = "Start all processes again to continue." if goes_on else "Start all processes again."
         status = reason.status if goes_on else 128 + reason.number
         return _Farewell(status, f"process {jax.process_index()}: {reason} {then}")
     if isinstance(reason, CsstError):
@@ -157,7 +157,7 @@ def _await_heartbeat(error: jax.errors.JaxRuntimeError) -> NoReturn:
     reason = str(error).splitlines()[0]
     print(
         f"error: process {jax.process_index()} lost another process of the run ({reason}). JAX's message names it "
-        f"as a task within {HEARTBEAT_S + _MARGIN_S} s. Start all processes again; the run goes on.",
+        f"as a task within {HEARTBEAT_S + _MARGIN_S} s. Start all processes again; the run continues.",
         file=sys.stderr,
         flush=True,
     )

@@ -86,20 +86,20 @@ class Artifact:
                 others = [line for line in lines if not line.startswith(_DATA)]
                 raise StaleArtifactError(
                     f"The data set has changed since {self.directory} was made"
-                    f"{'; what else differs: ' if others else ''}{', '.join(others)}. To train on with it, use another "
-                    f"--workdir and --config.start_from={self.directory.parent}. To begin anew, use another --workdir "
-                    f"alone, or delete {self.directory}."
+                    f"{'; what else differs: ' if others else ''}{', '.join(others)}. To continue training on the new "
+                    f"data, use another --workdir and --config.start_from={self.directory.parent}. To begin anew, use "
+                    f"another --workdir alone, or delete {self.directory}."
                 )
             raise StaleArtifactError(
                 f"{self.directory} holds the work of other settings or inputs. What differs: "
-                f"{', '.join(lines) or 'its inputs'}. Use another --workdir for the settings of now, set those of "
-                f"there to continue that work, or delete {self.directory} to make it again."
+                f"{', '.join(lines) or 'its inputs'}. Use another --workdir for the new settings, or set the "
+                f"values that are there to continue that work, or delete {self.directory} to make it again."
             )
         changed = differences(*shared(found.get("settings", {}), settings))
         if changed:
             raise StaleArtifactError(
                 f"{self.directory} was made by a version of csst_jax with other defaults ({', '.join(changed)}). Set "
-                f"these keys to the values there to continue, or delete {self.directory} to make it again."
+                f"these keys to the values that are there to continue, or delete {self.directory} to make it again."
             )
         then = found.get(_FILES, "")
         if then and files_sha256 and then != files_sha256:

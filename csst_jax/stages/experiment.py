@@ -146,7 +146,7 @@ def require_sound(this: Experiment) -> None:
     if soft_k > len(this.description.classes):
         raise CsstError(
             f"label.soft.k is {soft_k}, and {this.description.name} has {len(this.description.classes)} classes; give "
-            "as many at most."
+            "at most that many."
         )
     if this.settings.finetune_teacher and "student" in asked_for and asked_for["student"].method.name == "cps":
         raise CsstError(
@@ -203,7 +203,7 @@ def _require_as_many_rounds(this: Experiment) -> None:
     if begun and of_fewer and not (before / DONE_FILE).exists():
         raise CsstError(
             f"{this.workdir} holds a run of fewer rounds than rounds={last.number}. Use another --workdir. If that run "
-            f"had {earlier.number}, it can go on: move its pseudo_labels and student to {before.parent}."
+            f"had {earlier.number}, it can continue: move its pseudo_labels and student to {before.parent}."
         )
 
 

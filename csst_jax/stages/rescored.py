@@ -68,8 +68,8 @@ def tell_changed(workdirs: Sequence[StoragePath], data: Data) -> None:
             if before and before["labels_sha256"] != now:
                 print(
                     f"{workdir}: its validation masks have changed since it was scored: {before['images']} then, "
-                    f"{len(selection.labelled)} now. These scores are of those of now; {workdir}/results.json keeps "
-                    "the earlier ones."
+                    f"{len(selection.labelled)} now. These scores are for the current masks; {workdir}/results.json "
+                    "keeps the earlier scores."
                 )
                 break
 

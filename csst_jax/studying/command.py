@@ -48,7 +48,7 @@ def finish(make: Callable[[], int]) -> int:
         return make()
     except Preempted as stopped:
         name = "Ctrl-C" if stopped.number == signal.SIGINT else "SIGTERM"
-        print(f"{name}: the runs have saved and ended. Run the same command again to go on.", flush=True)
+        print(f"{name}: the runs have saved and ended. Run the same command again to continue.", flush=True)
         leave_at_once(stopped.status)
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -36,7 +36,7 @@ def method_of(name: str) -> str:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of both commands."""
     parser.add_argument("--workdir", required=True, help="directory for all runs, the tables and the chart")
-    parser.add_argument("--jobs", type=positive, default=1, help="runs at a time; 1 by default")
+    parser.add_argument("--jobs", type=positive, default=1, help="runs at the same time (default 1)")
     parser.add_argument("--dry_run", action="store_true", help="print the commands of all runs, and run nothing")
 
 

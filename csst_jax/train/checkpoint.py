@@ -102,7 +102,7 @@ class Checkpoints:
                 return self._read(like, step)
             damaged.append(self._set_aside(step, damage))
             log.warning(
-                "the checkpoint of step %d is damaged (%s); it is in %s now, and training goes on from %s",
+                "the checkpoint of step %d is damaged (%s); it is in %s now, and training continues from %s",
                 step,
                 damage,
                 damaged[-1],

@@ -130,8 +130,8 @@ def _look_at_others(wanted: Wanted, directory: pathlib.Path, problems: Problems)
     if classes != list(wanted.classes[: len(classes)]):
         problems.add(
             f"{directory} has masks of images that are not in --annotations: {names}. Their classes are "
-            f"{', '.join(classes)}; those of now are {', '.join(wanted.classes)}. Give the annotations of all images "
-            "together, or other --masks."
+            f"{', '.join(classes)}; the classes are now {', '.join(wanted.classes)}. Give the annotations of all "
+            "images together, or other --masks."
         )
         return
     print(

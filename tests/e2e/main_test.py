@@ -84,9 +84,8 @@ def test_a_signal_saves_and_the_run_goes_on(whole, tiny_data, tmp_path, sent, na
     process.send_signal(sent)
     output = finish(process, status)
     last = output.splitlines()[-1]
-    assert last.startswith(f"teacher: {name}; saved step") and last.endswith("Run the same command again to go on."), (
-        output
-    )
+    assert last.startswith(f"teacher: {name}; saved step"), output
+    assert last.endswith("Run the same command again to continue."), output
     assert "Traceback" not in output
     assert not (tmp_path / "results.json").exists()
     (saved,) = (int(p.name) for p in (tmp_path / "teacher" / "checkpoints").iterdir() if p.name.isdigit())

@@ -80,7 +80,7 @@ def test_labelling_keeps_whole_shards_and_goes_on(tiny_data, tmp_path, number, n
     stuck = [command[0], "-c", _STUCK + command[2], *command[3:], str(after)]
     (line,) = stopped(stuck, number, status)
     kept = max(after, 0)
-    assert line == f"pseudo_labels: {name}; {kept} of 4 shards are kept. Run the same command again to go on."
+    assert line == f"pseudo_labels: {name}; {kept} of 4 shards are kept. Run the same command again to continue."
     assert len(list((tmp_path / "pseudo_labels" / "parts").glob("*.json"))) == kept
     finish(start(command))
     assert (tmp_path / "pseudo_labels" / "DONE").exists()

@@ -98,5 +98,5 @@ def test_activations_are_bounded_and_the_projection_is_linear():
 
 
 def test_an_output_stride_that_there_is_not_is_refused():
-    with pytest.raises(CsstError, match="output_stride=4"):
+    with pytest.raises(CsstError, match="output_stride=4; give 8, 16 or 32"):
         EfficientNetLite0(rngs=nnx.Rngs(0), output_stride=4)

@@ -62,7 +62,7 @@ def test_the_teacher_goes_on_as_the_student(config, copy):
 
 def test_settings_that_do_not_fit_are_refused(config, tmp_path):
     config.label.soft.k = 5
-    with pytest.raises(CsstError, match=r"label\.soft\.k is 5, and tiny has 4 classes; give as many at most"):
+    with pytest.raises(CsstError, match=r"label\.soft\.k is 5, and tiny has 4 classes; give at most that many"):
         pipeline.run(resolve.run(config), tmp_path)
     config.label.soft.k, config.finetune_teacher, config.student.width = 0, True, 0.5
     with pytest.raises(CsstError, match=r"student\.width is 0\.5, and teacher\.width is 0\.25"):

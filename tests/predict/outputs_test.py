@@ -72,7 +72,7 @@ def test_images_of_one_padded_size_share_a_program_whatever_their_order(run, tmp
     predicted(run, tmp_path, tmp_path / "out")
     assert seen == [(64, 64), (128, 32), (96, 32), (224, 32), (32, 224)]
     said = capsys.readouterr().out
-    assert "programs to compile: 5\n--pad_px=128 would make it 3 (docs/predict.md)" in said
+    assert "programs to compile: 5\n--pad_px=128 would make them 3 (docs/predict.md)" in said
     assert not logging.getLogger("csst_jax").handlers
 
 

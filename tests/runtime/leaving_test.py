@@ -104,7 +104,7 @@ def test_commands_of_several_processes_wait_for_all_of_them(command):
     assert text.index("startup.start_jax(") < text.index("with leaving.none_left_waiting(")
 
 
-@pytest.mark.parametrize("goes_on,status,then", [(True, 0, "again to go on."), (False, 143, "processes again.")])
+@pytest.mark.parametrize("goes_on,status,then", [(True, 0, "again to continue."), (False, 143, "processes again.")])
 def test_a_command_that_does_not_go_on_says_no_success_when_it_is_stopped(monkeypatch, goes_on, status, then):
     monkeypatch.delenv(STOPPED_STATUS, raising=False)
     farewell = leaving._farewell(Preempted("SIGTERM: all is kept."), goes_on)
@@ -159,4 +159,4 @@ def test_a_bug_in_one_process_ends_both_and_its_traceback_is_there():
 def test_a_stop_that_was_agreed_on_is_said_by_both():
     outputs, statuses = left(*["raise Preempted('saved.')"] * 2)
     assert statuses == [0, 0]
-    assert all("saved. Start all processes again to go on." in output for output in outputs)
+    assert all("saved. Start all processes again to continue." in output for output in outputs)

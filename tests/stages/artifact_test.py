@@ -91,7 +91,7 @@ def test_another_request_is_refused_with_the_key(tmp_path):
         Artifact(tmp_path / "teacher", Request(other))
     message = str(error.value)
     assert "settings.lr.base: 0.1 there, 0.2 now" in message and "scales" not in message
-    assert f"delete {tmp_path / 'teacher'}" in message
+    assert f"delete {tmp_path / 'teacher'}" in message and "set the values that are there to continue" in message
     with pytest.raises(StaleArtifactError, match=r"What differs: settings.lr.extra: null there, 1 now"):
         Artifact(
             tmp_path / "teacher", Request(ASKED | {"settings": {"lr": {"base": 0.1, "extra": 1}, "scales": (0.5, 1.0)}})

@@ -48,7 +48,9 @@ def test_validation_images_that_have_changed_are_told(run, capsys):
     write_json(workdir / "teacher" / "evaluation" / "stage.json", {"request": {"labels_sha256": "other"}})
     write_json(workdir / "teacher" / "evaluation" / "DONE", {"images": 2})
     rescored.tell_changed([workdir], data)
-    assert "its validation masks have changed since it was scored: 2 then, 3 now" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "its validation masks have changed since it was scored: 2 then, 3 now" in said
+    assert "These scores are for the current masks" in said
     rescored.tell_changed([workdir], dataclasses.replace(data, val_split="train"))
     assert capsys.readouterr().out == "", "the user chose other images"
 

@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_taken(tmp_pa
     restored = again.restore_newest(like)
     assert int(restored.step) == 4
     np.testing.assert_array_equal(restored.params["a.kernel"], state_at(4).params["a.kernel"])
-    assert "step 8 is damaged (not as it was written: " in caplog.text and "goes on from step 4" in caplog.text
+    assert "step 8 is damaged (not as it was written: " in caplog.text and "continues from step 4" in caplog.text
     kept = {path.suffix: path for path in (tmp_path / "damaged_checkpoints").iterdir()}
     assert kept.keys() == {"", ".json"} and all(path.name.startswith("8-") for path in kept.values())
     assert "not as it was written: " in json.loads(kept[".json"].read_text())["damage"]
@@ -205,7 +205,7 @@ def test_in_a_bucket_a_damaged_checkpoint_is_set_aside_too(bucket, everywhere, c
     again = Checkpoints(directory, keep=2)
     like = abstract_state(state_at(0), everywhere)
     restored = again.restore_newest(like)
-    assert int(restored.step) == 4 and "goes on from step 4" in caplog.text
+    assert int(restored.step) == 4 and "continues from step 4" in caplog.text
     np.testing.assert_array_equal(restored.params["a.kernel"], state_at(4).params["a.kernel"])
     assert not bucket.names("stage/checkpoints/8/") and bucket.names("stage/damaged_checkpoints/8-")
     again.save(state_at(8))  # training comes to that step again

@@ -130,7 +130,7 @@ class EfficientNetLite(nnx.Module):
           CsstError: another output stride.
         """
         if output_stride not in (8, 16, 32):
-            raise CsstError(f"output_stride={output_stride}: an EfficientNet-Lite has 8, 16 or 32.")
+            raise CsstError(f"output_stride={output_stride}; give 8, 16 or 32 for an EfficientNet-Lite.")
         inside = scaled(32, width)
         self.conv_stem = SameConv(3, inside, 3, rngs=rngs, stride=2, dtype=dtype)
         self.bn1 = BatchNorm(inside, rngs=rngs, epsilon=_EPSILON)

@@ -173,7 +173,7 @@ class ResNet(nnx.Module):
           CsstError: another output stride.
         """
         if output_stride not in (8, 16, 32):
-            raise CsstError(f"output_stride={output_stride}: a ResNet has 8, 16 or 32.")
+            raise CsstError(f"output_stride={output_stride}; give 8, 16 or 32 for a ResNet.")
         a = ARCHITECTURES[name]
         widths = tuple(scaled(channels, width) for channels in (64, 128, 256, 512))
         deep = STEMS[stem]

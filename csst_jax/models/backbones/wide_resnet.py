@@ -107,7 +107,7 @@ class WideResNet38(nnx.Module):
           CsstError: another output stride.
         """
         if output_stride not in (8, 16, 32):
-            raise CsstError(f"output_stride={output_stride}: a WideResNet38 has 8, 16 or 32.")
+            raise CsstError(f"output_stride={output_stride}; give 8, 16 or 32 for a WideResNet38.")
         self.mod1 = Conv(3, scaled(64, width), 3, rngs=rngs, padding=1, dtype=dtype)
         inside, reached, dilation = scaled(64, width), 4, 1
         modules = []

@@ -54,6 +54,6 @@ def require(
     if same > AGREEMENT and difference <= limit:
         return f"{program} agrees: {said}"
     raise CsstError(
-        f"{program} computes other values than csst_jax: {said}; wanted are {wanted}. No file was written. If the "
+        f"{program} computes other values than csst_jax: {said}; needed are {wanted}. No file was written. If the "
         f"classes agree, give a larger --tolerance; otherwise {_REPORT}"
     )

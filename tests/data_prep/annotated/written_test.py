@@ -57,7 +57,7 @@ def test_a_list_that_nobody_edited_grows(classes_file, tmp_path):
 def test_masks_of_other_images_are_known_by_the_names_of_an_edited_list(classes_file, tmp_path):
     classes_file.write_text(EDITED)
     (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / "b.png")
-    assert "b. Their classes are background, square; those of now are background, triangle" in told(
+    assert "b. Their classes are background, square; the classes are now background, triangle" in told(
         run, tmp_path, "triangle"
     )
 
