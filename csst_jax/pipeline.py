@@ -4,8 +4,8 @@
                           ▲                    rounds=2, 3, …                 │
                           └───────────────────────────────────────────────────┘
 
-Each box is a stage with a directory of its own in the workdir. A finished one is skipped, an interrupted one goes on
-where it stopped, and one that was made by other settings or from other inputs is refused.
+Each box is a stage with a directory of its own in the workdir. A finished stage is skipped. An interrupted stage
+continues where it stopped. A stage that was made with other settings or from other inputs is refused.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
       workdir: directory for all artifacts.
 
     Returns:
-      What `results.json` holds; None if the evaluate stage was not asked for, and in all processes but the first.
+      The content of `results.json`; None without the evaluate stage, and in all processes except the first.
 
     Raises:
       CsstError: something the user can fix.
@@ -61,11 +61,11 @@ def run(settings: Run, workdir: StoragePath) -> dict[str, Any] | None:
 
     # Once, or in rounds, in which each student is the next teacher:
     for turn in experiment.turns(this):
-        # Stage two: hard pseudo labels for the unlabelled images (eq. 2); with label.soft.k soft ones, too (eq. 6).
+        # Stage two: hard pseudo labels for the unlabelled images (eq. 2); with label.soft.k also soft labels (eq. 6).
         if experiment.needs_labels(this):
             pseudo = label_pool(this, turn, networks[turn.teacher], pseudo)
 
-        # Stage three: on both, a student of its own initialisation (eq. 3), or the teacher, which goes on (eq. 5).
+        # Stage three: a student with its own initial values learns both (eq. 3), or the teacher is fine-tuned (eq. 5).
         if experiment.has(this, "student"):
             student = experiment.going_on(this, turn) if settings.finetune_teacher else settings.student
             seed = (settings.seed + turn.number) % 2**32
@@ -114,7 +114,7 @@ def evaluate_network(this: Experiment, name: str, network: Trained) -> dict[str,
 
 
 def _reported(this: Experiment, artifact: Artifact, stage: Callable[[], Result]) -> Result:
-    """What a stage makes; the report grows with it, unless it was finished before."""
+    """Runs a stage and returns what it makes. If it was not finished before, the report is written again with it."""
     before = artifact.done
     made = stage()
     if not before:

@@ -1,4 +1,4 @@
-"""Centroid sampling (paper §3.2): every class is the centre of the same number of crops in every epoch."""
+"""Centroid sampling (paper §3.2): in every epoch, the same number of crops is taken around centroids of each class."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _log = logging.getLogger(__name__)
 
 
 class CentroidSampler:
-    """Draws N/C centroids from each class, without replacement until a class is exhausted, then over again.
+    """Draws N/K centroids from each class, without replacement until a class is exhausted, then over again.
 
-    Classes without a centroid are named once in a warning, and their share goes to the others: an epoch always has
-    exactly the number of samples asked for. Where N is not a multiple of the number of classes, the remainder goes to
-    classes drawn anew each epoch.
+    N is the number of samples of an epoch, and K the number of classes with a centroid. Classes without a centroid are
+    named once in a warning. If N is not a multiple of K, the remaining samples go to classes that are drawn anew in
+    each epoch.
     """
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
-        """None of its own."""
+        """This sampler has no settings of its own."""
 
     @classmethod
     def make(cls, settings: Settings, candidates: Candidates) -> CentroidSampler:
@@ -43,7 +43,7 @@ class CentroidSampler:
           pool: every component that may be drawn, array of PLAN_DTYPE, shape [n].
           num_classes: C.
           class_names: C names, for messages.
-          real_share: share of a class's draws that come from origin 0 (real labels) where origin 0 and another origin
+          real_share: share of a class's draws that come from origin 0 (real labels), if origin 0 and another origin
             both have the class; None draws from their union, as the paper does.
 
         Raises:
@@ -90,8 +90,8 @@ class CentroidSampler:
     def draw(self, rng: np.random.Generator, num_samples: int) -> np.ndarray:
         """The samples of one epoch.
 
-        The order goes round the classes: each round has every class once, in random order, so that a global batch of
-        any size mixes classes evenly, and a class's components repeat only after all of them were seen.
+        The order goes through the classes again and again: each pass has every class once, in random order. So a global
+        batch of any size mixes classes evenly. A class's components repeat only after all of them were drawn.
 
         Returns:
           Array of PLAN_DTYPE, shape [num_samples].

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from csst_jax.types import CsstError, Phase
 
 KINDS = ("constant", "coarse2fine", "fine2coarse", "coarse2fine+", "fine2coarse+")
-"""coarse2fine grows the crop in equal blocks of epochs; with "+" the crop changes every epoch, over and over again;
-fine2coarse is the reverse."""
+"""coarse2fine: the crop grows, each size for an equal block of epochs. With "+" the size changes in every epoch, and
+starts over after the last size. fine2coarse is the reverse."""
 
 
 def phases(
@@ -28,8 +28,8 @@ def phases(
 
     The sizes are evenly spaced from smallest_share * crop_px to crop_px. The full size stays as given: 769 suits
     networks with align_corners. The others are rounded to a multiple of the stride, ties to the even multiple. Sizes
-    that coincide are merged. With fewer epochs than sizes, only as many sizes as there are epochs are used, evenly
-    spaced again, the full one among them. The batch grows as the crop's area shrinks (paper §4.2: 16 to 64), so that
+    that coincide are merged. With fewer epochs than sizes, there are only as many sizes as epochs, again evenly spaced,
+    and the full size is one of them. The batch grows as the crop's area shrinks (paper §4.2: 16 to 64), so that
     pixels per step stay about constant. An epoch has as many whole batches as it takes to hold samples_per_epoch
     samples. It has at least one, and exceeds samples_per_epoch by less than one batch.
 
@@ -93,9 +93,9 @@ def pixels(phases: Sequence[Phase]) -> int:
 
 
 def speedup(phases: Sequence[Phase]) -> float:
-    """Pixels of a constant schedule for the same number of samples, over the pixels of this one (paper table 4: 1.7).
+    """Pixels of a constant schedule with the same number of samples, divided by the pixels of this schedule.
 
-    The constant schedule's crop is the largest one here.
+    The paper's value is 1.7 (table 4). The constant schedule's crop is the largest one here.
     """
     samples = sum(p.steps * p.global_batch for p in phases)
     return samples * max(p.crop_px for p in phases) ** 2 / pixels(phases)

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 PARAMETERS_FILE = "parameters.txt"
 PLAN_FILE = "plan.json"
-"""What the stage sets out to do: steps, sizes epoch by epoch, and how often its sampler draws each class."""
+"""The stage's plan: steps, sizes by epoch, and how often its sampler draws each class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Job:
     Attributes:
       name: of the stage.
       training: its settings.
-      images: by origin.
-      seed: of the initial values, the samples and the augmentation.
+      images: the stage's images, by origin (see `csst_jax.streams`).
+      seed: seed of the initial values, the samples and the augmentation.
       teacher_sha256: hash of the weights that made the pseudo labels; None without any.
       soft_sha256: hash of the soft pseudo labels; None without any.
     """
@@ -75,10 +75,10 @@ class Job:
 
 
 def run(this: Experiment, artifact: Artifact, job: Job) -> Trained:
-    """Trains, or goes on training, or loads what is trained.
+    """Trains, continues training, or loads the network of a finished stage.
 
     Raises:
-      CsstError: a finished stage's weights are not those that it finished with, or cannot be read; or see `train`.
+      CsstError: a finished stage's weights have changed since, or cannot be read; and the errors of `train`.
     """
     if artifact.done and (artifact.directory / MODEL_FILE).exists():
         log.info("%s: done, skipped", job.name)
@@ -179,7 +179,7 @@ def _require_last(checkpoints: Checkpoints, artifact: Artifact) -> None:
 def _keep(
     this: Experiment, artifact: Artifact, job: Job, recipe: Recipe, state: TrainState, phases: Sequence[Phase]
 ) -> Trained:
-    """The network that predicts, and nothing else of the state, as a file of its own."""
+    """Writes the weights that predict, and nothing else of the state, to the model file."""
     description = _description(this, artifact, job, int(state.step))
     params, stats = model_file.predicting(recipe, state)
     measured = bool(phases and job.training.precise_bn_steps)  # without a step, the network is what it started from

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Batch = dict[str, dict[str, np.ndarray]]
-"""By stream and array: one process's share of a step's crops."""
+"""From the name of a stream and of an array to the array: one process's share of a step's crops."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,17 +49,17 @@ class TrainingRun:
     Attributes:
       name: the stage, for messages.
       recipe: what a step is made of.
-      phases: one an epoch.
+      phases: one for each epoch.
       learning_rates: float32 [total steps], the schedule evaluated at every step.
       seed: seed of the device's random numbers.
-      batches: from a step to the input from that step on, one process's share.
+      batches: from a step to an iterator over the input from that step on; one process's share.
       checkpoints: where states are saved.
-      make_writer: from the step that training starts at to the metric writer.
+      make_writer: from the step at which training starts to the metric writer.
       log_every_steps: steps between two progress lines.
       checkpoint_every_s: seconds between two checkpoints.
       nonfinite_steps: steps that may be left out because their loss or gradient is not finite.
-      samples: from a step to what its crops are of, in all processes.
-      watch: what looks at the state now and then; None for nothing.
+      samples: from a step to a description of each of its crops (image, place), over all processes.
+      watch: looks at the state now and then, for scores and snapshots; None for neither.
       profile_steps: first and last step of a trace, counted from 1; empty for none.
     """
 
@@ -86,7 +86,8 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
       The final state and what was compiled in this process.
 
     Raises:
-      NonFiniteLoss: at one step more than allowed; names the step and the last good checkpoint.
+      NonFiniteLoss: a loss or gradient was not finite in more steps than allowed; names the step and the last good
+        checkpoint.
       Preempted: SIGTERM or Ctrl-C came; the state is saved.
       CheckpointError: saving failed; earlier checkpoints are intact.
     """
@@ -115,7 +116,7 @@ def train(run: TrainingRun) -> tuple[TrainState, list[Compilation]]:
         with StopRequest() as stop:
             batches = run.batches(start)
             if start < timetable.total:
-                monitor.look(start, state, stop)  # where a stop came between
+                monitor.look(start, state, stop)  # if it was due when the run was stopped
             for step in range(start, timetable.total):
                 phase = run.phases[timetable.epoch(step)]
                 before = time.perf_counter()
@@ -207,7 +208,7 @@ class _Monitor:
         self._nonfinite = NonFiniteSteps(run.name, run.nonfinite_steps, directory, self._explain, start)
 
     def waited(self, step: int, seconds: float) -> None:
-        """Before the first step everything begins: that is no rate of anything."""
+        """Counts a wait for input. The wait before the first step belongs to the start, and counts in no rate."""
         (self.progress.paused if step == self._start else self.progress.waited)(seconds)
 
     def stepped(self, step: int, phase: Phase, metrics: dict[str, jax.Array], state: TrainState) -> None:
@@ -220,25 +221,25 @@ class _Monitor:
             self._report(phase, state)
 
     def look(self, step: int, state: TrainState, stop: StopRequest) -> None:
-        """What looks at the state does so, if it is due; that is no part of any rate."""
+        """Lets the watch look at the state, if it is due. The time counts in no rate."""
         watch = self._run.watch
         if watch is None or not watch.due(step):
             return
         jax.block_until_ready(state.step)
         begin = time.perf_counter()
-        # Several processes look together: none leaves the others alone.
+        # Several processes look together, so that none can stop while the others look.
         alone = jax.process_count() == 1 and step < self._timetable.total
         watch.look(step, state, self._writer, lambda: alone and stop.requested)
         self._writer.flush()
         self.progress.paused(time.perf_counter() - begin)
 
     def save(self, state: TrainState) -> None:
-        """Begins to write a checkpoint, once all steps before it have been looked at."""
+        """Begins to write a checkpoint, after the metrics of all steps before it were checked."""
         self.check(state)
         self._run.checkpoints.save(state)
 
     def check(self, state: TrainState) -> None:
-        """Looks at the pending steps that it has not seen."""
+        """Checks the metrics of pending steps, each once: a step that is not finite is reported."""
         for step, metrics in self._pending:
             if step >= self._checked and float(metrics["skipped"]):
                 good = self._run.checkpoints.latest_step()
@@ -251,7 +252,7 @@ class _Monitor:
             self._checked = max(self._checked, step + 1)
 
     def _explain(self, step: int, state: TrainState) -> dict[str, Any]:
-        """What a step's crops are of, and where its values are first not finite."""
+        """The images of a step's crops, and the first module whose output is not finite."""
         run = self._run
         batch = device_batch(run.recipe, next(run.batches(step)), run.seed, run.learning_rates[step])
         return {"first_not_finite": first_not_finite(run.recipe, state, batch), "samples": run.samples(step)}

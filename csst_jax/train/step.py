@@ -54,8 +54,8 @@ class Recipe:
       mesh: the devices.
       split_state: whether parameters, optimizer state and the method's state are split over the mesh's `data` axis (see
         `state_shardings`).
-      accumulate: micro-batches a step (see `train_step`).
-      soft: maps of soft pseudo labels (see `csst_jax.streams.Stream`).
+      accumulate: number of micro-batches of a step (see `train_step`).
+      soft: number of maps of soft pseudo labels (see `csst_jax.streams.Stream`); 0 for hard labels.
     """
 
     method: Method
@@ -68,11 +68,11 @@ class Recipe:
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        """The method's, with maps of soft labels where there are any."""
+        """The method's streams, with maps of soft labels if the run has them."""
         return with_soft_labels(self.method.streams, self.soft)
 
     def initial_state(self, params: Arrays, batch_stats: Arrays) -> TrainState:
-        """Step 0 of what `Method.trained` gave."""
+        """The state at step 0, from the initial values that `Method.trained` gave."""
         own = self.method.init(params, batch_stats)
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, self.optimizer.init(params), own)
 
@@ -122,14 +122,15 @@ class StepProgram:
 def train_step(recipe: Recipe, state: TrainState, batch: StepArrays) -> tuple[TrainState, Metrics]:
     """One optimizer step.
 
-    With `recipe.accumulate` = a > 1 the batch is taken as a micro-batches, one after another: of each stream crops m,
-    m + a, m + 2a, … are the m-th, so that every device keeps its own. Each is normalised by its own statistics, which
-    move the running ones in turn, draws its own dropout, and mines its own hard pixels. The step's loss, metrics and
-    gradient are the micro-batches' means, weighted by their pixels that are neither void nor padding: with one stream
-    and without OHEM and weights of classes the same mean over pixels as the batch's at once.
+    With `recipe.accumulate` = a > 1 the step takes the batch as a micro-batches, one after another. Micro-batch m holds
+    crops m, m + a, m + 2a, … of each stream, so every device keeps its own crops. Each micro-batch is normalised by its
+    own statistics, which update the running statistics in turn. It draws its own dropout, and mines its own hard
+    pixels. The step's loss, metrics and gradient are means over the micro-batches, weighted by their pixels that are
+    neither void nor padding. With one stream, and without OHEM and weights of classes, this is the mean over all pixels
+    of the batch.
 
-    A step whose loss, gradient's norm, update, running statistics or method's state is not finite changes nothing but
-    the step's number, so that the state is always good; what then happens is the loop's affair.
+    A step whose loss, gradient's norm, update, running statistics or method's state is not finite changes only the
+    step's number, so the state is always finite. The loop decides what happens then.
 
     Args:
       recipe: what the step is made of.
@@ -154,7 +155,7 @@ def train_step(recipe: Recipe, state: TrainState, batch: StepArrays) -> tuple[Tr
     gathered = dataclasses.replace(after, params=_whole(recipe, after.params), method=own.method)
     after = dataclasses.replace(after, method=recipe.method.after(gathered, crops, after_key))
     metrics |= {"gradient_norm": optax.global_norm(gradient)}
-    # The gradient's, too: where its square is infinite, so is Adam's second moment, and all later updates are 0.
+    # The gradient's norm counts, too: if its square is infinite, so is Adam's second moment, and later updates are 0.
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
     finite &= jnp.isfinite(optax.global_norm(updates))
     leaves = jax.tree.leaves((after.batch_stats, after.method))
@@ -191,10 +192,10 @@ def _gradient(
 def _accumulated(
     recipe: Recipe, state: TrainState, batch: StepArrays, augmentation_key: jax.Array, method_key: jax.Array
 ) -> tuple[Arrays, Arrays, Metrics]:
-    """The same of micro-batches; see `train_step`."""
+    """As `_gradient`, over micro-batches; see `train_step`."""
     count = recipe.accumulate
     crops = {stream.name: batch[stream.name] for stream in recipe.streams}
-    # Neighbours go to different micro-batches: whole groups of them lie on one device, and nothing is exchanged.
+    # Neighbouring crops go to different micro-batches. Whole groups of them lie on one device: nothing is exchanged.
     parts = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), crops)
     planes = [arrays["label" if "label" in arrays else "padding"] for arrays in parts.values()]
     valid = sum(jnp.sum(plane != IGNORE_LABEL, (1, 2, 3), dtype=jnp.float32) for plane in planes)
