@@ -23,7 +23,7 @@ _HEAD = [
     "",
     "Written by `python -m benchmarks.label_quality page` from `logs/label_quality-NAME.json`; do not edit.",
     "",
-    "A teacher's predictions for a pool, compared with the pool's masks, which no network has seen. Each rule "
+    "This page compares a teacher's predictions for a pool with the pool's masks, which no network has seen. Each rule "
     "makes some pixels void. *Kept* is the share of pixels that keep a label, *right* the share of these that is "
     "right. For each class the table shows how many of its pixels in the masks keep a right label, and how many a "
     "wrong one, in percent. A student may forget a class whose pixels have more wrong labels than right ones. *Surest* "

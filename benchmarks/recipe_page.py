@@ -29,6 +29,17 @@ _FORMS = (
     "4 pseudo-labelled crops per step; with *16 crops*, 8 and 8. A *fine-tuned teacher* starts from its teacher's "
     "weights."
 )
+_ABOUT = (
+    "This page compares students of the [recipe for few masks](../methods.md#real-and-pseudo-labels-in-fixed-shares) "
+    "with *masks alone*: the same network, trained on the masks for as many steps. A row of the tables is a task on "
+    "CamVid. Behind the letter of A and C stands the number of masks, and behind B the drive without masks.",
+    "",
+    "| task | masks | evaluated on |",
+    "| --- | --- | --- |",
+    "| A | 46 | CamVid's val, which continues the drive that most masks come from |",
+    "| B | 46 from two drives | the second half of the third drive |",
+    "| C | 23 or 12 | val |",
+)
 _OF_THE_DEMO = {"teacher": "masks alone", "student": "student"}
 
 
@@ -95,13 +106,9 @@ def page(logs: Sequence[Log], trials: Sequence[Log], notes: str, chart: bool) ->
         "Written by `python -m benchmarks.recipe page` from `logs/recipe-TASK-STEPS-SEED.json`; do not edit. "
         "`python -m benchmarks.recipe run` writes the logs.",
         "",
-        *summary(logs),
+        *_ABOUT,
         "",
-        "| task | masks | evaluated on |",
-        "| --- | --- | --- |",
-        "| A | 46 | CamVid's val, which continues the drive that most masks come from |",
-        "| B | 46 from two drives | the second half of the third drive |",
-        "| C | 23 or 12 | val |",
+        *summary(logs),
         "",
         "* Scores are mIoU in percent of the last weights, in the mean over the seeds. Networks start from ImageNet "
         "weights. A student's teacher is the network of *masks alone*.",

@@ -136,6 +136,7 @@ def test_page_pairs_seeds_and_shows_the_room():
     text = recipe_page.page(logs, [], "It gains.\n\n## Notes\n\nTried: nothing.", chart=False)
     rows = ("500 | 0 | 40.0 | 45.0 | 50.0", "500 | 1 | 42.0 | 45.0 | –", "500 | mean of 0, 1 | 41.0 | 45.0 | –")
     assert "\n".join(f"| {row} |" for row in (*rows, "1,000 | 0 | 44.0 | – | –")) in text
+    assert text.index("This page compares") < text.index("| B | 46 ") < text.index("| B-0006R0 |"), "explained first"
     header = ["| task | 500 steps |", "| --- | --: |"]
     assert "| B-0006R0 | 500 | 41.0 | 45.0 | +4.0 | +5.0, +3.0 | – |" in text
     assert table_of(text, "Recipe against masks alone for twice the steps") == [*header, "| B-0006R0 | +1.0 |"]
