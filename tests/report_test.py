@@ -44,7 +44,7 @@ def test_it_begins_with_what_was_found_and_how_sure_that_is(page):
 def test_of_very_few_images_nothing_is_sure(tmp_path, monkeypatch):
     monkeypatch.setattr(made_workdir, "NUM_IMAGES", 3)
     words = " ".join(read(report.write_report(made_workdir.whole(tmp_path / "mine"))).text.split())
-    assert "Nobody can tell whether that is significant: 3 validation images are too few." in words
+    assert "Whether that is significant is unknown: 3 validation images are too few." in words
     assert (
         "Only 3 validation images: other images could give other scores. Trust no difference. Intervals need 8" in words
     )
@@ -58,7 +58,7 @@ def test_sections(page):
         "in percent",
         "python -m csst_jax.main --workdir=<there>",
         "image2: Pole IoU 3 %",
-        "of those that show enough of it: 8 at most. pictures/failures.png",
+        "among images that show enough of the class; 8 images at most. pictures/failures.png",
     ):
         assert words in page.text
     scores, matrix, labels, wall, compilations = page.tables
@@ -90,7 +90,7 @@ def test_a_workdir_of_an_earlier_version(tmp_path):
     made_workdir.put(tmp_path / "results.json", {"teacher": result, "student": {**result, "miou": 0.501}})
     found = read(report.write_report(tmp_path))
     assert (
-        "Nobody can tell whether that is significant: not every evaluation kept counts" in found.text
+        "Whether that is significant is unknown: not every evaluation kept counts" in found.text
         and "+5.1 points" in found.text
     )
     assert [row[2:4] for row in found.tables[0][1:]] == [["90.0", "90.0"], ["0.0", "0.0"], ["45.0", "50.1"]]

@@ -58,12 +58,12 @@ def _lead(judged: dict[str, Collected]) -> str:
     found = [f'<p class="lead">{said}</p>']
     if len(sets) > 1:
         found.append(
-            '<p class="caution">The runs were judged on different validation images: scores do not compare.</p>'
+            '<p class="caution">The runs were judged on different validation images: scores cannot be compared.</p>'
         )
     elif len({_masks(network) for network in scored}) > 1:
         found.append(
-            '<p class="caution">The runs were judged with different masks of the same images: scores do not '
-            "compare.</p>"
+            '<p class="caution">The runs were judged with different masks of the same images: scores '
+            "cannot be compared.</p>"
         )
     count = min((len(ids) for ids in sets), default=0)
     if 0 < count < verdict.FEW_IMAGES:
@@ -90,7 +90,7 @@ def _runner_up(judged: dict[str, Collected], best: str) -> str:
     lead = f" {escaped(name)} follows with {points(last(second).scores['miou'] - first.scores['miou'])} points"
     found = verdict.gain(first, last(second))
     if found is None:
-        return f"{lead}. Nobody can tell whether that is significant: {verdict.why_not_told(first, last(second))}."
+        return f"{lead}. Whether that is significant is unknown: {verdict.why_not_told(first, last(second))}."
     significant = "a significant difference on these images" if found[0].sure else "<b>no significant difference</b>"
     return f"{lead}, {significant}."
 

@@ -107,7 +107,7 @@ def draws(run: Collected) -> str:
                 series["pixels in masks"] = [100 * (pixels.get(klass) or 0) for klass in counts]
             title = f"{name}: {total:,} crops of the stream “{stream}” in the first epoch, %"
             shown.append(charts.bars(title, list(counts), series, [COLOURS[name], "#c9ced6"]))
-    note = '<p class="note">The sampler draws rare classes more often than their pixels would have it.</p>'
+    note = '<p class="note">The sampler draws rare classes more often than their share of the pixels.</p>'
     return section(
         "Classes under the sampler",
         note if shown else "",

@@ -26,7 +26,7 @@ def normal(run: Collected) -> str:
     """Validation images that were chosen evenly."""
     shown = _views(run, "normal")
     note = (
-        '<p class="note">Move over a picture to shift the border between the two that are chosen below it. '
+        '<p class="note">Move the pointer over a picture to shift the border between the two views below it. '
         "In the difference, red is wrong and black is void.</p>"
     )
     if shown:
@@ -40,12 +40,12 @@ def worst(run: Collected) -> str:
     shown = _views(run, "worst")
     if shown:
         note = (
-            f'<p class="note">Images in which a class is worst, of those that show enough of it: {MOST_WORST} at most. '
-            "pictures/failures.png in the workdir has one for each class.</p>"
+            '<p class="note">For each class the image with its lowest IoU, among images that show enough of the class; '
+            f"{MOST_WORST} images at most. pictures/failures.png in the workdir has one for each class.</p>"
         )
         return section("Worst cases", note, f'<div class="gallery">{shown}</div>', name="worst")
     sheet = embedded(run.workdir / "pictures" / "failures.png", 1600, "images in which a class is worst")
-    return folded("Worst cases: for each class the image in which it is worst", sheet)
+    return folded("Worst cases: for each class the image with its lowest IoU", sheet)
 
 
 def _views(run: Collected, kind: str) -> str:

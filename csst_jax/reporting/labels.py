@@ -23,7 +23,7 @@ def quality(run: Collected) -> str:
     )
     facts = [f"{found['images']:,} images." if "images" in found else ""]
     if void is not None:
-        facts.append(f"{percent(void)} % of the pixels are void: the teacher is too unsure of them.")
+        facts.append(f"{percent(void)} % of the pixels are void: the teacher is too uncertain there.")
     if checked:
         facts.append(
             f"{checked['images']} images of the pool have masks that the run does not train on. By them "
@@ -42,7 +42,7 @@ def quality(run: Collected) -> str:
         if checked:
             cells += [number(percent(checked[key].get(name))) for key in ("precision", "recall")]
         rows.append((cells, ""))
-    note = "Shares of pixels: of the masks, of what the teacher predicts, and of the labels that are left."
+    note = "Shares of the pixels in the masks, in the teacher's predictions, and in the labels that are left."
     sheet = embedded(run.workdir / LABELS / SHEET_FILE, 1400, "pseudo labels and their confidence")
     return section(
         "Pseudo labels",

@@ -60,7 +60,7 @@ def _labels(run: Collected) -> str:
         return _box("pseudo labels", "#9aa3af", "–", ["not made"])
     lines = ["images labelled by the teacher"]
     if "ignored_share" in found:
-        lines.append(f"{percent(found['ignored_share'], 0)} % of the pixels void: too unsure")
+        lines.append(f"{percent(found['ignored_share'], 0)} % of the pixels void: too uncertain")
     if "wall_s" in found:
         lines.append(duration(found["wall_s"]))
     return _box("pseudo labels", "#2f8a57", f"{found.get('images', 0):,}", lines)

@@ -57,7 +57,7 @@ def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
     told = []
     for one in found:
         change = one.get("change", {}).get("changed")
-        against = "" if change is None else f"; {percent(change)} % of the labels are others than before"
+        against = "" if change is None else f"; {percent(change)} % of the labels changed"
         told.append(f"round {one['round']}: mIoU {percent(one.get('student', {}).get('miou'))} %{against}")
     return told
 
@@ -73,8 +73,8 @@ def changes(run: Collected) -> str:
         rows.append(([str(one["round"]), *(number(percent(value)) for value in values)], ""))
     header = ["round", ">student's mIoU, %", ">labels changed, %", ">agreement, %", ">IoU of both, %", ">void, %"]
     note = (
-        "Changed: pixels of the pool with another label than in the round before; void counts as a label. Agreement, "
-        "and mean IoU: of the pixels that have a class in both. The last round's student is the run's."
+        "Labels changed: pixels of the pool with another label than in the round before; void counts as a label. "
+        "Agreement, and IoU of both: of the pixels that have a class in both. The last round's student is the run's."
     )
     shown = [table([*header, *settings.values()], rows), _by_class(run), f'<p class="note">{note}</p>'] if rows else []
     return section("Rounds", *shown, name="rounds")

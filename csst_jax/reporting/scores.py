@@ -61,7 +61,7 @@ def by_class(run: Collected) -> str:
         table(header, rows),
         f'<p class="note">{note}</p>' if note else "",
         *(
-            f'<p class="note">Means of student and {other} do not compare. {verdict.only_one_predicts(found)}.</p>'
+            f'<p class="note">Means of student and {other} cannot be compared. {verdict.only_one_predicts(found)}.</p>'
             for other, found in uneven.items()
         ),
         name="scores",

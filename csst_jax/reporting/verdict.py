@@ -135,7 +135,7 @@ def _in_no_mask(run: Collected) -> list[str]:
 
 def few_images(count: int) -> str:
     """What a few validation images can show."""
-    told = "Trust only differences whose interval leaves out zero" if count >= LEAST_IMAGES else "Trust no difference"
+    told = "Trust only differences whose interval contains no zero" if count >= LEAST_IMAGES else "Trust no difference"
     return f"{count} validation image{'s' * (count != 1)}: other images could give other scores. {told}"
 
 
@@ -157,7 +157,7 @@ def _of_student(run: Collected, count: int | None) -> str:
         return f"{said}, {why}. {_of_both(student, other)}"
     found = gain(student, other)
     if found is None:
-        return f"{said}. Nobody can tell whether that is significant: {why_not_told(student, other)}."
+        return f"{said}. Whether that is significant is unknown: {why_not_told(student, other)}."
     # Of another network, or after more steps or pixels, the difference may be theirs.
     alike, times = other is alone and _alike(other, student), _times(student, other)
     as_many = times is not None and 1 / _AS_MANY <= times <= _AS_MANY

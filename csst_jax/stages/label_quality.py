@@ -86,7 +86,7 @@ def warnings(found: dict[str, Any], predicted: dict[str, float]) -> list[str]:
     if hardly:
         sentences.append(
             f"Few labels of {_listed(hardly)} are left: a tenth of their share in the masks, or less. The teacher "
-            "predicts them rarely, or is too unsure (label.confidence_threshold, label.class_portion)."
+            "predicts them rarely, or is too uncertain (label.confidence_threshold, label.class_portion)."
         )
     if found["void"] > _MUCH_VOID:
         sentences.append(f"{100 * found['void']:.0f} % of the pixels are void, so much of the pool teaches nothing.")

@@ -122,9 +122,9 @@ class StepProgram:
 def train_step(recipe: Recipe, state: TrainState, batch: StepArrays) -> tuple[TrainState, Metrics]:
     """One optimizer step.
 
-    With `recipe.accumulate` = a > 1 the step takes the batch as `a` micro-batches, one after another. Micro-batch m holds
-    crops m, m + a, m + 2a, … of each stream, so every device keeps its own crops. Each micro-batch is normalised by its
-    own statistics, which update the running statistics in turn. It draws its own dropout, and mines its own hard
+    With `recipe.accumulate` = a > 1 the step takes the batch as `a` micro-batches, one after another. Micro-batch m
+    holds crops m, m + a, m + 2a, … of each stream, so every device keeps its own crops. Each is normalised by its own
+    statistics, which update the running statistics in turn. It draws its own dropout, and mines its own hard
     pixels. The step's loss, metrics and gradient are means over the micro-batches, weighted by their pixels that are
     neither void nor padding. With one stream, and without OHEM and weights of classes, this is the mean over all pixels
     of the batch.

@@ -44,7 +44,7 @@ def test_scores_by_other_masks_are_not_compared(tmp_path):
     assert "scored with different masks of these images" in head(workdir)
     one, page = made_workdir.whole(tmp_path / "one"), tmp_path / "comparison.html"
     report.write_comparison([one, workdir], str(page))
-    assert "different masks of the same images: scores do not compare" in read(page).text
+    assert "different masks of the same images: scores cannot be compared" in read(page).text
 
 
 def test_means_of_different_classes_are_not_compared(tmp_path):
