@@ -142,7 +142,7 @@ PAGES = (
     ),
     Page(
         "unsure_pixels",
-        "What the student makes of a weak teacher's unsure pixels",
+        "What the student makes of a weak teacher's uncertain pixels",
         "Both runs have the configs/demo.py of that time, seed 0 and the same teacher. Each had one CPU core of "
         "two.\n\n"
         "* The first run has `label.scales=(0.75,1,1.25)`, `label.confidence_threshold=0` and "

@@ -11,17 +11,18 @@ NETWORK = "light_fpn_efficientnet_lite0"
 def few_masks(c: ConfigDict, net: str = "", student: str = "", pretrained: str = "") -> None:
     """Networks and recipe for few masks: light FPN with ImageNet weights, or what the user chose.
 
-    With pretrained weights, half of the student's crops are real ones. The others have pseudo labels and are strongly
-    augmented. The surest half of each class keeps its label: one threshold for all classes teaches away the classes of
-    which the teacher is seldom sure. Where two classes are possible, both need the lower of their thresholds: else the
-    one of which it is seldom sure takes pixels of the other (docs/adr/0022). The losses of both kinds have weight 1.
-    With half of it, masks teach the student half as much as the teacher, and it forgets rare classes
-    (docs/results/recipe.md). From random weights, `expect_weak_teacher` holds.
+    With pretrained weights, half of the student's crops have masks. The others have pseudo labels and are strongly
+    augmented. The most confident half of each class's pixels keeps its label: with one threshold for all classes the
+    student forgets classes that the teacher predicts with a low confidence. A pixel needs the lower threshold of its
+    two most probable classes: otherwise the class with the lower threshold takes pixels of the other (docs/adr/0022).
+    The losses on masks and on pseudo labels have weight 1 each. With weights of a half, masks teach the student half
+    as much as the teacher, and it forgets rare classes (docs/results/recipe.md). From random weights,
+    `expect_weak_teacher` applies instead.
 
     Args:
-      c: to be changed.
-      net: of the teacher; `NETWORK` if empty.
-      student: its network; the teacher's if empty.
+      c: the configuration, which is changed.
+      net: the teacher's network; `NETWORK` if empty.
+      student: the student's network; the teacher's if empty.
       pretrained: weights for `net`; if both are empty, those of ImageNet.
     """
     if not net:
@@ -49,8 +50,9 @@ def few_masks(c: ConfigDict, net: str = "", student: str = "", pretrained: str =
 def expect_weak_teacher(c: ConfigDict) -> None:
     """For a teacher that starts from random weights on few masks (measured: docs/adr/0006-unsure-pixels-are-void.md).
 
-    It misses most thin and rare things, and is unsure where it does. Labelled as what is behind them, they would teach
-    the student not to see them: void is better, and half of each class's crops from real masks.
+    Such a teacher misses most thin and rare things, and is uncertain there. It labels them as what is behind them,
+    which would teach the student not to see them. So uncertain pixels are void, and half of each class's crops come
+    from masks.
     """
     c.label.flip = True
     c.label.confidence_threshold = 0.5

@@ -1,9 +1,9 @@
 """The paper's recipe for Cityscapes in four rounds, with CBST's portions: `configs/rounds.py:student=fast_scnn`.
 
-The surest 20 % of each class's pixels keep their label in the first round, and 5 % more in each of the others. These
-are the portions and the rounds of yzou2/CRST f7e4df0, after Zou et al. (ECCV 2018 and ICCV 2019). Its README reports
-47.39 mIoU from GTA5 to Cityscapes, where the target has no mask: a figure of another task. There one network goes on
-from round to round for two epochs each; here each student begins anew. The paper has one round and all pixels, with
+The most confident 20 % of each class's pixels keep their label in the first round, and 5 % more in each later round.
+These are the portions and the rounds of yzou2/CRST f7e4df0, after Zou et al. (ECCV 2018 and ICCV 2019). Its README
+reports 47.39 mIoU from GTA5 to Cityscapes, where the target has no mask: a figure of another task. There one network is
+trained on for two epochs in each round; here each student begins anew. The paper has one round and all pixels, with
 80.2 mIoU (Table 1a).
 """
 
