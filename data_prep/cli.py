@@ -50,7 +50,7 @@ def parser(module_doc: str | None) -> Parser:
 def path(text: str) -> pathlib.Path:
     """The type of flags that name files and directories: see `user_path`; argparse tells which flag is wrong."""
     if "://" in text:
-        raise argparse.ArgumentTypeError(f"{text}: give a path of this machine; buckets can be copied to and from it")
+        raise argparse.ArgumentTypeError(f"{text}: give a path on this machine, and copy from or to the bucket")
     try:
         return user_path(text)
     except CsstError as error:

@@ -179,7 +179,7 @@ def test_one_split_cannot_be_prepared_alone(own):
 def test_buckets_are_refused(own, capsys):
     with pytest.raises(SystemExit):
         prepare(own, "--data_dir=gs://bucket/data")
-    assert "--data_dir: gs://bucket/data: give a path of this machine" in capsys.readouterr().err
+    assert "--data_dir: gs://bucket/data: give a path on this machine" in capsys.readouterr().err
 
 
 def test_without_any_validation_image_left_a_list_is_asked_for():
