@@ -22,7 +22,7 @@ from csst_jax.types import CsstError
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of a run, or gs://BUCKET/…", required=True)
 _COUNT = flags.DEFINE_integer("count", 20, "How many images to suggest.", lower_bound=1)
-_OUTPUT = flags.DEFINE_string("output", None, "Directory to write to; default: suggested, in the workdir.")
+_OUTPUT = flags.DEFINE_string("output", None, "Directory to write to; default: WORKDIR/suggested.")
 
 
 def main(_: list[str]) -> int:
