@@ -22,7 +22,9 @@ from csst_jax.types import CsstError
 _CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_list("workdir", [], "Workdirs of runs, whose networks are all scored; needs no --config.")
 _CHECKPOINT = flags.DEFINE_list("checkpoint", [], "Files of weights, finished stages or workdirs.")
-_OUTPUT = flags.DEFINE_string("output", None, "Directory to write to; default: scores in the last workdir, or beside the last file.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Directory to write to; default: scores in the last workdir, or beside the last file."
+)
 _PREDICTIONS = flags.DEFINE_bool("predictions", False, "Write predictions as PNGs of class numbers, too.")
 _SUBMISSION = flags.DEFINE_string(
     "submission", None, "Write a submission: cityscapes, voc_comp5, voc_comp6, bdd100k or mapillary."
