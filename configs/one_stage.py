@@ -16,9 +16,10 @@ them. All are DeepLabV3+ on ResNet101 but where another network is named.
   ResNet101 (the paper's Table 7; configs/paper/table7.py has these rows).
 * mean_teacher, freematch: no published recipe for segmentation.
 
-FixMatch, UniMatch, CorrMatch, CPS and U2PL have their authors' recipes: learning rate, decay, crop, length, batch, OHEM,
-uniformly drawn images, and a weak view without jitter and blur. The strong view's blur is the paper's teacher's (sigma
-from 0.15 to 1.3); UniMatch and CorrMatch draw a sigma from 0.1 to 2.0. The other methods take the paper's recipe (§4.2).
+FixMatch, UniMatch, CorrMatch, CPS and U2PL have their authors' recipes: learning rate, decay, crop, length, batch,
+OHEM, uniformly drawn images, and a weak view without jitter and blur. The strong view's blur is the paper's teacher's
+(sigma from 0.15 to 1.3); UniMatch and CorrMatch draw a sigma from 0.1 to 2.0. The other methods take the paper's recipe
+(§4.2).
 
 Some numbers look other than in the authors' files, and give the authors' steps:
 
