@@ -27,7 +27,7 @@ from csst_jax.settings import run as runs
 from csst_jax.settings import training as stages
 from csst_jax.settings.training import RequestedSettings
 from csst_jax.streams import STRONG, STRONG_2, WEAK
-from csst_jax.train import optimizers
+from csst_jax.train import OPTIMIZERS, optimizers
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing, start_from: str = 
         accumulate=c.accumulate,
         learning_rate=stages.LearningRate(**c.lr.to_dict()),
         optimizer=stages.Optimizer(
-            optimizers.named(c.optimizer.name, **_block(c.optimizer, c.optimizer.name)),
+            registry.settings("optimizer", OPTIMIZERS, c.optimizer.name, _block(c.optimizer, c.optimizer.name)),
             *(tuple(optimizers.Rule(*pair) for pair in c.optimizer[key]) for key in ("rate_factors", "decay_factors")),
         ),
         method=stages.Choice(
