@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from csst_jax.data.selection import Selection
     from csst_jax.runtime.storage import StoragePath
+    from csst_jax.streams import Stream
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def is_open(config: ConfigDict) -> bool:
     return any(OPEN in _sizes(config[stage]).values() for stage in _STAGES)
 
 
-def with_sizes(config: ConfigDict, workdir: StoragePath | None = None, keep: bool = True) -> ConfigDict:
+def with_sizes(config: ConfigDict, workdir: StoragePath | None, keep: bool = True) -> ConfigDict:
     """The configuration with all sizes in it; one that leaves none open is returned as it is, and nothing is read.
 
     All processes of a run choose what the first one does.
@@ -165,10 +166,7 @@ def ask(config: ConfigDict, stage: str, facts: Facts) -> Question:
       CsstError: the network or the method is unknown, or a setting of the method is out of range.
     """
     block, mesh = config[stage], config.mesh
-    method = block.method.name
-    own = block.method[method].to_dict() if method in block.method else {}
-    settings = registry.settings("method", METHODS, method, own)
-    streams = registry.resolve("method", METHODS, method).streams_of(settings)
+    streams = streams_of(block.method, block.method.name)
     origins = {origin for stream in streams for origin in stream.origins}
     pool = UNLABELLED in origins or (stage == "student" and PSEUDO in origins)
     return Question(
@@ -183,6 +181,16 @@ def ask(config: ConfigDict, stage: str, facts: Facts) -> Question:
         stride=block.schedule.stride,
         given={key: value for key, value in _sizes(block).items() if value != OPEN},
     )
+
+
+def streams_of(section: ConfigDict, name: str) -> tuple[Stream, ...]:
+    """The streams of a method, the chosen one or another, by its block in the `method` of a stage.
+
+    Raises:
+      CsstError: the method is unknown, or a setting of it is out of range.
+    """
+    own = section[name].to_dict() if name in section else {}
+    return registry.resolve("method", METHODS, name).streams_of(registry.settings("method", METHODS, name, own))
 
 
 def filled(config: ConfigDict, answers: Mapping[str, Mapping[str, Any]]) -> ConfigDict:

@@ -213,7 +213,7 @@ def test_wrong_settings_say_what_is_known():
     assert named("sgd", momentum=0.9, weight_decay=1e-4) == SGD
     for call, message in [
         (lambda: named("lion"), "'lion'; known are: adamw, sgd"),
-        (lambda: named("sgd", b1=0.9), "'sgd': b1 is unknown, momentum is missing, weight_decay is missing; its block has"),
+        (lambda: named("sgd", b1=0.9), "'sgd': b1 is unknown, momentum is missing, weight_decay is missing;"),
         (lambda: named("sgd", momentum=0.9), "'sgd': weight_decay is missing; its block has: momentum, weight_decay"),
         (lambda: Sgd(1.0, 0.0), "momentum=1.0"),
         (lambda: Sgd(0.9, -1.0), "weight_decay=-1.0"),
