@@ -15,7 +15,7 @@ from csst_jax import registry
 from csst_jax.data.chosen import Data
 from csst_jax.data.stored import encoded
 from csst_jax.methods import METHODS
-from csst_jax.models import __main__ as zoo_table
+from csst_jax.models import counting
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.machine import Machine, this_machine
 from csst_jax.settings.sizes import KEYS, OPEN, Answer, Question, choose
@@ -174,7 +174,7 @@ def ask(config: ConfigDict, stage: str, facts: Facts) -> Question:
         pool=pool,
         image_px=facts.image_px,
         network=block.network,
-        gflop=zoo_table.gflop(block.network),
+        gflop=counting.gflop(block.network),
         parts=total_parts(streams) * max(1, block.accumulate),
         per_real=total_parts(streams) / (sum(s.parts for s in streams if REAL in s.origins) or total_parts(streams)),
         spatial=max(1, mesh.spatial),
