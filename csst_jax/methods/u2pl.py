@@ -178,9 +178,7 @@ class U2PL(WithModules, AverageTeacher):
         network, head, average = self.parts.network, self.made[HEAD], state.method[AVERAGE]
         labelled, unlabelled = (crops[stream.name] for stream in self.streams)
         mean = average["params"], average["batch_stats"]
-        plain = network.apply_eval(
-            arrays_of(network.params, mean[0]), arrays_of(network.batch_stats, mean[1]), unlabelled.images[WEAK]
-        )["logits"]
+        plain = seen(network, *mean, unlabelled.images[WEAK], None).outputs["logits"]
         inside = mix_boxes(unlabelled, self.settings.cutmix, _BOXES)
         made, mixed = answers(plain, 0.0, unlabelled.valid).mixed(inside), pasted(inside, unlabelled.images[WEAK])
         images = interleaved([labelled.images[WEAK], mixed], _PAIR)
