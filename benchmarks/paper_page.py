@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import whole_file
 from csst_jax import own_packages
-from csst_jax.models.__main__ import counted
+from csst_jax.models.counting import counted
 from csst_jax.planning.topology import CHIPS
 from csst_jax.schedules import crops
 

@@ -90,7 +90,7 @@ def measured(selection: Selection, num_crops: int) -> dict[str, Any]:
 
     def centroid(area_px: int) -> Sampler:
         smallest = statistics.speck_area_px if area_px < 0 else area_px
-        return CentroidSampler(pool_from_index(index, 0, records, smallest), len(classes), classes)
+        return CentroidSampler(pool_from_index(index, 0, records, smallest), classes)
 
     settings: list[tuple[str, Sampler, float, int]] = []
     for share in HEIGHTS:

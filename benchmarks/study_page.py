@@ -18,6 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import whole_file
+from csst_jax.runtime.workdir import STUDY_FILE
 from csst_jax.studying import page, study_file
 from csst_jax.studying.results import from_json
 from csst_jax.types import CsstError
@@ -62,7 +63,7 @@ def keep(workdir: pathlib.Path, name: str, results: pathlib.Path, add: bool = Fa
     """
     names, log, notes = (page.PAGE_FILE, page.CHART_FILE), results / "logs" / f"study-{name}.json", ""
     try:
-        found = json.loads((workdir / page.JSON_FILE).read_text(encoding="utf-8"))
+        found = json.loads((workdir / STUDY_FILE).read_text(encoding="utf-8"))
         if add:
             study, kept = study_file.load(name), json.loads(log.read_text(encoding="utf-8"))
             found = joined(kept, found, [arm.name for arm in study.arms])

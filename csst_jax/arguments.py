@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +55,18 @@ class Parser(argparse.ArgumentParser):
             missing = message.removeprefix(_REQUIRED)
             message = f"{missing} {'are' if ', ' in missing else 'is'} missing."
         self.exit(2, f"error: {message}{'' if message.endswith(('.', '?')) else '.'} --help explains every flag.\n")
+
+
+def height_and_width(text: str, flag: str) -> tuple[int, int]:
+    """The pixels that `HEIGHTxWIDTH` stands for.
+
+    Raises:
+      CsstError: the text is not of this form; names the flag.
+    """
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise CsstError(f"{flag}={text}: give HEIGHTxWIDTH in pixels, such as 512x1024.")
+    return int(match[1]), int(match[2])
 
 
 def print_all(text: str) -> None:

@@ -152,10 +152,8 @@ def lengthened(
         images are repeated within it equally often, as Table 1b duplicates the real labels.
 
     Raises:
-      CsstError: `longer_by` is neither, or the stage does not train.
+      CsstError: the stage does not train.
     """
-    if longer_by not in ("epochs", "copies"):
-        raise CsstError(f"baseline.longer_by={longer_by!r}; give epochs or copies.")
     if training.crops.epochs == 0:
         raise CsstError("baseline: a teacher of epochs=0 has no training to lengthen; leave baseline out of stages.")
 

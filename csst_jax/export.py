@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import re
 import sys
 import tempfile
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-from csst_jax.arguments import Parser
+from csst_jax.arguments import Parser, height_and_width
 from csst_jax.export_weights import TARGETS, export_weights
 from csst_jax.models.weights import locate
 from csst_jax.runtime import outputs
@@ -81,7 +80,7 @@ def export(
     if format == "pytorch":
         return export_weights(str(target), checkpoint, out)
     file = (outputs.directory if format == "savedmodel" else outputs.file)(out, "--out")
-    pixels = _pixels(str(size))
+    pixels = height_and_width(str(size), "--size")
     locate.locate(checkpoint, "--checkpoint")
     with told("importing JAX", to_stderr):  # takes a second or more: not before the arguments are right
         from csst_jax.models.exporting import function, onnx_file, saved_model, stablehlo
@@ -160,13 +159,6 @@ def _check(format: str, out: str, size: str | None, target: str | None, toleranc
         raise CsstError(f"--format={format} needs the size of the images: give --size=HEIGHTxWIDTH, such as 512x1024.")
     if tolerance is not None and format not in ("onnx", "savedmodel"):
         raise CsstError(f"--tolerance={tolerance:g} is for --format=onnx or savedmodel; leave it out.")
-
-
-def _pixels(size: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
-    if match is None:
-        raise CsstError(f"--size={size} is not of the form HEIGHTxWIDTH in pixels, such as 512x1024.")
-    return int(match[1]), int(match[2])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

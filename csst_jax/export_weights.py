@@ -56,7 +56,7 @@ def export_weights(target: str, weights: str, out: str) -> list[str]:
     entries = export.names(code_base, arrays)
     shown = _classes(description)
     origin = {"network": description.network, "options": dict(description.options)}
-    origin["weights"] = description.weights_sha256 or description.source_sha256
+    origin["weights"] = description.weights_sha256
     with outputs.errors_told(file):
         export.write(out, entries, {**shown, "csst_jax": origin})
 

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import pathlib
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from csst_jax import command_line
+from csst_jax.arguments import height_and_width
 from csst_jax.runtime import storage
 from csst_jax.runtime.machine import Machine, this_machine
 from csst_jax.runtime.patience import told
@@ -170,10 +170,7 @@ def data_size(data: Data, given: Mapping[str, Any]) -> DataSize:
     if missing:
         where = f"data.dir={data.dir} does not exist" if data.dir else "data.dir is empty"
         raise CsstError(f"{where}: set --config.data.dir to a prepared data set, or give {', '.join(missing)}.")
-    size = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", given["image_size"])
-    if size is None:
-        raise CsstError(f"--image_size={given['image_size']}: give HEIGHTxWIDTH in pixels, for example 1024x2048.")
-    image_px = (int(size[1]), int(size[2]))
+    image_px = height_and_width(given["image_size"], "--image_size")
     return DataSize(
         given["num_labelled"],
         given["num_unlabelled"],

@@ -33,18 +33,19 @@ def resolve(kind: str, known: Mapping[str, str], name: str) -> Any:
 
 
 def settings(kind: str, known: Mapping[str, str], name: str, values: Mapping[str, Any]) -> Any:
-    """The settings of what a name stands for: its `Settings`, filled with the values.
+    """The settings of what a name stands for: its `Settings`, or itself where it has none, filled with the values.
 
     Args:
       kind: as for `resolve`.
-      known: as for `resolve`; each attribute has a dataclass `Settings`.
+      known: as for `resolve`; each attribute is a dataclass, or has one that is called `Settings`.
       name: as for `resolve`.
       values: by field.
 
     Raises:
       CsstError: unknown name; a value is missing, unknown or out of range.
     """
-    chosen = resolve(kind, known, name).Settings
+    found = resolve(kind, known, name)
+    chosen = getattr(found, "Settings", found)
     fields = {field.name for field in dataclasses.fields(chosen)}
     if wrong := sorted(fields ^ set(values)):
         listed = ", ".join(f"{key} is {'missing' if key in fields else 'unknown'}" for key in wrong)

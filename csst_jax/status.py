@@ -17,6 +17,7 @@ from typing import Any
 
 from csst_jax.arguments import Parser, print_all
 from csst_jax.reporting.collected import collect
+from csst_jax.runtime.patience import clock_time
 from csst_jax.runtime.signals import tell_interruption
 from csst_jax.runtime.storage import StoragePath, as_path
 from csst_jax.runtime.workdir import DONE_FILE, ERROR, EVALUATION, LABELS, LOCK_FILE, LOG_FILE, RESULTS_FILE, STAGE_FILE
@@ -170,11 +171,7 @@ def _clock(seconds: float) -> str:
 
 
 def _left(seconds: float | None) -> str:
-    if seconds is None:
-        return "not known yet"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return "not known yet" if seconds is None else clock_time(seconds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -260,8 +260,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = {split: report.sound for split, report in reports.items()}
     if any(shown.values()):
         sheet = flags.contact_sheet or data_set.directory / "contact_sheet.png"
-        pictures.draw_sheet(sheet, data_set, shown)
-        print(f"contact sheet: {sheet}", file=sys.stderr)
+        try:
+            pictures.draw_sheet(sheet, data_set, shown)
+            print(f"contact sheet: {sheet}", file=sys.stderr)
+        except CsstError as error:
+            if flags.contact_sheet:
+                raise
+            print(f"warning: {error}", file=sys.stderr)  # nobody asked for it, and the data can be read-only
     return int(bool(found.errors))
 
 

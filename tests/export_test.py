@@ -113,8 +113,8 @@ def test_what_the_user_can_fix_is_one_line_and_status_2(tmp_path, weights, capsy
         (("--format=tflite", f"--out={out}/a.tflite"), "--format=tflite is not known; known are: onnx, stablehlo, sav"),
         (("--format=onnx", f"--out={out}/a.pth"), "a.pth: a file of format onnx must end in .onnx."),
         (("--format=onnx", f"--out={out}/a.onnx"), "give --size=HEIGHTxWIDTH, such as 512x1024"),
-        (("--format=onnx", "--size=64", f"--out={out}/a.onnx"), "--size=64 is not of the form HEIGHTxWIDTH"),
-        (("--format=onnx", "--size=0x64", f"--out={out}/a.onnx"), "--size=0x64 is not of the form"),
+        (("--format=onnx", "--size=64", f"--out={out}/a.onnx"), "--size=64: give HEIGHTxWIDTH in pixels"),
+        (("--format=onnx", "--size=0x64", f"--out={out}/a.onnx"), "--size=0x64: give HEIGHTxWIDTH"),
         (("--format=onnx", "--size=8x8", "--target=smp", f"--out={out}/a.onnx"), "is for --format=pytorch"),
         (("--format=stablehlo", "--size=8x8", "--tolerance=1", f"--out={out}/a.stablehlo"), "is for --format=onnx"),
         (

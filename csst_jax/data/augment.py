@@ -17,7 +17,6 @@ from jaxtyping import Array, Bool, Float, Key
 from csst_jax.methods.base import Crops
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.streams import Stream
-from csst_jax.types import CsstError
 
 _BLUR_RADIUS = 3  # pixels: covers 2.3 deviations of the widest blur
 # In pixels: of the teacher's recipe (VPLR's RandomGaussianBlur); the paper gives none. UniMatch's are 0.1 and 2.
@@ -43,11 +42,6 @@ class Photometry:
     blur: float
     jitter_share: float = 1.0
     grey: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, share in dataclasses.asdict(self).items():
-            if not 0 <= share <= 1:
-                raise CsstError(f"augment: {name} is {share}; give a number from 0 to 1.")
 
     def __call__(
         self, x: Float[Array, "b h w 3"], u: Float[Array, "b 7"], keys: Key[Array, " b"]
@@ -83,10 +77,6 @@ class Augmentation:
     flip: float
     views: Mapping[str, Photometry]
     preprocessing: Preprocessing
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.flip <= 1:
-            raise CsstError(f"augment: flip is {self.flip}; give a probability from 0 to 1.")
 
     def __call__(self, stream: Stream, arrays: Mapping[str, Array], key: Array) -> Crops:
         """A stream's crops in the views that it asks for, all with the same flip.

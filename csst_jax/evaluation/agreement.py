@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from csst_jax.evaluation.confusion import iou, mean
+from csst_jax.evaluation.confusion import by_class, iou, mean
 from csst_jax.types import IGNORE_LABEL
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def change(counts: Integer[np.ndarray, "n n"], classes: Sequence[str]) -> dict[s
       `class_share`, before and now: the latter are shares of the pixels with a class. None where nothing can be said.
     """
     both = counts[:-1, :-1]
-    by_class = iou(both)
+    scores = iou(both)
     shares = {"before": counts.sum(1), "now": counts.sum(0)}
     return {
         "changed": _share(counts.sum() - np.trace(counts), counts.sum()),
         "agreement": _share(np.trace(both), both.sum()),
-        "miou": mean(by_class) if both.any() else None,
-        "iou": {name: None if np.isnan(v) else float(v) for name, v in zip(classes, by_class, strict=True)},
+        "miou": mean(scores) if both.any() else None,
+        "iou": by_class(classes, scores),
         "void": {when: _share(pixels[-1], pixels.sum()) for when, pixels in shares.items()},
         "class_share": {
             when: {name: _share(n, pixels[:-1].sum()) for name, n in zip(classes, pixels[:-1], strict=True)}

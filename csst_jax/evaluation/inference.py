@@ -46,7 +46,6 @@ def make_predictor(
     window_px: int = 0,
     window_overlap: float = 1 / 3,
     stride: int = 32,
-    align_corners: bool = False,
 ) -> Callable[..., jax.Array]:
     """A jittable function from images to class probabilities at the images' size.
 
@@ -61,7 +60,6 @@ def make_predictor(
         takes one after another, cover the image (see `windows`). 0 for whole images.
       window_overlap: share of a window's side that its neighbour sees as well.
       stride: in pixels.
-      align_corners: the resize convention for images and probabilities (see `csst_jax.models.ops.resize`).
 
     Returns:
       predict(images uint8 "b h w 3", *state) -> probabilities "b h w c", float32, the mean of the softmax over scales
@@ -87,9 +85,9 @@ def make_predictor(
             size = region if scale == 1 else (rounded(region[0] * scale), rounded(region[1] * scale))
 
             def of_region(region_images: jax.Array, state: tuple, size: tuple[int, int] = size) -> jax.Array:
-                p = _probabilities(apply_fn, _resize(region_images, size, align_corners), state)
+                p = _probabilities(apply_fn, _resize(region_images, size), state)
                 _, *back, _ = region_images.shape
-                return _resize(p, (back[0], back[1]), align_corners)
+                return _resize(p, (back[0], back[1]))
 
             views = [(*corner, mirrored) for corner in corners for mirrored in ((False, True) if flip else (False,))]
             if len(views) == 1:
@@ -219,5 +217,5 @@ def _probabilities(apply_fn: Callable[..., jax.Array], images: jax.Array, state:
     return jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
 
 
-def _resize(x: jax.Array, size: tuple[int, int], align_corners: bool) -> jax.Array:
-    return x if x.shape[1:3] == size else resize(x, size, align_corners)
+def _resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    return x if x.shape[1:3] == size else resize(x, size, align_corners=False)

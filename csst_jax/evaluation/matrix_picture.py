@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,19 +9,11 @@ from jaxtyping import Integer
 from PIL import Image, ImageDraw
 
 from csst_jax.evaluation.lettering import Font
-from csst_jax.evaluation.pictures import save_png
 
 _PAPER, _INK, _EMPTY, _FULL = (255, 255, 255), (34, 34, 34), np.array([245, 247, 250]), np.array([23, 64, 120])
 _TEXT_PX, _MARGIN = 13, 10
 _WITH_NUMBERS, _CELL_PX, _SMALL_CELL_PX = 24, 34, 17
 """Up to so many classes, cells hold numbers; the cells' sides with and without."""
-
-
-def draw_confusion(
-    matrix: Integer[np.ndarray, "c c"], class_names: Sequence[str], path: str | os.PathLike[str]
-) -> None:
-    """Writes a PNG of `confusion_picture`."""
-    save_png(confusion_picture(matrix, class_names), path)
 
 
 def confusion_picture(matrix: Integer[np.ndarray, "c c"], class_names: Sequence[str]) -> Image.Image:

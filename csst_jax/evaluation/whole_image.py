@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from csst_jax.models.nnx_io import Arrays, Network
     from csst_jax.models.preprocessing import Preprocessing
 
+_MOST_PROGRAMS = 128  # of a predictor: on CPU, each takes about 20 MB, and photos can have many hundreds of sizes
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
@@ -275,8 +277,13 @@ class WholeImagePredictor:
             durations.note(name, took)
             self.compile_s += took
             require_room(compiled, size, self._fix, jax.local_device_count())
-            self._compiled[size] = (compiled, program.in_shardings[0])
-        return self._compiled[size]
+            found = (compiled, program.in_shardings[0])
+            if len(self._compiled) == _MOST_PROGRAMS:
+                del self._compiled[next(iter(self._compiled))]
+        else:
+            found = self._compiled.pop(size)
+        self._compiled[size] = found  # the last one is the one used last
+        return found
 
 
 def padded_size(size: tuple[int, ...], pad_px: int) -> tuple[int, ...]:

@@ -18,8 +18,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from csst_jax.types import CsstError
-
 _MAX_DENOMINATOR = 2**15
 
 
@@ -41,14 +39,7 @@ def ohem_mask(
       threshold: largest ground-truth probability of a hard pixel, in (0, 1].
       min_kept_fraction: share of the valid pixels that is kept at least, in [0, 1]; taken as the nearest fraction with
         a denominator of at most 32768, so that counts are exact integers.
-
-    Raises:
-      CsstError: threshold or min_kept_fraction is out of range.
     """
-    if not 0 < threshold <= 1:
-        raise CsstError(f"ohem: threshold is {threshold}; give a probability above 0 and at most 1.")
-    if not 0 <= min_kept_fraction <= 1:
-        raise CsstError(f"ohem: min_kept_fraction is {min_kept_fraction}; give a share between 0 and 1.")
     values = jax.lax.stop_gradient(values.astype(jnp.float32))
     # "not below" rather than "above or equal" keeps NaN.
     hard = valid & ~(values < -math.log(threshold))

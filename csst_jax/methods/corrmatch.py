@@ -134,8 +134,7 @@ class CorrMatch(WithModules):
         """The threshold follows the mean over classes of the highest confidence."""
         del key
         network, unlabelled = self.parts.network, crops["unlabelled"]
-        own = arrays_of(network.params, state.params), arrays_of(network.batch_stats, state.batch_stats)
-        logits = network.apply_eval(*own, unlabelled.images[WEAK])["logits"]
+        logits = seen(network, state.params, state.batch_stats, unlabelled.images[WEAK], None).outputs["logits"]
         new, old = mean_of_highest(jax.nn.softmax(logits), unlabelled.valid), state.method[THRESHOLD]
         momentum = self.settings.momentum
         return {THRESHOLD: jnp.where(new > 0, momentum * old + (1 - momentum) * new, old)}

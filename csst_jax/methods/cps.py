@@ -1,7 +1,8 @@
 """Cross pseudo supervision (Chen et al., arXiv:2106.01226): two networks learn each other's labels, with CutMix.
 
 After the authors' code, charlesCXK/TorchSemiSeg 5e0c29c (`exp.city/city8.res50v3+.CPS+CutMix`). There CutMix mixes two
-batches of unlabelled images. Here it mixes each crop with the next one of the same batch.
+batches of unlabelled images. Here it mixes each crop with the next one of the same batch. There gradients are divided
+by the number of processes, so the authors' learning rate is not one for this code (docs/methods.md).
 """
 
 from __future__ import annotations

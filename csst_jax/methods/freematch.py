@@ -18,7 +18,6 @@ from jaxtyping import Array, Float
 from csst_jax.methods.answers import require_below_one, require_not_negative
 from csst_jax.methods.consistency import Consistency
 from csst_jax.methods.mixing import require_probability
-from csst_jax.methods.modules import arrays_of
 from csst_jax.streams import WEAK
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ class FreeMatch(Consistency):
         """The running means follow the step's unlabelled crops."""
         del key
         network, unlabelled = self.parts.network, crops["unlabelled"]
-        own = arrays_of(network.params, state.params), arrays_of(network.batch_stats, state.batch_stats)
-        p = jax.nn.softmax(network.apply_eval(*own, unlabelled.images[WEAK])["logits"])
+        p = jax.nn.softmax(network.apply_eval(state.params, state.batch_stats, unlabelled.images[WEAK])["logits"])
         count = jnp.sum(unlabelled.valid, dtype=jnp.float32)
         now = {
             CONFIDENCE: jnp.sum(jnp.where(unlabelled.valid, jnp.max(p, -1), 0.0)) / jnp.maximum(count, 1.0),

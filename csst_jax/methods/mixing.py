@@ -113,16 +113,17 @@ def pasted(inside: Bool[Array, "b h w"], x: Array) -> Array:
     return jnp.where(inside.reshape(inside.shape + (1,) * (x.ndim - 3)), jnp.roll(x, -1, 0), x)
 
 
-def cutout(crops: Crops, probability: float) -> Crops:
+def cutout(crops: Crops, probability: float, boxes: Boxes | None = None) -> Crops:
     """Empties a box of each crop: the mean colour, 0 after normalisation, in all views, and void in the labels.
 
     Args:
       crops: with labels or without.
       probability: that a crop loses a box.
+      boxes: their sizes; UniMatch's by default.
     """
     if not probability:
         return crops
-    inside = _boxes(crops, _CUT_OUT, probability, Boxes())
+    inside = _boxes(crops, _CUT_OUT, probability, boxes or Boxes())
     images = {view: jnp.where(inside[..., None], 0.0, x) for view, x in crops.images.items()}
     return dataclasses.replace(crops, images=images, labels=jnp.where(inside, jnp.uint8(IGNORE_LABEL), crops.labels))
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from csst_jax.losses.cross_entropy import sum_and_count
 from csst_jax.losses.heads import Loss
+from csst_jax.methods.answers import require_not_negative
 from csst_jax.methods.base import Method, Objective, kept
 from csst_jax.streams import LABELLED, WEAK
 from csst_jax.types import CsstError
@@ -48,8 +49,7 @@ class ModelRegulariser(Method):
         over_classes: str
 
         def __post_init__(self) -> None:
-            if self.weight < 0:
-                raise CsstError(f"weight is {self.weight}; give 0 or more.")
+            require_not_negative(weight=self.weight)
             if self.over_classes not in (MEAN, SUM):
                 raise CsstError(f"over_classes is {self.over_classes!r}; give {MEAN} or {SUM}.")
 

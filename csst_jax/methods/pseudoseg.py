@@ -3,6 +3,7 @@
 After the authors' code, googleinterns/wss b01acaf (`train_wss.py`). There class 0 is the background, which has no
 activation map. Here every class has one, as data sets of streets need it. There a pass of its own, in inference mode,
 gives the activation maps of unlabelled crops. Here the pass in training mode, which gives the decoder's answer, does.
+There the strong view has jitter alone, in every crop. Here `augment.strong` has grey and blur as well.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from csst_jax.methods import class_activation as cam
 from csst_jax.methods.answers import require_not_negative, require_positive
 from csst_jax.methods.base import Objective, kept
 from csst_jax.methods.feature_dropout import require_perturbable
-from csst_jax.methods.mixing import cutout, require_probability
+from csst_jax.methods.mixing import Boxes, cutout, require_probability
 from csst_jax.methods.modules import Seen, WithModules, arrays_of, prefixed, resized_mask, seen, sizes
 from csst_jax.models.ops.resize import resize_logits
 from csst_jax.streams import STRONG, WEAK, half_unlabelled
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 PREFIX = "pseudoseg"
 PRESENCE, ATTENTION, SCORES = (f"{PREFIX}.{name}" for name in ("presence", "attention", "scores"))
+
+_SHARE = (100 / 513) ** 2
+_CUT = Boxes(_SHARE, _SHARE, 1.0)
+"""Cutout's boxes: squares of 100 px in crops of 513 (`core/input_preprocess.py`). There borders may cut them."""
 
 
 class PseudoSeg(WithModules):
@@ -48,7 +53,7 @@ class PseudoSeg(WithModules):
           weight: weight of the loss on soft labels.
           temperature: temperature of the fused probabilities; below 1 sharpens.
           channels: number of channels of queries and keys.
-          cutout: probability that a strong crop loses a box, which is not learned.
+          cutout: probability that a strong crop loses a square of a twenty-sixth of it, which is not learned.
         """
 
         weight: float
@@ -97,7 +102,7 @@ class PseudoSeg(WithModules):
         labels = jax.lax.stop_gradient(
             cam.fused(weak.outputs["logits"], resize_logits(refined, size, True), self.settings.temperature)
         )
-        strong = cutout(unlabelled, self.settings.cutout)
+        strong = cutout(unlabelled, self.settings.cutout, _CUT)
         own = arrays_of(network.params, params)
         outputs, stats = network.apply_train(own, weak.batch_stats, strong.images[STRONG], keys[2])
         values = -jnp.sum(labels * jax.nn.log_softmax(outputs["logits"]), -1)

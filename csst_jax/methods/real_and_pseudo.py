@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from csst_jax.losses.heads import HeadLosses, Loss
+from csst_jax.methods.answers import require_not_negative
 from csst_jax.methods.base import Crops, Method, Objective, kept
 from csst_jax.methods.interleaving import interleaved, taken_outputs
 from csst_jax.methods.mixing import classmix, cutmix, cutout, require_probability
@@ -71,18 +72,14 @@ class RealAndPseudo(Method):
             for name in ("real_view", "pseudo_view"):
                 if getattr(self, name) not in (WEAK, STRONG):
                     raise CsstError(f"{name} is {getattr(self, name)!r}; give {WEAK} or {STRONG}.")
-            if self.real_weight < 0 or self.pseudo_weight < 0:
-                raise CsstError(
-                    f"real_weight is {self.real_weight}, pseudo_weight {self.pseudo_weight}; give 0 or more."
-                )
+            require_not_negative(real_weight=self.real_weight, pseudo_weight=self.pseudo_weight)
             if self.classmix and not (self.real_parts and self.pseudo_parts):
                 raise CsstError(
                     f"classmix is {self.classmix}, and a step has no crops of "
                     f"{'pseudo' if self.real_parts else 'real'} labels to mix; set classmix to 0."
                 )
-            require_probability("classmix", self.classmix)
-            require_probability("cutmix", self.cutmix)
-            require_probability("cutout", self.cutout)
+            for name in ("classmix", "cutmix", "cutout"):
+                require_probability(name, getattr(self, name))
 
     @classmethod
     def streams_of(cls, settings: Settings) -> tuple[Stream, ...]:

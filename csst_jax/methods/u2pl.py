@@ -4,7 +4,8 @@ After the authors' code, Haochen-Wang409/U2PL ab3d2be (`train_semi.py`). There t
 decoder's classifier begins, and the average sees the mixed crops in training mode. Here it is taken from the encoder's
 deepest features, and the average predicts in evaluation mode. There one draw decides whether all crops of a batch are
 mixed, and the share of unsure pixels falls with each epoch. Here each crop has a draw of its own, and the share falls
-with each step. `contrast` says how its negatives differ.
+with each step. There the average is a copy of the weights in the first epoch of both losses, and the gradient of the
+contrast is divided by the number of processes. `contrast` says how its negatives differ.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 HEAD, BANK = "u2pl", "bank"
 _PAIR = (1, 1)
 _BOXES = Boxes(0.5, 0.5, 0.5)
-"""CutMix's boxes: half of the crop."""
+"""CutMix's boxes: half of the crop. The authors draw the width uniformly, and not height over width."""
 
 
 class Representation(nnx.Module):
@@ -177,9 +178,7 @@ class U2PL(WithModules, AverageTeacher):
         network, head, average = self.parts.network, self.made[HEAD], state.method[AVERAGE]
         labelled, unlabelled = (crops[stream.name] for stream in self.streams)
         mean = average["params"], average["batch_stats"]
-        plain = network.apply_eval(
-            arrays_of(network.params, mean[0]), arrays_of(network.batch_stats, mean[1]), unlabelled.images[WEAK]
-        )["logits"]
+        plain = seen(network, *mean, unlabelled.images[WEAK], None).outputs["logits"]
         inside = mix_boxes(unlabelled, self.settings.cutmix, _BOXES)
         made, mixed = answers(plain, 0.0, unlabelled.valid).mixed(inside), pasted(inside, unlabelled.images[WEAK])
         images = interleaved([labelled.images[WEAK], mixed], _PAIR)

@@ -9,92 +9,27 @@ A network that is not in the file is counted when you list it.
 from __future__ import annotations
 
 import json
-import math
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
 from csst_jax.arguments import Parser, print_all
-from csst_jax.models import zoo
-from csst_jax.models.weights import catalogue
+from csst_jax.models import counting, zoo
 from csst_jax.runtime.storage import checkout
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from csst_jax.models.nnx_io import Arrays
-
-_NUM_CLASSES = 19
-_SIZE = (1024, 2048)
-_HERE = pathlib.Path(__file__).parent
-COUNTED = _HERE / "counted.jsonl"
 _HEAD = "| network | backbone | parameters | with auxiliary heads | GFLOP | strides of features | lineages | weights |"
-PAGE = _HERE.parent.parent / "docs" / "zoo.md"
-
-
-def describe(name: str) -> dict[str, Any]:
-    """One row: what the named network is made of and what it costs; nothing is computed.
-
-    Returns:
-      `name`, `network`, `backbone` (or None), `parameters` and `parameters_with_aux` at 19 classes, `gflop` at
-      1024x2048, `strides` of its features by name (None for what is no map), `lineages` (the default first),
-      `weights` (whose checkpoints can be imported).
-    """
-    import jax  # JAX takes a second to import, which --help need not wait for
-    import jax.numpy as jnp
-
-    from csst_jax.models import nnx_io
-
-    entry = zoo.entry(name)
-    with_aux = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES))
-    heads = zoo.has_option(name, "aux")
-    network = nnx_io.abstract(zoo.builder(name, _NUM_CLASSES, aux=False)) if heads else with_aux
-    image = jax.ShapeDtypeStruct((1, *_SIZE, 3), jnp.float32)
-    traced = jax.jit(network.apply_eval).trace(network.params, network.batch_stats, image)
-    # A GPU's program has the operations of the definition, with zeros in grouped convolutions (models/convolution.py);
-    # a CPU's has Winograd's, which are fewer, and a TPU's those of blocks with more zeros.
-    lowered = traced.lower(lowering_platforms=("cuda",))
-    features, cost = lowered.out_info["features"], lowered.cost_analysis()
-    assert cost is not None  # a lowered program always has one
-    backbone = entry.options.get("backbone")
-    return {
-        "name": name,
-        "network": name.removesuffix(f"_{backbone}") if backbone else name,
-        "backbone": backbone,
-        "parameters": _count(network.params),
-        "parameters_with_aux": _count(with_aux.params),
-        "gflop": cost["flops"] / 1e9,
-        "strides": {key: round(_SIZE[0] / f.shape[1]) if len(f.shape) == 4 else None for key, f in features.items()},
-        "lineages": zoo.lineages(name),
-        "weights": catalogue.sources_of(name),
-    }
-
-
-def _count(arrays: Arrays) -> int:
-    return sum(math.prod(leaf.shape) for leaf in arrays.values())
-
-
-def counted() -> dict[str, dict[str, Any]]:
-    """The rows that were counted before, by name."""
-    rows = [json.loads(line) for line in COUNTED.read_text(encoding="utf-8").splitlines()]
-    return {row["name"]: row for row in rows}
-
-
-def gflop(name: str) -> float:
-    """What one image of 1024x2048 takes, of a network of the zoo or of one that is not counted yet.
-
-    Raises:
-      CsstError: unknown name.
-    """
-    return (counted().get(name) or describe(name))["gflop"]
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "zoo.md"
 
 
 def record(rows: Sequence[dict[str, Any]]) -> None:
     """Keeps rows that were counted just now, with the others of the zoo; shows all in docs/zoo.md if that is there."""
-    kept = counted() | {row["name"]: row for row in rows}
+    kept = counting.counted() | {row["name"]: row for row in rows}
     every = [kept[name] for name in zoo.NETWORKS if name in kept]
-    COUNTED.write_text("".join(json.dumps(row) + "\n" for row in every), encoding="utf-8")
+    counting.COUNTED.write_text("".join(json.dumps(row) + "\n" for row in every), encoding="utf-8")
     if PAGE.exists():
         PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), every), encoding="utf-8")
 
@@ -135,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.record and checkout() is None:
             raise CsstError("--record writes into a checkout of csst_jax, and this is an installed package.")
-        kept = {} if options.record else counted()
-        rows = [kept.get(name) or describe(name) for name in options.names or zoo.NETWORKS]
+        kept = {} if options.record else counting.counted()
+        rows = [kept.get(name) or counting.describe(name) for name in options.names or zoo.NETWORKS]
     except CsstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

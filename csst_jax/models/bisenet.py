@@ -15,7 +15,6 @@ from csst_jax.models.layers import Classifier, Conv, ConvBN, Dropout
 from csst_jax.models.ops.pooling import image_mean
 from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.models.perturbation import Perturb, perturbed
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -173,13 +172,7 @@ class BiSeNet(nnx.Module):
         mmsegmentation `bisenetv1_r18-d32`, and `bisenetv1_r50-d32` with bottlenecks), `backbone` (a key of
         `resnet.ARCHITECTURES`), `width` and `depth` (multipliers, for tests), `aux` (auxiliary heads), `dtype` (compute
         dtype).
-
-        Raises:
-          CsstError: unknown lineage or backbone.
         """
-        for what, name, known in (("lineage of BiSeNet", lineage, LINEAGES), ("backbone", backbone, ARCHITECTURES)):
-            if name not in known:
-                raise CsstError(f"unknown {what} {name!r}; known are: {', '.join(known)}.")
         own = LINEAGES[lineage]
         bottleneck = ARCHITECTURES[backbone].bottleneck
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from jax.typing import DTypeLike
 
 _RATES = (6, 12, 18, 24)
-_BACKBONES = ("resnet50", "resnet101")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,13 +127,9 @@ def build(
       dtype: compute dtype.
 
     Raises:
-      CsstError: unknown lineage, backbone or output stride.
+      CsstError: an output stride other than 8 and 16.
     """
     del aux
-    if lineage not in LINEAGES:
-        raise CsstError(f"unknown lineage {lineage!r} of DeepLabV2; known are: {', '.join(LINEAGES)}.")
-    if backbone not in _BACKBONES:
-        raise CsstError(f"unknown backbone {backbone!r} of DeepLabV2; known are: {', '.join(_BACKBONES)}.")
     if output_stride not in (8, 16):
         raise CsstError(f"output_stride={output_stride}; give 8 or 16 for DeepLabV2.")
     trunk = ResNet(

@@ -282,16 +282,9 @@ def build(
       dtype: compute dtype.
 
     Raises:
-      CsstError: unknown lineage, backbone or output stride.
+      CsstError: an output stride other than 8 and 16.
     """
-    if lineage not in LINEAGES:
-        raise CsstError(f"unknown lineage {lineage!r} of DeepLabV3+; known are: {', '.join(LINEAGES)}.")
     variant = LINEAGES[lineage]
-    if backbone not in variant.backbones:
-        raise CsstError(
-            f"unknown backbone {backbone!r} of DeepLabV3+ in lineage {lineage!r}; known are: "
-            f"{', '.join(variant.backbones)}."
-        )
     stride = variant.output_stride if output_stride is None else output_stride
     if stride not in (8, 16):
         raise CsstError(f"output_stride={stride}; give 8 or 16 for DeepLabV3+.")

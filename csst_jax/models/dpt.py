@@ -20,7 +20,6 @@ from csst_jax.models.heads.dpt import DPTHead
 from csst_jax.models.layers import Conv, fan_in_std
 from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.models.perturbation import Perturb, perturbed
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -101,10 +100,5 @@ def build(
       width: multiplier of heads and channels, for tests.
       depth: multiplier of the trunk's blocks, for tests.
       dtype: compute dtype.
-
-    Raises:
-      CsstError: unknown backbone.
     """
-    if backbone not in HEADS:
-        raise CsstError(f"unknown backbone {backbone!r} of DPT; known are: {', '.join(HEADS)}.")
     return DPT(num_classes, backbone, rngs=rngs, width=width, depth=depth, dtype=dtype)

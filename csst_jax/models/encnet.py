@@ -41,7 +41,6 @@ LINEAGES = {
     "encoding": Lineage(stem="deep", align_corners=True),
     "mmseg": Lineage(stem="deep32", align_corners=False),
 }
-BACKBONES = ("resnet101", "resnet50")
 
 
 class EncNet(nnx.Module):
@@ -67,10 +66,6 @@ class EncNet(nnx.Module):
         `lateral` (join layer2 and layer3 to the last features, as PyTorch-Encoding does on PASCAL data sets), `width`
         and `depth` (multipliers, for tests), `aux` (auxiliary head), `dtype` (compute dtype).
         """
-        if lineage not in LINEAGES:
-            raise CsstError(f"unknown lineage {lineage!r} of EncNet; known are: {', '.join(LINEAGES)}.")
-        if backbone not in BACKBONES:
-            raise CsstError(f"unknown backbone {backbone!r} of EncNet; known are: {', '.join(BACKBONES)}.")
         if output_stride not in (8, 16):
             raise CsstError(f"output_stride={output_stride}; give 8 or 16 for EncNet.")
         variant = LINEAGES[lineage]

@@ -20,7 +20,6 @@ from csst_jax.models.heads.psp import BINS, pyramid
 from csst_jax.models.layers import BatchNorm, Classifier, Conv, ConvBN, Dropout
 from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.models.perturbation import Perturb, perturbed
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -166,9 +165,6 @@ class FastSCNN(nnx.Module):
           lineage: a key of `LINEAGES`.
           dtype: compute dtype.
         """
-        if lineage not in LINEAGES:
-            raise CsstError(f"unknown lineage {lineage!r} of FastSCNN; known are: {', '.join(LINEAGES)}.")
-
         c = functools.partial(scaled, width=width)
         line = LINEAGES[lineage]
         shared: dict[str, Any] = {"rngs": rngs, "lineage": line, "dtype": dtype}

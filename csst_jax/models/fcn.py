@@ -93,7 +93,7 @@ class FCN(nnx.Module):
         (of the ResNets: 8, which None stands for, or 16), `aux` (auxiliary head), `dtype` (compute dtype), `width` and
         `depth` (multipliers, for tests).
         """
-        variant = _lineage(backbone, lineage)
+        variant = LINEAGES[lineage or DEFAULT_LINEAGES[backbone]]
         auxlayer = None
         if backbone in HRNETS:
             if output_stride is not None:
@@ -171,18 +171,6 @@ class FCN(nnx.Module):
             "aux": auxiliary,
             "features": features,
         }
-
-
-def _lineage(backbone: str, lineage: str | None) -> Lineage:
-    if backbone not in BACKBONES:
-        raise CsstError(f"unknown backbone {backbone!r} of FCN; known are: {', '.join(BACKBONES)}.")
-    name = DEFAULT_LINEAGES[backbone] if lineage is None else lineage
-    if name not in LINEAGES:
-        raise CsstError(f"unknown lineage {name!r} of FCN; known are: {', '.join(LINEAGES)}.")
-    if backbone not in LINEAGES[name].backbones:
-        fitting = ", ".join(key for key, value in LINEAGES.items() if backbone in value.backbones)
-        raise CsstError(f"lineage {name!r} of FCN has no {backbone}; lineages that do: {fitting}.")
-    return LINEAGES[name]
 
 
 build = FCN

@@ -15,13 +15,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from csst_jax.models.backbones.resnet import ARCHITECTURES, ResNet, scaled
+from csst_jax.models.backbones.resnet import ResNet, scaled
 from csst_jax.models.heads.psp import BINS, pyramid
 from csst_jax.models.layers import BatchNorm, Conv, ConvBN, Dropout
 from csst_jax.models.ops.pooling import max_pool
 from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.models.perturbation import Perturb, perturbed
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
@@ -198,13 +197,7 @@ class ICNet(nnx.Module):
         Options: `lineage` ("gluon": gluon-cv 0.10.5; "original": hszhao/ICNet `icnet_cityscapes_bnnomerge.prototxt`,
         auxiliary classifiers as in hellochick/ICNet-tensorflow; "mmseg": mmsegmentation `icnet_r50-d8`), `backbone` (of
         `resnet.ARCHITECTURES`), `width` and `depth` (multipliers), `aux` (auxiliary heads), `dtype` (compute dtype).
-
-        Raises:
-          CsstError: unknown lineage or backbone.
         """
-        for what, name, known in (("lineage of ICNet", lineage, LINEAGES), ("backbone", backbone, ARCHITECTURES)):
-            if name not in known:
-                raise CsstError(f"unknown {what} {name!r}; known are: {', '.join(known)}.")
         own = LINEAGES[lineage]
         c = functools.partial(scaled, width=width)
         self.backbone = ResNet(

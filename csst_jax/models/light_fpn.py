@@ -21,12 +21,10 @@ from csst_jax.models.layers import Conv, ConvBN, Dropout, fan_in_std
 from csst_jax.models.ops.pooling import adaptive_average_pool
 from csst_jax.models.ops.resize import resize, resize_logits
 from csst_jax.models.perturbation import Perturb, perturbed
-from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     from jax.typing import DTypeLike
 
-_BACKBONES = ("efficientnet_lite0",)
 # The last of each stride: after blocks 15, 10, 4 and 2 of the trunk, counted from 0.
 _STRIDE32, _STRIDE16, _STRIDE8, _STRIDE4 = "stage6", "stage4", "stage2", "stage1"
 _CHANNELS = 128
@@ -107,10 +105,6 @@ def build(
       width: channel multiplier, for tests.
       depth: multiplier of the backbone's blocks, for tests.
       dtype: compute dtype.
-
-    Raises:
-      CsstError: unknown backbone.
     """
-    if backbone not in _BACKBONES:
-        raise CsstError(f"unknown backbone {backbone!r} of the light FPN; known are: {', '.join(_BACKBONES)}.")
+    del backbone  # there is one; networks are configured alike
     return LightFPN(num_classes, rngs=rngs, width=width, depth=depth, dtype=dtype)

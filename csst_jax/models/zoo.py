@@ -103,7 +103,6 @@ def builder(name: str, num_classes: int, **options: Any) -> Callable[..., nnx.Mo
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise CsstError(f"network {name!r} has no option {', '.join(unknown)}; it has: {', '.join(known)}.")
-    # Networks check this as well, but a run wants to know before it has trained a teacher.
     if "lineage" in options and options["lineage"] not in lineages(name):
         raise CsstError(
             f"network {name!r} has no lineage {options['lineage']!r}; known are: {', '.join(lineages(name))}."

@@ -11,12 +11,12 @@ import numpy as np
 
 from csst_jax.data.store import DataSet
 from csst_jax.data.stored.encoded import decode_label, decode_rgb
-from csst_jax.evaluation.confusion import miou
+from csst_jax.evaluation.confusion import confusion, miou
 from csst_jax.models.exporting.onnx_file import INPUT
 from csst_jax.models.weights import files
 from csst_jax.runtime.patience import print_line, told
 from csst_jax.runtime.storage import replacing
-from csst_jax.types import IGNORE_LABEL, CsstError
+from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
     import os
@@ -141,9 +141,7 @@ def _score(path: str, exported: Exported, reader: Reader) -> float:
                 label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
             (result,) = session.run([exported.output], {INPUT: _prepared(exported, reader, row)})
             predicted = result[0] if exported.argmax else result[0].argmax(-1)
-            valid = label != IGNORE_LABEL
-            pairs = label[valid].astype(np.int64) * classes + predicted[valid]
-            matrix += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+            matrix += confusion(label[None], predicted[None], classes)
     if not matrix.any():
         raise CsstError("int8 is scored on the data set's validation images, and none has a mask.")
     return miou(matrix)

@@ -71,10 +71,10 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None or value != value else f"{100 * value:.{digits}f}"
 
 
-def points(value: float, digits: int = 1) -> str:
+def points(value: float) -> str:
     """A difference of shares in percentage points, with its sign."""
-    shown = round(100 * value, digits) + 0.0  # never −0.0
-    return f"{shown:+.{digits}f}".replace("-", "−")
+    shown = round(100 * value, 1) + 0.0  # never −0.0
+    return f"{shown:+.1f}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:
@@ -86,16 +86,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def embedded(path: StoragePath, widest: int = 1600, alt: str = "", kind: str = "") -> str:
-    """A picture inside the page: WebP where that is smaller, class maps and the like as they are.
+def embedded(path: StoragePath, widest: int, alt: str = "") -> str:
+    """A PNG inside the page, at most `widest` pixels wide: as WebP where that is smaller.
 
     Empty where there is none, or one that is damaged: the page then does without.
     """
     if not path.is_file():
         return ""
     stored = path.read_bytes()
-    if path.suffix == ".webp":
-        return image(stored, "webp", alt, kind)
     stream = io.BytesIO()
     try:
         with Image.open(io.BytesIO(stored)) as picture:
@@ -105,7 +103,7 @@ def embedded(path: StoragePath, widest: int = 1600, alt: str = "", kind: str = "
     smaller.thumbnail((widest, 20 * widest))
     smaller.save(stream, "WEBP", quality=_QUALITY)
     made = stream.getvalue()
-    return image(made, "webp", alt, kind) if len(made) < len(stored) else image(stored, "png", alt, kind)
+    return image(made, "webp", alt) if len(made) < len(stored) else image(stored, "png", alt)
 
 
 def image(stored: bytes, form: str, alt: str = "", kind: str = "") -> str:

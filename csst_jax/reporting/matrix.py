@@ -17,12 +17,11 @@ _EMPTY, _FULL = np.array([245, 247, 250]), np.array([23, 64, 120])
 
 def confusion(run: Collected) -> str:
     """What share of each class's pixels the last network gives to which class."""
-    judged = [
-        name for name in ("student", "baseline", "teacher") if "confusion" in run.networks.get(name, _NONE).scores
-    ]
-    if not judged:
+    judged = [name for name in ("student", "baseline", "teacher") if name in run.judged]
+    shown = [name for name in judged if "confusion" in run.judged[name].scores]
+    if not shown:
         return ""
-    counts = np.asarray(run.networks[judged[0]].scores["confusion"])
+    counts = np.asarray(run.judged[shown[0]].scores["confusion"])
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     names = [escaped(name) for name in run.classes]
     many = len(names) > _WITH_NUMBERS
@@ -35,7 +34,7 @@ def confusion(run: Collected) -> str:
         for name, row in zip(names, share, strict=True)
     )
     rows = f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody>"
-    note = f"{judged[0]}: rows are the ground truth, columns the prediction, in percent of the row."
+    note = f"{shown[0]}: rows are the ground truth, columns the prediction, in percent of the row."
     note += " Point at a cell to see its number." if many else ""
     return section(
         "Confusion matrix",
@@ -53,10 +52,3 @@ def _cell(value: float, title: str) -> str:
         told = f' title="{title}: {rounded} %"' if rounded else ""
         return f'<td class="c" style="background:rgb{colour}"{told}></td>'
     return f'<td class="c" style="background:rgb{colour};color:{"#fff" if value > 0.5 else "#20242b"}">{rounded}</td>'
-
-
-class _Nothing:
-    scores: dict = {}  # noqa: RUF012
-
-
-_NONE = _Nothing()

@@ -87,7 +87,7 @@ def facts(run: Collected) -> str:
     if data.get("sizes"):
         rows["image sizes"] = escaped(data["sizes"])
     if run.classes:
-        rows["classes"] = _classes(run, data)
+        rows["classes"] = classes(run)
     record = run.record
     rows |= {"command": f"<code>{escaped(record['command'])}</code>"} if "command" in record else {}
     rows |= {"begun": escaped(record["begun"])} if "begun" in record else {}
@@ -105,11 +105,7 @@ def facts(run: Collected) -> str:
 
 def classes(run: Collected) -> str:
     """The classes with their colours, where these are known."""
-    return _classes(run, run.record.get("data", {}))
-
-
-def _classes(run: Collected, data: dict) -> str:
-    palette = data.get("palette", [])
+    palette = run.record.get("data", {}).get("palette", [])
     if len(palette) != len(run.classes):
         return escaped(", ".join(run.classes))
     keys = "".join(

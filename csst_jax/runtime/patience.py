@@ -76,6 +76,17 @@ def told_each(items: Iterable[T], words: Callable[[int], str], every_s: float = 
             said = time.monotonic()
 
 
+def clock_time(seconds: float) -> str:
+    """How long something takes: minutes and seconds, and hours where there are any.
+
+    >>> clock_time(125), clock_time(3725)
+    ('2:05', '1:02:05')
+    """
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def print_line(line: str) -> None:
     """Says a line before there is a log; at once, also into a pipe."""
     print(line, flush=True)

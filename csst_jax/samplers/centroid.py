@@ -31,28 +31,21 @@ class CentroidSampler:
     def make(cls, settings: Settings, candidates: Candidates) -> CentroidSampler:
         """Over the components of the candidates."""
         del settings
-        classes = candidates.classes
-        return cls(candidates.components(), len(classes), classes, real_share=candidates.real_share)
+        return cls(candidates.components(), candidates.classes, real_share=candidates.real_share)
 
-    def __init__(
-        self, pool: np.ndarray, num_classes: int, class_names: Sequence[str], *, real_share: float | None = None
-    ) -> None:
+    def __init__(self, pool: np.ndarray, class_names: Sequence[str], *, real_share: float | None = None) -> None:
         """Sorts the pool by class.
 
         Args:
           pool: every component that may be drawn, array of PLAN_DTYPE, shape [n].
-          num_classes: C.
-          class_names: C names, for messages.
-          real_share: share of a class's draws that come from origin 0 (real labels), if origin 0 and another origin
-            both have the class; None draws from their union, as the paper does.
+          class_names: of the C classes, in the order of their numbers; for messages.
+          real_share: share, from 0 to 1, of a class's draws that come from origin 0 (real labels) if origin 0 and
+            another origin both have the class; None draws from their union, as the paper does.
 
         Raises:
-          CsstError: the pool is empty, holds a class outside 0..C-1, or real_share is outside 0..1.
+          CsstError: the pool is empty, or holds a class outside 0..C-1.
         """
-        if len(class_names) != num_classes:
-            raise CsstError(f"{len(class_names)} class names for {num_classes} classes; give one each.")
-        if real_share is not None:
-            plans.require_share("real_share", real_share)
+        num_classes = len(class_names)
         if len(pool) == 0:
             raise CsstError(
                 "there is no centroid to sample: the labels have no pixel of any class, or every component is smaller "

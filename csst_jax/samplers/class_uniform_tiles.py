@@ -46,7 +46,7 @@ class ClassUniformTilesSampler:
     def make(cls, settings: Settings, candidates: Candidates) -> ClassUniformTilesSampler:
         """Over the tiles and the images of the candidates."""
         classes, share = candidates.classes, candidates.real_share
-        points = CentroidSampler(candidates.tile_points(settings.tile_px), len(classes), classes, real_share=share)
+        points = CentroidSampler(candidates.tile_points(settings.tile_px), classes, real_share=share)
         images = UniformImageSampler(candidates.images(), real_share=share)
         return cls(points, images, len(classes), settings.share)
 
@@ -60,11 +60,7 @@ class ClassUniformTilesSampler:
           images: over the images.
           num_classes: C.
           class_uniform_share: share of an epoch that is drawn from the classes (VPLR: 0.5).
-
-        Raises:
-          CsstError: the share is outside 0..1.
         """
-        plans.require_share("class_uniform_share", class_uniform_share)
         self._points, self._images = points, images
         self._num_classes, self._share = num_classes, class_uniform_share
 

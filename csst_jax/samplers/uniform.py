@@ -32,14 +32,12 @@ class UniformImageSampler:
 
         Args:
           images: (origin, record, height, width) of each, sizes in pixels.
-          real_share: share of the draws that come from origin 0 (real labels) where there is another origin too; None
-            draws from their union.
+          real_share: share, from 0 to 1, of the draws that come from origin 0 (real labels) where there is another
+            origin too; None draws from their union.
 
         Raises:
-          CsstError: there is no image, one has no pixel, or real_share is outside 0..1.
+          CsstError: there is no image, or one has no pixel.
         """
-        if real_share is not None:
-            plans.require_share("real_share", real_share)
         table = np.asarray(images, dtype=np.int64).reshape(-1, 4)
         if len(table) == 0:
             raise CsstError("there is no image to sample: the split or the id list is empty.")

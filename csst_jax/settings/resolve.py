@@ -15,19 +15,17 @@ from csst_jax import registry
 from csst_jax.data.augment import Photometry
 from csst_jax.data.chosen import Data
 from csst_jax.evaluation.whole_image import Averaging
-from csst_jax.losses import LOSSES
 from csst_jax.methods import METHODS
 from csst_jax.models import zoo
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.models.weights import files, importing, pretrained
-from csst_jax.precision import compute_dtype
 from csst_jax.samplers import SAMPLERS
 from csst_jax.settings import ranges, rounds
 from csst_jax.settings import run as runs
 from csst_jax.settings import training as stages
 from csst_jax.settings.training import RequestedSettings
 from csst_jax.streams import STRONG, STRONG_2, WEAK
-from csst_jax.train import optimizers
+from csst_jax.train import OPTIMIZERS, optimizers
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -96,7 +94,7 @@ def labelling(block: ConfigDict) -> runs.Labelling:
         block.shard_size,
         block.soft.k,
         block.soft.bits,
-        requested(counts, _defaults()["label"]),
+        requested(counts, ranges.defaults().label.to_dict()),
     )
 
 
@@ -117,7 +115,7 @@ def evaluation(config: ConfigDict) -> runs.Evaluation:
         block.num_pictures,
         block.every_epochs,
         block.images_while_training,
-        requested(counts, _defaults()["evaluate"]),
+        requested(counts, ranges.defaults().evaluate.to_dict()),
     )
 
 
@@ -180,7 +178,6 @@ def training(stage: ConfigDict, normalisation: Preprocessing, start_from: str = 
       CsstError: as `run`.
     """
     c, augment, loss = stage, stage.augment, stage.loss
-    registry.resolve("loss", LOSSES, loss.name)
     strong = Photometry(**augment.strong.to_dict())
     schedule = {name: c[name] for name in ("epochs", "samples_per_epoch", "crop_px", "batch_size")}
     return stages.Training(
@@ -189,7 +186,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing, start_from: str = 
         accumulate=c.accumulate,
         learning_rate=stages.LearningRate(**c.lr.to_dict()),
         optimizer=stages.Optimizer(
-            optimizers.named(c.optimizer.name, **_block(c.optimizer, c.optimizer.name)),
+            registry.settings("optimizer", OPTIMIZERS, c.optimizer.name, _block(c.optimizer, c.optimizer.name)),
             *(tuple(optimizers.Rule(*pair) for pair in c.optimizer[key]) for key in ("rate_factors", "decay_factors")),
         ),
         method=stages.Choice(
@@ -217,7 +214,7 @@ def training(stage: ConfigDict, normalisation: Preprocessing, start_from: str = 
         nonfinite_steps=c.nonfinite_steps,
         snapshots=c.snapshots,
         # The content of pretrained weights counts, not their place.
-        request=requested(_without(c.to_dict(), "pretrained", "nonfinite_steps"), _defaults()["teacher"]),
+        request=requested(_without(c.to_dict(), "pretrained", "nonfinite_steps"), ranges.defaults().teacher.to_dict()),
     )
 
 
@@ -227,7 +224,6 @@ def network(stage: ConfigDict, normalisation: Preprocessing, start_from: str = "
     Raises:
       CsstError: as `run`; or the pretrained weights are not there, or another network's.
     """
-    compute_dtype(stage.dtype)
     # Options that only some networks have are left to the network, or to its weights, where nothing sets them.
     options: dict[str, Any] = {"lineage": stage.lineage} if stage.lineage else {}
     options |= {"output_stride": stage.output_stride} if stage.output_stride else {}
@@ -274,12 +270,6 @@ def _differing(whole: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str
         elif key not in default or value != default[key]:
             found[key] = value
     return found
-
-
-def _defaults() -> dict[str, Any]:
-    from configs import base  # the one place that knows every key; a configuration file starts from it
-
-    return base.get_config().to_dict()
 
 
 def _named(section: str, make: Any, *arguments: Any) -> Any:

@@ -15,7 +15,7 @@ from csst_jax import registry
 from csst_jax.data.chosen import Data
 from csst_jax.data.stored import encoded
 from csst_jax.methods import METHODS
-from csst_jax.models import __main__ as zoo_table
+from csst_jax.models import counting
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.machine import Machine, this_machine
 from csst_jax.settings.sizes import KEYS, OPEN, Answer, Question, choose
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from csst_jax.data.selection import Selection
     from csst_jax.runtime.storage import StoragePath
+    from csst_jax.streams import Stream
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def is_open(config: ConfigDict) -> bool:
     return any(OPEN in _sizes(config[stage]).values() for stage in _STAGES)
 
 
-def with_sizes(config: ConfigDict, workdir: StoragePath | None = None, keep: bool = True) -> ConfigDict:
+def with_sizes(config: ConfigDict, workdir: StoragePath | None, keep: bool = True) -> ConfigDict:
     """The configuration with all sizes in it; one that leaves none open is returned as it is, and nothing is read.
 
     All processes of a run choose what the first one does.
@@ -165,10 +166,7 @@ def ask(config: ConfigDict, stage: str, facts: Facts) -> Question:
       CsstError: the network or the method is unknown, or a setting of the method is out of range.
     """
     block, mesh = config[stage], config.mesh
-    method = block.method.name
-    own = block.method[method].to_dict() if method in block.method else {}
-    settings = registry.settings("method", METHODS, method, own)
-    streams = registry.resolve("method", METHODS, method).streams_of(settings)
+    streams = streams_of(block.method, block.method.name)
     origins = {origin for stream in streams for origin in stream.origins}
     pool = UNLABELLED in origins or (stage == "student" and PSEUDO in origins)
     return Question(
@@ -176,13 +174,23 @@ def ask(config: ConfigDict, stage: str, facts: Facts) -> Question:
         pool=pool,
         image_px=facts.image_px,
         network=block.network,
-        gflop=zoo_table.gflop(block.network),
+        gflop=counting.gflop(block.network),
         parts=total_parts(streams) * max(1, block.accumulate),
         per_real=total_parts(streams) / (sum(s.parts for s in streams if REAL in s.origins) or total_parts(streams)),
         spatial=max(1, mesh.spatial),
         stride=block.schedule.stride,
         given={key: value for key, value in _sizes(block).items() if value != OPEN},
     )
+
+
+def streams_of(section: ConfigDict, name: str) -> tuple[Stream, ...]:
+    """The streams of a method, the chosen one or another, by its block in the `method` of a stage.
+
+    Raises:
+      CsstError: the method is unknown, or a setting of it is out of range.
+    """
+    own = section[name].to_dict() if name in section else {}
+    return registry.resolve("method", METHODS, name).streams_of(registry.settings("method", METHODS, name, own))
 
 
 def filled(config: ConfigDict, answers: Mapping[str, Mapping[str, Any]]) -> ConfigDict:

@@ -14,7 +14,7 @@ from csst_jax.runtime.json_files import fingerprint, read_json, write_json
 from csst_jax.runtime.patience import told
 from csst_jax.runtime.workdir import DONE_FILE, LABELS, RESULTS_FILE, SHEET_FILE
 from csst_jax.settings import rounds
-from csst_jax.stages import gallery
+from csst_jax.stages import gallery, record
 from csst_jax.stages.evaluate import judge
 from csst_jax.types import CsstError
 
@@ -85,30 +85,25 @@ def _written(path: StoragePath) -> str:
 def summary(this: Experiment, networks: dict[str, Trained], scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What results.json holds."""
     earlier = [turn.labels for turn in rounds.of(this.settings.rounds)[:-1]]
-    stages = {name: _result(this.workdir / name) for name in (*networks, LABELS)}
+    stages = {name: read_json(this.workdir / name / DONE_FILE) for name in networks}
+    manifest = _result(this.workdir / LABELS) if "student" in networks else None
     results: dict[str, Any] = {}
     for name in [name for name in networks if name in _SHOWN]:
-        done = stages[name] or {}
+        done = stages[name]
         results[name] = {
             **{key: scores[name][key] for key in SCORES if key in scores[name]},
             "network": done["network"],
             "steps": done["steps"],
             "weights_sha256": done["weights_sha256"],
         }
-    manifest = stages.pop(LABELS)
-    if manifest is not None and "student" in networks:
+    if manifest is not None:
         results[LABELS] = {key: value for key, value in manifest.items() if key != "wall_s"}
     if "student" in networks and this.settings.rounds > 1:
         results["rounds"] = gathered(this.workdir, this.settings.rounds)
-    results["data"] = {
-        "name": this.pool.dataset.description.name,
-        "labelled": len(this.pool.labelled),
-        "unlabelled": len(this.pool.unlabelled),
-        "validation": len(this.validation.labelled),
-    }
-    results["compilations"] = {name: done["compilations"] for name, done in stages.items() if done}
-    results["wall_s"] = {name: done["wall_s"] for name, done in stages.items() if done}
-    if manifest is not None and "student" in networks:
+    results["data"] = record.data(this)
+    results["compilations"] = {name: done["compilations"] for name, done in stages.items()}
+    results["wall_s"] = {name: done["wall_s"] for name, done in stages.items()}
+    if manifest is not None:
         results["wall_s"][LABELS] = manifest["wall_s"]
         results["wall_s"] |= {name: found["wall_s"] for name in earlier if (found := _result(this.workdir / name))}
     results["wall_s"]["evaluate"] = sum(score["wall_s"] for score in scores.values())

@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from csst_jax import build
-from csst_jax.data.stored import centroid_index, soft_labels
+from csst_jax.data.stored import centroid_index, pseudo_labels, soft_labels
 from csst_jax.data.stored.encoded import decode_label, encode_label
 from csst_jax.data.stored.pseudo_labels import PseudoLabelled, shard_path, write_shard
 from csst_jax.evaluation.pictures import colour, contact_sheet
@@ -136,10 +136,6 @@ def read(
     return labelled, centroid_index.read(directory / INDEX_FILE, sha256, rebuild_command=rebuild)
 
 
-def _shards(total: int, size: int) -> list[range]:
-    return [range(start, min(start + size, total)) for start in range(0, total, size)]
-
-
 def _part(directory: StoragePath, shard: int, suffix: str) -> StoragePath:
     return directory / "parts" / f"{shard:05d}.{suffix}"
 
@@ -153,7 +149,7 @@ def _write_shards(
 ) -> None:
     """One shard after another: label maps, their components, their statistics; the last written marks it whole."""
     num_classes = len(selection.dataset.description.classes)
-    shards = _shards(len(selection.unlabelled), settings.shard_size)
+    shards = pseudo_labels.shards(len(selection.unlabelled), settings.shard_size)
     ids = selection.ids(selection.unlabelled)
     (directory / "parts").mkdir(parents=True, exist_ok=True)
     stays = frozenset() if before is None or before.records is None else frozenset(before.records)
@@ -201,7 +197,7 @@ def _write_shards(
 def _finish(directory: StoragePath, settings: Labelling, selection: Selection, teacher: Trained) -> dict[str, Any]:
     """Joins the shards' parts into one index and one manifest."""
     description = selection.dataset.description
-    shards = _shards(len(selection.unlabelled), settings.shard_size)
+    shards = pseudo_labels.shards(len(selection.unlabelled), settings.shard_size)
     soft = settings.soft_k > 0
     labelled = PseudoLabelled(directory, selection.reader, selection.unlabelled, settings.shard_size, soft)
     ids = selection.ids(selection.unlabelled)

@@ -83,8 +83,6 @@ def load(path: str | os.PathLike[str]) -> Trained:
     if initial := description.initial:
         told = "%s: %d arrays hold initial values (%s, …); until they are trained, it predicts noise."
         log.warning(told, path, len(initial), initial[0])
-    if not description.weights_sha256:  # a file of an earlier version
-        description = dataclasses.replace(description, weights_sha256=files.weights_sha256(arrays))
     params, batch_stats = ({name: arrays[name] for name in part} for part in (network.params, network.batch_stats))
     return Trained(network, (params, batch_stats), description)
 

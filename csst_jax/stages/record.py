@@ -50,18 +50,25 @@ def grown(this: Experiment) -> None:
         log.warning("no report", exc_info=True)
 
 
+def data(this: Experiment) -> dict[str, Any]:
+    """The data set's name, and how many images of each kind the run has."""
+    return {
+        "name": this.description.name,
+        "labelled": len(this.pool.labelled),
+        "unlabelled": len(this.pool.unlabelled),
+        "validation": len(this.validation.labelled),
+    }
+
+
 def _record(this: Experiment) -> dict[str, Any]:
-    pool, validation, description = this.pool, this.validation, this.description
+    pool, description = this.pool, this.description
     pixels = class_statistics(pool.dataset.centroids(pool.split), pool.labelled).pixels
     shares = (pixels / max(int(pixels.sum()), 1)).tolist()
     sizes = sorted({size(pool.reader.label_bytes(r))[::-1] for r in pool.labelled})
     shown = [f"{width} × {height} px" for width, height in sizes[:_MOST_SIZES]]
     return {
         "data": {
-            "name": description.name,
-            "labelled": len(pool.labelled),
-            "unlabelled": len(pool.unlabelled),
-            "validation": len(validation.labelled),
+            **data(this),
             "classes": description.classes,
             "palette": description.palette,
             "class_share": dict(zip(description.classes, shares, strict=True)),

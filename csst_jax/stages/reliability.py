@@ -16,6 +16,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from csst_jax import build
+from csst_jax.data.stored import pseudo_labels
 from csst_jax.evaluation.agreement import mean_iou
 from csst_jax.runtime.json_files import read_json, write_json
 from csst_jax.runtime.patience import EVERY_S
@@ -54,7 +55,7 @@ def rank(this: Experiment, directory: StoragePath, teacher: Trained, stage: Stor
         return
     pool, size, num_classes = this.pool, this.settings.label.shard_size, len(this.description.classes)
     total = len(pool.unlabelled)
-    parts = [range(start, min(start + size, total)) for start in range(0, total, size)]
+    parts = pseudo_labels.shards(total, size)
     earlier = snapshots.read(stage, this.settings.teacher.snapshots)
     last = build.predictor(
         this.settings.label.averaging.plain(),

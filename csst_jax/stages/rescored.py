@@ -8,6 +8,7 @@ from csst_jax.models.weights import locate
 from csst_jax.runtime.json_files import read_json
 from csst_jax.runtime.storage import as_path
 from csst_jax.runtime.workdir import DONE_FILE, EVALUATION, STAGE_FILE
+from csst_jax.settings import resolve
 from csst_jax.settings.recorded import get_config
 from csst_jax.stages.requests import validation_sha256
 from csst_jax.types import CsstError
@@ -42,10 +43,10 @@ def require_same_data(workdirs: Sequence[StoragePath], data: Data) -> None:
     if workdirs and not _is_own(workdirs[0], data):
         return
     for workdir in workdirs[1:]:
-        own = get_config(str(workdir)).data
         if _is_own(workdir, data):
             continue
-        theirs = type(data)(**own.to_dict()).open()
+        own = resolve.data(get_config(str(workdir)))
+        theirs = own.open()
         if theirs.directory.resolve() != here.directory.resolve() or own.val_split != data.val_split:
             raise CsstError(
                 f"{workdirs[0]} and {workdir} were judged on different images: {here.directory}, split "

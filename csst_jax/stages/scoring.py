@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 from PIL import Image
 
 from csst_jax.evaluation import submission as formats
-from csst_jax.evaluation.matrix_picture import draw_confusion
+from csst_jax.evaluation.matrix_picture import confusion_picture
 from csst_jax.evaluation.pictures import save_png
 from csst_jax.evaluation.table import format_by_method
 from csst_jax.models.weights.locate import MODEL_FILE, locate
@@ -170,7 +170,7 @@ def _show(
     write_json(output / SCORES_FILE, {**judged, "networks": results})
     for name, found in results.items():
         matrix, classes = np.array(found["confusion"]), selection.dataset.description.classes
-        draw_confusion(matrix, classes, output / f"confusion_{name}.png")
+        save_png(confusion_picture(matrix, classes), output / f"confusion_{name}.png")
         failures = output / f"failures_{name}.png"
         judge.draw_failures(failures, name, networks[name], found["worst"])
     judge.draw(output / "comparison.png", networks)

@@ -17,13 +17,12 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from csst_jax.data.chosen import Data
 from csst_jax.data.store import METADATA_FILE
 from csst_jax.runtime import claim
 from csst_jax.runtime.json_files import differences, read_json, write_json
 from csst_jax.runtime.signals import Preempted
 from csst_jax.runtime.workdir import CONFIG_FILE, RESULTS_FILE
-from csst_jax.settings import ranges, recorded
+from csst_jax.settings import ranges, recorded, resolve
 from csst_jax.studying import arms, sharing, values
 from csst_jax.types import CsstError
 from csst_jax.user_files import read_text
@@ -154,7 +153,7 @@ def noted(run: Run) -> dict[str, Any]:
 def _data_sha256(run: Run) -> str:
     """Fingerprint of what the run's data set was prepared from; empty where it cannot be read, which the run tells."""
     try:
-        opened = Data(**run.config.data.to_dict()).open()
+        opened = resolve.data(run.config).open()
         return str(read_json(opened.directory / METADATA_FILE).get("source_sha256", ""))
     except CsstError:
         return ""

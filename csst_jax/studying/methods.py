@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Sequence
 
-    from csst_jax.streams import Stream
 
 MASKS_ALONE, ORACLE = "masks_alone", "oracle"
 _TWO_STAGES, _ONE_STAGE = "teacher,label,student,evaluate", "student,evaluate"
@@ -90,14 +89,7 @@ def study(
 
 def two_stages(config: ConfigDict, method: str) -> bool:
     """Whether the method learns pseudo labels that a teacher made before, by the streams that it takes."""
-    return any(PSEUDO in stream.origins for stream in _streams(config, method))
-
-
-def _streams(config: ConfigDict, method: str) -> Sequence[Stream]:
-    block = config.student.method
-    values = block[method].to_dict() if method in block else {}
-    settings = registry.settings("method", METHODS, method, values)
-    return registry.resolve("method", METHODS, method).streams_of(settings)
+    return any(PSEUDO in stream.origins for stream in sized.streams_of(config.student.method, method))
 
 
 def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
@@ -110,7 +102,7 @@ def _arm(config: ConfigDict, name: str, sizes: dict[str, Any]) -> Arm:
     elif name == ST_PLUS_PLUS:
         method = "real_and_pseudo"
         turns = {"rounds": 2, "label.reliable_share": config.label.reliable_share or _RELIABLE_SHARE}
-    if not any({REAL, PSEUDO} <= set(stream.origins) for stream in _streams(config, method)):
+    if not any({REAL, PSEUDO} <= set(stream.origins) for stream in sized.streams_of(config.student.method, method)):
         turns["student.sampler.real_share"] = _UNION  # it has its own shares
     there = ranges.flattened(config)
     stages = _TWO_STAGES

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from csst_jax.studying.arms import Run, Study
     from csst_jax.studying.results import Row, Spread
 
-PAGE_FILE, CHART_FILE, CURVES_FILE, JSON_FILE = "study.md", "study.svg", "curves.svg", STUDY_FILE
+PAGE_FILE, CHART_FILE, CURVES_FILE = "study.md", "study.svg", "curves.svg"
 NOTES_FILE = "notes.md"
 """What the study itself has to say, from `Study.prepare`."""
 _READ = (
@@ -40,7 +40,7 @@ def write(study: Study, runs: Sequence[Run], workdir: pathlib.Path) -> list[Row]
       CsstError: a run's results cannot be read.
     """
     table = results.rows(study, runs)
-    write_json(workdir / JSON_FILE, results.as_json(study, runs, table))
+    write_json(workdir / STUDY_FILE, results.as_json(study, runs, table))
     notes = workdir / NOTES_FILE
     said = notes.read_text(encoding="utf-8") if notes.exists() else ""
     said = "\n\n".join(filter(None, [said.strip(), left_out(runs, workdir)]))

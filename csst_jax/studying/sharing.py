@@ -49,7 +49,7 @@ def keys(run: Run) -> dict[str, str]:
 
 def missing(run: Run) -> dict[str, str]:
     """Of `keys` those of stages that the run has not finished."""
-    return {stage: key for stage, key in keys(run).items() if not (run.workdir / stage / DONE_FILE).exists()}
+    return {stage: key for stage, key in keys(run).items() if not finished(run, stage)}
 
 
 def waits(run: Run, running: Sequence[Run]) -> bool:

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import jax
 import optax
 
-from csst_jax import registry
-from csst_jax.train import OPTIMIZERS
 from csst_jax.types import CsstError
 
 if TYPE_CHECKING:
@@ -121,26 +119,6 @@ class AdamW:
     def links(self, decay: optax.GradientTransformation) -> tuple[optax.GradientTransformation, ...]:
         """What comes before the learning rate; `decay` adds the decayed parameters."""
         return optax.scale_by_adam(self.b1, self.b2, self.eps), decay
-
-
-def named(name: str, **numbers: float) -> Optimizer:
-    """The settings of the named optimizer.
-
-    Args:
-      name: a key of `OPTIMIZERS`.
-      **numbers: attributes of its settings type.
-
-    Raises:
-      CsstError: unknown name or attribute (lists the known ones), one that is missing, or a number out of range.
-    """
-    chosen = registry.resolve("optimizer", OPTIMIZERS, name)
-    fields = dataclasses.fields(chosen)
-    known = [field.name for field in fields]
-    if unknown := sorted(numbers.keys() - set(known)):
-        raise CsstError(f"optimizer {name!r} has no {', '.join(unknown)}; it has: {', '.join(known)}.")
-    if missing := [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in numbers]:
-        raise CsstError(f"optimizer {name!r} needs {', '.join(missing)}; its block gives: {', '.join(numbers)}.")
-    return chosen(**numbers)
 
 
 def make(

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from csst_jax.runtime.patience import FIRST_S, SILENT_S
+from csst_jax.runtime.patience import FIRST_S, SILENT_S, clock_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ class Progress:
             phase.global_batch,
             rates["images_per_s"],
             100 * rates["input_wait_share"],
-            _duration(rates["left_s"]),
+            clock_time(rates["left_s"]),
         )
         self._waited, self._images, self._said = 0.0, 0, time.perf_counter()
         return rates
@@ -98,9 +98,3 @@ class Progress:
 
 def _pixels(phase: Phase) -> int:
     return phase.global_batch * phase.crop_px**2
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

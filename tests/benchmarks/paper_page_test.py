@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import paper_page
-from csst_jax.models.__main__ import counted
+from csst_jax.models.counting import counted
 
 
 def test_the_page_is_current_and_has_a_line_for_every_row():

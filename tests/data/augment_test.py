@@ -11,7 +11,6 @@ from csst_jax.data.augment import Augmentation, Photometry
 from csst_jax.methods.mean_teacher import MeanTeacher
 from csst_jax.models.preprocessing import Preprocessing
 from csst_jax.streams import LABELLED, STRONG, WEAK
-from csst_jax.types import CsstError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 UNIT = {"preprocessing": Preprocessing((0.0,) * 3, (1.0,) * 3)}
@@ -169,10 +168,3 @@ def test_views_of_a_crop_share_its_flip_and_differ_in_colour():
     assert strong.min() >= 0 and strong.max() <= 1
     again = STRONGLY(unlabelled, {"image": images, "padding": padding, "sample": samples(400)}, KEY)
     np.testing.assert_array_equal(again.images[STRONG], strong)
-
-
-def test_shares_out_of_range_are_refused():
-    with pytest.raises(CsstError, match="augment: grey is 1.5; give a number from 0 to 1"):
-        Photometry(0.1, 0.5, grey=1.5)
-    with pytest.raises(CsstError, match="augment: flip is -1"):
-        weakly(flip=-1)

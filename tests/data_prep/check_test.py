@@ -71,12 +71,16 @@ def test_json_says_the_same(prepared, capsys):
     assert any("rare" in warning for warning in found["warnings"])
 
 
-def test_contact_sheet_lies_in_the_data_set_or_where_it_is_wanted(prepared, tmp_path):
+def test_contact_sheet_lies_in_the_data_set_or_where_it_is_wanted(prepared, tmp_path, capsys):
     assert run(prepared) == run(prepared, f"--contact_sheet={tmp_path / 'new' / 'sheet.png'}") == 0
     for path in (prepared / "contact_sheet.png", tmp_path / "new" / "sheet.png"):
         with Image.open(path) as sheet:
             assert sheet.width == 4 * 328 + 8
     DataSet.open(prepared).reader("train")  # the picture does no harm there
+    (prepared / "contact_sheet.png").unlink()
+    (prepared / "contact_sheet.png").mkdir()  # cannot be written
+    assert run(prepared) == 0, "the sheet was not asked for"
+    assert "warning: cannot write" in capsys.readouterr().err
     with pytest.raises(CsstError, match=r"dataset.json/sheet.png \(.*\); name another place with --contact_sheet"):
         run(prepared, f"--contact_sheet={prepared / 'dataset.json' / 'sheet.png'}")
 

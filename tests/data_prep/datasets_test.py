@@ -55,7 +55,7 @@ def one_batch(data_set, size=4):
     names = data_set.description.classes
     pool = pool_from_index(index, 0, range(len(data_set.ids("train"))), 0)
     phases = [Phase(crop_px=16, global_batch=size, steps=1)]
-    sampler = CentroidSampler(pool, len(names), names)
+    sampler = CentroidSampler(pool, names)
     specs = batch_specs([LABELLED], {"labelled": sampler}, phases, seed=0, scale_range=(1.0, 1.0), start_step=0)
     return next(iter(batches(specs, [LABELLED], [source], parallel_batches=1, prefetch=1)))["labelled"]
 

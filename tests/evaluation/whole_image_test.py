@@ -183,3 +183,14 @@ def test_a_large_image_over_eight_devices_is_predicted_as_on_one():
     assert images.shape == (1, 1024, 2048, 3) and len(np.unique(one_classes)) > 1
     np.testing.assert_allclose(confidence, one_confidence, rtol=1e-5)
     np.testing.assert_array_equal(classes, one_classes)
+
+
+def test_programs_of_the_sizes_used_last_are_kept_and_no_more(sizes, monkeypatch):
+    monkeypatch.setattr(whole_image, "_MOST_PROGRAMS", 2)
+    net = Wide()
+    predict = WholeImagePredictor(
+        net, net.params, net.batch_stats, averaging=Averaging(), preprocessing=Preprocessing(), batch_size=8
+    )
+    for height in (16, 24, 16, 32, 16, 24):  # 32 takes the place of 24, which was used before 16
+        predict.compile((height, 8))
+    assert [shape[1] for shape in sizes] == [16, 24, 32, 24]

@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from csst_jax.methods import class_activation as cam
+from csst_jax.methods.mixing import cutout
+from csst_jax.methods.pseudoseg import _CUT as CUT
 from csst_jax.methods.pseudoseg import ATTENTION, PRESENCE, SCORES, PseudoSeg
 from csst_jax.streams import STRONG, WEAK
 from csst_jax.types import CsstError
@@ -40,9 +43,15 @@ def logits_in_numpy(own, features, columns, there, valid):
     return z * w[SCORES]["unit.bn.scale"] + w[SCORES]["unit.bn.bias"]
 
 
+def test_cutout_takes_the_authors_square_of_a_crop():
+    inside = np.asarray(CUT.draw(jax.random.key(0), 513, 513, 1.0))
+    assert (inside.any(0).sum(), inside.any(1).sum(), inside.sum()) == (100, 100, 100**2)
+
+
 @pytest.mark.slow
-def test_losses_are_those_that_numpy_computes():
-    settings = dataclasses.replace(SETTINGS[PseudoSeg], cutout=0.0)
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_losses_are_those_that_numpy_computes(probability):
+    settings = dataclasses.replace(SETTINGS[PseudoSeg], cutout=probability)
     found, ours, _ = objective_of(PseudoSeg, settings=settings)
     labels = np.asarray(ours.crops["labelled"].labels)
     real = np.asarray(ours.crops["labelled"].images[WEAK], np.float64) @ ours.params["encoder"]
@@ -67,7 +76,9 @@ def test_losses_are_those_that_numpy_computes():
     soft /= soft.sum(-1, keepdims=True)
     values = -(soft * np.log(ours.probabilities(ours.images[STRONG]))).sum(-1)
     expected = {"main": ours.real(), "attention": on_labels, "presence": surprise}
-    expected["unlabelled"] = values[ours.valid].mean()
+    learned = np.asarray(cutout(ours.crops["unlabelled"], probability, CUT).valid)
+    assert (learned.sum() < ours.valid.sum()) == bool(probability)
+    expected["unlabelled"] = values[learned].mean()
     assert found.losses.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found.losses[name], (value, 1.0), rtol=1e-4, err_msg=name)

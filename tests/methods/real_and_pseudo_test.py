@@ -199,7 +199,7 @@ def test_every_mesh_takes_the_same_steps(devices, spatial, options):
     [
         ({"real_parts": 0, "pseudo_parts": 0}, "one of them above 0"),
         ({"pseudo_view": "stronger"}, "pseudo_view is 'stronger'; give weak or strong"),
-        ({"pseudo_weight": -1.0}, r"pseudo_weight -1\.0"),
+        ({"pseudo_weight": -1.0}, r"pseudo_weight is -1\.0"),
         ({"pseudo_parts": 0, "classmix": 0.5}, "no crops of pseudo labels to mix; set classmix to 0"),
         ({"cutmix": 1.5}, r"cutmix is 1\.5"),
         ({"cutout": -0.1}, r"cutout is -0\.1"),

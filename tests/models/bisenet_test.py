@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from csst_jax.models import bisenet, nnx_io
-from csst_jax.types import CsstError
 from tests.models.traced import evaluate, train
 
 
@@ -67,12 +66,6 @@ def test_bfloat16_computes_inside_alone(lineage):
     assert {x.dtype for x in (out["logits"], *out["aux"].values(), *network.params.values())} == {
         jnp.dtype(jnp.float32)
     }
-
-
-@pytest.mark.parametrize("key,known", [("lineage", "torchseg, mmseg"), ("backbone", "resnet18, resnet50")])
-def test_an_unknown_name_is_an_error_that_lists_the_known_ones(key, known):
-    with pytest.raises(CsstError, match=f"'torch_seg'; known are: {known}"):
-        abstract(**{key: "torch_seg"})
 
 
 def test_depth_and_width_shrink_the_trunk():

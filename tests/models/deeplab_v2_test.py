@@ -9,7 +9,6 @@ import pytest
 from flax import nnx
 
 from csst_jax.models import deeplab_v2, nnx_io
-from csst_jax.types import CsstError
 
 TINY = {"width": 0.125, "depth": 0.1}
 
@@ -70,10 +69,3 @@ def test_logits_are_the_sum_of_the_classifiers(branches):
 
 def test_only_s4gan_leaves_classifiers_out():
     assert {name: lineage.branches for name, lineage in deeplab_v2.LINEAGES.items()} == {"crst": 4, "s4gan": 2}
-
-
-def test_unknown_lineage_and_backbone_are_errors_that_list_the_known_ones():
-    with pytest.raises(CsstError, match="'vgg'.*crst, s4gan"):
-        deeplab_v2.build(5, rngs=nnx.Rngs(0), lineage="vgg")
-    with pytest.raises(CsstError, match="'vgg16'.*resnet50, resnet101"):
-        deeplab_v2.build(5, rngs=nnx.Rngs(0), backbone="vgg16")

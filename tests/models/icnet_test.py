@@ -9,7 +9,6 @@ from flax import nnx
 
 from csst_jax.models import icnet, nnx_io
 from csst_jax.models.layers import BatchNorm
-from csst_jax.types import CsstError
 from tests.models.traced import evaluate, train
 
 
@@ -93,12 +92,6 @@ def test_bfloat16_computes_inside_alone(lineage):
     assert {x.dtype for x in (out["logits"], *out["aux"].values(), *network.params.values())} == {
         jnp.dtype(jnp.float32)
     }
-
-
-@pytest.mark.parametrize("key,known", [("lineage", "gluon, original, mmseg"), ("backbone", "resnet18, resnet50")])
-def test_an_unknown_name_is_an_error_that_lists_the_known_ones(key, known):
-    with pytest.raises(CsstError, match=f"'caffe'; known are: {known}"):
-        abstract(**{key: "caffe"})
 
 
 def test_the_original_is_the_published_file():

@@ -10,7 +10,6 @@ from flax import nnx
 
 from csst_jax.models import nnx_io, ocr
 from csst_jax.models.heads.ocr import ObjectAttention, spatial_gather
-from csst_jax.types import CsstError
 
 SIZE = (65, 97)
 IMAGES = jax.ShapeDtypeStruct((2, *SIZE, 3), jnp.float32)
@@ -62,13 +61,6 @@ def test_logits_have_the_size_of_the_image_and_features_their_stride(lineage, dt
     for name, stride in strides.items():
         assert out["features"][name].shape[1:3] == tuple(-(-side // stride) for side in SIZE), name
         assert out["features"][name].dtype == dtype
-
-
-@pytest.mark.parametrize("options", [{"lineage": "torchseg"}, {"backbone": "resnet101"}])
-def test_unknown_options_are_errors_that_list_the_known(options):
-    known = "original, mmseg" if "lineage" in options else "hrnet_w48"
-    with pytest.raises(CsstError, match=known):
-        small(**options)
 
 
 def test_a_region_is_the_mean_over_pixels_weighted_by_a_softmax_over_pixels():

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from csst_jax.models import __main__ as command
-from csst_jax.models import nnx_io, zoo
+from csst_jax.models import counting, nnx_io, zoo
 from csst_jax.models.weights import catalogue
 from csst_jax.types import CsstError
 from tests.models import small_networks
@@ -78,17 +78,18 @@ def test_table_and_json(capsys):
 
 def test_the_table_is_printed_without_counting_or_waiting_for_jax():
     program = (
-        "import sys\nfrom csst_jax.models import __main__ as command\ncommand.main([*command.counted()])\n"
+        "import sys\nfrom csst_jax.models import __main__ as command, counting\n"
+        "command.main([*counting.counted()])\n"
         "print('jax' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert shown.endswith("\nFalse\n") and len(shown.splitlines()) == 3 + len(command.counted())
+    assert shown.endswith("\nFalse\n") and len(shown.splitlines()) == 3 + len(counting.counted())
 
 
 def test_a_network_that_was_not_counted_yet_is_counted_now(monkeypatch, capsys):
     entry = zoo.Entry("tests.toy_network:build")
     monkeypatch.setitem(zoo.NETWORKS, "toy", entry)
-    monkeypatch.setattr(command, "_SIZE", (64, 128))
+    monkeypatch.setattr(counting, "_SIZE", (64, 128))
     assert command.main(["toy"]) == 0
     assert "| toy | – | " in capsys.readouterr().out
 
@@ -101,19 +102,19 @@ def test_record_writes_nothing_into_an_installed_package(monkeypatch, capsys):
 
 
 def test_record_keeps_the_rows_and_shows_them_in_the_docs(monkeypatch, tmp_path):
-    for name in ("COUNTED", "PAGE"):
-        shutil.copy(getattr(command, name), tmp_path / name)
-        monkeypatch.setattr(command, name, tmp_path / name)
+    for module, name in ((counting, "COUNTED"), (command, "PAGE")):
+        shutil.copy(getattr(module, name), tmp_path / name)
+        monkeypatch.setattr(module, name, tmp_path / name)
     text = command.PAGE.read_text(encoding="utf-8")
-    monkeypatch.setattr(command, "describe", lambda name: {**command.counted()[name], "gflop": 12_345})
+    monkeypatch.setattr(counting, "describe", lambda name: {**counting.counted()[name], "gflop": 12_345})
     assert command.main(["fast_scnn", "--record"]) == 0
-    assert command.counted()["fast_scnn"]["gflop"] == 12_345
+    assert counting.counted()["fast_scnn"]["gflop"] == 12_345
     assert command.PAGE.read_text(encoding="utf-8") == text.replace("| 27 | fused", "| 12,345 | fused")
 
 
-@pytest.mark.parametrize("name", command.counted())
+@pytest.mark.parametrize("name", counting.counted())
 def test_what_was_recorded_is_what_the_zoo_has(name):
-    row = command.counted()[name]
+    row = counting.counted()[name]
     assert (tuple(row["lineages"]), row["weights"]) == (zoo.lineages(name), list(catalogue.sources_of(name))), RECORD
 
 
@@ -121,7 +122,7 @@ def test_what_was_recorded_is_what_the_zoo_has(name):
 @pytest.mark.parametrize("name", ["fast_scnn", "bisenet_resnet18", "deeplab_v3_plus_efficientnet_lite0"])
 def test_what_was_recorded_is_what_is_counted(name):
     """Of a few: all take minutes."""
-    assert json.loads(json.dumps(command.describe(name))) == command.counted()[name], RECORD
+    assert json.loads(json.dumps(counting.describe(name))) == counting.counted()[name], RECORD
 
 
 @pytest.mark.parametrize("name", ["bisenet_resnet18", "icnet_resnet50"])
@@ -134,4 +135,4 @@ def test_auxiliary_weights_name_the_heads_that_there_are(name):
 
 def test_the_page_of_the_zoo_shows_what_was_recorded():
     text = command.PAGE.read_text(encoding="utf-8")
-    assert command.with_table(text, list(command.counted().values())) == text, RECORD
+    assert command.with_table(text, list(counting.counted().values())) == text, RECORD

@@ -18,7 +18,7 @@ def make_sampler(sizes, num_images, share):
     pool["klass"] = np.repeat(np.arange(len(sizes)), sizes)
     pool["record"] = np.arange(len(pool)) % num_images
     pool["y"] = -1 - np.arange(len(pool))
-    points = CentroidSampler(pool, len(sizes), [f"class{c}" for c in range(len(sizes))])
+    points = CentroidSampler(pool, [f"class{c}" for c in range(len(sizes))])
     images = UniformImageSampler([(0, record, 10, 10) for record in range(num_images)])
     return ClassUniformTilesSampler(points, images, len(sizes), share)
 
@@ -73,5 +73,5 @@ def test_points_are_drawn_independently_of_images():
 
 
 def test_bad_share():
-    with pytest.raises(CsstError, match="class_uniform_share is 1.5; give a share between 0 and 1"):
-        make_sampler([1], 1, 1.5)
+    with pytest.raises(CsstError, match="share is 1.5; give a share between 0 and 1"):
+        ClassUniformTilesSampler.Settings(tile_px=8, share=1.5)

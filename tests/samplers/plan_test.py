@@ -52,7 +52,7 @@ def test_one_process_and_four_see_the_same_samples_in_the_same_batches(per_proce
 
     def batches(process_index, process_count):
         # Each process computes the plan on its own.
-        plan = CentroidSampler(pool, 3, ["a", "b", "c"]).plan(epoch, seed, steps * batch)
+        plan = CentroidSampler(pool, ["a", "b", "c"]).plan(epoch, seed, steps * batch)
         return [plans.process_slice(b, process_index, process_count) for b in plan.reshape(steps, batch)]
 
     alone = batches(0, 1)

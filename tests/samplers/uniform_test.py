@@ -48,8 +48,6 @@ def test_share_of_real_images():
 
 
 def test_bad_input():
-    with pytest.raises(CsstError, match="real_share is 2"):
-        UniformImageSampler([(0, 0, 10, 10)], real_share=2)
     with pytest.raises(CsstError, match="no image to sample"):
         UniformImageSampler([])
     with pytest.raises(CsstError, match="image 3 of origin 0 has the size 0x5"):

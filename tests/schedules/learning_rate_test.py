@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from csst_jax.schedules.learning_rate import learning_rate
-from csst_jax.types import CsstError, Phase
+from csst_jax.types import Phase
 
 PHASES = [Phase(64, 32, 2), Phase(96, 16, 5), Phase(128, 8, 3)]
 EPOCH_OF_STEP = [0] * 2 + [1] * 5 + [2] * 3
@@ -47,18 +47,3 @@ def test_is_a_traceable_float32_scalar():
     for value in (schedule(0), schedule(jnp.int32(0)), jax.jit(schedule)(np.int64(0))):
         assert value.shape == () and value.dtype == jnp.float32
         assert float(value) == pytest.approx(0.02 / 3)
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        ({"per": "minute"}, "per 'minute' is unknown; known are epoch, step"),
-        ({"batch_rule": "cubic"}, "unknown batch rule 'cubic'; known are none, sqrt, linear"),
-        ({"warmup_steps": -1}, "warmup_steps -1"),
-    ],
-)
-def test_bad_input(kwargs, message):
-    with pytest.raises(CsstError, match=message):
-        curve(**kwargs)
-    with pytest.raises(CsstError, match="at least one phase"):
-        learning_rate([], **PAPER)

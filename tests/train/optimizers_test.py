@@ -10,8 +10,10 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
+from csst_jax import registry
 from csst_jax.models import nnx_io, zoo
-from csst_jax.train.optimizers import AdamW, Rule, Sgd, make, named
+from csst_jax.train import OPTIMIZERS
+from csst_jax.train.optimizers import AdamW, Rule, Sgd, make
 from csst_jax.train.sharding import make_mesh, state_shardings
 from csst_jax.train_state import TrainState
 from csst_jax.types import CsstError
@@ -202,13 +204,17 @@ def test_rules_find_the_biases_norms_and_backbone_of_real_networks():
     make(SGD, names, [Rule(r"^backbone\.", 0.1)])
 
 
+def named(name, **numbers):
+    return registry.settings("optimizer", OPTIMIZERS, name, numbers)
+
+
 def test_wrong_settings_say_what_is_known():
     assert named("adamw", b1=0.9, b2=0.99, eps=1e-8, weight_decay=0.1) == AdamW(0.9, 0.99, 1e-8, 0.1)
     assert named("sgd", momentum=0.9, weight_decay=1e-4) == SGD
     for call, message in [
         (lambda: named("lion"), "'lion'; known are: adamw, sgd"),
-        (lambda: named("sgd", b1=0.9), "no b1; it has: momentum, weight_decay"),
-        (lambda: named("sgd", momentum=0.9), "'sgd' needs weight_decay; its block gives: momentum"),
+        (lambda: named("sgd", b1=0.9), "'sgd': b1 is unknown, momentum is missing, weight_decay is missing;"),
+        (lambda: named("sgd", momentum=0.9), "'sgd': weight_decay is missing; its block has: momentum, weight_decay"),
         (lambda: Sgd(1.0, 0.0), "momentum=1.0"),
         (lambda: Sgd(0.9, -1.0), "weight_decay=-1.0"),
         (lambda: AdamW(0.9, float("nan"), 1e-8, 0.0), "b2=nan"),

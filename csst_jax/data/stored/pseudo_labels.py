@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from csst_jax.data.store import Reader
 
 
+def shards(total: int, size: int) -> list[range]:
+    """The images of each shard, by their positions, where there are `size` in all shards but the last."""
+    return [range(start, min(start + size, total)) for start in range(0, total, size)]
+
+
 def shard_path(directory: StoragePath, shard: int, num_shards: int, soft: bool = False) -> StoragePath:
     """Where a shard's label maps lie, or its soft labels."""
     return directory / f"{'soft' if soft else 'labels'}-{shard:05d}-of-{num_shards:05d}.array_record"
@@ -59,14 +64,12 @@ class PseudoLabelled:
         self._soft_shards = self._opened(soft=True) if soft else []
 
     def _opened(self, soft: bool) -> list[Any]:
-        directory, records, shard_size = self._directory, self._records, self._shard_size
-        num_shards = -(-len(records) // shard_size)
+        directory, every = self._directory, shards(len(self._records), self._shard_size)
         opened = []
-        for shard in range(num_shards):
-            path = shard_path(directory, shard, num_shards, soft)
+        for shard, images in enumerate(every):
+            path = shard_path(directory, shard, len(every), soft)
             if not path.exists():
                 raise CsstError(f"{path} is missing; delete {directory} and run the label stage again.")
-            expected = min(shard_size, len(records) - shard * shard_size)
             try:
                 reader = array_record_module.ArrayRecordReader(os.fspath(local_file(path)), "readahead_buffer_size:0")
                 found = reader.num_records()
@@ -74,9 +77,9 @@ class PseudoLabelled:
                 raise CsstError(
                     f"{path} cannot be read ({error}); delete {directory} and run the label stage again."
                 ) from error
-            if found != expected:
+            if found != len(images):
                 raise CsstError(
-                    f"{path} holds {found} label maps, not {expected}; delete {directory} and run the "
+                    f"{path} holds {found} label maps, not {len(images)}; delete {directory} and run the "
                     "label stage again."
                 )
             opened.append(reader)

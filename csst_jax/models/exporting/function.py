@@ -131,8 +131,6 @@ def load(checkpoint: str | os.PathLike[str], size: tuple[int, int], preprocess: 
       CsstError: there is no such network, or its file is damaged, or it cannot take images of this size.
     """
     arrays, description = files.read(checkpoint)
-    if not description.weights_sha256:  # a file of an earlier version
-        description = dataclasses.replace(description, weights_sha256=files.weights_sha256(arrays))
     network = files.network(arrays, dataclasses.replace(description, dtype="float32"), checkpoint)
     exported = Exported(description, size, preprocess, argmax, network, arrays)
     try:

