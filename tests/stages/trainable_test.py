@@ -213,7 +213,7 @@ def test_cps_is_refused_where_weights_make_both_networks_the_same(config, monkey
         ({"network": "fast_scnn", "remat": True}, "remat=True: this network has no blocks that can be computed again"),
         (
             {"network": "pspnet_resnet50", "lineage": "smp", "output_stride": 16},
-            "output_stride=16: lineage 'smp' of PSPNet has 8 only",
+            "output_stride=16; give 8 for PSPNet of lineage 'smp'",
         ),
         ({"network": "light_fpn_efficientnet_lite0", "remat": True}, None),
     ],
