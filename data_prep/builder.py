@@ -130,7 +130,8 @@ def prepare(
             )
             _write_missing(description.name, divided, write, num_workers, beam, problems)
             problems.raise_if_any()
-            _finish(description, divided, made, source_sha256)
+            with told(f"{description.name}: writing the data set's description", to_stderr):  # imports TensorFlow
+                _finish(description, divided, made, source_sha256)
             workspace.put_in_place(made, directory, unfinished)
     except OSError as error:
         kept = sum(parts.is_whole(part) for part in every)
