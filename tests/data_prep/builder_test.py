@@ -57,7 +57,7 @@ def test_stores_without_network_beam_or_noise(tmp_path, monkeypatch, capsys):
     assert directory == tmp_path / "tiny" / builder.VERSION
     assert "apache_beam" not in sys.modules
     output = capsys.readouterr()
-    assert output.err == ""
+    assert not [line for line in output.err.splitlines() if "…" not in line], "a slow machine says what it is at"
     assert output.out.splitlines()[:2] == [
         "tiny: train: 4 images, 4 labelled, 8 components",
         "tiny: train: warning: no pixel of rare",
